@@ -1,0 +1,298 @@
+//! Bringing a database to the schema of this build: the platform files on a bare Postgres, the migrations, the demo data.
+//!
+//! Two programs apply the same files: `hub migrate` (refinery, history in `hub_internal.refinery_schema_history`) and the
+//! Supabase CLI (`supabase_migrations.schema_migrations`). Each run here reads and writes both histories, so a database that
+//! one of them deployed is recognised by the other.
+
+use chrono::{SecondsFormat, Utc};
+use include_dir::{Dir, include_dir};
+use refinery_core::{
+    Migration,
+    traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction},
+};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions};
+use std::{collections::BTreeSet, str::FromStr};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::error::{Error, Result};
+
+mod embedded {
+    refinery::embed_migrations!("../../migrations");
+}
+
+const HISTORY: &str = "hub_internal.refinery_schema_history";
+/// Key of the advisory lock that keeps two runners apart ("HUBM").
+const LOCK: i64 = 0x4855_424d;
+
+
+/// What Supabase has and a bare Postgres lacks; applied in the order of names.
+static PLATFORM: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/platform");
+static SEED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../seed");
+
+/// What a run of [`migrate`] did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Names of the migrations applied now, in order.
+    pub applied: Vec<String>,
+    /// How many had been applied by the Supabase CLI and are now in our history, too.
+    pub recognised: usize,
+}
+
+/// Prepares a bare Postgres: roles, `auth`, `realtime`, grants. `url` must be a superuser's; running it again does no harm.
+///
+/// # Errors
+/// [`Error::Schema`] if the user is no superuser; database errors with the file's name.
+pub async fn platform(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    let mut connection = connect(url).await?;
+    let superuser: bool = sqlx::query_scalar("select rolsuper from pg_roles where rolname = current_user")
+        .fetch_one(&mut connection)
+        .await?;
+    if !superuser {
+        return Err(Error::Schema("preparing a bare Postgres takes a superuser: connect as one, then run `hub migrate` as postgres".into()));
+    }
+    run_files(&mut connection, &PLATFORM, say).await
+}
+
+/// Applies what is not applied yet, all in one transaction. Any number of runners may try at once.
+///
+/// # Errors
+/// [`Error::Schema`] if the database was migrated by other versions of these files, or is not prepared.
+pub async fn migrate(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+    let mut connection = connect(url).await?;
+    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
+    require_platform(&mut connection).await?;
+
+    let fresh: bool = sqlx::query_scalar("select to_regnamespace('hub_internal') is null").fetch_one(&mut connection).await?;
+    sqlx::raw_sql("create schema if not exists hub_internal").execute(&mut connection).await?;
+    let outcome = apply(&mut connection, say).await;
+    if outcome.is_err() && fresh {
+        // Nothing was applied: leave nothing behind, the empty history included.
+        sqlx::raw_sql("drop schema if exists hub_internal cascade").execute(&mut connection).await?;
+    }
+    connection.close().await?;
+    outcome
+}
+
+/// Demo data: people's fourth server and rows that make answers interesting. Idempotent.
+///
+/// # Errors
+/// Database errors with the file's name.
+pub async fn seed(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    let mut connection = connect(url).await?;
+    run_files(&mut connection, &SEED, say).await
+}
+
+/// Names of the migrations that the database lacks, in order.
+///
+/// # Errors
+/// [`Error::Schema`] if the database was migrated by other versions of these files.
+pub async fn pending(url: &SecretString) -> Result<Vec<String>> {
+    let mut connection = connect(url).await?;
+    let mut applied: BTreeSet<i64> = supabase_history(&mut connection).await?;
+    let history: Option<String> = sqlx::query_scalar("select to_regclass($1)::text").bind(HISTORY).fetch_one(&mut connection).await?;
+    if history.is_some() {
+        let ours: Vec<(i64, String)> =
+            sqlx::query_as(AssertSqlSafe(format!("select version, checksum from {HISTORY}"))).fetch_all(&mut connection).await?;
+        for migration in embedded::migrations::runner().get_migrations() {
+            if let Some((_, checksum)) = ours.iter().find(|(version, _)| *version == migration.version())
+                && *checksum != migration.checksum().to_string()
+            {
+                return Err(divergent(&migration.to_string()));
+            }
+        }
+        applied.extend(ours.into_iter().map(|(version, _)| version));
+    }
+    let runner = embedded::migrations::runner();
+    Ok(runner.get_migrations().iter().filter(|m| !applied.contains(&m.version())).map(ToString::to_string).collect())
+}
+
+async fn apply(connection: &mut PgConnection, say: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+    let mut runner = embedded::migrations::runner().set_grouped(true);
+    runner.set_migration_table_name(HISTORY);
+
+    let mut database = Database(connection);
+    database.execute([Database::assert_migrations_table_query(HISTORY).as_str()].into_iter()).await?;
+    let mut report = Report { recognised: recognise(database.0, &runner).await?, ..Report::default() };
+
+    // The table name stands in front of the schema's own; without this, refinery would look for it in `public`.
+    match runner.run_async(&mut database).await {
+        Ok(done) => {
+            let names: BTreeSet<i64> = done.applied_migrations().iter().map(Migration::version).collect();
+            report.applied = runner.get_migrations().iter().filter(|m| names.contains(&m.version())).map(ToString::to_string).collect();
+        }
+        Err(error) => return Err(explain(error)),
+    }
+    for name in &report.applied {
+        say(&format!("applied {name}"));
+    }
+    record_for_supabase(database.0, &runner).await?;
+    Ok(report)
+}
+
+/// Takes what the Supabase CLI applied into our history.
+async fn recognise(connection: &mut PgConnection, runner: &refinery::Runner) -> Result<usize> {
+    let pushed = supabase_history(connection).await?;
+    let mut count = 0;
+    for migration in runner.get_migrations().iter().filter(|m| pushed.contains(&m.version())) {
+        let done = sqlx::query(AssertSqlSafe(format!(
+            "insert into {HISTORY} (version, name, applied_on, checksum) values ($1, $2, $3, $4) on conflict (version) do nothing"
+        )))
+        .bind(migration.version())
+        .bind(migration.name())
+        .bind(Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true))
+        .bind(migration.checksum().to_string())
+        .execute(&mut *connection)
+        .await?;
+        count += usize::try_from(done.rows_affected()).unwrap_or(0);
+    }
+    Ok(count)
+}
+
+/// Tells the Supabase CLI what is here, so that `db push` and `migration list` say the truth.
+async fn record_for_supabase(connection: &mut PgConnection, runner: &refinery::Runner) -> Result<()> {
+    sqlx::raw_sql(
+        "create schema if not exists supabase_migrations;
+         create table if not exists supabase_migrations.schema_migrations (version text not null primary key);
+         alter table supabase_migrations.schema_migrations add column if not exists statements text[];
+         alter table supabase_migrations.schema_migrations add column if not exists name text;",
+    )
+    .execute(&mut *connection)
+    .await?;
+    for migration in runner.get_migrations() {
+        sqlx::query("insert into supabase_migrations.schema_migrations (version, name) values ($1, $2) on conflict (version) do nothing")
+            .bind(migration.version().to_string())
+            .bind(migration.name())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn supabase_history(connection: &mut PgConnection) -> Result<BTreeSet<i64>> {
+    let table: Option<String> =
+        sqlx::query_scalar("select to_regclass('supabase_migrations.schema_migrations')::text").fetch_one(&mut *connection).await?;
+    if table.is_none() {
+        return Ok(BTreeSet::new());
+    }
+    let versions: Vec<String> =
+        sqlx::query_scalar("select version from supabase_migrations.schema_migrations").fetch_all(&mut *connection).await?;
+    Ok(versions.iter().filter_map(|version| version.parse().ok()).collect())
+}
+
+async fn require_platform(connection: &mut PgConnection) -> Result<()> {
+    let prepared: bool = sqlx::query_scalar(
+        "select to_regprocedure('auth.uid()') is not null
+            and (select count(*) from pg_roles where rolname in ('anon', 'authenticated', 'service_role')) = 3",
+    )
+    .fetch_one(connection)
+    .await?;
+    if prepared {
+        Ok(())
+    } else {
+        Err(Error::Schema(
+            "this Postgres has no `auth` schema or API roles: it is not a Supabase project. \
+             Run `hub migrate --platform` once as a superuser, then `hub migrate` as postgres"
+                .into(),
+        ))
+    }
+}
+
+async fn run_files(connection: &mut PgConnection, folder: &'static Dir<'static>, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    let mut files: Vec<_> = folder.files().filter(|file| file.path().extension().is_some_and(|e| e == "sql")).collect();
+    files.sort_by_key(|file| file.path());
+    for file in files {
+        let name = file.path().display();
+        let sql = file.contents_utf8().ok_or_else(|| Error::Schema(format!("{name} is not UTF-8")))?;
+        sqlx::raw_sql(sql).execute(&mut *connection).await.map_err(|error| Error::Schema(format!("{name}: {}", describe(&error))))?;
+        say(&format!("ran {name}"));
+    }
+    Ok(())
+}
+
+async fn connect(url: &SecretString) -> Result<PgConnection> {
+    // A notice is for the person at psql; in a log it is noise.
+    let options = PgConnectOptions::from_str(url.expose_secret())
+        .map_err(|_| Error::Config("DATABASE_URL is not a postgres:// URL".into()))?
+        .log_statements(log::LevelFilter::Off)
+        .options([("client_min_messages", "warning")]);
+    Ok(options.connect().await?)
+}
+
+fn divergent(name: &str) -> Error {
+    Error::Schema(format!(
+        "the database was migrated by another version of {name}. Before 1.0 migrations are edited in place: \
+         start with a new database (`hub dev --reset` on a laptop)"
+    ))
+}
+
+fn explain(error: refinery::Error) -> Error {
+    match error.kind() {
+        refinery::error::Kind::DivergentVersion(_, migration) => divergent(&migration.to_string()),
+        refinery::error::Kind::MissingVersion(migration) => Error::Schema(format!(
+            "the database has {migration}, which this program does not know: use a newer build, or a new database (`hub dev --reset` on a laptop)"
+        )),
+        _ => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(inner) = source {
+                text = describe(inner);
+                source = inner.source();
+            }
+            Error::Schema(text)
+        }
+    }
+}
+
+/// Postgres' own words, with detail and hint: that is where a refused adoption says why.
+fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        Some(e) => [Some(e.message()), e.detail(), e.hint(), e.r#where()]
+            .into_iter()
+            .flatten()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n"),
+        None => error.to_string(),
+    }
+}
+
+/// What refinery needs of a connection, by sqlx: one driver and one TLS stack in the program.
+struct Database<'c>(&'c mut PgConnection);
+
+impl AsyncTransaction for Database<'_> {
+    type Error = sqlx::Error;
+
+    async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(&'a mut self, queries: T) -> Result<usize, sqlx::Error> {
+        let mut transaction = self.0.begin().await?;
+        let mut count = 0;
+        for query in queries {
+            // A migration may set its own search_path and such; the next one starts clean.
+            sqlx::raw_sql(AssertSqlSafe(query.to_owned())).execute(&mut *transaction).await?;
+            count += 1;
+        }
+        transaction.commit().await?;
+        Ok(count)
+    }
+}
+
+impl AsyncQuery<Vec<Migration>> for Database<'_> {
+    async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Migration>, sqlx::Error> {
+        let rows = sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch_all(&mut *self.0).await?;
+        rows.iter()
+            .map(|row| {
+                let applied_on: String = row.try_get(2)?;
+                let checksum: String = row.try_get(3)?;
+                let decode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
+                Ok(Migration::applied(
+                    row.try_get(0)?,
+                    row.try_get(1)?,
+                    OffsetDateTime::parse(&applied_on, &Rfc3339).map_err(|e| decode(e.into()))?,
+                    checksum.parse().map_err(|e: std::num::ParseIntError| decode(e.into()))?,
+                ))
+            })
+            .collect()
+    }
+}
+
+impl AsyncMigrate for Database<'_> {}

@@ -1,0 +1,476 @@
+-- Why: the queue. A task is one row that moves through states; who may take it is decided by its lane; how each attempt
+-- went is kept beside it. An existing mac_tasks is adopted: V20261120090000 has looked whether it can be.
+--
+--     pending -> running                      claimed: attempt + 1, a lease
+--     running -> complete | failed | cancelled
+--     running -> pending                      lease expired, or a retryable failure with attempts left
+--     running -> waiting -> pending           a question, answered
+--     blocked -> pending                      what it waited for has ended
+--     pending, blocked, waiting -> cancelled
+--     failed, cancelled -> pending            only by hub_retry_task
+--     complete is final
+
+-- Machines ----------------------------------------------------------------------------------------------------------
+
+create table public.mesh_devices (
+  name              text primary key,
+  platform          text not null,
+  labels            text[] not null default '{}',
+  capacity          integer not null default 1,
+  agents            jsonb not null default '[]',
+  user_id           uuid,
+  serves_all        boolean not null default false,
+  last_heartbeat_at timestamptz,
+  drained_at        timestamptz,
+  revoked_at        timestamptz,
+  created_at        timestamptz not null default now(),
+  updated_at        timestamptz not null default now(),
+  constraint mesh_devices_name_check check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+  constraint mesh_devices_platform_check check (platform in ('macos', 'linux', 'windows')),
+  constraint mesh_devices_capacity_check check (capacity between 0 and 1000),
+  constraint mesh_devices_agents_check check (jsonb_typeof(agents) = 'array')
+);
+comment on table public.mesh_devices is 'A machine of the mesh: what it can run, how much at once, when it was last heard of.';
+comment on column public.mesh_devices.agents is 'What it offers: [{"agent": "claude", "models": ["claude"]}]. The model "any" stands for all.';
+comment on column public.mesh_devices.serves_all is 'Serves every server, those made later too. Enrolled by service_role or postgres.';
+comment on column public.mesh_devices.drained_at is 'Since then it gets nothing new.';
+comment on column public.mesh_devices.revoked_at is 'Since then its token is good for nothing here.';
+
+create table public.mesh_device_servers (
+  device     text not null references public.mesh_devices (name) on delete cascade on update cascade,
+  server_id  uuid not null references public.hub_servers (id) on delete cascade,
+  created_at timestamptz not null default now(),
+  primary key (device, server_id)
+);
+comment on table public.mesh_device_servers is 'Which servers a device serves. Changed by hub_enroll_device.';
+create index mesh_device_servers_server_idx on public.mesh_device_servers (server_id);
+
+create trigger mesh_devices_touch before update on public.mesh_devices
+  for each row execute function hub_internal.touch();
+
+-- The device that calls, if it is enrolled and not revoked: asked by every function a device may call.
+create function hub_internal.live_device()
+  returns text
+  language sql
+  stable
+  security definer
+  set search_path = ''
+as $$ select d.name from public.mesh_devices d where d.name = hub_internal.token_device() and d.revoked_at is null $$;
+
+-- People see the machines that serve what they may read.
+create function hub_internal.my_device_names()
+  returns setof text
+  language sql
+  stable
+  security definer
+  set search_path = ''
+as $$
+  select d.name from public.mesh_devices d
+   where exists (select from hub_internal.my_server_ids() s (id)
+                  where d.serves_all
+                     or exists (select from public.mesh_device_servers e where e.device = d.name and e.server_id = s.id))
+$$;
+
+-- A lane is everything that decides who may take a task, as one number: the claim looks at the head of each lane its
+-- device serves, and never reads past tasks that are for others.
+create table hub_internal.lanes (
+  id         integer primary key generated always as identity,
+  server_id  uuid references public.hub_servers (id) on delete cascade,
+  person     uuid,                                -- of a task without a channel: whose it is
+  model      text not null,
+  agent      text,
+  platform   text not null,
+  device     text references public.mesh_devices (name) on delete cascade on update cascade,   -- pinned: the session is there
+  constraint lanes_key unique nulls not distinct (server_id, person, model, agent, platform, device)
+);
+comment on table hub_internal.lanes is 'Distinct combinations of what decides eligibility. Small: one row a combination that was ever asked for.';
+
+-- The tasks -----------------------------------------------------------------------------------------------------------
+
+create table if not exists public.mac_tasks (
+  id      uuid primary key,
+  content text not null,
+  status  text not null
+) with (fillfactor = 60);                         -- a running task is rewritten on its page: heartbeats and notes change no index
+
+alter table public.mac_tasks
+  add column if not exists project             text,
+  add column if not exists model_preference    text,
+  add column if not exists model               text,
+  add column if not exists agent               text,
+  add column if not exists task_type           text,
+  add column if not exists platform            text,
+  add column if not exists priority            integer,
+  add column if not exists claimed_by          text,
+  add column if not exists attempt             integer,
+  add column if not exists max_attempts        integer,
+  add column if not exists lease_expires_at    timestamptz,
+  add column if not exists run_after           timestamptz,
+  add column if not exists partial_output      text,
+  add column if not exists result              text,
+  add column if not exists error               text,
+  add column if not exists channel_id          uuid,
+  add column if not exists thread_id           uuid,
+  add column if not exists message_id          uuid,
+  add column if not exists parent_id           uuid,
+  add column if not exists team_id             uuid,
+  add column if not exists session_id          text,
+  add column if not exists session_device      text,
+  add column if not exists idempotency_key     text,
+  add column if not exists cancel_requested_at timestamptz,
+  add column if not exists metadata            jsonb,
+  add column if not exists created_by          uuid,
+  add column if not exists created_at          timestamptz,
+  add column if not exists updated_at          timestamptz,
+  add column if not exists claimed_at          timestamptz,
+  add column if not exists finished_at         timestamptz,
+  add column if not exists requested_agent     text,
+  add column if not exists progress_count      integer not null default 0,
+  add column if not exists told                text,
+  add column if not exists lane                integer,
+  add column if not exists queue_key           timestamptz;
+
+-- Rows that were here before get what a new row would have got.
+update public.mac_tasks
+   set model_preference = coalesce(model_preference, 'any'),
+       task_type        = coalesce(task_type, 'other'),
+       platform         = coalesce(platform, 'any'),
+       priority         = coalesce(priority, 5),
+       attempt          = coalesce(attempt, case when status in ('pending', 'blocked') then 0 else 1 end),
+       max_attempts     = coalesce(max_attempts, 3),
+       created_at       = coalesce(created_at, now()),
+       updated_at       = coalesce(updated_at, created_at, now());
+
+alter table public.mac_tasks
+  alter column id set default gen_random_uuid(),
+  alter column content set not null,
+  alter column status set default 'pending',            alter column status set not null,
+  alter column model_preference set default 'any',      alter column model_preference set not null,
+  alter column task_type set default 'other',           alter column task_type set not null,
+  alter column platform set default 'any',              alter column platform set not null,
+  alter column priority set default 5,                  alter column priority set not null,
+  alter column attempt set default 0,                   alter column attempt set not null,
+  alter column max_attempts set default 3,              alter column max_attempts set not null,
+  alter column created_at set default now(),            alter column created_at set not null,
+  alter column updated_at set default now(),            alter column updated_at set not null;
+
+alter table public.mac_tasks
+  drop constraint if exists mac_tasks_status_check,
+  drop constraint if exists mac_tasks_model_preference_check,
+  drop constraint if exists mac_tasks_priority_check;
+alter table public.mac_tasks
+  add constraint mac_tasks_status_check
+    check (status in ('pending', 'running', 'waiting', 'blocked', 'complete', 'failed', 'cancelled')),
+  add constraint mac_tasks_model_preference_check check (model_preference in ('claude', 'gemini', 'codex', 'any')),
+  add constraint mac_tasks_task_type_check
+    check (task_type in ('code', 'fix', 'test', 'review', 'research', 'docs', 'ops', 'plan', 'data', 'design', 'other')) not valid,
+  add constraint mac_tasks_platform_check check (platform in ('any', 'macos', 'linux', 'windows')) not valid,
+  add constraint mac_tasks_priority_check check (priority between 0 and 9),
+  add constraint mac_tasks_max_attempts_check check (max_attempts between 1 and 100) not valid,
+  add constraint mac_tasks_content_check check (content <> '' and char_length(content) <= 100000) not valid,
+  add constraint mac_tasks_metadata_check
+    check (jsonb_typeof(metadata) = 'object' and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")')) not valid,
+  add constraint mac_tasks_channel_fkey foreign key (channel_id) references public.hub_channels (id) on delete set null,
+  add constraint mac_tasks_parent_fkey  foreign key (parent_id)  references public.mac_tasks (id) on delete set null;
+
+comment on table public.mac_tasks is 'The queue: one row a task, for the hub''s own functions and for executors that only update rows.';
+comment on column public.mac_tasks.attempt is 'The fence: a write that names any but the live attempt changes nothing.';
+comment on column public.mac_tasks.priority is '0 to 9; 9 is most urgent. Each step is worth ten minutes of waiting, so nothing starves.';
+comment on column public.mac_tasks.agent is 'Who runs it: what was asked for, else chosen when it is claimed.';
+comment on column public.mac_tasks.requested_agent is 'The agent that was asked for; null leaves the choice to the claim.';
+comment on column public.mac_tasks.model is 'The model it is meant for; at the end, the one the executor says it used.';
+comment on column public.mac_tasks.project is 'Where it runs, below the root that each machine has for projects.';
+comment on column public.mac_tasks.told is 'Status and attempt of the ending that its conversation was told; written with the message or not at all.';
+comment on column public.mac_tasks.lane is 'Who may take it (hub_internal.lanes).';
+comment on column public.mac_tasks.queue_key is 'Its place in its lane: when it was made, moved by its priority.';
+comment on column public.mac_tasks.progress_count is 'Notes told in this attempt; after 15 only partial_output changes.';
+comment on column public.mac_tasks.lease_expires_at is 'Null while running: an executor of the older kind has it, and it is never taken away.';
+
+-- The claim reads exactly these two; finished rows are in neither.
+create index mac_tasks_claim_idx     on public.mac_tasks (lane, queue_key) where status = 'pending' and run_after is null;
+create index mac_tasks_backoff_idx   on public.mac_tasks (lane, run_after) where status = 'pending' and run_after is not null;
+create index mac_tasks_lease_idx     on public.mac_tasks (lease_expires_at) where status = 'running';
+create index mac_tasks_device_idx    on public.mac_tasks (claimed_by) where status = 'running';
+create index mac_tasks_laneless_idx  on public.mac_tasks (id) where status = 'pending' and lane is null;
+create index mac_tasks_dependents_idx on public.mac_tasks (parent_id) where status = 'blocked';
+create index mac_tasks_parent_idx    on public.mac_tasks (parent_id) where parent_id is not null;
+create index mac_tasks_thread_idx    on public.mac_tasks (thread_id, created_at) where thread_id is not null;
+create index mac_tasks_open_thread_idx on public.mac_tasks (thread_id)
+  where thread_id is not null and status in ('pending', 'running', 'waiting', 'blocked');
+create index mac_tasks_channel_idx   on public.mac_tasks (channel_id, created_at desc) where channel_id is not null;
+create index mac_tasks_message_idx   on public.mac_tasks (message_id) where message_id is not null;
+create index mac_tasks_creator_idx   on public.mac_tasks (created_by) where channel_id is null;
+create index mac_tasks_untold_idx    on public.mac_tasks (channel_id)
+  where channel_id is not null and status in ('complete', 'failed', 'cancelled')
+    and told is distinct from status || ':' || attempt::text;
+create unique index mac_tasks_idempotency_idx on public.mac_tasks (created_by, idempotency_key) nulls not distinct
+  where idempotency_key is not null;
+
+-- How each attempt went. No foreign key to the device: executors of the older kind are not enrolled.
+create table public.hub_task_attempts (
+  task_id     uuid not null references public.mac_tasks (id) on delete cascade,
+  attempt     integer not null,
+  device      text,
+  agent       text,
+  model       text,
+  started_at  timestamptz not null default now(),
+  finished_at timestamptz,
+  outcome     text,
+  error       text,
+  exit_code   integer,
+  cost_usd    numeric,
+  tokens_in   bigint,
+  tokens_out  bigint,
+  session_id  text,
+  receipt     jsonb,
+  primary key (task_id, attempt),
+  constraint hub_task_attempts_outcome_check check (outcome in ('complete', 'failed', 'cancelled', 'lost'))
+) with (fillfactor = 80);
+comment on table public.hub_task_attempts is 'The run record of each attempt: where, by whom, from when to when, how it ended, what it cost.';
+comment on column public.hub_task_attempts.outcome is 'Null while it runs.';
+
+-- Eligibility ----------------------------------------------------------------------------------------------------------
+
+create function hub_internal.lane_of(p_task public.mac_tasks)
+  returns integer
+  language plpgsql
+  volatile
+  security definer                                -- lanes are bookkeeping: nobody holds a grant on them
+  set search_path = ''
+as $$
+declare
+  v_server uuid;
+  v_person uuid;
+  v_device text;
+  v_lane   integer;
+begin
+  if p_task.channel_id is null then
+    v_person := p_task.created_by;
+  else
+    select c.server_id into v_server from public.hub_channels c where c.id = p_task.channel_id;
+  end if;
+  -- Only a machine that is still enrolled can have the session; else the follow-up starts afresh anywhere.
+  if p_task.session_id is not null and p_task.session_device is not null then
+    select d.name into v_device from public.mesh_devices d where d.name = p_task.session_device and d.revoked_at is null;
+  end if;
+
+  select l.id into v_lane
+    from hub_internal.lanes l
+   where l.server_id is not distinct from v_server and l.person is not distinct from v_person
+     and l.model = p_task.model_preference and l.agent is not distinct from p_task.requested_agent
+     and l.platform = p_task.platform and l.device is not distinct from v_device;
+  if not found then
+    insert into hub_internal.lanes (server_id, person, model, agent, platform, device)
+    values (v_server, v_person, p_task.model_preference, p_task.requested_agent, p_task.platform, v_device)
+    on conflict on constraint lanes_key do update set platform = excluded.platform   -- returns the row a neighbour just made
+    returning id into v_lane;
+  end if;
+  return v_lane;
+end;
+$$;
+
+create function hub_internal.serves(p_device public.mesh_devices, p_server_id uuid, p_person uuid)
+  returns boolean
+  language sql
+  stable
+  security definer
+  set search_path = ''
+as $$
+  select case
+    when p_device.serves_all then true
+    when p_server_id is not null then
+      exists (select from public.mesh_device_servers s where s.device = p_device.name and s.server_id = p_server_id)
+    -- Without a channel: only machines of a server where its maker may make tasks, as of now.
+    when p_person is not null then
+      exists (select from public.mesh_device_servers s
+                join public.hub_members m on m.server_id = s.server_id and m.role in ('operator', 'owner')
+               where s.device = p_device.name and m.user_id = p_person)
+    else false
+  end
+$$;
+
+create function hub_internal.offered_agent(p_agents jsonb, p_agent text, p_model text)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select o ->> 'agent'
+    from jsonb_array_elements(p_agents) with ordinality as e (o, n)
+   where (p_agent is null or o ->> 'agent' = p_agent)
+     and (p_model = 'any' or o -> 'models' ? p_model or o -> 'models' ? 'any')
+   order by n
+   limit 1
+$$;
+comment on function hub_internal.offered_agent(jsonb, text, text) is
+  'The first of a device''s agents that fits: the one asked for, if any, with the model asked for. Null: none does.';
+
+-- Guarding the row: what any writer, old executors included, may and may not do to it ---------------------------------
+
+create function hub_internal.guard_task_insert()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_channel public.hub_channels;
+  v_architecture text;
+begin
+  if new.content is null or btrim(new.content) = '' or char_length(new.content) > 100000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'content', 'A task needs a content of 1 to 100,000 characters.');
+  end if;
+  new.model_preference := coalesce(new.model_preference, 'any');
+  new.task_type    := coalesce(new.task_type, 'other');
+  new.platform     := coalesce(new.platform, 'any');
+  new.priority     := coalesce(new.priority, 5);
+  new.max_attempts := coalesce(new.max_attempts, 3);
+  new.attempt      := coalesce(new.attempt, 0);
+  new.status       := coalesce(new.status, 'pending');
+  new.created_at   := coalesce(new.created_at, now());
+  new.updated_at   := coalesce(new.updated_at, now());
+  new.model        := coalesce(new.model, nullif(new.model_preference, 'any'));
+  new.requested_agent := coalesce(new.requested_agent, new.agent);
+
+  if new.channel_id is not null then
+    select c.* into v_channel from public.hub_channels c where c.id = new.channel_id;
+    if not found then
+      perform hub_internal.refuse('UH004', 'not found', format('channel %s', new.channel_id), 'Check channel_id.');
+    end if;
+    select s.architecture_type into v_architecture from public.hub_servers s where s.id = v_channel.server_id;
+    if v_architecture = 'command_dispatch' then
+      perform hub_internal.refuse('UH003', 'conflict', 'this channel answers commands and has no tasks', 'Use hub_execute_command, or another channel.');
+    end if;
+    if new.project is null then
+      new.project := v_channel.project_path;
+    else
+      new.project := coalesce((select p.path from public.hub_projects p
+                                where p.server_id = v_channel.server_id and p.name = new.project), new.project);
+    end if;
+  end if;
+
+  if new.status in ('pending', 'blocked', 'waiting') then
+    new.queue_key := new.created_at - (new.priority - 5) * interval '10 minutes';
+    new.lane := hub_internal.lane_of(new);
+  end if;
+  return new;
+end;
+$$;
+create trigger mac_tasks_guard_insert
+  before insert on public.mac_tasks
+  for each row execute function hub_internal.guard_task_insert();
+
+create function hub_internal.guard_task_update()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  new.updated_at := now();
+  if new.status is distinct from old.status then
+    if not (case old.status
+              when 'pending'   then new.status in ('running', 'complete', 'failed', 'cancelled', 'blocked')
+              when 'running'   then new.status in ('complete', 'failed', 'cancelled', 'pending', 'waiting')
+              when 'waiting'   then new.status in ('pending', 'cancelled')
+              when 'blocked'   then new.status in ('pending', 'cancelled')
+              -- hub_retry_task is the one that clears finished_at
+              when 'failed'    then new.status = 'pending' and new.finished_at is null
+              when 'cancelled' then new.status = 'pending' and new.finished_at is null
+              else false
+            end) then
+      perform hub_internal.refuse('UH003', 'conflict', format('task %s can not go from %s to %s', old.id, old.status, new.status),
+        'complete is final; a failed or cancelled task starts again with hub_retry_task.');
+    end if;
+
+    if new.status in ('complete', 'failed', 'cancelled') then
+      new.finished_at := coalesce(new.finished_at, now());
+      new.lease_expires_at := null;
+    elsif new.status = 'running' then
+      -- hub_claim_tasks counts the attempt and writes its record itself, for a whole batch at once.
+      if new.attempt = old.attempt then
+        new.attempt := old.attempt + 1;
+        new.claimed_at := now();
+        new.progress_count := 0;
+        new.lease_expires_at := null;
+        insert into public.hub_task_attempts (task_id, attempt, device, agent) values (new.id, new.attempt, new.claimed_by, new.agent)
+        on conflict do nothing;
+      end if;
+    elsif new.status = 'pending' then
+      new.lease_expires_at := null;
+      new.claimed_by := null;
+      new.agent := new.requested_agent;
+      new.lane := hub_internal.lane_of(new);
+      new.queue_key := coalesce(new.queue_key, new.created_at - (new.priority - 5) * interval '10 minutes');
+    end if;
+
+    -- An executor of the older kind ends its attempt by this update alone.
+    if old.status = 'running' and new.status <> 'running' then
+      update public.hub_task_attempts a
+         set finished_at = now(), error = new.error,
+             outcome = case when new.status in ('complete', 'failed', 'cancelled') then new.status else 'failed' end
+       where a.task_id = new.id and a.attempt = old.attempt and a.finished_at is null;
+    end if;
+  elsif new.status in ('pending', 'blocked')
+        and (new.model_preference, new.platform, new.requested_agent, new.priority, new.channel_id)
+            is distinct from (old.model_preference, old.platform, old.requested_agent, old.priority, old.channel_id) then
+    new.queue_key := new.created_at - (new.priority - 5) * interval '10 minutes';
+    new.lane := hub_internal.lane_of(new);
+  end if;
+  return new;
+end;
+$$;
+create trigger mac_tasks_guard_update
+  before update on public.mac_tasks
+  for each row execute function hub_internal.guard_task_update();
+
+-- Waking: one NOTIFY for a statement that makes tasks claimable. The payload says nothing; Postgres folds equal ones of a
+-- transaction into one. A transition table can not go with a column list, so the update trigger is a row one with a
+-- WHEN that almost never holds.
+create function hub_internal.wake_on_insert()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  if exists (select from made where status = 'pending') then
+    perform pg_notify('hub_tasks', '');
+  end if;
+  return null;
+end;
+$$;
+create trigger mac_tasks_wake_insert
+  after insert on public.mac_tasks
+  referencing new table as made
+  for each statement execute function hub_internal.wake_on_insert();
+
+create function hub_internal.wake()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  perform pg_notify('hub_tasks', '');
+  return null;
+end;
+$$;
+create trigger mac_tasks_wake_update
+  after update of status, run_after, platform, model_preference, priority on public.mac_tasks
+  for each row when (new.status = 'pending'
+                     and (old.status <> 'pending' or new.lane is distinct from old.lane or new.run_after is distinct from old.run_after))
+  execute function hub_internal.wake();
+
+update public.mac_tasks t                         -- adopted rows that wait get their place in the queue
+   set requested_agent = t.agent
+ where t.status in ('pending', 'blocked', 'waiting');
+update public.mac_tasks t
+   set queue_key = t.created_at - (t.priority - 5) * interval '10 minutes', lane = hub_internal.lane_of(t)
+ where t.status in ('pending', 'blocked', 'waiting');
+
+revoke all on function hub_internal.live_device(), hub_internal.my_device_names(), hub_internal.lane_of(public.mac_tasks), hub_internal.serves(public.mesh_devices, uuid, uuid),
+  hub_internal.offered_agent(jsonb, text, text), hub_internal.guard_task_insert(), hub_internal.guard_task_update(),
+  hub_internal.wake_on_insert(), hub_internal.wake()
+  from public, anon, authenticated, service_role;
+grant execute on function hub_internal.live_device(), hub_internal.my_device_names() to authenticated, service_role;

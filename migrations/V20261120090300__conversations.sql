@@ -1,0 +1,372 @@
+-- Why: what people see. A conversation is a channel's flat one or a thread; its messages are numbered 1, 2, 3 without gaps,
+-- in the order of commit, because the number is taken from the conversation's row under that row's lock.
+--
+-- Order of locks, everywhere: task, then channel, then thread, then messages.
+
+create table public.hub_task_threads (
+  id               uuid primary key default gen_random_uuid(),
+  channel_id       uuid not null references public.hub_channels (id) on delete cascade,
+  task_id          uuid,
+  team_id          uuid,
+  name             text not null,
+  status           text not null default 'active',
+  message_count    integer not null default 0,
+  last_activity_at timestamptz not null default now(),
+  archived_at      timestamptz,
+  metadata         jsonb,
+  created_at       timestamptz not null default now(),
+  state_entered_at timestamptz not null default now(),
+  decay_at         timestamptz,
+  -- Deferred: hub_send makes the thread before the task that names it, in one transaction.
+  constraint hub_task_threads_task_fkey foreign key (task_id) references public.mac_tasks (id)
+    on delete set null deferrable initially deferred,
+  constraint hub_task_threads_status_check check (status in ('active', 'idle', 'decaying', 'archived')),
+  constraint hub_task_threads_name_check check (char_length(name) between 1 and 100),
+  constraint hub_task_threads_metadata_check
+    check (jsonb_typeof(metadata) = 'object' and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")'))
+) with (fillfactor = 70);
+comment on table public.hub_task_threads is 'The conversation of one task and its follow-ups, in a channel of a threaded server.';
+comment on column public.hub_task_threads.state_entered_at is 'Since when it has its status: an idle thread decays an hour after it became idle.';
+comment on column public.hub_task_threads.decay_at is
+  'No step of its decay is due before this: the exact time rounded down to five minutes, so that a message seldom changes the index.';
+create index hub_task_threads_channel_idx on public.hub_task_threads (channel_id, created_at desc);
+create index hub_task_threads_decay_idx   on public.hub_task_threads (decay_at) where decay_at is not null;
+create index hub_task_threads_status_idx  on public.hub_task_threads (channel_id, status);
+create unique index hub_task_threads_task_idx on public.hub_task_threads (task_id) where task_id is not null;
+
+alter table public.mac_tasks
+  add constraint mac_tasks_thread_fkey foreign key (thread_id) references public.hub_task_threads (id) on delete set null;
+
+create table public.hub_channel_messages (
+  id              uuid primary key default gen_random_uuid(),
+  channel_id      uuid not null references public.hub_channels (id) on delete cascade,
+  task_thread_id  uuid references public.hub_task_threads (id) on delete cascade,
+  sender_type     text not null,
+  sender_id       text,
+  sender_label    text,
+  content         text not null,
+  content_type    text not null default 'text',
+  embed_data      jsonb,
+  reply_to        uuid,
+  is_progress     boolean not null default false,
+  metadata        jsonb,
+  created_at      timestamptz not null default now(),
+  seq             bigint not null,
+  task_id         uuid references public.mac_tasks (id) on delete set null,
+  idempotency_key text,
+  constraint hub_channel_messages_sender_type_check check (sender_type in ('human', 'agent', 'system', 'device')),
+  constraint hub_channel_messages_content_type_check
+    check (content_type in ('text', 'command', 'task', 'progress', 'result', 'error', 'notice', 'warning', 'summary')),
+  constraint hub_channel_messages_content_check check (content <> '' and char_length(content) <= 100000),
+  constraint hub_channel_messages_embed_data_check check (jsonb_typeof(embed_data) = 'object'),
+  constraint hub_channel_messages_idempotency_key_check check (char_length(idempotency_key) between 1 and 200),
+  constraint hub_channel_messages_metadata_check
+    check (jsonb_typeof(metadata) = 'object' and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")'))
+);
+comment on table public.hub_channel_messages is 'The messages of every conversation. What a task has to say is put here by triggers on mac_tasks.';
+comment on column public.hub_channel_messages.seq is 'Its number in its conversation: 1, 2, 3, without gaps, in the order of commit.';
+comment on column public.hub_channel_messages.idempotency_key is 'Chosen by the sender, unique for the sender: sending again is not posting again.';
+
+-- Both pages of a conversation and "what came after 41" read one of these.
+create unique index hub_channel_messages_flat_idx   on public.hub_channel_messages (channel_id, seq) where task_thread_id is null;
+create unique index hub_channel_messages_thread_idx on public.hub_channel_messages (task_thread_id, seq) where task_thread_id is not null;
+create index hub_channel_messages_channel_idx       on public.hub_channel_messages (channel_id, created_at desc);
+create unique index hub_channel_messages_idempotency_idx on public.hub_channel_messages (sender_id, idempotency_key) nulls not distinct
+  where idempotency_key is not null;
+create index hub_channel_messages_task_idx on public.hub_channel_messages (task_id) where task_id is not null;
+
+alter table public.mac_tasks
+  add constraint mac_tasks_message_fkey foreign key (message_id) references public.hub_channel_messages (id) on delete set null;
+
+-- Times of a thread ---------------------------------------------------------------------------------------------------
+
+create function hub_internal.decay_time(p_status text, p_last_activity_at timestamptz, p_state_entered_at timestamptz, p_channel_id uuid)
+  returns timestamptz
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select case p_status
+    when 'active'   then p_last_activity_at
+                       + coalesce((select c.thread_idle_after from public.hub_channels c where c.id = p_channel_id),
+                                  hub_internal.setting('thread_idle_after'))
+    when 'idle'     then p_state_entered_at
+                       + coalesce((select c.thread_decay_after from public.hub_channels c where c.id = p_channel_id),
+                                  hub_internal.setting('thread_decay_after'))
+    -- "The next cycle": half a cycle is enough to tell it from the one that made it decaying.
+    when 'decaying' then p_state_entered_at + interval '30 seconds'
+  end
+$$;
+comment on function hub_internal.decay_time(text, timestamptz, timestamptz, uuid) is 'When the next step of a thread''s decay is due. Null: never (archived).';
+
+create function hub_internal.thread_states()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  if tg_op = 'UPDATE' and new.status is distinct from old.status then
+    if new.state_entered_at = old.state_entered_at then
+      new.state_entered_at := now();
+    end if;
+    new.archived_at := case when new.status = 'archived' then coalesce(new.archived_at, new.state_entered_at) end;
+  end if;
+  if tg_op = 'INSERT'
+     or (new.status, new.last_activity_at, new.state_entered_at) is distinct from (old.status, old.last_activity_at, old.state_entered_at) then
+    new.decay_at := date_bin(interval '5 minutes',
+      hub_internal.decay_time(new.status, new.last_activity_at, new.state_entered_at, new.channel_id), timestamptz '2000-01-01 00:00:00+00');
+  end if;
+  return new;
+end;
+$$;
+create trigger hub_task_threads_states
+  before insert or update on public.hub_task_threads
+  for each row execute function hub_internal.thread_states();
+
+-- New times count for threads that are there, too.
+create function hub_internal.retime_threads()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  update public.hub_task_threads t
+     set decay_at = date_bin(interval '5 minutes',
+           hub_internal.decay_time(t.status, t.last_activity_at, t.state_entered_at, t.channel_id), timestamptz '2000-01-01 00:00:00+00')
+   where t.status <> 'archived'
+     and (tg_table_name = 'settings' or t.channel_id = new.id);
+  return null;
+end;
+$$;
+create trigger settings_retime
+  after update of value on hub_internal.settings
+  for each statement execute function hub_internal.retime_threads();
+create trigger hub_channels_retime
+  after update of thread_idle_after, thread_decay_after on public.hub_channels
+  for each row when ((new.thread_idle_after, new.thread_decay_after) is distinct from (old.thread_idle_after, old.thread_decay_after))
+  execute function hub_internal.retime_threads();
+
+-- Posting as oneself: only for a person's own plain INSERT (then current_user is still the API's role; inside our definer
+-- bodies it is the owner). A client may send its whole struct: what it may not choose is set here, what would be a lie is refused.
+create function hub_internal.post_as_oneself()
+  returns trigger
+  language plpgsql
+  set search_path = ''                            -- security invoker: it runs as the one who posts
+as $$
+declare
+  v_me uuid := hub_internal.person();
+  v_server uuid;
+  v_read_only boolean;
+begin
+  if v_me is null then
+    perform hub_internal.refuse('42501', 'permission denied', 'posting a message', 'Only a signed-in person posts messages.');
+  end if;
+  -- Under row level security: a channel that may not be seen is one that is not there.
+  select c.server_id, c.is_read_only into v_server, v_read_only from public.hub_channels c where c.id = new.channel_id;
+  if not found then
+    perform hub_internal.refuse('UH004', 'not found', format('channel %s', new.channel_id), 'Check channel_id, and that you may read its server.');
+  end if;
+  if v_read_only then
+    perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; post in another channel.');
+  end if;
+  if coalesce(new.sender_type, 'human') <> 'human' then
+    perform hub_internal.refuse('42501', 'permission denied', format('sender_type %L', new.sender_type), 'Leave it out, or say human.');
+  end if;
+  if coalesce(new.sender_id, v_me::text) <> v_me::text then
+    perform hub_internal.refuse('42501', 'permission denied', 'sender_id is somebody else', 'Leave it out: it is taken from your token.');
+  end if;
+  if jsonb_typeof(new.embed_data) <> 'null' then
+    perform hub_internal.refuse('42501', 'permission denied', 'embed_data', 'Embeds come from the hub alone: leave it out.');
+  end if;
+  if new.is_progress or coalesce(new.content_type, 'text') not in ('text', 'command') then
+    perform hub_internal.refuse('42501', 'permission denied',
+      case when new.is_progress then 'is_progress' else format('content_type %L', new.content_type) end,
+      'What a task has to say comes from the hub alone: a person posts text or command.');
+  end if;
+  new.id           := coalesce(new.id, gen_random_uuid());
+  new.sender_type  := 'human';
+  new.sender_id    := v_me::text;
+  new.sender_label := coalesce(nullif(left(btrim(new.sender_label), 80), ''), hub_internal.person_label());
+  new.content_type := coalesce(new.content_type, 'text');
+  new.is_progress  := false;
+  new.embed_data   := null;
+  new.task_id      := null;
+  if jsonb_typeof(new.metadata) = 'null' then
+    new.metadata := null;
+  end if;
+  return new;
+end;
+$$;
+create trigger hub_channel_messages_as_oneself
+  before insert on public.hub_channel_messages
+  for each row when (current_user = 'authenticated')
+  execute function hub_internal.post_as_oneself();
+
+-- The number. The conversation's row is locked from here to commit: whoever is second waits, then reads a later number.
+create function hub_internal.number_message()
+  returns trigger
+  language plpgsql
+  security definer                                -- counts are nobody's to write
+  set search_path = ''
+as $$
+declare
+  v_same public.hub_channel_messages;
+begin
+  if new.content is null or new.content = '' or char_length(new.content) > 100000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'content', 'A message has 1 to 100,000 characters.');
+  end if;
+  new.id := coalesce(new.id, gen_random_uuid());
+  new.content_type := coalesce(new.content_type, 'text');
+  new.is_progress := coalesce(new.is_progress, false);
+
+  if new.idempotency_key is not null then
+    -- Looked for under the lock and before counting: a row that is then skipped or refused must take no number.
+    if new.task_thread_id is null then
+      perform from public.hub_channels c where c.id = new.channel_id for no key update;
+    else
+      perform from public.hub_task_threads t where t.id = new.task_thread_id for no key update;
+    end if;
+    select m.* into v_same from public.hub_channel_messages m
+     where m.sender_id is not distinct from new.sender_id and m.idempotency_key = new.idempotency_key;
+    if found then
+      if (v_same.channel_id, v_same.task_thread_id, v_same.content) is distinct from (new.channel_id, new.task_thread_id, new.content) then
+        perform hub_internal.refuse('UH003', 'conflict', 'idempotency_key was used for another message', 'Use a new key for a new message.');
+      end if;
+      -- The unique index decides the rest: ON CONFLICT skips it, a bare INSERT gets 23505.
+      new.seq := v_same.seq;
+      new.created_at := v_same.created_at;
+      return new;
+    end if;
+  end if;
+
+  -- clock_timestamp() is taken again when the row had to be waited for, so created_at never runs against seq.
+  if new.task_thread_id is null then
+    update public.hub_channels c
+       set message_count = c.message_count + 1, last_message_at = clock_timestamp()
+     where c.id = new.channel_id
+    returning c.message_count, c.last_message_at into new.seq, new.created_at;
+  elsif new.content_type in ('warning', 'summary') then
+    -- Telling that nobody was active is no activity.
+    update public.hub_task_threads t
+       set message_count = t.message_count + 1
+     where t.id = new.task_thread_id and t.channel_id = new.channel_id
+    returning t.message_count, clock_timestamp() into new.seq, new.created_at;
+  else
+    update public.hub_task_threads t
+       set message_count = t.message_count + 1,
+           last_activity_at = clock_timestamp(),
+           status = 'active',
+           state_entered_at = case when t.status = 'active' then t.state_entered_at else clock_timestamp() end
+     where t.id = new.task_thread_id and t.channel_id = new.channel_id
+    returning t.message_count, t.last_activity_at into new.seq, new.created_at;
+  end if;
+  if new.seq is null then
+    perform hub_internal.refuse('UH004', 'not found',
+      case when new.task_thread_id is null then format('channel %s', new.channel_id)
+           else format('thread %s in channel %s', new.task_thread_id, new.channel_id) end, 'Check the ids.');
+  end if;
+  return new;
+end;
+$$;
+create trigger hub_channel_messages_number
+  before insert on public.hub_channel_messages
+  for each row execute function hub_internal.number_message();
+
+-- Reading what came later ------------------------------------------------------------------------------------------------
+
+create function public.hub_messages_since(p_channel_id uuid, p_after bigint default 0, p_thread_id uuid default null, p_limit int default 200)
+  returns setof public.hub_channel_messages
+  language plpgsql
+  stable                                          -- security invoker: row level security decides what is seen
+  set search_path = ''
+as $$
+begin
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform hub_internal.refuse('UH001', 'bad input', format('p_limit %s', coalesce(p_limit::text, 'is null')), 'Ask for 1 to 1000 messages.');
+  end if;
+  if p_after is null or p_after < 0 then
+    perform hub_internal.refuse('UH001', 'bad input', format('p_after %s', coalesce(p_after::text, 'is null')), 'Give the seq of the last message you have, or 0.');
+  end if;
+  if not exists (select from public.hub_channels c where c.id = p_channel_id)
+     or (p_thread_id is not null and not exists (select from public.hub_task_threads t where t.id = p_thread_id and t.channel_id = p_channel_id)) then
+    perform hub_internal.refuse('UH004', 'not found', 'channel or thread', 'Check the ids, and that you may read the server.');
+  end if;
+  if p_thread_id is null then
+    return query select m.* from public.hub_channel_messages m
+                  where m.channel_id = p_channel_id and m.task_thread_id is null and m.seq > p_after
+                  order by m.seq limit p_limit;
+  else
+    return query select m.* from public.hub_channel_messages m
+                  where m.task_thread_id = p_thread_id and m.channel_id = p_channel_id and m.seq > p_after
+                  order by m.seq limit p_limit;
+  end if;
+end;
+$$;
+comment on function public.hub_messages_since(uuid, bigint, uuid, int) is
+  'Messages of one conversation (the channel''s flat one, or a thread) with seq > p_after, in order, at most p_limit (1 to 1000). Errors: UH001, UH004.';
+
+-- Row level security, grants, policies --------------------------------------------------------------------------------------
+
+alter table public.hub_task_threads     enable row level security;
+alter table public.hub_channel_messages enable row level security;
+alter table public.mac_tasks            enable row level security;
+alter table public.hub_task_attempts    enable row level security;
+alter table public.mesh_devices         enable row level security;
+alter table public.mesh_device_servers  enable row level security;
+alter table hub_internal.settings       enable row level security;
+alter table hub_internal.lanes          enable row level security;
+
+-- An adopted mac_tasks may carry policies that let every signed-in user write to the queue, which is running code on
+-- somebody's machine. They go; the ones below take their place.
+do $$
+declare
+  v_policy text;
+begin
+  for v_policy in select polname from pg_policy where polrelid = 'public.mac_tasks'::regclass loop
+    execute format('drop policy %I on public.mac_tasks', v_policy);
+    raise notice 'dropped the policy % of the adopted table mac_tasks', v_policy;
+  end loop;
+end;
+$$;
+
+revoke all on public.hub_task_threads, public.hub_channel_messages, public.mac_tasks, public.hub_task_attempts,
+  public.mesh_devices, public.mesh_device_servers from public, anon, authenticated, service_role;
+grant select on public.hub_task_threads, public.hub_channel_messages, public.mac_tasks, public.hub_task_attempts,
+  public.mesh_devices, public.mesh_device_servers to authenticated;
+grant select, insert, update, delete on public.hub_task_threads, public.hub_channel_messages, public.mac_tasks,
+  public.hub_task_attempts, public.mesh_devices, public.mesh_device_servers to service_role;
+grant insert (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data, reply_to,
+              is_progress, metadata, created_at, seq, task_id, idempotency_key)
+  on public.hub_channel_messages to authenticated;
+
+create policy hub_task_threads_select_readers on public.hub_task_threads for select to authenticated
+  using (channel_id in (select hub_internal.my_channel_ids()));
+
+create policy hub_channel_messages_select_readers on public.hub_channel_messages for select to authenticated
+  using (channel_id in (select hub_internal.my_channel_ids()));
+create policy hub_channel_messages_insert_oneself on public.hub_channel_messages for insert to authenticated
+  with check (sender_type = 'human' and sender_id = (select hub_internal.person())::text
+              and channel_id in (select hub_internal.my_channel_ids()));
+
+-- One policy for three chairs (several permissive ones would each be evaluated): readers of its server, the maker of a
+-- task without a channel, the device that holds it.
+create policy mac_tasks_select_readers on public.mac_tasks for select to authenticated
+  using (channel_id in (select hub_internal.my_channel_ids())
+         or (channel_id is null and created_by = (select hub_internal.person()))
+         or (status = 'running' and claimed_by = (select hub_internal.live_device())));
+
+-- An attempt is seen by whoever sees its task (the subquery stands under the policies of mac_tasks).
+create policy hub_task_attempts_select_readers on public.hub_task_attempts for select to authenticated
+  using (exists (select from public.mac_tasks t where t.id = task_id));
+
+create policy mesh_devices_select_readers on public.mesh_devices for select to authenticated
+  using (name in (select hub_internal.my_device_names()) or name = (select hub_internal.token_device()));
+create policy mesh_device_servers_select_readers on public.mesh_device_servers for select to authenticated
+  using (server_id in (select hub_internal.my_server_ids()) or device = (select hub_internal.token_device()));
+
+revoke all on function hub_internal.decay_time(text, timestamptz, timestamptz, uuid), hub_internal.thread_states(), hub_internal.retime_threads(),
+  hub_internal.post_as_oneself(), hub_internal.number_message(), public.hub_messages_since(uuid, bigint, uuid, int)
+  from public, anon, authenticated, service_role;
+grant execute on function public.hub_messages_since(uuid, bigint, uuid, int) to authenticated, service_role;

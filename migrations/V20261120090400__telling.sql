@@ -1,0 +1,331 @@
+-- Why: what people see of a task is a projection of its row. Whoever writes the row (the hub's functions, or an executor that
+-- only knows UPDATE) has told it, in the same transaction; a result can not exist without its message.
+
+create function hub_internal.task_short(p_id uuid)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$ select left(p_id::text, 4) $$;
+
+create function hub_internal.duration_text(p_from timestamptz, p_to timestamptz)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select case when s is null then '—'
+              when s < 60    then format('%ss', s)
+              when s < 3600  then format('%sm %ss', s / 60, s % 60)
+              else format('%sh %sm', s / 3600, s % 3600 / 60) end
+    from (select greatest(0, round(extract(epoch from p_to - p_from)))::bigint as s) x
+$$;
+
+create function hub_internal.embed(p_title text, p_color int, p_description text, p_footer text, variadic p_fields text[] default '{}')
+  returns jsonb
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select jsonb_build_object(
+    'title', p_title,
+    'description', hub_internal.shorten(coalesce(p_description, ''), 4000),
+    'color', p_color,
+    'fields', coalesce((select jsonb_agg(jsonb_build_object('name', p_fields[i], 'value', hub_internal.shorten(p_fields[i + 1], 1000), 'inline', true) order by i)
+                          from generate_series(1, array_length(p_fields, 1), 2) i), '[]'::jsonb),
+    'footer', p_footer,
+    'timestamp', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+$$;
+comment on function hub_internal.embed(text, int, text, text, text[]) is 'An embed as Aura decodes it; p_fields are names and values in turn.';
+
+-- A thread for a task of a threaded channel that has none yet. The caller holds the task's row (or is inserting it).
+create function hub_internal.open_thread(p_channel_id uuid, p_task_id uuid, p_text text)
+  returns public.hub_task_threads
+  language sql
+  volatile
+  set search_path = ''
+as $$
+  insert into public.hub_task_threads (channel_id, task_id, name)
+  values (p_channel_id, p_task_id, left(p_task_id::text, 8) || ' — ' || hub_internal.shorten(hub_internal.one_line(p_text), 89))
+  returning *
+$$;
+
+create function hub_internal.is_threaded(p_channel_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path = ''
+as $$
+  select exists (select from public.hub_channels c join public.hub_servers s on s.id = c.server_id
+                  where c.id = p_channel_id and s.architecture_type = 'threaded_task_isolation')
+$$;
+
+-- One line of the projection into the task's conversation.
+create function hub_internal.tell(p_task public.mac_tasks, p_thread_id uuid, p_content_type text, p_content text, p_embed jsonb,
+                                  p_sender text default null)
+  returns void
+  language sql
+  volatile
+  set search_path = ''
+as $$
+  insert into public.hub_channel_messages
+    (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data, is_progress, task_id)
+  values
+    (p_task.channel_id, p_thread_id,
+     case when p_sender is null then 'system' else 'agent' end, coalesce(p_sender, 'hub'), coalesce(p_sender, 'Aura Hub'),
+     hub_internal.shorten(p_content, 100000), p_content_type, p_embed, p_content_type = 'progress', p_task.id)
+$$;
+
+create function hub_internal.task_runner(p_task public.mac_tasks)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$ select coalesce(p_task.agent, p_task.model_preference) || '/' || coalesce(p_task.claimed_by, '—') $$;
+comment on function hub_internal.task_runner(public.mac_tasks) is 'Who ran it where, as people read it: claude/mac1.';
+
+create function hub_internal.queued_text(p_task public.mac_tasks)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select format(E'⏳ Task %s queued\nModel: %s | Project: %s', hub_internal.task_short(p_task.id), p_task.model_preference, coalesce(p_task.project, '—'))
+$$;
+
+create function hub_internal.task_footer(p_task public.mac_tasks)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$ select format('Task %s · attempt %s', left(p_task.id::text, 8), p_task.attempt) $$;
+
+create function hub_internal.tell_queued(p_task public.mac_tasks, p_thread_id uuid)
+  returns void
+  language sql
+  volatile
+  set search_path = ''
+as $$
+  select hub_internal.tell(p_task, p_thread_id, 'task', hub_internal.queued_text(p_task),
+    hub_internal.embed('Task Queued', 3447003, hub_internal.shorten(p_task.content, 1000), format('Task %s', left(p_task.id::text, 8)),
+                       'Model', p_task.model_preference, 'Device', '— (pending)'))
+$$;
+
+-- How a task ended, told once for each ending. Used by the trigger, and by what catches up with a trigger that was off.
+create function hub_internal.tell_end(p_task public.mac_tasks, p_thread_id uuid)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_short  text := hub_internal.task_short(p_task.id);
+  v_runner text := hub_internal.task_runner(p_task);
+  v_run    public.hub_task_attempts;
+begin
+  if p_task.status in ('complete', 'failed') then
+    select * into v_run from public.hub_task_attempts a where a.task_id = p_task.id and a.attempt = p_task.attempt;
+  end if;
+  case p_task.status
+    when 'complete' then
+      perform hub_internal.tell(p_task, p_thread_id, 'result',
+        format('✅ %s complete [%s]', v_short, v_runner) || coalesce(E'\n' || nullif(p_task.result, ''), ''),
+        hub_internal.embed('Task Complete', 3066993, p_task.result, hub_internal.task_footer(p_task),
+          'Model', coalesce(v_run.model, p_task.agent, p_task.model, p_task.model_preference), 'Device', coalesce(p_task.claimed_by, '—'),
+          'Duration', hub_internal.duration_text(coalesce(p_task.claimed_at, p_task.created_at), coalesce(p_task.finished_at, now()))),
+        v_runner);
+    when 'failed' then
+      perform hub_internal.tell(p_task, p_thread_id, 'error',
+        format('❌ %s failed [%s]', v_short, v_runner) || coalesce(E'\n' || nullif(p_task.error, ''), ''),
+        hub_internal.embed('Task Failed', 15158332, p_task.error, hub_internal.task_footer(p_task),
+          'Model', coalesce(v_run.model, p_task.agent, p_task.model, p_task.model_preference), 'Device', coalesce(p_task.claimed_by, '—'),
+          'Duration', hub_internal.duration_text(coalesce(p_task.claimed_at, p_task.created_at), coalesce(p_task.finished_at, now()))),
+        v_runner);
+    when 'cancelled' then
+      perform hub_internal.tell(p_task, p_thread_id, 'notice',
+        format('🚫 %s cancelled: %s', v_short, hub_internal.shorten(hub_internal.one_line(coalesce(nullif(p_task.error, ''), 'on request')), 500)),
+        hub_internal.embed('Task Cancelled', 9807270, coalesce(p_task.error, ''), hub_internal.task_footer(p_task)));
+    else null;
+  end case;
+end;
+$$;
+
+-- What became of a note that grew: an executor may write the whole text so far, or only the newest line.
+create function hub_internal.progress_text(p_old text, p_new text)
+  returns text
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select hub_internal.shorten(btrim(case when p_old <> '' and left(p_new, char_length(p_old)) = p_old
+                                         then substr(p_new, char_length(p_old) + 1) else p_new end, E' \t\r\n'), 1500)
+$$;
+
+-- BEFORE, not AFTER: `told` is part of the row this statement writes anyway, so a message and the mark that it was posted
+-- are one write. (An AFTER trigger would need a second version of every finished task.)
+create function hub_internal.tell_change()
+  returns trigger
+  language plpgsql
+  security definer                                -- messages of a task are nobody's to write
+  set search_path = ''
+as $$
+declare
+  v_note   text;
+begin
+  if new.channel_id is null then
+    return new;
+  end if;
+  -- An executor that knows no threads works on a task of a threaded channel: the channel stays clean all the same.
+  if new.thread_id is null and hub_internal.is_threaded(new.channel_id) then
+    new.thread_id := (hub_internal.new_thread_for(new)).id;
+  end if;
+
+  if new.status is distinct from old.status then
+    if new.status in ('complete', 'failed', 'cancelled') then
+      perform hub_internal.tell_end(new, new.thread_id);
+      new.told := new.status || ':' || new.attempt::text;
+    elsif new.status = 'pending' and old.status = 'running' then
+      perform hub_internal.tell(new, new.thread_id, 'notice',
+        format(case when new.error like 'lease lost%' then '⚠️ %s lost by %s: %s; trying again%s' else '🔁 %s failed on %s: %s; trying again%s' end,
+               hub_internal.task_short(new.id), coalesce(old.claimed_by, '—'),
+               hub_internal.shorten(hub_internal.one_line(coalesce(nullif(new.error, ''), 'no reason given')), 500),
+               case when new.run_after is null then '' else format(' in %s', hub_internal.duration_text(now(), new.run_after)) end
+               || format(' (attempt %s of %s)', new.attempt + 1, new.max_attempts)),
+        hub_internal.embed(case when new.error like 'lease lost%' then 'Lease Lost' else 'Task Retried' end, 9807270,
+                           coalesce(new.error, ''), hub_internal.task_footer(new)));
+    elsif new.status = 'pending' and old.status in ('failed', 'cancelled') then
+      new.told := null;
+      perform hub_internal.tell(new, new.thread_id, 'notice', format('🔁 %s queued again by request', hub_internal.task_short(new.id)),
+        hub_internal.embed('Task Retried', 9807270, '', hub_internal.task_footer(new)));
+    end if;
+  end if;
+
+  if new.status = 'running' and new.partial_output is distinct from old.partial_output then
+    v_note := hub_internal.progress_text(case when old.status = 'running' then coalesce(old.partial_output, '') else '' end, new.partial_output);
+    if v_note <> '' then
+      new.progress_count := new.progress_count + 1;
+      if new.progress_count <= 15 then
+        perform hub_internal.tell(new, new.thread_id, 'progress', format('📋 %s: %s', hub_internal.task_short(new.id), v_note), null,
+                                  hub_internal.task_runner(new));
+      end if;
+    end if;
+  end if;
+  return new;
+end;
+$$;
+
+-- Opens the thread as a person would read it: with what was asked, then that it is queued.
+create function hub_internal.new_thread_for(p_task public.mac_tasks)
+  returns public.hub_task_threads
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_thread public.hub_task_threads;
+  v_asked  public.hub_channel_messages;
+begin
+  v_thread := hub_internal.open_thread(p_task.channel_id, p_task.id, p_task.content);
+  if p_task.message_id is not null then
+    select * into v_asked from public.hub_channel_messages m where m.id = p_task.message_id;
+  elsif p_task.created_by is not null then
+    -- Aura posts the message, then makes the task: the newest message of its maker that says the same.
+    select * into v_asked from public.hub_channel_messages m
+     where m.channel_id = p_task.channel_id and m.task_thread_id is null
+       and m.sender_id = p_task.created_by::text and m.content = p_task.content
+       and m.created_at > p_task.created_at - interval '10 minutes'
+     order by m.created_at desc limit 1;
+  end if;
+  insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to, task_id)
+  values (p_task.channel_id, v_thread.id, 
+          coalesce(v_asked.sender_type, case when p_task.created_by is null then 'system' else 'human' end),
+          coalesce(v_asked.sender_id, p_task.created_by::text, 'hub'),
+          coalesce(v_asked.sender_label, case when p_task.created_by is null then 'Aura Hub' end), p_task.content, 'text', v_asked.id, p_task.id);
+  perform hub_internal.tell_queued(p_task, v_thread.id);
+  select * into v_thread from public.hub_task_threads t where t.id = v_thread.id;
+  return v_thread;
+end;
+$$;
+
+-- Fires after mac_tasks_guard_update (by name), so it sees the row as it will be.
+create trigger mac_tasks_tell
+  before update on public.mac_tasks
+  for each row
+  when (new.status is distinct from old.status and (new.status in ('complete', 'failed', 'cancelled') or new.status = 'pending' and old.status <> 'waiting' and old.status <> 'blocked')
+        or new.status = 'running' and new.partial_output is distinct from old.partial_output and new.partial_output is not null)
+  execute function hub_internal.tell_change();
+
+create function hub_internal.tell_insert()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  if new.status in ('pending', 'blocked') then
+    -- A task that starts a thread: its channel gets one line, whether the thread is there yet or comes by hub_create_task_thread.
+    -- A follow-up is of its thread alone.
+    if new.thread_id is null
+       or exists (select from public.hub_task_threads t where t.id = new.thread_id and t.task_id = new.id) then
+      perform hub_internal.tell_queued(new, null);
+    end if;
+    if new.thread_id is not null then
+      perform hub_internal.tell_queued(new, new.thread_id);
+    end if;
+  end if;
+  return null;
+end;
+$$;
+-- AFTER, because a message refers to its task, which must be there.
+create trigger mac_tasks_tell_insert
+  after insert on public.mac_tasks
+  for each row when (new.channel_id is not null)
+  execute function hub_internal.tell_insert();
+
+-- What waited for a task goes on when it has ended, however it ended: a follow-up is a person's next word in the thread.
+-- SKIP LOCKED, because somebody who cancels the follow-up at this moment holds its row and wants the thread that we hold;
+-- one that is passed over is found by hub_recover.
+create function hub_internal.unblock(p_task public.mac_tasks)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_count integer;
+begin
+  update public.mac_tasks b
+     set status = 'pending',
+         session_id = coalesce(b.session_id, p_task.session_id),
+         session_device = coalesce(b.session_device, p_task.session_device),
+         requested_agent = coalesce(b.requested_agent, case when p_task.session_id is not null then p_task.agent end)
+   where b.id in (select d.id from public.mac_tasks d
+                   where d.parent_id = p_task.id and d.status = 'blocked' order by d.created_at for update skip locked);
+  get diagnostics v_count = row_count;
+  return v_count;
+end;
+$$;
+
+create function hub_internal.unblock_dependents()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  perform hub_internal.unblock(new);
+  return null;
+end;
+$$;
+create trigger mac_tasks_unblock
+  after update of status on public.mac_tasks
+  for each row when (new.status in ('complete', 'failed', 'cancelled') and old.status is distinct from new.status and new.thread_id is not null)
+  execute function hub_internal.unblock_dependents();
+
+revoke all on function hub_internal.task_short(uuid), hub_internal.duration_text(timestamptz, timestamptz),
+  hub_internal.embed(text, int, text, text, text[]), hub_internal.open_thread(uuid, uuid, text), hub_internal.is_threaded(uuid),
+  hub_internal.tell(public.mac_tasks, uuid, text, text, jsonb, text), hub_internal.task_runner(public.mac_tasks),
+  hub_internal.queued_text(public.mac_tasks), hub_internal.task_footer(public.mac_tasks), hub_internal.tell_queued(public.mac_tasks, uuid),
+  hub_internal.tell_end(public.mac_tasks, uuid), hub_internal.progress_text(text, text), hub_internal.tell_change(),
+  hub_internal.new_thread_for(public.mac_tasks), hub_internal.tell_insert(), hub_internal.unblock(public.mac_tasks), hub_internal.unblock_dependents()
+  from public, anon, authenticated, service_role;

@@ -1,0 +1,425 @@
+-- Why: the way in. What a person types means what the architecture of the channel's server says, and everything that follows
+-- from it is one transaction.
+--
+--   command_dispatch          a command: answered at once, nothing kept
+--   flat_task_pipeline        message, task, queued line, all in the channel
+--   threaded_task_isolation   message and one line in the channel; thread, copy of the message, queued line in the thread
+--   a reply in a thread       a follow-up task there, which goes on with the agent's session on the machine that has it
+
+-- Commands ------------------------------------------------------------------------------------------------------------------
+
+create table public.koji_commands (
+  name        text primary key,
+  usage       text not null,
+  description text not null,
+  writes      boolean not null default false,
+  function    regprocedure not null,
+  constraint koji_commands_name_check check (name ~ '^[a-z][a-z0-9-]{0,30}$')
+);
+comment on table public.koji_commands is
+  'The commands of command dispatch servers: a row and a function (channel id, arguments) returning text. Changed by migrations only.';
+alter table public.koji_commands enable row level security;
+revoke all on public.koji_commands from public, anon, authenticated, service_role;
+grant select on public.koji_commands to authenticated, service_role;
+create policy koji_commands_select_readers on public.koji_commands for select to authenticated
+  using (exists (select hub_internal.my_server_ids()));
+
+-- Words, where quotes keep blanks together: !lead "Bakeri Berlin". An unclosed quote reaches to the end.
+create function hub_internal.command_words(p_text text)
+  returns text[]
+  language sql
+  immutable
+  set search_path = ''
+as $$
+  select coalesce(array_agg(coalesce(m[1], m[2], m[3]) order by n), '{}')
+    from regexp_matches(p_text, '"([^"]*)(?:"|$)|''([^'']*)(?:''|$)|([^\s"'']\S*)', 'g') with ordinality as r (m, n)
+$$;
+
+-- Pieces of at most 2000 characters, cut between lines where a line is not longer itself.
+create function hub_internal.chunks(p_text text, p_length int default 2000)
+  returns text[]
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_chunks text[] := '{}';
+  v_chunk  text;
+  v_line   text;
+begin
+  foreach v_line in array string_to_array(p_text, E'\n') loop
+    while char_length(v_line) > p_length loop
+      if v_chunk is not null then
+        v_chunks := v_chunks || v_chunk;
+        v_chunk := null;
+      end if;
+      v_chunks := v_chunks || left(v_line, p_length);
+      v_line := substr(v_line, p_length + 1);
+    end loop;
+    if v_chunk is null then
+      v_chunk := v_line;
+    elsif char_length(v_chunk) + 1 + char_length(v_line) <= p_length then
+      v_chunk := v_chunk || E'\n' || v_line;
+    else
+      v_chunks := v_chunks || v_chunk;
+      v_chunk := v_line;
+    end if;
+  end loop;
+  return v_chunks || v_chunk;
+end;
+$$;
+
+create function hub_internal.execute_command(p_channel_id uuid, p_command text)
+  returns jsonb
+  language plpgsql
+  volatile
+  security definer                                -- commands read tables that people reach by commands alone
+  set search_path = ''
+as $$
+declare
+  v_channel public.hub_channels := hub_internal.readable_channel(p_channel_id);
+  v_words   text[];
+  v_name    text;
+  v_command public.koji_commands;
+  v_text    text;
+begin
+  if (select s.architecture_type from public.hub_servers s where s.id = v_channel.server_id) <> 'command_dispatch' then
+    perform hub_internal.refuse('UH003', 'conflict', 'this channel takes tasks, not commands', 'Use hub_send, or a channel of a command dispatch server.');
+  end if;
+  if p_command is null or char_length(p_command) > 4000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_command', 'A command has at most 4,000 characters.');
+  end if;
+  v_words := hub_internal.command_words(p_command);
+  v_name := lower(ltrim(coalesce(v_words[1], ''), '!'));
+
+  select * into v_command from public.koji_commands k where k.name = v_name;
+  if found then
+    if v_command.writes then
+      perform hub_internal.require_operate(hub_internal.may_operate(v_channel.server_id), format('the command !%s', v_name));
+    end if;
+    -- The name comes from the registry, which only migrations change; the arguments are passed as values.
+    execute format('select %s($1, $2)', v_command.function::regproc) into v_text using p_channel_id, v_words[2:];
+  elsif v_name in ('', 'help') then
+    select 'Commands:' || coalesce(string_agg(E'\n' || k.usage || ' - ' || k.description, '' order by k.name), E'\n(none yet)')
+      into v_text from (select name, usage, description from public.koji_commands
+                         union all select 'help', '!help', 'This list') k;
+  else
+    v_text := format('Unknown command: !%s. !help lists the commands there are.', hub_internal.shorten(v_name, 40));
+  end if;
+  return jsonb_build_object('text', v_text, 'chunks', to_jsonb(hub_internal.chunks(v_text)));
+end;
+$$;
+
+create function public.hub_execute_command(p_channel_id uuid, p_command text)
+  returns jsonb
+  language sql
+  volatile
+  set search_path = ''
+as $$ select hub_internal.execute_command(p_channel_id, p_command) $$;
+comment on function public.hub_execute_command(uuid, text) is
+  'Answers a command: {text, chunks (of at most 2000 characters)}; nothing is kept. A mistyped command is answered, too. Errors: UH001, UH003 not such a channel, UH004, 42501 for commands that write.';
+
+-- Routing ----------------------------------------------------------------------------------------------------------------------
+
+-- From the channel's preference alone; rules come with V…__routing.
+create function hub_internal.classify(p_content text, p_channel_id uuid)
+  returns table (task_type text, model text, platform text, confidence real, reasons text[])
+  language sql
+  stable
+  security definer
+  set search_path = ''
+as $$
+  select 'other', coalesce(c.model_preference, 'any'), 'any', case when c.model_preference <> 'any' then 0.9 else 0.1 end::real,
+         case when c.model_preference <> 'any' then array[format('#%s prefers %s', c.name, c.model_preference)] else array['nothing said otherwise'] end
+    from (values (1)) v left join public.hub_channels c on c.id = p_channel_id
+$$;
+
+create function public.hub_classify(p_content text, p_channel_id uuid default null)
+  returns table (task_type text, model text, platform text, confidence real, reasons text[])
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if p_channel_id is not null and not exists (select from public.hub_channels c where c.id = p_channel_id) then
+    perform hub_internal.refuse('UH004', 'not found', format('channel %s', p_channel_id), 'Check the id, and that you may read its server.');
+  end if;
+  return query select * from hub_internal.classify(p_content, p_channel_id);
+end;
+$$;
+comment on function public.hub_classify(text, uuid) is
+  'What kind of work a text is, for which model and platform, how sure (0 to 1), and why: one row. Errors: UH004.';
+
+-- A person's own INSERT into the queue (Aura's Dispatch tab). As for messages: whole structs are welcome, lies are not.
+create function hub_internal.queue_as_oneself()
+  returns trigger
+  language plpgsql
+  set search_path = ''                            -- security invoker: it runs as the one who inserts
+as $$
+declare
+  v_me      uuid := hub_internal.person();
+  v_channel public.hub_channels;
+begin
+  if v_me is null or not exists (select hub_internal.my_operated_server_ids()) then
+    perform hub_internal.refuse('42501', 'permission denied', 'making a task', 'An operator or owner of a server makes tasks.');
+  end if;
+  if new.channel_id is not null then
+    select c.* into v_channel from public.hub_channels c where c.id = new.channel_id;
+    if not found then
+      perform hub_internal.refuse('UH004', 'not found', format('channel %s', new.channel_id), 'Check channel_id, and that you may read its server.');
+    end if;
+    if v_channel.server_id not in (select hub_internal.my_operated_server_ids()) then
+      perform hub_internal.refuse('42501', 'permission denied', 'making a task in this channel', 'An operator or owner of its server may.');
+    end if;
+    if v_channel.is_read_only then
+      perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; use another channel.');
+    end if;
+  elsif new.thread_id is not null then
+    perform hub_internal.refuse('UH001', 'bad input', 'thread_id without channel_id', 'Give both, or neither.');
+  end if;
+  if new.project is not null
+     and not exists (select from public.hub_channels c
+                      where c.project_path = new.project
+                        and case when new.channel_id is null then c.server_id in (select hub_internal.my_operated_server_ids()) else c.id = new.channel_id end)
+     and not exists (select from public.hub_projects p
+                      where new.project in (p.name, p.path)
+                        and case when new.channel_id is null then p.server_id in (select hub_internal.my_operated_server_ids())
+                                 else p.server_id = v_channel.server_id end) then
+    perform hub_internal.refuse('42501', 'permission denied', format('project %L', new.project),
+      'It must be the channel''s own or one of its server''s hub_projects.');
+  end if;
+  if new.channel_id is null and new.project is not null then
+    new.project := coalesce((select p.path from public.hub_projects p
+                              where p.name = new.project and p.server_id in (select hub_internal.my_operated_server_ids()) order by p.server_id limit 1), new.project);
+  end if;
+  if new.thread_id is not null and not exists (select from public.hub_task_threads t where t.id = new.thread_id and t.channel_id = new.channel_id) then
+    perform hub_internal.refuse('UH004', 'not found', format('thread %s in that channel', new.thread_id), 'Check thread_id.');
+  end if;
+  if new.message_id is not null and not exists (select from public.hub_channel_messages m where m.id = new.message_id and m.channel_id = new.channel_id) then
+    perform hub_internal.refuse('UH004', 'not found', format('message %s in that channel', new.message_id), 'Check message_id.');
+  end if;
+  if new.parent_id is not null and not exists (select from public.mac_tasks t where t.id = new.parent_id) then
+    perform hub_internal.refuse('UH004', 'not found', format('task %s', new.parent_id), 'Check parent_id.');
+  end if;
+  if coalesce(new.status, 'pending') <> 'pending' then
+    perform hub_internal.refuse('42501', 'permission denied', format('status %L', new.status), 'A new task is pending; leave status out.');
+  end if;
+  if coalesce(new.created_by, v_me) <> v_me then
+    perform hub_internal.refuse('42501', 'permission denied', 'created_by is somebody else', 'Leave it out: it is taken from your token.');
+  end if;
+  if coalesce(new.claimed_by, new.partial_output, new.result, new.error) is not null then
+    perform hub_internal.refuse('42501', 'permission denied', 'claimed_by, partial_output, result or error', 'They are the executor''s to write: leave them out.');
+  end if;
+  new.status := 'pending';
+  new.created_by := v_me;
+  new.attempt := 0;
+  new.created_at := now();                        -- an earlier date would jump the queue
+  new.updated_at := now();
+  new.claimed_at := null;
+  new.finished_at := null;
+  new.lease_expires_at := null;
+  new.cancel_requested_at := null;
+  new.session_id := null;                         -- somebody's session is not picked by naming it
+  new.session_device := null;
+  new.team_id := null;
+  return new;
+end;
+$$;
+create trigger mac_tasks_as_oneself
+  before insert on public.mac_tasks
+  for each row when (current_user = 'authenticated')
+  execute function hub_internal.queue_as_oneself();
+
+-- The document's struct of a task, and what was added that a person may choose or harmlessly repeat.
+grant insert (id, content, project, status, model_preference, model, agent, task_type, platform, priority, claimed_by, attempt, max_attempts,
+              lease_expires_at, run_after, partial_output, result, error, channel_id, thread_id, message_id, parent_id, team_id, session_id,
+              session_device, idempotency_key, cancel_requested_at, metadata, created_by, created_at, updated_at, claimed_at, finished_at)
+  on public.mac_tasks to authenticated;
+create policy mac_tasks_insert_operators on public.mac_tasks for insert to authenticated
+  with check (created_by = (select hub_internal.person()) and status = 'pending'
+              and exists (select hub_internal.my_operated_server_ids())
+              and (channel_id is null
+                   or channel_id in (select c.id from public.hub_channels c where c.server_id in (select hub_internal.my_operated_server_ids()))));
+
+-- Sending ------------------------------------------------------------------------------------------------------------------------
+
+create function hub_internal.send(p_channel_id uuid, p_content text, p_thread_id uuid, p_idempotency_key text)
+  returns jsonb
+  language plpgsql
+  volatile
+  security definer                                -- writes messages, tasks and threads together
+  set search_path = ''
+as $$
+declare
+  v_channel  public.hub_channels := hub_internal.readable_channel(p_channel_id);
+  v_server   public.hub_servers;
+  v_thread   public.hub_task_threads;
+  v_message  public.hub_channel_messages;
+  v_task     public.mac_tasks;
+  v_last     public.mac_tasks;
+  v_route    record;
+  v_person   uuid := hub_internal.person();
+  v_sender   text := coalesce(v_person::text, hub_internal.caller_role());
+  v_label    text := case when v_person is null then v_sender else hub_internal.person_label() end;
+  v_task_id  uuid := gen_random_uuid();
+  v_blocked  boolean;
+begin
+  select * into v_server from public.hub_servers s where s.id = v_channel.server_id;
+  if p_content is null or btrim(p_content, E' \t\r\n') = '' or char_length(p_content) > 100000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_content', 'A message has 1 to 100,000 characters, and more than blanks.');
+  end if;
+  if char_length(p_idempotency_key) not between 1 and 200 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_idempotency_key', 'A key has 1 to 200 characters.');
+  end if;
+  if v_server.architecture_type = 'command_dispatch' then
+    -- A reading command is for whoever may read; one that writes looks for itself.
+    return jsonb_build_object('message', null, 'task', null, 'thread', null, 'reply', hub_internal.execute_command(p_channel_id, p_content));
+  end if;
+  perform hub_internal.require_operate(hub_internal.may_operate(v_server.id), 'making a task in this channel');
+  if v_channel.is_read_only then
+    perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; use another channel.');
+  end if;
+  if p_thread_id is not null then
+    select * into v_thread from public.hub_task_threads t where t.id = p_thread_id and t.channel_id = p_channel_id;
+    if not found then
+      perform hub_internal.refuse('UH004', 'not found', format('thread %s in that channel', p_thread_id), 'Check p_thread_id.');
+    end if;
+  end if;
+
+  -- A repeated key is looked for under the conversation's lock, as the numbering does: of two senders of one key, the second
+  -- waits here and then finds what the first has made.
+  if p_idempotency_key is not null then
+    if p_thread_id is null then
+      perform from public.hub_channels c where c.id = p_channel_id for no key update;
+    else
+      perform from public.hub_task_threads t where t.id = p_thread_id for no key update;
+    end if;
+    select * into v_message from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key;
+    if found then
+      if (v_message.channel_id, v_message.task_thread_id, v_message.content) is distinct from (p_channel_id, p_thread_id, p_content) then
+        perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
+      end if;
+      select * into v_task from public.mac_tasks t where t.message_id = v_message.id order by t.created_at limit 1;
+      select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+      return jsonb_build_object('message', to_jsonb(v_message), 'task', case when v_task.id is not null then to_jsonb(v_task) end,
+                                'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
+    end if;
+  end if;
+
+  insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key)
+  values (p_channel_id, p_thread_id, 'human', v_sender, v_label, p_content, 'text', p_idempotency_key)
+  returning * into v_message;
+
+  select * into v_route from hub_internal.classify(p_content, p_channel_id);
+
+  if p_thread_id is not null then
+    -- The thread's row is locked by the message above: replies follow each other, each sees the one before it.
+    select * into v_last from public.mac_tasks t where t.thread_id = p_thread_id order by t.created_at desc, t.id desc limit 1;
+    v_blocked := coalesce(v_last.status in ('pending', 'running', 'waiting', 'blocked'), false);
+    insert into public.mac_tasks (id, content, project, status, model_preference, task_type, platform, channel_id, thread_id, message_id, parent_id,
+                                  requested_agent, session_id, session_device, created_by, created_at)
+    values (v_task_id, p_content, coalesce(v_last.project, v_channel.project_path), case when v_blocked then 'blocked' else 'pending' end,
+            coalesce(v_last.model_preference, v_route.model), v_route.task_type, coalesce(v_last.platform, v_route.platform), p_channel_id, p_thread_id,
+            v_message.id, v_last.id,
+            coalesce(v_last.requested_agent, case when v_last.session_id is not null then v_last.agent end),
+            case when not v_blocked then v_last.session_id end, case when not v_blocked then v_last.session_device end, v_person, clock_timestamp())
+    returning * into v_task;
+  else
+    if v_server.architecture_type = 'threaded_task_isolation' then
+      v_thread := hub_internal.open_thread(p_channel_id, v_task_id, p_content);
+      insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to)
+      values (p_channel_id, v_thread.id, 'human', v_sender, v_label, p_content, 'text', v_message.id);
+    end if;
+    insert into public.mac_tasks (id, content, project, model_preference, task_type, platform, channel_id, thread_id, message_id, created_by, created_at)
+    values (v_task_id, p_content, v_channel.project_path, v_route.model, v_route.task_type, v_route.platform, p_channel_id, v_thread.id,
+            v_message.id, v_person, clock_timestamp())
+    returning * into v_task;
+  end if;
+
+  select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+  return jsonb_build_object('message', to_jsonb(v_message), 'task', to_jsonb(v_task),
+                            'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
+end;
+$$;
+
+create function public.hub_send(p_channel_id uuid, p_content text, p_thread_id uuid default null, p_idempotency_key text default null)
+  returns jsonb
+  language sql
+  volatile
+  set search_path = ''
+as $$ select hub_internal.send(p_channel_id, p_content, p_thread_id, p_idempotency_key) $$;
+comment on function public.hub_send(uuid, text, uuid, text) is
+  'Sends a message and does what the channel''s architecture says: {message, task, thread, reply}. The same key with the same content gives the first answer. Errors: UH001, UH003 the key was used for something else, UH004, 42501.';
+
+-- Threads by hand -----------------------------------------------------------------------------------------------------------------
+
+create function hub_internal.create_task_thread(p_channel_id uuid, p_task_id uuid)
+  returns public.hub_task_threads
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_channel public.hub_channels := hub_internal.readable_channel(p_channel_id);
+  v_task    public.mac_tasks;
+  v_thread  public.hub_task_threads;
+begin
+  perform hub_internal.require_operate(hub_internal.may_operate(v_channel.server_id), 'opening a thread in this channel');
+  if not hub_internal.is_threaded(p_channel_id) then
+    perform hub_internal.refuse('UH003', 'conflict', 'this channel has no threads', 'Use a channel of a threaded server.');
+  end if;
+  if v_channel.is_read_only then
+    perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; use another channel.');
+  end if;
+  -- Locked: of two callers the second finds the first one's thread.
+  select * into v_task from public.mac_tasks t where t.id = p_task_id for no key update;
+  if not found
+     or v_task.channel_id is distinct from p_channel_id
+        and not (v_task.channel_id is null and (hub_internal.is_trusted() or v_task.created_by = hub_internal.person()) is true) then
+    perform hub_internal.refuse('UH004', 'not found', format('task %s', coalesce(p_task_id::text, 'null')), 'It must be of this channel, or one of your own without a channel.');
+  end if;
+  if v_task.thread_id is not null then
+    select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+    return v_thread;
+  end if;
+
+  if v_task.channel_id is null then
+    v_task.channel_id := p_channel_id;
+    perform hub_internal.tell_queued(v_task, null);
+  end if;
+  v_thread := hub_internal.new_thread_for(v_task);
+  -- What already happened: the newest word of a task at work, or how it ended.
+  if v_task.status = 'running' and v_task.partial_output is not null and hub_internal.progress_text('', v_task.partial_output) <> '' then
+    perform hub_internal.tell(v_task, v_thread.id, 'progress',
+      format('📋 %s: %s', hub_internal.task_short(v_task.id), hub_internal.progress_text('', v_task.partial_output)), null, hub_internal.task_runner(v_task));
+  elsif v_task.status in ('complete', 'failed', 'cancelled') then
+    perform hub_internal.tell_end(v_task, v_thread.id);
+  end if;
+  update public.mac_tasks t
+     set channel_id = p_channel_id, thread_id = v_thread.id,
+         told = case when v_task.status in ('complete', 'failed', 'cancelled') then v_task.status || ':' || v_task.attempt::text else t.told end
+   where t.id = p_task_id;
+  select * into v_thread from public.hub_task_threads t where t.id = v_thread.id;
+  return v_thread;
+end;
+$$;
+
+create function public.hub_create_task_thread(p_channel_id uuid, p_task_id uuid)
+  returns public.hub_task_threads
+  language sql
+  volatile
+  set search_path = ''
+as $$ select * from hub_internal.create_task_thread(p_channel_id, p_task_id) $$;
+comment on function public.hub_create_task_thread(uuid, uuid) is
+  'The task''s thread in that channel, opened if there is none, with what already happened to the task. Errors: UH003 not a threaded channel, UH004, 42501.';
+
+revoke all on function hub_internal.command_words(text), hub_internal.chunks(text, int), hub_internal.execute_command(uuid, text),
+  hub_internal.classify(text, uuid), hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
+  hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text), public.hub_classify(text, uuid),
+  public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)
+  from public, anon, authenticated, service_role;
+grant execute on function hub_internal.execute_command(uuid, text), hub_internal.classify(text, uuid), hub_internal.send(uuid, text, uuid, text),
+  hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text), public.hub_classify(text, uuid),
+  public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)
+  to authenticated, service_role;

@@ -1,0 +1,1 @@
+../../migrations/V20261120090700__thread_lifecycle.sql

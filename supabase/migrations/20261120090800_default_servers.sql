@@ -1,0 +1,1 @@
+../../migrations/V20261120090800__default_servers.sql
