@@ -116,75 +116,99 @@ revoke all on schema hub_internal from public;
 -- Invoker functions in public call bodies in here, so the API roles need to reach it; each body checks its caller.
 grant usage on schema hub_internal to authenticated, service_role;
 
+-- A rule for all files: small helpers are plpgsql. A SQL function with a SET clause is never inlined and is planned anew at
+-- each call; plpgsql keeps its plan. Measured on a task's whole life: a third of the time.
+
 -- Who is calling ------------------------------------------------------------------------------------------------
 -- A SECURITY DEFINER body runs as its owner, so current_user tells nothing there. The setting `role` still holds what
 -- PostgREST (or psql) chose with SET ROLE; without it, the session's own user counts.
 
 create function hub_internal.caller_role()
   returns text
-  language sql
-  stable
-  set search_path = ''
-as $$ select coalesce(nullif(current_setting('role', true), 'none'), session_user::text) $$;
-
-create function hub_internal.is_trusted()
-  returns boolean
-  language sql
+  language plpgsql
   stable
   set search_path = ''
 as $$
-  select r not in ('anon', 'authenticated', 'authenticator')
-     and (pg_has_role(r, 'service_role', 'usage')
-          or pg_has_role(r, (select n.nspowner from pg_catalog.pg_namespace n where n.nspname = 'hub_internal'), 'usage'))
-    from hub_internal.caller_role() as r
+begin
+  return coalesce(nullif(current_setting('role', true), 'none'), session_user::text);
+end;
+$$;
+
+create function hub_internal.is_trusted()
+  returns boolean
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_role text := coalesce(nullif(current_setting('role', true), 'none'), session_user::text);
+begin
+  return v_role not in ('anon', 'authenticated', 'authenticator')
+     and (pg_has_role(v_role, 'service_role', 'usage')
+          or pg_has_role(v_role, (select n.nspowner from pg_catalog.pg_namespace n where n.nspname = 'hub_internal'), 'usage'));
+end;
 $$;
 comment on function hub_internal.is_trusted() is
   'Whether the caller is service_role, postgres or a superuser, as opposed to a person or a device with a token.';
 
 create function hub_internal.claims()
   returns jsonb
-  language sql
-  stable
-  set search_path = ''
-as $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;
-
-create function hub_internal.token_device()
-  returns text
-  language sql
+  language plpgsql
   stable
   set search_path = ''
 as $$
-  select case when hub_internal.caller_role() = 'authenticated'
-              then nullif(hub_internal.claims() #>> '{app_metadata,device}', '') end
+begin
+  return nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+end;
+$$;
+
+create function hub_internal.token_device()
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return case when hub_internal.caller_role() = 'authenticated'
+              then nullif(hub_internal.claims() #>> '{app_metadata,device}', '') end;
+end;
 $$;
 comment on function hub_internal.token_device() is
   'The device that the caller''s token names, whether or not it is enrolled; null for people and for trusted callers.';
 
 create function hub_internal.person()
   returns uuid
-  language sql
+  language plpgsql
   stable
   set search_path = ''
 as $$
+begin
+  return (
   select case when hub_internal.caller_role() = 'authenticated'
                and c #>> '{app_metadata,device}' is null
                and coalesce(c ->> 'is_anonymous', 'false') <> 'true'
                and c ->> 'sub' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
               then (c ->> 'sub')::uuid end
     from hub_internal.claims() as c
+  );
+end;
 $$;
 comment on function hub_internal.person() is
   'The signed-in person. Null for devices, anonymous sign-ins and trusted callers: they own nothing as people.';
 
 create function hub_internal.person_label()
   returns text
-  language sql
+  language plpgsql
   stable
   set search_path = ''
 as $$
+begin
+  return (
   select left(coalesce(nullif(c #>> '{user_metadata,full_name}', ''), nullif(c #>> '{user_metadata,name}', ''),
                        nullif(split_part(c ->> 'email', '@', 1), ''), left(c ->> 'sub', 8)), 80)
     from hub_internal.claims() as c
+  );
+end;
 $$;
 
 -- Refusing --------------------------------------------------------------------------------------------------------
@@ -234,28 +258,38 @@ insert into hub_internal.settings (name, value, about) values
 
 create function hub_internal.setting(p_name text)
   returns interval
-  language sql
+  language plpgsql
   stable
   set search_path = ''
-as $$ select s.value from hub_internal.settings s where s.name = p_name $$;
+as $$
+begin
+  return (select s.value from hub_internal.settings s where s.name = p_name);
+end;
+$$;
 
 -- Text -------------------------------------------------------------------------------------------------------------
 
 create function hub_internal.shorten(p_text text, p_length int)
   returns text
-  language sql
+  language plpgsql
   immutable
   set search_path = ''
 as $$
-  select case when char_length(p_text) <= p_length then p_text else left(p_text, p_length - 1) || '…' end
+begin
+  return case when char_length(p_text) <= p_length then p_text else left(p_text, p_length - 1) || '…' end;
+end;
 $$;
 
 create function hub_internal.one_line(p_text text)
   returns text
-  language sql
+  language plpgsql
   immutable
   set search_path = ''
-as $$ select trim(regexp_replace(p_text, '\s+', ' ', 'g')) $$;
+as $$
+begin
+  return trim(regexp_replace(p_text, '\s+', ' ', 'g'));
+end;
+$$;
 
 create function hub_internal.touch()
   returns trigger

@@ -151,27 +151,39 @@ as $$ select m.server_id from public.hub_members m where m.user_id = hub_interna
 
 create function hub_internal.may_read(p_server_id uuid)
   returns boolean
-  language sql
+  language plpgsql
   stable
   security definer
   set search_path = ''
-as $$ select hub_internal.is_trusted() or p_server_id in (select hub_internal.my_server_ids()) $$;
+as $$
+begin
+  return hub_internal.is_trusted() or p_server_id in (select hub_internal.my_server_ids());
+end;
+$$;
 
 create function hub_internal.may_operate(p_server_id uuid)
   returns boolean
-  language sql
+  language plpgsql
   stable
   security definer
   set search_path = ''
-as $$ select hub_internal.is_trusted() or p_server_id in (select hub_internal.my_operated_server_ids()) $$;
+as $$
+begin
+  return hub_internal.is_trusted() or p_server_id in (select hub_internal.my_operated_server_ids());
+end;
+$$;
 
 create function hub_internal.may_own(p_server_id uuid)
   returns boolean
-  language sql
+  language plpgsql
   stable
   security definer
   set search_path = ''
-as $$ select hub_internal.is_trusted() or p_server_id in (select hub_internal.my_owned_server_ids()) $$;
+as $$
+begin
+  return hub_internal.is_trusted() or p_server_id in (select hub_internal.my_owned_server_ids());
+end;
+$$;
 
 -- The channel, if the caller may know of it. One that may not be seen and one that does not exist are the same.
 create function hub_internal.readable_channel(p_channel_id uuid)

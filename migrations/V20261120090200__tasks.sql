@@ -51,11 +51,15 @@ create trigger mesh_devices_touch before update on public.mesh_devices
 -- The device that calls, if it is enrolled and not revoked: asked by every function a device may call.
 create function hub_internal.live_device()
   returns text
-  language sql
+  language plpgsql
   stable
   security definer
   set search_path = ''
-as $$ select d.name from public.mesh_devices d where d.name = hub_internal.token_device() and d.revoked_at is null $$;
+as $$
+begin
+  return (select d.name from public.mesh_devices d where d.name = hub_internal.token_device() and d.revoked_at is null);
+end;
+$$;
 
 -- People see the machines that serve what they may read.
 create function hub_internal.my_device_names()
@@ -271,12 +275,13 @@ $$;
 
 create function hub_internal.serves(p_device public.mesh_devices, p_server_id uuid, p_person uuid)
   returns boolean
-  language sql
+  language plpgsql
   stable
   security definer
   set search_path = ''
 as $$
-  select case
+begin
+  return case
     when p_device.serves_all then true
     when p_server_id is not null then
       exists (select from public.mesh_device_servers s where s.device = p_device.name and s.server_id = p_server_id)
@@ -286,21 +291,26 @@ as $$
                 join public.hub_members m on m.server_id = s.server_id and m.role in ('operator', 'owner')
                where s.device = p_device.name and m.user_id = p_person)
     else false
-  end
+  end;
+end;
 $$;
 
 create function hub_internal.offered_agent(p_agents jsonb, p_agent text, p_model text)
   returns text
-  language sql
+  language plpgsql
   immutable
   set search_path = ''
 as $$
+begin
+  return (
   select o ->> 'agent'
     from jsonb_array_elements(p_agents) with ordinality as e (o, n)
    where (p_agent is null or o ->> 'agent' = p_agent)
      and (p_model = 'any' or o -> 'models' ? p_model or o -> 'models' ? 'any')
    order by n
    limit 1
+  );
+end;
 $$;
 comment on function hub_internal.offered_agent(jsonb, text, text) is
   'The first of a device''s agents that fits: the one asked for, if any, with the model asked for. Null: none does.';

@@ -82,11 +82,12 @@ alter table public.mac_tasks
 
 create function hub_internal.decay_time(p_status text, p_last_activity_at timestamptz, p_state_entered_at timestamptz, p_channel_id uuid)
   returns timestamptz
-  language sql
+  language plpgsql
   stable
   set search_path = ''
 as $$
-  select case p_status
+begin
+  return case p_status
     when 'active'   then p_last_activity_at
                        + coalesce((select c.thread_idle_after from public.hub_channels c where c.id = p_channel_id),
                                   hub_internal.setting('thread_idle_after'))
@@ -95,7 +96,8 @@ as $$
                                   hub_internal.setting('thread_decay_after'))
     -- "The next cycle": half a cycle is enough to tell it from the one that made it decaying.
     when 'decaying' then p_state_entered_at + interval '30 seconds'
-  end
+  end;
+end;
 $$;
 comment on function hub_internal.decay_time(text, timestamptz, timestamptz, uuid) is 'When the next step of a thread''s decay is due. Null: never (archived).';
 

@@ -3,38 +3,48 @@
 
 create function hub_internal.task_short(p_id uuid)
   returns text
-  language sql
-  immutable
-  set search_path = ''
-as $$ select left(p_id::text, 4) $$;
-
-create function hub_internal.duration_text(p_from timestamptz, p_to timestamptz)
-  returns text
-  language sql
+  language plpgsql
   immutable
   set search_path = ''
 as $$
+begin
+  return left(p_id::text, 4);
+end;
+$$;
+
+create function hub_internal.duration_text(p_from timestamptz, p_to timestamptz)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return (
   select case when s is null then '—'
               when s < 60    then format('%ss', s)
               when s < 3600  then format('%sm %ss', s / 60, s % 60)
               else format('%sh %sm', s / 3600, s % 3600 / 60) end
     from (select greatest(0, round(extract(epoch from p_to - p_from)))::bigint as s) x
+  );
+end;
 $$;
 
 create function hub_internal.embed(p_title text, p_color int, p_description text, p_footer text, variadic p_fields text[] default '{}')
   returns jsonb
-  language sql
+  language plpgsql
   stable
   set search_path = ''
 as $$
-  select jsonb_build_object(
+begin
+  return jsonb_build_object(
     'title', p_title,
     'description', hub_internal.shorten(coalesce(p_description, ''), 4000),
     'color', p_color,
     'fields', coalesce((select jsonb_agg(jsonb_build_object('name', p_fields[i], 'value', hub_internal.shorten(p_fields[i + 1], 1000), 'inline', true) order by i)
                           from generate_series(1, array_length(p_fields, 1), 2) i), '[]'::jsonb),
     'footer', p_footer,
-    'timestamp', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+    'timestamp', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+end;
 $$;
 comment on function hub_internal.embed(text, int, text, text, text[]) is 'An embed as Aura decodes it; p_fields are names and values in turn.';
 
@@ -52,63 +62,79 @@ $$;
 
 create function hub_internal.is_threaded(p_channel_id uuid)
   returns boolean
-  language sql
+  language plpgsql
   stable
   set search_path = ''
 as $$
-  select exists (select from public.hub_channels c join public.hub_servers s on s.id = c.server_id
-                  where c.id = p_channel_id and s.architecture_type = 'threaded_task_isolation')
+begin
+  return exists (select from public.hub_channels c join public.hub_servers s on s.id = c.server_id
+                  where c.id = p_channel_id and s.architecture_type = 'threaded_task_isolation');
+end;
 $$;
 
 -- One line of the projection into the task's conversation.
 create function hub_internal.tell(p_task public.mac_tasks, p_thread_id uuid, p_content_type text, p_content text, p_embed jsonb,
                                   p_sender text default null)
   returns void
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
 as $$
+begin
   insert into public.hub_channel_messages
     (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data, is_progress, task_id)
   values
     (p_task.channel_id, p_thread_id,
      case when p_sender is null then 'system' else 'agent' end, coalesce(p_sender, 'hub'), coalesce(p_sender, 'Aura Hub'),
-     hub_internal.shorten(p_content, 100000), p_content_type, p_embed, p_content_type = 'progress', p_task.id)
+     hub_internal.shorten(p_content, 100000), p_content_type, p_embed, p_content_type = 'progress', p_task.id);
+end;
 $$;
 
 create function hub_internal.task_runner(p_task public.mac_tasks)
   returns text
-  language sql
+  language plpgsql
   immutable
   set search_path = ''
-as $$ select coalesce(p_task.agent, p_task.model_preference) || '/' || coalesce(p_task.claimed_by, '—') $$;
+as $$
+begin
+  return coalesce(p_task.agent, p_task.model_preference) || '/' || coalesce(p_task.claimed_by, '—');
+end;
+$$;
 comment on function hub_internal.task_runner(public.mac_tasks) is 'Who ran it where, as people read it: claude/mac1.';
 
 create function hub_internal.queued_text(p_task public.mac_tasks)
   returns text
-  language sql
+  language plpgsql
   immutable
   set search_path = ''
 as $$
-  select format(E'⏳ Task %s queued\nModel: %s | Project: %s', hub_internal.task_short(p_task.id), p_task.model_preference, coalesce(p_task.project, '—'))
+begin
+  return format(E'⏳ Task %s queued\nModel: %s | Project: %s', hub_internal.task_short(p_task.id), p_task.model_preference, coalesce(p_task.project, '—'));
+end;
 $$;
 
 create function hub_internal.task_footer(p_task public.mac_tasks)
   returns text
-  language sql
+  language plpgsql
   immutable
   set search_path = ''
-as $$ select format('Task %s · attempt %s', left(p_task.id::text, 8), p_task.attempt) $$;
+as $$
+begin
+  return format('Task %s · attempt %s', left(p_task.id::text, 8), p_task.attempt);
+end;
+$$;
 
 create function hub_internal.tell_queued(p_task public.mac_tasks, p_thread_id uuid)
   returns void
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
 as $$
-  select hub_internal.tell(p_task, p_thread_id, 'task', hub_internal.queued_text(p_task),
+begin
+  perform hub_internal.tell(p_task, p_thread_id, 'task', hub_internal.queued_text(p_task),
     hub_internal.embed('Task Queued', 3447003, hub_internal.shorten(p_task.content, 1000), format('Task %s', left(p_task.id::text, 8)),
-                       'Model', p_task.model_preference, 'Device', '— (pending)'))
+                       'Model', p_task.model_preference, 'Device', '— (pending)'));
+end;
 $$;
 
 -- How a task ended, told once for each ending. Used by the trigger, and by what catches up with a trigger that was off.
@@ -153,12 +179,14 @@ $$;
 -- What became of a note that grew: an executor may write the whole text so far, or only the newest line.
 create function hub_internal.progress_text(p_old text, p_new text)
   returns text
-  language sql
+  language plpgsql
   immutable
   set search_path = ''
 as $$
-  select hub_internal.shorten(btrim(case when p_old <> '' and left(p_new, char_length(p_old)) = p_old
-                                         then substr(p_new, char_length(p_old) + 1) else p_new end, E' \t\r\n'), 1500)
+begin
+  return hub_internal.shorten(btrim(case when p_old <> '' and left(p_new, char_length(p_old)) = p_old
+                                         then substr(p_new, char_length(p_old) + 1) else p_new end, E' \t\r\n'), 1500);
+end;
 $$;
 
 -- BEFORE, not AFTER: `told` is part of the row this statement writes anyway, so a message and the mark that it was posted

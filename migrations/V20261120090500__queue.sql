@@ -493,10 +493,14 @@ comment on function public.hub_complete_task(uuid, int, text, jsonb) is
 -- Ten seconds, doubling, at most ten minutes.
 create function hub_internal.backoff(p_attempt int)
   returns interval
-  language sql
+  language plpgsql
   immutable
   set search_path = ''
-as $$ select least(interval '10 minutes', interval '10 seconds' * power(2, least(greatest(p_attempt, 1), 20) - 1)) $$;
+as $$
+begin
+  return least(interval '10 minutes', interval '10 seconds' * power(2, least(greatest(p_attempt, 1), 20) - 1));
+end;
+$$;
 
 create function hub_internal.fail_task(p_task_id uuid, p_attempt int, p_error text, p_retryable boolean, p_meta jsonb, p_now timestamptz)
   returns public.mac_tasks
