@@ -14,7 +14,7 @@
 
 create table public.mesh_devices (
   name              text primary key,
-  platform          text not null,
+  platform          text,
   labels            text[] not null default '{}',
   capacity          integer not null default 1,
   agents            jsonb not null default '[]',
@@ -31,6 +31,7 @@ create table public.mesh_devices (
   constraint mesh_devices_agents_check check (jsonb_typeof(agents) = 'array')
 );
 comment on table public.mesh_devices is 'A machine of the mesh: what it can run, how much at once, when it was last heard of.';
+comment on column public.mesh_devices.platform is 'Null until it has registered.';
 comment on column public.mesh_devices.agents is 'What it offers: [{"agent": "claude", "models": ["claude"]}]. The model "any" stands for all.';
 comment on column public.mesh_devices.serves_all is 'Serves every server, those made later too. Enrolled by service_role or postgres.';
 comment on column public.mesh_devices.drained_at is 'Since then it gets nothing new.';

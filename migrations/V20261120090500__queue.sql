@@ -195,9 +195,16 @@ begin
   if not hub_internal.may_own(p_server_id) then
     perform hub_internal.refuse('42501', 'permission denied', 'devices of this server', 'Only an owner of the server says which devices serve it.');
   end if;
-  select * into v_device from public.mesh_devices d where d.name = p_name;
-  if not found then
-    perform hub_internal.refuse('UH004', 'not found', format('device %s', p_name), 'It registers itself once its worker has started.');
+  if hub_internal.is_trusted() then
+    -- Enrolled before its worker first started: it offers nothing until it registers.
+    if p_name is null or p_name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' then
+      perform hub_internal.refuse('UH001', 'bad input', format('p_name %L', p_name), 'A device name has 1 to 63 letters, digits, dots, dashes and underscores.');
+    end if;
+    insert into public.mesh_devices (name, capacity) values (p_name, 0) on conflict do nothing;
+    select * into v_device from public.mesh_devices d where d.name = p_name;
+  else
+    -- Work for a machine is code that runs on it: nobody enrols a machine that serves others, or nobody yet.
+    v_device := hub_internal.steered_device(p_name);
   end if;
   if p_enrolled then
     insert into public.mesh_device_servers (device, server_id) values (p_name, p_server_id) on conflict do nothing;
@@ -216,7 +223,7 @@ create function public.hub_enroll_device(p_name text, p_server_id uuid, p_enroll
   set search_path = ''
 as $$ select * from hub_internal.enroll_device(p_name, p_server_id, p_enrolled) $$;
 comment on function public.hub_enroll_device(text, uuid, boolean) is
-  'Lets a device take a server''s tasks, or no longer. Errors: UH004, 42501 not an owner of the server.';
+  'Lets a device take a server''s tasks, or no longer. An owner may do so with devices that serve only servers of theirs; service_role and postgres with any, also before it has registered. Errors: UH001, UH004, 42501.';
 
 -- Claiming ----------------------------------------------------------------------------------------------------------------
 

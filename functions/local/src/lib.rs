@@ -1,1 +1,15 @@
-//! x
+//! One machine's Supabase: an embedded Postgres, sign-in, REST and a gateway, and `hub dev` that runs them with a worker.
+//!
+//! In production all of it is Supabase's own. Nothing of the hub's meaning lives here: that is SQL.
+
+pub mod auth;
+pub mod dev;
+pub mod error;
+pub mod files;
+pub mod gateway;
+pub mod keys;
+pub mod postgres;
+pub mod rest;
+
+pub use dev::{DevEvent, DevOptions, Ready, run};
+pub use error::{Error, Result};

@@ -1,0 +1,261 @@
+//! What can be typed. Every command has an example in its help.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use uuid::Uuid;
+
+/// Talk to a fleet of coding agents, and run it.
+#[derive(Parser, Debug)]
+#[command(name = "hub", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Global {
+    /// A `postgres://…` database or a project's `https://…`. Without it: DATABASE_URL, SUPABASE_URL, or a running `hub dev`
+    #[arg(long, global = true, value_name = "URL")]
+    pub url: Option<String>,
+    /// Print JSON instead of text, for scripts
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Where `hub dev` keeps everything, `dev.env` included
+    #[arg(long, global = true, default_value = ".hub", env = "HUB_DEV_DATA_DIR", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the whole product on this machine: Postgres, REST, sign-in, gateway, a worker
+    #[command(after_help = "Example:\n  hub dev --port 54321 --projects-root ~/code")]
+    Dev(Dev),
+    /// Bring a database to this build's schema
+    #[command(after_help = "Examples:\n  hub migrate --platform --url postgres://supabase_admin@localhost/postgres   # once, on a bare Postgres\n  DATABASE_URL=postgres://postgres:…@db.example.co:5432/postgres hub migrate")]
+    Migrate {
+        /// Only prepare a bare Postgres (roles, auth, realtime, grants), as a superuser
+        #[arg(long)]
+        platform: bool,
+    },
+    /// Put the demo data into a database (again and again, if you like)
+    #[command(after_help = "Example:\n  hub seed")]
+    Seed,
+    /// Take tasks on this machine and run agents on them
+    #[command(after_help = "Examples:\n  hub worker --device mac1 --url https://abc.supabase.co --agents agents.json --projects-root ~/code   # with HUB_DEVICE_SECRET\n  hub worker --device lab --url postgres://…                                                        # also keeps time")]
+    Worker(Worker),
+    /// Send a message to a channel, as a person would type it
+    #[command(after_help = "Examples:\n  hub send buf-barista/quick \"What is in this folder?\" --wait\n  hub send cloud-hub/dispatch \"and now the tests\" --thread 7f0c…")]
+    Send {
+        /// SERVER/CHANNEL
+        channel: String,
+        /// The message; `-` reads it from standard input
+        text: String,
+        /// Stay until the task has ended, and print its conversation; exit 1 unless it completed
+        #[arg(long)]
+        wait: bool,
+        /// Reply in this thread
+        #[arg(long, value_name = "ID")]
+        thread: Option<Uuid>,
+        /// Sending again with the same key is not sending twice
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
+    },
+    /// Look at a task, or steer it
+    Task {
+        #[command(subcommand)]
+        command: Task,
+    },
+    /// The machines of the mesh
+    #[command(after_help = "Example:\n  hub devices --json")]
+    Devices,
+    /// The threads of a channel
+    #[command(after_help = "Example:\n  hub threads cloud-hub/dispatch --status active")]
+    Threads {
+        /// SERVER/CHANNEL
+        channel: String,
+        /// Only these
+        #[arg(long)]
+        status: Option<ThreadStatus>,
+    },
+    /// Enrol, drain or revoke a machine
+    Device {
+        #[command(subcommand)]
+        command: Device,
+    },
+    /// Let people in
+    Member {
+        #[command(subcommand)]
+        command: Member,
+    },
+    /// Print a token of a `hub dev`, for curl and such
+    #[command(after_help = "Example:\n  curl -H \"apikey: $(hub token anon)\" -H \"Authorization: Bearer $(hub token operator)\" http://127.0.0.1:54321/rest/v1/hub_servers")]
+    Token {
+        /// Whose
+        #[arg(default_value = "operator")]
+        who: TokenOf,
+    },
+    /// Look whether everything is in order, and say what to do where it is not
+    #[command(after_help = "Example:\n  hub doctor")]
+    Doctor,
+    /// Print a completion script
+    #[command(after_help = "Example:\n  hub completions zsh > ~/.zfunc/_hub")]
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Dev {
+    /// Port of the gateway
+    #[arg(long, default_value_t = 54321)]
+    pub port: u16,
+    /// Port of Postgres
+    #[arg(long, default_value_t = 54322)]
+    pub db_port: u16,
+    /// Start over: delete the data of an earlier `hub dev` first
+    #[arg(long)]
+    pub reset: bool,
+    /// Do not start the worker (its device is there all the same)
+    #[arg(long)]
+    pub no_worker: bool,
+    /// Where projects are, instead of a folder with a small one inside the data directory
+    #[arg(long, value_name = "DIR")]
+    pub projects_root: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Worker {
+    /// This machine's name
+    #[arg(long, env = "HUB_WORKER_DEVICE")]
+    pub device: String,
+    /// JSON list of the agents it runs; without it, `survey` for every model
+    #[arg(long, env = "HUB_WORKER_AGENTS", value_name = "FILE")]
+    pub agents: Option<PathBuf>,
+    /// Tasks at once
+    #[arg(long, default_value_t = 2, env = "HUB_WORKER_CAPACITY")]
+    pub capacity: u32,
+    /// Projects are found below this folder, and nothing runs outside it
+    #[arg(long, env = "HUB_WORKER_PROJECTS_ROOT", default_value = ".", value_name = "DIR")]
+    pub projects_root: PathBuf,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Task {
+    /// Everything about it
+    #[command(after_help = "Example:\n  hub task show 3f2a9c11-…")]
+    Show { id: Uuid },
+    /// Why it is, or is not, running
+    #[command(after_help = "Example:\n  hub task explain 3f2a9c11-…     # no device online with platform macos")]
+    Explain { id: Uuid },
+    /// Stop it, or do not let it start
+    #[command(after_help = "Example:\n  hub task cancel 3f2a9c11-…")]
+    Cancel { id: Uuid },
+    /// Queue a failed or cancelled task again
+    #[command(after_help = "Example:\n  hub task retry 3f2a9c11-…")]
+    Retry { id: Uuid },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Device {
+    /// Enrol a machine; its secret is shown once
+    #[command(after_help = "Example:\n  hub device add mac1 --server cloud-hub --server buf-barista     # needs SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY")]
+    Add {
+        name: String,
+        /// A server it serves; without any, all there are now
+        #[arg(long = "server", value_name = "SERVER")]
+        servers: Vec<String>,
+    },
+    /// Let it finish what it runs and give it nothing new
+    #[command(after_help = "Example:\n  hub device drain mac1\n  hub device drain mac1 --undo")]
+    Drain {
+        name: String,
+        /// Let it work again
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Make its token good for nothing, and take back what it runs
+    #[command(after_help = "Example:\n  hub device revoke mac1")]
+    Revoke {
+        name: String,
+        /// Take the revocation back
+        #[arg(long)]
+        undo: bool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Member {
+    /// Let a person into a server, or change their role; the first owner is made this way
+    #[command(after_help = "Examples:\n  hub member add cloud-hub mo@example.com owner\n  hub member add cloud-hub 6b1f…-uuid viewer")]
+    Add {
+        server: String,
+        /// Their id, or the email they sign in with
+        user: String,
+        role: Role,
+    },
+    /// Take a person out of a server
+    #[command(after_help = "Example:\n  hub member remove cloud-hub mo@example.com")]
+    Remove { server: String, user: String },
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+pub enum Role {
+    Owner,
+    Operator,
+    Viewer,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Owner => "owner",
+            Role::Operator => "operator",
+            Role::Viewer => "viewer",
+        }
+    }
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+pub enum ThreadStatus {
+    Active,
+    Idle,
+    Decaying,
+    Archived,
+}
+
+impl ThreadStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ThreadStatus::Active => "active",
+            ThreadStatus::Idle => "idle",
+            ThreadStatus::Decaying => "decaying",
+            ThreadStatus::Archived => "archived",
+        }
+    }
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+pub enum TokenOf {
+    Operator,
+    Viewer,
+    Outsider,
+    Device,
+    Anon,
+    Service,
+}
+
+impl TokenOf {
+    pub fn variable(self) -> &'static str {
+        match self {
+            TokenOf::Operator => "HUB_OPERATOR_JWT",
+            TokenOf::Viewer => "HUB_VIEWER_JWT",
+            TokenOf::Outsider => "HUB_OUTSIDER_JWT",
+            TokenOf::Device => "HUB_DEVICE_JWT",
+            TokenOf::Anon => "SUPABASE_ANON_KEY",
+            TokenOf::Service => "SUPABASE_SERVICE_ROLE_KEY",
+        }
+    }
+}

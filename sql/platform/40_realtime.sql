@@ -1,0 +1,131 @@
+-- Why: what triggers call to tell people what happened, and the table whose policies say who may listen. The Realtime
+-- server itself is elsewhere (functions/local); on Supabase this file is never run.
+
+begin;
+lock table pg_catalog.pg_authid in share row exclusive mode;       -- see 10_roles.sql: one runner at a time
+set local role supabase_admin;
+
+create table if not exists realtime.messages (
+  topic          text not null,
+  extension      text not null,
+  payload        jsonb,
+  event          text,
+  private        boolean default false,
+  -- No time zone, as on Supabase, whose servers run in UTC; the default says UTC, so a laptop's zone does not matter.
+  updated_at     timestamp not null default (now() at time zone 'utc'),
+  inserted_at    timestamp not null default (now() at time zone 'utc'),
+  id             uuid not null default gen_random_uuid(),
+  binary_payload bytea,
+  primary key (id, inserted_at)
+) partition by range (inserted_at);
+alter table realtime.messages owner to supabase_realtime_admin;
+alter table realtime.messages enable row level security;
+
+-- The Realtime server keeps the partitions on Supabase. Here it is this function, run by this file and once a day by
+-- `hub dev`: without today's partition realtime.send would lose every message with no more than a warning.
+create or replace function realtime.hub_keep_partitions(p_now timestamptz default now())
+  returns int
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_today   date := (p_now at time zone 'utc')::date;
+  v_day     date;
+  v_name    text;
+  v_changed int := 0;
+begin
+  for v_day in select v_today + i from generate_series(-1, 3) as i loop
+    v_name := 'messages_' || to_char(v_day, 'YYYY_MM_DD');
+    if to_regclass('realtime.' || quote_ident(v_name)) is null then
+      execute format('create table realtime.%I partition of realtime.messages for values from (%L) to (%L)', v_name, v_day, v_day + 1);
+      execute format('alter table realtime.%I owner to supabase_realtime_admin', v_name);
+      execute format('alter table realtime.%I enable row level security', v_name);
+      v_changed := v_changed + 1;
+    end if;
+  end loop;
+  for v_name in
+    select c.relname
+      from pg_catalog.pg_inherits i
+      join pg_catalog.pg_class c on c.oid = i.inhrelid
+     where i.inhparent = 'realtime.messages'::regclass
+       and c.relname ~ '^messages_\d{4}_\d{2}_\d{2}$'
+       and to_date(right(c.relname, 10), 'YYYY_MM_DD') < v_today - 3
+  loop
+    execute format('drop table realtime.%I', v_name);
+    v_changed := v_changed + 1;
+  end loop;
+  return v_changed;
+end;
+$$;
+comment on function realtime.hub_keep_partitions(timestamptz) is
+  'Makes the partitions of realtime.messages from yesterday to three days ahead and drops those past 72 hours; how many it changed. Only in a local stack.';
+revoke all on function realtime.hub_keep_partitions(timestamptz) from public;
+do $$ begin perform realtime.hub_keep_partitions(); end; $$;
+
+create or replace function realtime.topic() returns text language sql stable as $$
+  select nullif(current_setting('realtime.topic', true), '')::text
+$$;
+comment on function realtime.topic() is 'The topic that a policy on realtime.messages is asked about.';
+
+-- Errors become warnings, as on Supabase: a caller that may not insert loses the message. Triggers that send must
+-- therefore be SECURITY DEFINER.
+create or replace function realtime.send(payload jsonb, event text, topic text, private boolean default true)
+  returns void
+  language plpgsql
+as $$
+declare
+  generated_id  uuid;
+  final_payload jsonb;
+begin
+  begin
+    generated_id := gen_random_uuid();
+    if payload ? 'id' then
+      final_payload := payload;
+    else
+      final_payload := jsonb_set(payload, '{id}', to_jsonb(generated_id));
+    end if;
+
+    perform set_config('realtime.topic', topic, true);
+
+    insert into realtime.messages (id, payload, event, topic, private, extension)
+    values (generated_id, final_payload, event, topic, private, 'broadcast');
+  exception
+    when others then
+      raise warning 'ErrorSendingBroadcastMessage: %', sqlerrm;
+  end;
+end;
+$$;
+comment on function realtime.send(jsonb, text, text, boolean) is
+  'Broadcasts an object to a topic when the transaction commits. An error is a warning, and the message is lost.';
+
+create or replace function realtime.broadcast_changes(
+    topic_name text, event_name text, operation text, table_name text, table_schema text,
+    new record, old record, level text default 'ROW')
+  returns void
+  language plpgsql
+as $$
+declare
+  row_data jsonb := '{}'::jsonb;
+begin
+  if level = 'STATEMENT' then
+    raise exception 'function can only be triggered for each row, not for each statement';
+  end if;
+  if operation = 'INSERT' or operation = 'UPDATE' or operation = 'DELETE' then
+    row_data := jsonb_build_object('old_record', old, 'record', new, 'operation', operation, 'table', table_name, 'schema', table_schema);
+    perform realtime.send(row_data, event_name, topic_name);
+  else
+    raise exception 'Unexpected operation type: %', operation;
+  end if;
+exception
+  when others then
+    raise exception 'Failed to process the row: %', sqlerrm;
+end;
+$$;
+comment on function realtime.broadcast_changes(text, text, text, text, text, record, record, text) is
+  'Broadcasts a row change {old_record, record, operation, table, schema} to a private topic.';
+
+-- Policies decide which rows; `postgres` makes them, as a member of the owner.
+grant select, insert, update on realtime.messages to postgres, anon, authenticated, service_role;
+
+commit;
