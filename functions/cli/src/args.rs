@@ -145,17 +145,17 @@ pub struct Worker {
 #[derive(Subcommand, Debug)]
 pub enum Task {
     /// Everything about it
-    #[command(after_help = "Example:\n  hub task show 3f2a9c11-…")]
-    Show { id: Uuid },
+    #[command(after_help = "Example:\n  hub task show a1b2")]
+    Show { id: String },
     /// Why it is, or is not, running
-    #[command(after_help = "Example:\n  hub task explain 3f2a9c11-…     # no device online with platform macos")]
-    Explain { id: Uuid },
+    #[command(after_help = "Example:\n  hub task explain a1b2     # no device online with platform macos")]
+    Explain { id: String },
     /// Stop it, or do not let it start
-    #[command(after_help = "Example:\n  hub task cancel 3f2a9c11-…")]
-    Cancel { id: Uuid },
+    #[command(after_help = "Example:\n  hub task cancel a1b2")]
+    Cancel { id: String },
     /// Queue a failed or cancelled task again
-    #[command(after_help = "Example:\n  hub task retry 3f2a9c11-…")]
-    Retry { id: Uuid },
+    #[command(after_help = "Example:\n  hub task retry a1b2")]
+    Retry { id: String },
 }
 
 #[derive(Subcommand, Debug)]

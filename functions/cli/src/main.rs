@@ -1,2 +1,73 @@
-//! x
-fn main() {}
+//! The program `hub`: reads what was typed, calls a library, prints what came back.
+
+mod accounts;
+mod args;
+mod commands;
+mod dev;
+mod doctor;
+mod output;
+mod target;
+
+use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use output::Output;
+use target::Target;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Completions { shell } = cli.command {
+        clap_complete::generate(shell, &mut Cli::command(), "hub", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    // What `hub dev` says is its interface; its log is for those who ask.
+    let quiet = if matches!(cli.command, Command::Worker(_)) { "info" } else { "error" };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("HUB_LOG").unwrap_or_else(|_| quiet.into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("hub: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            // The whole chain, each cause once: libraries often repeat their source in their own text.
+            let mut text = error.to_string();
+            for cause in error.chain().skip(1).map(ToString::to_string) {
+                if !text.contains(&cause) {
+                    text = format!("{text}: {cause}");
+                }
+            }
+            eprintln!("hub: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let out = Output { json: cli.global.json };
+    let target = Target::new(&cli.global);
+    match cli.command {
+        Command::Dev(options) => dev::run(&cli.global, options, out).await,
+        Command::Migrate { platform } => commands::migrate(&target, platform, out).await,
+        Command::Seed => commands::seed(&target, out).await,
+        Command::Worker(options) => commands::worker(&target, options).await,
+        Command::Send { channel, text, wait, thread, idempotency_key } => {
+            commands::send(&target, &channel, text, wait, thread, idempotency_key, out).await
+        }
+        Command::Task { command } => commands::task(&target, command, out).await,
+        Command::Devices => commands::devices(&target, out).await,
+        Command::Threads { channel, status } => commands::threads(&target, &channel, status, out).await,
+        Command::Device { command } => commands::device(&target, command, out).await,
+        Command::Member { command } => commands::member(&target, command, out).await,
+        Command::Token { who } => commands::token(&target, who, out),
+        Command::Doctor => doctor::run(&target, out).await,
+        Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,1 +1,20 @@
-//! x
+//! What every program of Aura Hub shares: configuration, errors, one typed call for each SQL function, the same calls
+//! through a project's REST URL, and the wake-ups that make polling unnecessary.
+//!
+//! No decision about tasks is made here: a method calls one function of the contract and reads its answer.
+
+pub mod api;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod follow;
+mod hub;
+pub mod migrate;
+pub mod types;
+pub mod wake;
+
+pub use crate::{
+    config::Config,
+    error::{Error, Result},
+    hub::Hub,
+};

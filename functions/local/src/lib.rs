@@ -2,6 +2,8 @@
 //!
 //! In production all of it is Supabase's own. Nothing of the hub's meaning lives here: that is SQL.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod auth;
 pub mod dev;
 pub mod error;

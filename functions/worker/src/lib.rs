@@ -1,1 +1,110 @@
-//! x
+//! The worker: what a machine of the mesh runs. It listens for work, claims what fits its free slots, runs each attempt with an
+//! agent, reports, heartbeats, stops what is cancelled or lost, and hands back what it can not finish. Where it may, it also
+//! keeps time for the hub.
+//!
+//! Nothing about tasks is decided here: which task, which attempt, tried again or not, is the database's to say.
+
+pub mod agents;
+mod executor;
+mod keeper;
+mod output;
+mod process;
+mod progress;
+mod project;
+mod worker;
+
+use std::{path::PathBuf, time::Duration};
+
+use hub::{Hub, Result};
+use tokio_util::sync::CancellationToken;
+
+pub use crate::{
+    agents::{Agent, AgentConfig, Context, Kind, Outcome},
+    keeper::Keeper,
+    progress::Progress,
+};
+
+/// One machine's worker. Make it with [`Worker::new`], change what is to differ, then [`Worker::run`].
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// The hub it works for.
+    pub hub: Hub,
+    /// The device's name in the mesh.
+    pub device: String,
+    /// `macos`, `linux` or `windows`.
+    pub platform: String,
+    /// What it offers, in the order of preference.
+    pub agents: Vec<AgentConfig>,
+    /// Under this folder lie the projects; nothing runs outside of it.
+    pub projects_root: PathBuf,
+    /// How many attempts at once, 1 to 1000.
+    pub capacity: u16,
+    /// How long a stopping worker lets attempts finish.
+    pub drain: Duration,
+    /// How long a stopped agent's processes have between TERM and KILL. At most half of it when the worker itself stops.
+    pub grace: Duration,
+    /// Whether it also keeps time (decay, recovery, retention), where the hub lets it.
+    pub keep_time: bool,
+}
+
+impl Worker {
+    /// A worker for this machine's platform that runs one attempt at a time and offers the agent `survey` for every model.
+    #[must_use]
+    pub fn new(hub: Hub, device: impl Into<String>, projects_root: impl Into<PathBuf>) -> Self {
+        Self {
+            hub,
+            device: device.into(),
+            platform: platform().into(),
+            agents: vec![AgentConfig::survey()],
+            projects_root: projects_root.into(),
+            capacity: 1,
+            drain: Duration::from_secs(30),
+            grace: Duration::from_secs(2),
+            keep_time: true,
+        }
+    }
+
+    /// Works until `shutdown`, then stops claiming, lets attempts finish for [`Worker::drain`], stops the rest and hands their
+    /// tasks back. A hub that is away is waited for.
+    ///
+    /// # Errors
+    /// [`hub::Error::Config`] with every problem of the configuration; [`hub::Error::DeviceRevoked`] once an owner revoked the
+    /// device; what registering says if that passes not by itself.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
+        worker::run(self, shutdown).await
+    }
+}
+
+/// This machine's platform, as tasks name it.
+#[must_use]
+pub fn platform() -> &'static str {
+    match std::env::consts::OS {
+        "macos" | "ios" => "macos",
+        "windows" => "windows",
+        _ => "linux",
+    }
+}
+
+/// A token that the first Ctrl-C or SIGTERM cancels. Must be called inside a runtime.
+#[must_use]
+pub fn shutdown_on_signal() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = tokio::signal::ctrl_c() => {}
+                }
+                cancel.cancel();
+                return;
+            }
+        }
+        tokio::signal::ctrl_c().await.ok();
+        cancel.cancel();
+    });
+    token
+}

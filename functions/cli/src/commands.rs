@@ -1,0 +1,320 @@
+//! The commands that talk to a hub: each makes a call or two and prints the answer.
+
+use anyhow::{Context, Result, bail};
+use hub::{
+    Hub,
+    follow::Follow,
+    types::{Message, Sent},
+};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use std::{io::Read, process::ExitCode};
+use uuid::Uuid;
+
+use crate::accounts;
+use crate::args::{Device, Member, Task, ThreadStatus, TokenOf};
+use crate::output::{Output, print_line, shorten, table};
+use crate::target::{As, Target};
+
+pub async fn migrate(target: &Target, platform: bool, out: Output) -> Result<ExitCode> {
+    // As `--platform` the address is a superuser's; of a `hub dev` that is DATABASE_ADMIN_URL.
+    let url = match target.get("DATABASE_ADMIN_URL").filter(|_| platform) {
+        Some(url) if target.database_url().is_err() => url.into(),
+        _ => target.database_url()?,
+    };
+    let say = move |line: &str| {
+        if !out.json {
+            print_line(line);
+        }
+    };
+    if platform {
+        hub::migrate::platform(&url, &say).await?;
+        out.show(&json!({ "prepared": true }), |_| "Prepared. Next: `hub migrate` as the role postgres.".into());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = hub::migrate::migrate(&url, &say).await?;
+    out.show(&json!({ "applied": report.applied, "recognised": report.recognised }), |_| {
+        let recognised = if report.recognised > 0 {
+            format!(" {} had been applied by the Supabase CLI.", report.recognised)
+        } else {
+            String::new()
+        };
+        match report.applied.len() {
+            0 => format!("Up to date: nothing to apply.{recognised}"),
+            count => format!("Up to date: {count} applied.{recognised}"),
+        }
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn seed(target: &Target, out: Output) -> Result<ExitCode> {
+    hub::migrate::seed(&target.database_url()?, &|line| {
+        if !out.json {
+            print_line(line);
+        }
+    })
+    .await?;
+    out.show(&json!({ "seeded": true }), |_| "Seeded.".into());
+    Ok(ExitCode::SUCCESS)
+}
+
+#[allow(clippy::too_many_arguments, reason = "one argument an option of the command line")]
+pub async fn send(
+    target: &Target,
+    channel: &str,
+    text: String,
+    wait: bool,
+    thread: Option<Uuid>,
+    key: Option<String>,
+    out: Output,
+) -> Result<ExitCode> {
+    let text = if text == "-" {
+        let mut read = String::new();
+        std::io::stdin().read_to_string(&mut read).context("standard input is not text")?;
+        read
+    } else {
+        text
+    };
+    let hub = target.connect(As::Person).await?;
+    let (_, channel) = hub.channel_named(channel).await?;
+    let sent = hub.send(channel.id, &text, thread, key.as_deref()).await?;
+    if let Some(reply) = &sent.reply {
+        out.show(reply, |reply| reply.text.clone());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if wait {
+        return follow(&hub, channel.id, &sent, out).await;
+    }
+    out.show(&sent, |sent| match (&sent.task, &sent.thread) {
+        (Some(task), Some(thread)) => format!("⏳ task {} queued in thread {} ({})", task.id, thread.id, thread.name),
+        (Some(task), None) => format!("⏳ task {} queued", task.id),
+        _ => "sent".into(),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what the task's conversation says until the task has ended; the exit code says whether it completed.
+async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<ExitCode> {
+    let task = sent.task.as_ref().context("nothing to wait for: the message made no task")?;
+    let after = match (&sent.message, &sent.thread) {
+        // A new thread is read from its beginning; a conversation that was there, from our own message on.
+        (Some(message), Some(_)) if message.task_thread_id.is_none() => 0,
+        (Some(message), _) => message.seq,
+        (None, _) => 0,
+    };
+    let mut follow = Follow::new(hub, channel, sent.thread.as_ref().map(|thread| thread.id), after);
+    let mut seen: Vec<Message> = Vec::new();
+    loop {
+        // Read the row before the messages: once it is final, its last message is there to be read.
+        let now = hub.find_task(&task.id.to_string()).await?;
+        let messages = follow.look().await?;
+        for message in messages.into_iter().filter(|message| message.task_id == Some(task.id)) {
+            if !out.json {
+                print_line(&message.content);
+            }
+            seen.push(message);
+        }
+        let told = seen.iter().any(|message| matches!(message.content_type.as_str(), "result" | "error") || message.content.starts_with('🚫'));
+        if now.is_final() && told {
+            if out.json {
+                print_line(&serde_json::to_string_pretty(&json!({ "task": now, "messages": seen }))?);
+            }
+            return Ok(if now.status == "complete" { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    }
+}
+
+pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCode> {
+    let hub = target.connect(As::Person).await?;
+    match command {
+        Task::Show { id } => {
+            let task = hub.find_task(&id).await?;
+            let attempts = hub.attempts(task.id).await?;
+            out.show(&json!({ "task": task, "attempts": attempts }), |_| {
+                let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "—".into());
+                let mut lines = vec![
+                    format!("{}  {}", task.id, task.status),
+                    format!("  asked     {}", shorten(&task.content, 100)),
+                    format!("  project   {}", or_dash(&task.project)),
+                    format!("  routed    model {}, platform {}, priority {}", task.model_preference, task.platform, task.priority),
+                    format!("  ran by    {}/{}, attempt {} of {}", or_dash(&task.agent), or_dash(&task.claimed_by), task.attempt, task.max_attempts),
+                ];
+                for (name, text) in [("doing", &task.partial_output), ("error", &task.error), ("result", &task.result)] {
+                    if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
+                        lines.push(format!("  {name}\n{text}"));
+                    }
+                }
+                lines.join("\n")
+            });
+        }
+        Task::Explain { id } => {
+            let task = hub.find_task(&id).await?;
+            let reasons = hub.explain(task.id).await?;
+            out.show(&reasons, |reasons| {
+                let line = |r: &hub::types::Explanation| {
+                    let until = r.until.map(|at| format!(" (until {})", at.format("%Y-%m-%d %H:%M:%S UTC"))).unwrap_or_default();
+                    let detail = r.detail.as_deref().filter(|d| !d.is_empty()).map(|d| format!("\n  {d}")).unwrap_or_default();
+                    format!("{}{until}{detail}", r.reason)
+                };
+                reasons.iter().map(line).collect::<Vec<_>>().join("\n")
+            });
+        }
+        Task::Cancel { id } => {
+            let task = hub.cancel(hub.find_task(&id).await?.id).await?;
+            out.show(&task, |task| match task.status.as_str() {
+                "cancelled" => format!("{} cancelled", task.id),
+                _ => format!("{} asked to stop; {} stops it", task.id, task.claimed_by.as_deref().unwrap_or("its device")),
+            });
+        }
+        Task::Retry { id } => {
+            let task = hub.retry(hub.find_task(&id).await?.id).await?;
+            out.show(&task, |task| format!("{} queued again", task.id));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn devices(target: &Target, out: Output) -> Result<ExitCode> {
+    let devices = target.connect(As::Operator).await?.devices().await?;
+    out.show(&devices, |devices| {
+        if devices.is_empty() {
+            return "No devices. Enrol one: `hub device add NAME`.".into();
+        }
+        let now = chrono::Utc::now();
+        let row = |d: &hub::types::Device| {
+            let silent = d.last_heartbeat_at.map(|at| (now - at).num_seconds().max(0));
+            let state = match (d.revoked_at, d.drained_at, silent) {
+                (Some(_), _, _) => "revoked".to_owned(),
+                (_, Some(_), _) => "draining".to_owned(),
+                (_, _, Some(seconds)) if seconds < 90 => "online".to_owned(),
+                (_, _, Some(seconds)) => format!("silent for {seconds} s"),
+                (_, _, None) => "never seen".to_owned(),
+            };
+            let agents = d.agents.iter().map(|offer| format!("{} ({})", offer.agent, offer.models.join(", ")));
+            vec![
+                d.name.clone(),
+                d.platform.clone().unwrap_or_else(|| "—".into()),
+                d.capacity.to_string(),
+                state,
+                agents.collect::<Vec<_>>().join(", "),
+            ]
+        };
+        table(&["device", "platform", "at once", "state", "agents"], &devices.iter().map(row).collect::<Vec<_>>())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn threads(target: &Target, channel: &str, status: Option<ThreadStatus>, out: Output) -> Result<ExitCode> {
+    let hub = target.connect(As::Person).await?;
+    let (_, channel) = hub.channel_named(channel).await?;
+    let mut threads = hub.threads(Some(channel.id), true, 100).await?;
+    threads.retain(|thread| status.is_none_or(|status| thread.status == status.as_str()));
+    out.show(&threads, |threads| {
+        if threads.is_empty() {
+            return "No threads.".into();
+        }
+        let row = |t: &hub::types::Thread| {
+            let mark = match t.status.as_str() {
+                "active" => "🟢",
+                "idle" | "decaying" => "🟡",
+                _ => "⚫",
+            };
+            vec![t.id.to_string(), format!("{mark} {}", t.status), t.message_count.to_string(), shorten(&t.name, 60)]
+        };
+        table(&["thread", "state", "messages", "name"], &threads.iter().map(row).collect::<Vec<_>>())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn device(target: &Target, command: Device, out: Output) -> Result<ExitCode> {
+    let hub = target.connect(As::Operator).await?;
+    match command {
+        Device::Add { name, servers } => {
+            if !hub::config::is_device_name(&name) {
+                bail!("{name:?} is no name for a device: use 1 to 63 letters, digits, dots, dashes and underscores");
+            }
+            let servers = if servers.is_empty() {
+                hub.servers().await?
+            } else {
+                let mut chosen = Vec::new();
+                for server in &servers {
+                    chosen.push(hub.server_named(server).await?);
+                }
+                chosen
+            };
+            let secret = accounts::enrol_device(target, &name).await?;
+            for server in &servers {
+                hub.enroll_device(&name, server.id, true).await?;
+            }
+            let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+            out.show(&json!({ "device": name, "servers": names, "secret": secret.expose_secret() }), |_| {
+                format!(
+                    "{name} is enrolled for {}.\n\nIts secret, shown this once:\n\n  HUB_DEVICE_SECRET={}\n\n\
+                     On that machine, with SUPABASE_ANON_KEY set too:\n\n  hub worker --device {name} --url <the project's URL>",
+                    names.join(", "),
+                    secret.expose_secret()
+                )
+            });
+        }
+        Device::Drain { name, undo } => {
+            let device = hub.drain_device(&name, !undo).await?;
+            out.show(&device, |_| if undo { format!("{name} takes work again") } else { format!("{name} finishes what it runs and gets nothing new") });
+        }
+        Device::Revoke { name, undo } => {
+            let device = hub.revoke_device(&name, !undo).await?;
+            out.show(&device, |_| if undo { format!("{name} may work again") } else { format!("{name} is revoked; what it ran is taken back") });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn member(target: &Target, command: Member, out: Output) -> Result<ExitCode> {
+    let hub = target.connect(As::Operator).await?;
+    let (server, user, role) = match command {
+        Member::Add { server, user, role } => (server, user, Some(role)),
+        Member::Remove { server, user } => (server, user, None),
+    };
+    let server = hub.server_named(&server).await?;
+    let id = accounts::person(target, &hub, &user).await?;
+    let member = hub.set_member(server.id, id, role.map(crate::args::Role::as_str)).await?;
+    out.show(&member, |_| match role {
+        Some(role) => format!("{user} is {} of {}", role.as_str(), server.name),
+        None => format!("{user} is no longer a member of {}", server.name),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn token(target: &Target, who: TokenOf, out: Output) -> Result<ExitCode> {
+    let name = who.variable();
+    let token = target.get(name).with_context(|| format!("{name} is in the dev.env of a running `hub dev`; there is none here"))?;
+    out.show(&json!({ "name": name, "token": token }), |_| token.clone());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes tasks until it is told to stop, then drains.
+pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<ExitCode> {
+    let hub = target.connect_device(&options.device).await?;
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    tokio::spawn(until_told_to_stop(shutdown.clone()));
+    let _ = (hub, shutdown);
+    bail!("worker API pending")
+}
+
+/// Cancels `shutdown` on Ctrl-C or SIGTERM.
+pub async fn until_told_to_stop(shutdown: tokio_util::sync::CancellationToken) {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            shutdown.cancel();
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+    shutdown.cancel();
+}

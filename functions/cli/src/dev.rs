@@ -1,0 +1,49 @@
+//! `hub dev`: says what the local stack does while it starts, and then where everything is.
+
+use anyhow::Result;
+use hub_local::{DevEvent, DevOptions};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Dev, Global};
+use crate::output::{Output, print_line};
+
+pub async fn run(global: &Global, options: Dev, out: Output) -> Result<ExitCode> {
+    let shutdown = CancellationToken::new();
+    tokio::spawn(crate::commands::until_told_to_stop(shutdown.clone()));
+    let dev = DevOptions {
+        port: options.port,
+        db_port: options.db_port,
+        data_dir: global.data_dir.clone(),
+        reset: options.reset,
+        worker: !options.no_worker,
+        projects_root: options.projects_root,
+        ..DevOptions::default()
+    };
+    hub_local::run(dev, shutdown, move |event| tell(&event, out)).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(event: &DevEvent, out: Output) {
+    if out.json {
+        if let DevEvent::Ready(ready) = event {
+            print_line(&serde_json::to_string(ready).unwrap_or_default());
+        }
+        return;
+    }
+    match event {
+        DevEvent::Step(what) => print_line(&format!("▸ {what}")),
+        DevEvent::Progress(what) if std::io::stdout().is_terminal() => {
+            // One line that changes, so that a hundred small steps are not a hundred lines.
+            let mut stdout = std::io::stdout().lock();
+            let _ = write!(stdout, "\r\u{1b}[2K  {what}\r").and_then(|()| stdout.flush());
+        }
+        DevEvent::Progress(_) => {}
+        DevEvent::Warning(what) => print_line(&format!("! {what}")),
+        DevEvent::Ready(ready) => print_line(&ready.to_string()),
+        DevEvent::Stopping => print_line("▸ stopping"),
+    }
+}

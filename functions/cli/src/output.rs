@@ -1,0 +1,66 @@
+//! How results are printed: text for people, JSON for scripts. Nothing is decided here.
+
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+
+/// Where a command's result goes.
+#[derive(Clone, Copy)]
+pub struct Output {
+    pub json: bool,
+}
+
+impl Output {
+    /// The value as JSON, or the text that `text` makes of it.
+    pub fn show<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) {
+        if self.json {
+            print_line(&serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")));
+        } else {
+            print_line(&text(value));
+        }
+    }
+}
+
+/// A closed pipe (`hub … | head`) is no reason to panic.
+pub fn print_line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Columns, as wide as their widest cell.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let head: Vec<String> = head.iter().map(|&h| h.to_owned()).collect();
+    let mut lines = vec![if std::io::stdout().is_terminal() { format!("\u{1b}[1m{}\u{1b}[0m", line(&head)) } else { line(&head) }];
+    lines.extend(rows.iter().map(|row| line(row)));
+    lines.join("\n")
+}
+
+/// One line of at most `length` characters.
+pub fn shorten(text: &str, length: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= length { line } else { line.chars().take(length - 1).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_lines_up_whatever_the_letters() {
+        let text = table(&["name", "state"], &[vec!["é".into(), "on".into()], vec!["mac1".into(), "off".into()]]);
+        assert_eq!(text, "name  state\né     on\nmac1  off");
+    }
+
+    #[test]
+    fn shortening_counts_characters_and_folds_lines() {
+        assert_eq!(shorten("a\n b", 10), "a b");
+        assert_eq!(shorten("ööööö", 3), "öö…");
+    }
+}

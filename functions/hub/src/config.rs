@@ -1,0 +1,273 @@
+//! Where the hub is and as whom to speak to it. Read through a lookup function, so that tests and `hub dev` can say what the
+//! environment says; every problem is reported at once, by name and never by value.
+
+use std::{collections::BTreeMap, path::Path};
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::error::{Error, Result};
+
+/// Reads a setting by its name.
+pub type Lookup<'a> = &'a (dyn Fn(&str) -> Option<String> + 'a);
+
+/// As whom to speak to a project's URL.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// The service key is the token: everything is allowed.
+    ServiceKey,
+    /// A signed-in person's token, as it is; it is not renewed.
+    Token(SecretString),
+    /// E-mail and password: signs in, and again when the token ends.
+    Password {
+        /// The e-mail address.
+        email: String,
+        /// The password; of a device, its secret.
+        password: SecretString,
+    },
+}
+
+/// Where the hub is.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A database.
+    Postgres {
+        /// With user and password.
+        url: SecretString,
+    },
+    /// A project's URL, `/rest/v1` and the others below it.
+    Api {
+        /// Without a trailing slash.
+        url: Url,
+        /// What the gateway wants in `apikey`.
+        key: SecretString,
+        /// As whom.
+        credential: Credential,
+    },
+}
+
+/// Where the hub is and as whom to speak to it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where.
+    pub target: Target,
+    /// Shown to an operator in `pg_stat_activity`.
+    pub application: String,
+}
+
+/// The e-mail address a device signs in with.
+#[must_use]
+pub fn device_email(device: &str) -> String {
+    format!("device+{device}@hub.invalid")
+}
+
+/// Whether `name` can be a device's name: 1 to 63 letters, digits, dots, dashes and underscores, as in `mesh_devices`.
+#[must_use]
+pub fn is_device_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+/// Looks in the environment: `NAME`, else the contents of the file that `NAME_FILE` names (how secrets are mounted).
+/// An empty value is none.
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    let plain = std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    plain.or_else(|| {
+        let path = std::env::var(format!("{name}_FILE")).ok()?;
+        let text = std::fs::read_to_string(path).ok()?;
+        Some(text.trim().to_owned()).filter(|value| !value.is_empty())
+    })
+}
+
+/// Reads a file of `NAME=value` lines, such as the `dev.env` of `hub dev`. Quotes around a value are taken off.
+///
+/// # Errors
+/// [`Error::Config`] if the file can not be read.
+pub fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::Config(format!("{} can not be read: {error}", path.display())))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| {
+            let line = line.trim();
+            let line = line.strip_prefix("export ").unwrap_or(line);
+            let (name, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
+            let value = value.trim();
+            let unquoted = ['"', '\''].iter().find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q));
+            Some((name.trim().to_owned(), unquoted.unwrap_or(value).to_owned()))
+        })
+        .collect())
+}
+
+impl Config {
+    /// Reads the configuration. `url` (from `--url`) wins over `HUB_URL`, `DATABASE_URL` and `SUPABASE_URL`, in this order;
+    /// `device` is the device that speaks, if one does.
+    ///
+    /// Over `http(s)://` speaks, in this order: the device with `HUB_DEVICE_SECRET`, the person with `HUB_TOKEN`, the
+    /// service with `SUPABASE_SERVICE_ROLE_KEY`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with every problem, a line each.
+    pub fn read(url: Option<&str>, device: Option<&str>, lookup: Lookup<'_>) -> Result<Self> {
+        let mut problems = Vec::new();
+        let (source, text) = match url {
+            Some(url) => ("--url", Some(url.to_owned())),
+            None => ["HUB_URL", "DATABASE_URL", "SUPABASE_URL"]
+                .into_iter()
+                .find_map(|name| lookup(name).map(|value| (name, Some(value))))
+                .unwrap_or(("DATABASE_URL", None)),
+        };
+        if let Some(name) = device.filter(|name| !is_device_name(name)) {
+            problems.push(format!("{name:?} is no name for a device: use 1 to 63 letters, digits, dots, dashes and underscores"));
+        }
+        let target = match text.as_deref().map(|text| (text, Url::parse(text))) {
+            None => {
+                problems.push(
+                    "where is the hub? Give --url or DATABASE_URL: postgres://… for a database, https://… for a Supabase project; \
+                     `hub dev` runs one on this machine"
+                        .into(),
+                );
+                None
+            }
+            Some((_, Err(_))) => {
+                problems.push(format!("{source} is not a URL; characters such as @ and / in a password must be percent-encoded"));
+                None
+            }
+            Some((text, Ok(parsed))) => match parsed.scheme() {
+                "postgres" | "postgresql" => Some(Target::Postgres { url: SecretString::from(text.to_owned()) }),
+                "http" | "https" => Self::api(parsed, device, lookup, &mut problems),
+                _ => {
+                    problems.push(format!("{source} must begin with postgres://, http:// or https://"));
+                    None
+                }
+            },
+        };
+        match target {
+            Some(target) if problems.is_empty() => {
+                Ok(Self { target, application: device.map_or_else(|| "hub".into(), |name| format!("hub worker {name}")) })
+            }
+            _ => Err(Error::Config(problems.join("\n"))),
+        }
+    }
+
+    fn api(url: Url, device: Option<&str>, lookup: Lookup<'_>, problems: &mut Vec<String>) -> Option<Target> {
+        let before = problems.len();
+        if url.scheme() == "http" && !is_local(&url) {
+            problems.push("an http:// URL sends keys in the clear: use https://, except for this machine".into());
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            problems.push("the hub's URL carries no user, password or query: keys have their own names".into());
+        }
+        let service = secret("SUPABASE_SERVICE_ROLE_KEY", lookup, problems);
+        let anon = secret("SUPABASE_ANON_KEY", lookup, problems);
+        let credential = if let (Some(device), Some(secret)) = (device, secret("HUB_DEVICE_SECRET", lookup, problems)) {
+            Some(Credential::Password { email: device_email(device), password: SecretString::from(secret) })
+        } else if let Some(token) = secret("HUB_TOKEN", lookup, problems) {
+            Some(Credential::Token(SecretString::from(token)))
+        } else {
+            service.as_ref().map(|_| Credential::ServiceKey)
+        };
+        match &credential {
+            None if device.is_some() => problems.push("HUB_DEVICE_SECRET (shown once by `hub device add`) is missing".into()),
+            None => problems.push("HUB_TOKEN (a person's token; `hub token` makes one) or SUPABASE_SERVICE_ROLE_KEY is missing".into()),
+            Some(Credential::ServiceKey) => {}
+            Some(_) if anon.is_none() && service.is_none() => problems.push("SUPABASE_ANON_KEY is missing".into()),
+            Some(_) => {}
+        }
+        if problems.len() > before {
+            return None;
+        }
+        // A person's or device's requests carry the anon key: who holds the service key by accident gains nothing by it.
+        let key = if matches!(credential, Some(Credential::ServiceKey)) { service } else { anon.or(service) };
+        Some(Target::Api { url, key: SecretString::from(key?), credential: credential? })
+    }
+}
+
+/// A secret that can stand in a header, or a problem by name.
+fn secret(name: &str, lookup: Lookup<'_>, problems: &mut Vec<String>) -> Option<String> {
+    let value = lookup(name)?.trim().to_owned();
+    if value.is_empty() {
+        return None;
+    }
+    if !value.chars().all(|c| c.is_ascii_graphic()) {
+        problems.push(format!("{name} has blanks or other characters that no key has"));
+    }
+    Some(value)
+}
+
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_private(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(url: Option<&str>, device: Option<&str>, values: &[(&str, &str)]) -> Result<Config> {
+        let values: BTreeMap<&str, &str> = values.iter().copied().collect();
+        Config::read(url, device, &|name| values.get(name).map(|value| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_url_decides_what_it_is() {
+        let config = read(Some("postgres://u:p@h/db"), None, &[]).unwrap();
+        assert!(matches!(config.target, Target::Postgres { .. }));
+        let config = read(Some("https://x.example"), None, &[("SUPABASE_SERVICE_ROLE_KEY", "k"), ("DATABASE_URL", "postgres://h/db")]).unwrap();
+        assert!(matches!(config.target, Target::Api { credential: Credential::ServiceKey, .. }));
+        let config = read(None, Some("mac1"), &[("SUPABASE_URL", "http://127.0.0.1:54321"), ("SUPABASE_ANON_KEY", "a"), ("HUB_DEVICE_SECRET", "s")]);
+        let Target::Api { credential: Credential::Password { email, .. }, .. } = config.unwrap().target else { panic!("not a device") };
+        assert_eq!(email, "device+mac1@hub.invalid");
+    }
+
+    #[test]
+    fn a_persons_token_wins_over_the_service_key() {
+        let config = read(Some("https://x.example"), None, &[("SUPABASE_SERVICE_ROLE_KEY", "k"), ("HUB_TOKEN", "t")]).unwrap();
+        assert!(matches!(config.target, Target::Api { credential: Credential::Token(_), .. }));
+    }
+
+    #[test]
+    fn all_problems_come_at_once_by_name_and_never_by_value() {
+        let error = read(Some("http://hub.example"), Some("bad name"), &[("SUPABASE_ANON_KEY", "top secret")]).unwrap_err().to_string();
+        assert!(error.contains("bad name"), "{error}");
+        assert!(error.contains("https://"), "{error}");
+        assert!(error.contains("SUPABASE_ANON_KEY has blanks"), "{error}");
+        assert!(error.contains("HUB_DEVICE_SECRET"), "{error}");
+        assert!(!error.contains("top secret"), "{error}");
+        let error = read(Some("postgres//no:secret@x"), None, &[]).unwrap_err().to_string();
+        assert!(error.contains("--url") && !error.contains("secret@"), "{error}");
+        assert!(read(None, None, &[]).unwrap_err().to_string().contains("DATABASE_URL"));
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let config = read(Some("postgres://u:hush@h/db"), None, &[]).unwrap();
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn reads_an_env_file() {
+        let path = std::env::temp_dir().join(format!("hub-env-{}", std::process::id()));
+        std::fs::write(&path, "# note\nA=1\nexport B=\"two words\"\n\nC='x=y'\n").unwrap();
+        let values = read_env_file(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(values.len(), 3);
+        assert_eq!(values["B"], "two words");
+        assert_eq!(values["C"], "x=y");
+    }
+
+    #[test]
+    fn device_names_are_those_of_the_table() {
+        for name in ["dev", "Mac-1", "a.b_c", "9"] {
+            assert!(is_device_name(name), "{name}");
+        }
+        for name in ["", "-x", ".x", "a b", "ä", "a/b", &"x".repeat(64)] {
+            assert!(!is_device_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The hub over Postgres: a small pool, one method a statement of `sql/queries`.
+
+use std::{str::FromStr, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, PgPool, query_file, query_file_scalar,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    types::Json,
+};
+use uuid::Uuid;
+
+use crate::{
+    error::{Error, Result},
+    types::{
+        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply, Running, Sent, Server, Task,
+        Thread,
+    },
+};
+
+/// A worker claims, beats and reports at once, seldom more; a hundred workers must fit a small Postgres.
+const CONNECTIONS: u32 = 5;
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Supabase's poolers answer in transaction mode on this port.
+const TRANSACTION_POOLER_PORT: u16 = 6543;
+/// Whoever holds this session lock keeps time ("HUB\x01").
+const KEEPER_LOCK: i64 = 0x4855_4201;
+
+/// The hub over Postgres. Cheap to clone; clones share the pool.
+#[derive(Debug, Clone)]
+pub struct Db {
+    pool: PgPool,
+    options: PgConnectOptions,
+    pooled: bool,
+}
+
+/// Fetches one statement. Behind a transaction pooler it stands in a transaction: preparing and running it are two exchanges,
+/// and between them the pooler would give us another server that knows nothing of the statement.
+macro_rules! fetch {
+    ($db:expr, $how:ident, $query:expr) => {{
+        let query = $query;
+        if $db.pooled {
+            let mut transaction = $db.pool.begin().await?;
+            let answer = query.$how(&mut *transaction).await?;
+            transaction.commit().await?;
+            answer
+        } else {
+            query.$how(&$db.pool).await?
+        }
+    }};
+}
+
+/// Fetches rows that are one `Json` value each.
+macro_rules! rows {
+    ($db:expr, $query:expr) => {
+        Ok(fetch!($db, fetch_all, $query).into_iter().map(|Json(row)| row).collect())
+    };
+}
+
+/// Fetches exactly one such row.
+macro_rules! row {
+    ($db:expr, $query:expr) => {{
+        let Json(row) = fetch!($db, fetch_one, $query);
+        Ok(row)
+    }};
+}
+
+impl Db {
+    /// Connects. The first connection is made at once, so that what is wrong is said here and in a sentence.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Unreachable`], [`Error::Unauthorized`] or [`Error::Schema`] (no such database).
+    pub async fn connect(url: &SecretString) -> Result<Self> {
+        Self::connect_as(url, "hub").await
+    }
+
+    /// Connects under a name that an operator sees in `pg_stat_activity`.
+    ///
+    /// # Errors
+    /// As [`Db::connect`].
+    pub async fn connect_as(url: &SecretString, application: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url.expose_secret())
+            .map_err(|_| Error::Config("the database URL is not of the form postgres://user:password@host:port/database".into()))?
+            .application_name(application)
+            .log_statements(log::LevelFilter::Off)
+            .log_slow_statements(log::LevelFilter::Off, Duration::ZERO);
+        let pooled = options.get_port() == TRANSACTION_POOLER_PORT;
+        let options = if pooled { options.statement_cache_capacity(0) } else { options };
+
+        let place = format!("{}:{}", options.get_host(), options.get_port());
+        match tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options)).await {
+            Err(_) => {
+                return Err(Error::Unreachable(format!(
+                    "Postgres at {place} does not answer within {} s: check host and port, and that no firewall stands between",
+                    CONNECT_WITHIN.as_secs()
+                )));
+            }
+            Ok(Err(sqlx::Error::Io(io))) => {
+                return Err(Error::Unreachable(format!(
+                    "Postgres at {place} can not be reached ({io}): is it running? `hub dev` starts one on this machine; \
+                     otherwise check the host and port of the database URL"
+                )));
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Ok(Ok(connection)) => drop(connection.close().await),
+        }
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(CONNECT_WITHIN)
+            .idle_timeout(Duration::from_secs(300))
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options, pooled })
+    }
+
+    /// The pool, for what this crate has no call for (tests, `hub doctor`).
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// How to connect once more, outside the pool.
+    #[must_use]
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// Whether a transaction pooler stands between (port 6543): no session, so no LISTEN, no session lock.
+    #[must_use]
+    pub fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    pub(crate) async fn claim(&self, device: &str, limit: i32, lease: Duration) -> Result<Vec<Task>> {
+        rows!(self, query_file_scalar!("../../sql/queries/tasks/claim.sql", device, limit, lease.as_secs_f64()))
+    }
+
+    pub(crate) async fn report_progress(&self, task: Uuid, attempt: i32, note: &str) -> Result<()> {
+        fetch!(self, execute, query_file!("../../sql/queries/tasks/report_progress.sql", task, attempt, note));
+        Ok(())
+    }
+
+    pub(crate) async fn complete(&self, task: Uuid, attempt: i32, result: &str, meta: &Meta) -> Result<Task> {
+        row!(self, query_file_scalar!("../../sql/queries/tasks/complete.sql", task, attempt, result, json(meta)?))
+    }
+
+    pub(crate) async fn fail(&self, task: Uuid, attempt: i32, error: &str, retryable: bool, meta: &Meta) -> Result<Task> {
+        row!(self, query_file_scalar!("../../sql/queries/tasks/fail.sql", task, attempt, error, retryable, json(meta)?))
+    }
+
+    pub(crate) async fn cancel(&self, task: Uuid) -> Result<Task> {
+        row!(self, query_file_scalar!("../../sql/queries/tasks/cancel.sql", task))
+    }
+
+    pub(crate) async fn retry(&self, task: Uuid) -> Result<Task> {
+        row!(self, query_file_scalar!("../../sql/queries/tasks/retry.sql", task))
+    }
+
+    pub(crate) async fn explain(&self, task: Uuid) -> Result<Vec<Explanation>> {
+        rows!(self, query_file_scalar!("../../sql/queries/tasks/explain.sql", task))
+    }
+
+    pub(crate) async fn tasks_between(&self, low: Uuid, high: Uuid) -> Result<Vec<Task>> {
+        rows!(self, query_file_scalar!("../../sql/queries/tasks/between.sql", low, high))
+    }
+
+    pub(crate) async fn recent_tasks(&self, channel: Option<Uuid>, status: Option<&str>, limit: i64) -> Result<Vec<Task>> {
+        rows!(self, query_file_scalar!("../../sql/queries/tasks/recent.sql", channel, status, limit))
+    }
+
+    pub(crate) async fn attempts(&self, task: Uuid) -> Result<Vec<Attempt>> {
+        rows!(self, query_file_scalar!("../../sql/queries/tasks/attempts.sql", task))
+    }
+
+    pub(crate) async fn register_device(&self, name: &str, platform: &str, agents: &[AgentOffer], capacity: i32) -> Result<Device> {
+        row!(self, query_file_scalar!("../../sql/queries/devices/register.sql", name, platform, json(&agents)?, capacity))
+    }
+
+    pub(crate) async fn heartbeat(&self, device: &str, running: &[Running]) -> Result<Heartbeat> {
+        row!(self, query_file_scalar!("../../sql/queries/devices/heartbeat.sql", device, json(&running)?))
+    }
+
+    pub(crate) async fn drain_device(&self, name: &str, drained: bool) -> Result<Device> {
+        row!(self, query_file_scalar!("../../sql/queries/devices/drain.sql", name, drained))
+    }
+
+    pub(crate) async fn revoke_device(&self, name: &str, revoked: bool) -> Result<Device> {
+        row!(self, query_file_scalar!("../../sql/queries/devices/revoke.sql", name, revoked))
+    }
+
+    pub(crate) async fn enroll_device(&self, name: &str, server: Uuid, enrolled: bool) -> Result<Device> {
+        row!(self, query_file_scalar!("../../sql/queries/devices/enroll.sql", name, server, enrolled))
+    }
+
+    pub(crate) async fn devices(&self) -> Result<Vec<Device>> {
+        rows!(self, query_file_scalar!("../../sql/queries/devices/list.sql"))
+    }
+
+    pub(crate) async fn servers(&self) -> Result<Vec<Server>> {
+        rows!(self, query_file_scalar!("../../sql/queries/servers/list.sql"))
+    }
+
+    pub(crate) async fn channels(&self, server: Option<Uuid>) -> Result<Vec<Channel>> {
+        rows!(self, query_file_scalar!("../../sql/queries/servers/channels.sql", server))
+    }
+
+    pub(crate) async fn members(&self, server: Uuid) -> Result<Vec<Member>> {
+        rows!(self, query_file_scalar!("../../sql/queries/servers/members.sql", server))
+    }
+
+    pub(crate) async fn set_member(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Member> {
+        row!(self, query_file_scalar!("../../sql/queries/servers/set_member.sql", server, user, role))
+    }
+
+    pub(crate) async fn user_by_email(&self, email: &str) -> Result<Option<Uuid>> {
+        Ok(fetch!(self, fetch_optional, query_file_scalar!("../../sql/queries/servers/user_by_email.sql", email)))
+    }
+
+    pub(crate) async fn send(&self, channel: Uuid, content: &str, thread: Option<Uuid>, key: Option<&str>) -> Result<Sent> {
+        row!(self, query_file_scalar!("../../sql/queries/conversations/send.sql", channel, content, thread, key))
+    }
+
+    pub(crate) async fn execute_command(&self, channel: Uuid, command: &str) -> Result<Reply> {
+        row!(self, query_file_scalar!("../../sql/queries/conversations/execute_command.sql", channel, command))
+    }
+
+    pub(crate) async fn post(&self, channel: Uuid, thread: Option<Uuid>, content: &str, key: Option<&str>) -> Result<Message> {
+        // Twice: of two senders of one key the second may not see the first one's row in its snapshot yet.
+        for _ in 0..2 {
+            let row = fetch!(
+                self,
+                fetch_optional,
+                query_file_scalar!("../../sql/queries/conversations/post.sql", channel, thread, content, key)
+            );
+            if let Some(Json(message)) = row {
+                return Ok(message);
+            }
+        }
+        Err(Error::Internal("the message was neither posted nor found".into()))
+    }
+
+    pub(crate) async fn messages_since(&self, channel: Uuid, after: i64, thread: Option<Uuid>, limit: i32) -> Result<Vec<Message>> {
+        rows!(self, query_file_scalar!("../../sql/queries/conversations/messages_since.sql", channel, after, thread, limit))
+    }
+
+    pub(crate) async fn threads(&self, channel: Option<Uuid>, archived: bool, limit: i64) -> Result<Vec<Thread>> {
+        rows!(self, query_file_scalar!("../../sql/queries/conversations/threads.sql", channel, archived, limit))
+    }
+
+    pub(crate) async fn thread(&self, thread: Uuid) -> Result<Option<Thread>> {
+        let row = fetch!(self, fetch_optional, query_file_scalar!("../../sql/queries/conversations/thread.sql", thread));
+        Ok(row.map(|Json(thread)| thread))
+    }
+
+    pub(crate) async fn create_task_thread(&self, channel: Uuid, task: Uuid) -> Result<Thread> {
+        row!(self, query_file_scalar!("../../sql/queries/conversations/create_task_thread.sql", channel, task))
+    }
+
+    pub(crate) async fn update_thread_status(&self, thread: Uuid, status: &str) -> Result<Thread> {
+        row!(self, query_file_scalar!("../../sql/queries/conversations/update_thread_status.sql", thread, status))
+    }
+
+    pub(crate) async fn classify(&self, content: &str, channel: Option<Uuid>) -> Result<Classification> {
+        row!(self, query_file_scalar!("../../sql/queries/conversations/classify.sql", content, channel))
+    }
+
+    pub(crate) async fn decay_threads(&self, limit: i32) -> Result<i32> {
+        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/decay_threads.sql", limit)))
+    }
+
+    pub(crate) async fn recover(&self, limit: i32) -> Result<i32> {
+        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/recover.sql", limit)))
+    }
+
+    pub(crate) async fn probe(&self, payload: &str) -> Result<()> {
+        fetch!(self, execute, query_file!("../../sql/queries/wake/probe.sql", payload));
+        Ok(())
+    }
+}
+
+/// A session of its own that keeps time while it holds the lock.
+#[derive(Debug)]
+pub struct KeeperSession {
+    connection: PgConnection,
+}
+
+impl KeeperSession {
+    /// Connects outside the pool: the lock is the session's, and the session is nobody else's.
+    ///
+    /// # Errors
+    /// As [`Db::connect`].
+    pub async fn open(db: &Db) -> Result<Self> {
+        let options = db.options.clone().application_name("hub keeper");
+        let connection = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options))
+            .await
+            .map_err(|_| Error::Unreachable("Postgres does not answer".into()))??;
+        Ok(Self { connection })
+    }
+
+    /// Whether this session keeps time from now on. Ask once: a session that holds the lock gets it again and again.
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub async fn try_lock(&mut self) -> Result<bool> {
+        Ok(query_file_scalar!("../../sql/queries/keeper/try_lock.sql", KEEPER_LOCK).fetch_one(&mut self.connection).await?)
+    }
+
+    /// `hub_decay_threads`: how many threads went a step on.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn decay_threads(&mut self, limit: i32) -> Result<i32> {
+        Ok(query_file_scalar!("../../sql/queries/keeper/decay_threads.sql", limit).fetch_one(&mut self.connection).await?)
+    }
+
+    /// `hub_recover`: how many tasks it mended.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn recover(&mut self, limit: i32) -> Result<i32> {
+        Ok(query_file_scalar!("../../sql/queries/keeper/recover.sql", limit).fetch_one(&mut self.connection).await?)
+    }
+
+    /// Ends the session and with it the lock.
+    pub async fn close(self) {
+        // A connection that is gone already has given up the lock.
+        drop(self.connection.close().await);
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| Error::Internal(format!("not to be written as JSON: {error}")))
+}

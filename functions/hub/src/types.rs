@@ -1,0 +1,496 @@
+//! Rows and answers of the contract. Read generously: fields we do not know are ignored, since a hub may be newer than its
+//! programs; the same types read Postgres' `to_jsonb` and PostgREST's answers.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Postgres writes `infinity` where there is no end, and `-infinity` where a revoked device held a lease.
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    match text.as_str() {
+        "infinity" => Ok(Some(DateTime::<Utc>::MAX_UTC)),
+        "-infinity" => Ok(Some(DateTime::<Utc>::MIN_UTC)),
+        text => DateTime::parse_from_rfc3339(text).map(|time| Some(time.to_utc())).map_err(serde::de::Error::custom),
+    }
+}
+
+/// Null where a list is meant is an empty list.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A row of `mac_tasks`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its id; people see the first four hex digits.
+    pub id: Uuid,
+    /// The prompt.
+    pub content: String,
+    /// Where it runs, below the machine's projects root.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// `pending`, `running`, `waiting`, `blocked`, `complete`, `failed` or `cancelled`.
+    pub status: String,
+    /// `claude`, `codex`, `gemini` or `any`.
+    #[serde(default)]
+    pub model_preference: Option<String>,
+    /// The model that ran it, once known.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Who runs it.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// `code`, `fix`, `research` and so on.
+    #[serde(default)]
+    pub task_type: Option<String>,
+    /// `any`, `macos`, `linux` or `windows`.
+    #[serde(default)]
+    pub platform: Option<String>,
+    /// 0 to 9, 9 is most urgent.
+    #[serde(default)]
+    pub priority: Option<i32>,
+    /// The device that has it.
+    #[serde(default)]
+    pub claimed_by: Option<String>,
+    /// The fence: a write with any but the live attempt changes nothing.
+    #[serde(default)]
+    pub attempt: i32,
+    /// How often it is tried.
+    #[serde(default)]
+    pub max_attempts: Option<i32>,
+    /// Until when the device must be heard of again.
+    #[serde(default, deserialize_with = "moment")]
+    pub lease_expires_at: Option<DateTime<Utc>>,
+    /// Not before this.
+    #[serde(default, deserialize_with = "moment")]
+    pub run_after: Option<DateTime<Utc>>,
+    /// The newest progress note.
+    #[serde(default)]
+    pub partial_output: Option<String>,
+    /// How it ended well.
+    #[serde(default)]
+    pub result: Option<String>,
+    /// How it ended badly, or why it is tried again.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// The channel it came from.
+    #[serde(default)]
+    pub channel_id: Option<Uuid>,
+    /// Its thread.
+    #[serde(default)]
+    pub thread_id: Option<Uuid>,
+    /// The message it came from.
+    #[serde(default)]
+    pub message_id: Option<Uuid>,
+    /// The task it waits for, or follows.
+    #[serde(default)]
+    pub parent_id: Option<Uuid>,
+    /// The agent's session, to go on with.
+    #[serde(default)]
+    pub session_id: Option<String>,
+    /// The device that has the session.
+    #[serde(default)]
+    pub session_device: Option<String>,
+    /// Since when it is to be cancelled.
+    #[serde(default, deserialize_with = "moment")]
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// A flat map of strings.
+    #[serde(default)]
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Who made it.
+    #[serde(default)]
+    pub created_by: Option<Uuid>,
+    /// When it was made.
+    #[serde(default, deserialize_with = "moment")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// When the live attempt began.
+    #[serde(default, deserialize_with = "moment")]
+    pub claimed_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(default, deserialize_with = "moment")]
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Task {
+    /// The first four hex digits, as conversations name it.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.id.simple().to_string().chars().take(4).collect()
+    }
+
+    /// Whether it has ended. A failed or cancelled task may be queued again, by request only.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self.status.as_str(), "complete" | "failed" | "cancelled")
+    }
+}
+
+/// A row of `hub_task_attempts`: how one attempt went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The task.
+    pub task_id: Uuid,
+    /// Which attempt.
+    pub attempt: i32,
+    /// The device.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// The agent.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// When it began.
+    #[serde(default, deserialize_with = "moment")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(default, deserialize_with = "moment")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// `complete`, `failed`, `cancelled` or `lost`; none while it runs.
+    #[serde(default)]
+    pub outcome: Option<String>,
+    /// Why it did not end well.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// The program's exit code.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// What it cost.
+    #[serde(default)]
+    pub cost_usd: Option<f64>,
+    /// The model that ran it.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// The agent's session.
+    #[serde(default)]
+    pub session_id: Option<String>,
+}
+
+/// What a device offers: an agent, and the model preferences it takes (`any` stands for all).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentOffer {
+    /// The agent's name.
+    pub agent: String,
+    /// The preferences it takes.
+    #[serde(default, deserialize_with = "list")]
+    pub models: Vec<String>,
+}
+
+/// A row of `mesh_devices`; `servers` and `running` only where a list was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// `macos`, `linux` or `windows`; none until it registered.
+    #[serde(default)]
+    pub platform: Option<String>,
+    /// Labels.
+    #[serde(default, deserialize_with = "list")]
+    pub labels: Vec<String>,
+    /// How many tasks at once.
+    #[serde(default)]
+    pub capacity: i32,
+    /// What it offers.
+    #[serde(default, deserialize_with = "list")]
+    pub agents: Vec<AgentOffer>,
+    /// Whether it serves every server.
+    #[serde(default)]
+    pub serves_all: bool,
+    /// When it was last heard of.
+    #[serde(default, deserialize_with = "moment")]
+    pub last_heartbeat_at: Option<DateTime<Utc>>,
+    /// Since when it gets nothing new.
+    #[serde(default, deserialize_with = "moment")]
+    pub drained_at: Option<DateTime<Utc>>,
+    /// Since when its token is good for nothing.
+    #[serde(default, deserialize_with = "moment")]
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// Servers it is enrolled for.
+    #[serde(default, deserialize_with = "list")]
+    pub servers: Vec<Uuid>,
+    /// How many tasks it runs now, as far as the caller may see them.
+    #[serde(default)]
+    pub running: i64,
+}
+
+/// A row of `hub_servers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name, as in `server/channel`.
+    pub name: String,
+    /// What people see.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// `command_dispatch`, `flat_task_pipeline` or `threaded_task_isolation`.
+    pub architecture_type: String,
+    /// `authenticated` or `members`.
+    #[serde(default)]
+    pub access: Option<String>,
+    /// How many channels it has.
+    #[serde(default)]
+    pub channel_count: i32,
+}
+
+/// A row of `hub_channels`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Its id.
+    pub id: Uuid,
+    /// Its server.
+    pub server_id: Uuid,
+    /// Its name, as in `server/channel`.
+    pub name: String,
+    /// What people see.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Where its tasks run, below the machine's projects root.
+    #[serde(default)]
+    pub project_path: Option<String>,
+    /// Who should run them.
+    #[serde(default)]
+    pub model_preference: Option<String>,
+    /// A feed takes no messages of people.
+    #[serde(default)]
+    pub is_read_only: bool,
+    /// The number of its newest flat message.
+    #[serde(default)]
+    pub message_count: i64,
+    /// When that was.
+    #[serde(default, deserialize_with = "moment")]
+    pub last_message_at: Option<DateTime<Utc>>,
+}
+
+/// A row of `hub_members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The server.
+    pub server_id: Uuid,
+    /// The person.
+    pub user_id: Uuid,
+    /// `owner`, `operator` or `viewer`.
+    pub role: String,
+}
+
+/// A row of `hub_task_threads`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread {
+    /// Its id.
+    pub id: Uuid,
+    /// The channel it is in.
+    pub channel_id: Uuid,
+    /// The task it began with.
+    #[serde(default)]
+    pub task_id: Option<Uuid>,
+    /// Eight digits and the text, shortened.
+    pub name: String,
+    /// `active`, `idle`, `decaying` or `archived`.
+    pub status: String,
+    /// The number of its newest message.
+    #[serde(default)]
+    pub message_count: i64,
+    /// When something last happened in it.
+    #[serde(default, deserialize_with = "moment")]
+    pub last_activity_at: Option<DateTime<Utc>>,
+    /// Since when it has its status.
+    #[serde(default, deserialize_with = "moment")]
+    pub state_entered_at: Option<DateTime<Utc>>,
+    /// When it was opened.
+    #[serde(default, deserialize_with = "moment")]
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// A row of `hub_channel_messages`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id.
+    pub id: Uuid,
+    /// The channel.
+    pub channel_id: Uuid,
+    /// The thread, if it is in one.
+    #[serde(default)]
+    pub task_thread_id: Option<Uuid>,
+    /// Its number in its conversation: 1, 2, 3, without gaps.
+    pub seq: i64,
+    /// `human`, `agent`, `system` or `device`.
+    pub sender_type: String,
+    /// Who, for programs.
+    #[serde(default)]
+    pub sender_id: Option<String>,
+    /// Who, for people.
+    #[serde(default)]
+    pub sender_label: Option<String>,
+    /// What it says.
+    pub content: String,
+    /// `text`, `task`, `progress`, `result`, `error` and so on.
+    #[serde(default)]
+    pub content_type: Option<String>,
+    /// Title, color, fields.
+    #[serde(default)]
+    pub embed_data: Option<Value>,
+    /// Whether it is a progress note.
+    #[serde(default)]
+    pub is_progress: bool,
+    /// The task it is about.
+    #[serde(default)]
+    pub task_id: Option<Uuid>,
+    /// The message it answers.
+    #[serde(default)]
+    pub reply_to: Option<Uuid>,
+    /// When it was posted.
+    #[serde(default, deserialize_with = "moment")]
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// An answer of command dispatch; nothing of it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The whole answer.
+    #[serde(default)]
+    pub text: String,
+    /// The same in pieces that fit a chat message.
+    #[serde(default, deserialize_with = "list")]
+    pub chunks: Vec<String>,
+}
+
+/// What `hub_send` did: what the channel's architecture says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The sender's own message.
+    #[serde(default)]
+    pub message: Option<Message>,
+    /// The task that came of it.
+    #[serde(default)]
+    pub task: Option<Task>,
+    /// The thread it is told in.
+    #[serde(default)]
+    pub thread: Option<Thread>,
+    /// The answer, on a server of commands.
+    #[serde(default)]
+    pub reply: Option<Reply>,
+}
+
+/// One attempt that a device is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Running {
+    /// The task.
+    pub task: Uuid,
+    /// The attempt.
+    pub attempt: i32,
+}
+
+/// A text for a task that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steer {
+    /// The task.
+    pub task: Uuid,
+    /// The text.
+    pub text: String,
+}
+
+/// What a heartbeat answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Tasks to stop on request.
+    #[serde(default, deserialize_with = "list")]
+    pub cancel: Vec<Uuid>,
+    /// Texts for running tasks.
+    #[serde(default, deserialize_with = "list")]
+    pub steer: Vec<Steer>,
+    /// Tasks that are no longer this device's at the attempt it named.
+    #[serde(default, deserialize_with = "list")]
+    pub lost: Vec<Uuid>,
+}
+
+/// What is known about a run, `p_meta` of the contract. What is not known is not sent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// The model that ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The agent's session, to go on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// What it cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// Tokens read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_in: Option<i64>,
+    /// Tokens written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_out: Option<i64>,
+    /// The program's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Proof of what was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Value>,
+}
+
+/// One reason why a task is, or is not, running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// In a few words.
+    pub reason: String,
+    /// The values, and what to do.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// Until when, where that is known.
+    #[serde(default, deserialize_with = "moment")]
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What kind of task a text is, and for whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Classification {
+    /// `code`, `fix`, `research` and so on.
+    pub task_type: String,
+    /// `claude`, `codex`, `gemini` or `any`.
+    pub model: String,
+    /// `any`, `macos`, `linux` or `windows`.
+    pub platform: String,
+    /// 0 to 1.
+    #[serde(default)]
+    pub confidence: Option<f64>,
+    /// Why.
+    #[serde(default, deserialize_with = "list")]
+    pub reasons: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_row_with_more_and_less_than_it_knows() {
+        let task: Task = serde_json::from_value(serde_json::json!({
+            "id": "a1b2c3d4-0000-4000-8000-000000000000", "content": "x", "status": "running", "attempt": 2,
+            "lease_expires_at": "-infinity", "created_at": "2026-11-20T23:48:06.123456+00:00",
+            "of_a_later_version": {"a": 1}, "metadata": null,
+        }))
+        .unwrap();
+        assert_eq!(task.short(), "a1b2");
+        assert_eq!(task.lease_expires_at, Some(DateTime::<Utc>::MIN_UTC));
+        assert!(!task.is_final());
+        let beat: Heartbeat = serde_json::from_str(r#"{"cancel": null, "lost": []}"#).unwrap();
+        assert_eq!(beat, Heartbeat::default());
+    }
+
+    #[test]
+    fn sends_only_what_is_known_about_a_run() {
+        let meta = Meta { exit_code: Some(0), ..Meta::default() };
+        assert_eq!(serde_json::to_string(&meta).unwrap(), r#"{"exit_code":0}"#);
+    }
+}

@@ -1,0 +1,217 @@
+//! Waking: told when there may be work, or when a device is wanted. A wake-up is a hint and never data; under it lies a slow
+//! poll, which becomes a quick one while we are deaf.
+//!
+//! A task of its own listens, so that waiting can share a `select!` with anything and be dropped at any moment: signals that
+//! nobody took yet are kept, and many of a kind are one.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::{Instant, interval, sleep, sleep_until, timeout},
+};
+
+use crate::{api::Api, db::Db, error::Result, hub::Hub};
+
+const TASKS: &str = "hub_tasks";
+const DEVICE: &str = "hub_device";
+/// The net under NOTIFY: what no notification told is found after this.
+const NET: Duration = Duration::from_secs(15);
+/// While deaf, and where nothing can be heard.
+const DEAF: Duration = Duration::from_secs(1);
+/// Over a project's URL, until Realtime tells.
+const API_LOOK: Duration = Duration::from_secs(2);
+const API_DEVICE: Duration = Duration::from_secs(1);
+/// We notify ourselves this often: a half-open socket, or a pooler that keeps no session, is silent without an error.
+const PROBE: Duration = Duration::from_secs(60);
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// There may be work: claim.
+    Look,
+    /// This device is wanted: send a heartbeat now.
+    Device,
+}
+
+/// Listens as long as it lives.
+#[derive(Debug)]
+pub struct Wake {
+    signals: Arc<Signals>,
+    listening: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Signals {
+    look: Notify,
+    device: Notify,
+}
+
+impl Signals {
+    fn both(&self) {
+        self.look.notify_one();
+        self.device.notify_one();
+    }
+}
+
+impl Wake {
+    /// Starts to listen; returns when it does, or when it is clear that it can not yet.
+    pub(crate) async fn start(hub: Hub, device: &str) -> Self {
+        let signals = Arc::new(Signals::default());
+        let (ready, listens) = oneshot::channel();
+        let task = listen(hub, device.to_owned(), Arc::clone(&signals), ready);
+        let this = Self { signals, listening: tokio::spawn(task) };
+        // Whoever claims after this misses nothing: what was committed before is found by the look, what comes later is heard.
+        // The sender is dropped where nothing can be heard; then the poll is what there is.
+        drop(timeout(PROBE_WITHIN, listens).await);
+        this.signals.look.notify_one();
+        this
+    }
+
+    /// Waits for the next signal. May be dropped and called again: nothing is lost.
+    pub async fn next(&self) -> Signal {
+        tokio::select! {
+            biased;
+            () = self.signals.device.notified() => Signal::Device,
+            () = self.signals.look.notified() => Signal::Look,
+        }
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+async fn listen(hub: Hub, device: String, signals: Arc<Signals>, ready: oneshot::Sender<()>) {
+    match hub {
+        Hub::Postgres(db) if db.is_pooled() => {
+            tracing::warn!(
+                device.name = %device,
+                "port 6543 is a transaction pooler, where LISTEN is silently useless: polling every second instead. \
+                 Use the direct connection or the session pooler (port 5432) to be woken at once"
+            );
+            drop(ready);
+            poll(&signals, DEAF, DEAF).await;
+        }
+        Hub::Postgres(db) => listen_postgres(&db, &device, &signals, ready).await,
+        Hub::Api(Api { .. }) => {
+            drop(ready);
+            poll(&signals, API_LOOK, API_DEVICE).await;
+        }
+    }
+}
+
+async fn poll(signals: &Signals, look_every: Duration, device_every: Duration) {
+    let (mut look, mut device) = (interval(look_every), interval(device_every));
+    loop {
+        tokio::select! {
+            _ = look.tick() => signals.look.notify_one(),
+            _ = device.tick() => signals.device.notify_one(),
+        }
+    }
+}
+
+async fn listen_postgres(db: &Db, device: &str, signals: &Signals, ready: oneshot::Sender<()>) {
+    let mut ready = Some(ready);
+    let mut was_deaf = false;
+    loop {
+        let why = match open(db).await {
+            Ok(mut listener) => {
+                if let Some(ready) = ready.take() {
+                    // Nobody waits any more if this took long.
+                    ready.send(()).ok();
+                }
+                if was_deaf {
+                    tracing::info!(device.name = %device, "listening again");
+                }
+                // Also after a reconnect: what was committed while nobody listened is found by looking.
+                signals.both();
+                hear(db, device, signals, &mut listener).await
+            }
+            Err(error) => error.to_string(),
+        };
+        if !was_deaf {
+            tracing::warn!(device.name = %device, listener.fault = %why, "not listening; polling every second until it works again");
+            was_deaf = true;
+        }
+        signals.both();
+        sleep(DEAF).await;
+    }
+}
+
+async fn open(db: &Db) -> Result<PgListener> {
+    // A pool of its own, of one: the listener must not take a connection away from the claims.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .acquire_timeout(PROBE_WITHIN)
+        .connect_with(db.options().clone().application_name("hub listener"))
+        .await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.ignore_pool_close_event(true);
+    listener.eager_reconnect(false);
+    listener.listen_all([TASKS, DEVICE]).await?;
+    Ok(listener)
+}
+
+/// Hears until something is wrong, and says what.
+async fn hear(db: &Db, device: &str, signals: &Signals, listener: &mut PgListener) -> String {
+    let mut net = interval(NET);
+    let mut probe = interval(PROBE);
+    // '~' begins no device's name.
+    let mine = format!("~{}", uuid::Uuid::new_v4().simple());
+    let mut expected: Option<Instant> = None;
+    loop {
+        let overdue = expected.unwrap_or_else(|| Instant::now() + PROBE * 2);
+        tokio::select! {
+            heard = listener.try_recv() => match heard {
+                Ok(Some(notification)) => match (notification.channel(), notification.payload()) {
+                    (TASKS, _) => signals.look.notify_one(),
+                    (DEVICE, name) if name == device => signals.device.notify_one(),
+                    (DEVICE, payload) if payload == mine => expected = None,
+                    _ => {}
+                },
+                Ok(None) => return "the connection was lost".into(),
+                Err(error) => return crate::Error::from(error).to_string(),
+            },
+            _ = net.tick() => signals.look.notify_one(),
+            _ = probe.tick() => {
+                // Sent through the pool: a listener that hears its own session proves nothing.
+                match timeout(PROBE_WITHIN, db.probe(&mine)).await {
+                    Ok(Ok(())) => expected = expected.or(Some(Instant::now() + PROBE_WITHIN)),
+                    Ok(Err(error)) => return error.to_string(),
+                    Err(_) => return "Postgres does not answer".into(),
+                }
+            }
+            () = sleep_until(overdue), if expected.is_some() => {
+                return "a notification to ourselves was not heard: a pooler in transaction mode, or a connection that is half open".into();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn signals_wait_for_whoever_comes_and_many_are_one() {
+        let wake = Wake { signals: Arc::default(), listening: tokio::spawn(async {}) };
+        for _ in 0..3 {
+            wake.signals.both();
+        }
+        assert_eq!(wake.next().await, Signal::Device);
+        assert_eq!(wake.next().await, Signal::Look);
+        assert!(timeout(Duration::from_millis(20), wake.next()).await.is_err());
+        // A wait that was given up loses nothing.
+        drop(timeout(Duration::from_millis(1), wake.next()).await);
+        wake.signals.look.notify_one();
+        assert_eq!(wake.next().await, Signal::Look);
+    }
+}

@@ -1,0 +1,433 @@
+//! Sign-in: as much of Supabase Auth's `/auth/v1` as its clients use, over the same tables. No mail is sent, so what needs a mail
+//! (recovery, magic links) is not here, and an address counts as confirmed.
+
+mod admin;
+mod refusal;
+mod session;
+mod users;
+
+pub use users::{NewUser, User};
+
+use crate::{
+    keys::{BadToken, Claims, Keys, Secrets},
+    postgres::connect_options,
+    rest::bearer,
+};
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, FromRequest, Query, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware,
+    response::IntoResponse,
+    routing::{any, get, post},
+};
+use refusal::{Answer, Refusal};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+const MAX_BODY_BYTES: usize = 256 * 1024;
+/// What Supabase Auth uses; about 50 ms.
+const BCRYPT_COST: u32 = 10;
+/// Longer ones bcrypt would cut.
+const MAX_PASSWORD_BYTES: usize = 72;
+const MIN_PASSWORD_CHARACTERS: usize = 6;
+
+/// What is open to strangers.
+#[derive(Clone, Debug)]
+pub struct AuthOptions {
+    /// Whether anybody may sign up; a local Supabase lets them.
+    pub signup: bool,
+    /// Whether one may sign in without an address; a local Supabase does not let them.
+    pub anonymous: bool,
+}
+
+impl Default for AuthOptions {
+    fn default() -> Self {
+        Self { signup: true, anonymous: false }
+    }
+}
+
+/// The sign-in service of one stack.
+#[derive(Clone)]
+pub struct Auth {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: PgPool,
+    keys: Keys,
+    options: AuthOptions,
+    /// A hash of nothing anybody knows: checking an unknown address takes as long as a known one.
+    nobody: String,
+    /// Hashing takes a core; strangers must not take them all.
+    hashing: Semaphore,
+}
+
+impl Auth {
+    /// Connects to the database on `port` of this machine.
+    ///
+    /// # Errors
+    /// When the database can not be reached.
+    pub async fn start(port: u16, secrets: &Secrets, keys: Keys, options: AuthOptions) -> crate::Result<Self> {
+        let pool = PgPoolOptions::new()
+            .max_connections(6)
+            .acquire_timeout(Duration::from_secs(8))
+            .connect_with(connect_options(port, "supabase_auth_admin", &secrets.auth_password))
+            .await?;
+        let nobody = hash(crate::keys::random_text(32)).await.map_err(|_| crate::Error::Machine("bcrypt failed".into()))?;
+        Ok(Self { inner: Arc::new(Inner { pool, keys, options, nobody, hashing: Semaphore::new(2) }) })
+    }
+
+    /// The routes, without their mount `/auth/v1`.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/health", get(health))
+            .route("/settings", get(settings))
+            .route("/.well-known/jwks.json", get(key_set))
+            .route("/signup", post(signup))
+            .route("/token", post(token))
+            .route("/logout", post(logout))
+            .route("/user", get(get_user).put(put_user))
+            .route("/admin/users", get(admin::list).post(admin::create))
+            .route("/admin/users/{id}", get(admin::show).put(admin::update).delete(admin::delete))
+            .fallback(any(unknown))
+            .method_not_allowed_fallback(wrong_method)
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .layer(middleware::from_fn(refusal::render))
+            .with_state(self.clone())
+    }
+
+    /// Makes a user, or brings an existing one of that address to what `wanted` says. For whoever sets a stack up.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn ensure_user(&self, wanted: NewUser) -> crate::Result<User> {
+        let found = users::by_email(&self.inner.pool, &wanted.email).await?;
+        let password = match &wanted.password {
+            Some(password) => {
+                let known = match found.as_ref().and_then(|user| user.encrypted_password.clone()) {
+                    Some(known) => self.password_is(password, Some(known)).await.unwrap_or(false),
+                    None => false,
+                };
+                if known { None } else { Some(hash(password.clone()).await.map_err(|_| crate::Error::Machine("bcrypt failed".into()))?) }
+            }
+            None => None,
+        };
+        let mut transaction = self.inner.pool.begin().await?;
+        let user = match found {
+            Some(user) => users::set_up(&mut transaction, user.id, password.as_deref(), &wanted.app_metadata).await?,
+            None => users::insert(&mut transaction, &wanted, password.as_deref()).await?,
+        };
+        transaction.commit().await?;
+        Ok(user)
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.inner.pool.close().await;
+    }
+
+    /// Compares, in about the same time whether there is a hash or not.
+    async fn password_is(&self, password: &str, hash: Option<String>) -> Result<bool, Refusal> {
+        let _turn = self.inner.hashing.acquire().await.map_err(Refusal::internal)?;
+        let known = hash.as_deref().is_some_and(|hash| !hash.is_empty());
+        let against = if known { hash.unwrap_or_default() } else { self.inner.nobody.clone() };
+        let password = password.to_owned();
+        let same = tokio::task::spawn_blocking(move || {
+            // A password longer than any that was set is wrong, after the same work.
+            let fits = password.len() <= MAX_PASSWORD_BYTES && !password.contains('\0');
+            let tried = if fits { password.as_str() } else { "" };
+            bcrypt::verify(tried, &against).unwrap_or(false) && fits
+        })
+        .await
+        .map_err(Refusal::internal)?;
+        Ok(same && known)
+    }
+
+    async fn hashed(&self, password: &str) -> Result<String, Refusal> {
+        if password.chars().count() < MIN_PASSWORD_CHARACTERS {
+            return Err(Refusal::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "weak_password",
+                format!("Password should be at least {MIN_PASSWORD_CHARACTERS} characters."),
+            )
+            .with("weak_password", json!({"reasons": ["length"]})));
+        }
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(Refusal::bad(format!("Password cannot be longer than {MAX_PASSWORD_BYTES} characters")));
+        }
+        if password.contains('\0') {
+            return Err(Refusal::bad("Password cannot contain a null character"));
+        }
+        let _turn = self.inner.hashing.acquire().await.map_err(Refusal::internal)?;
+        hash(password.to_owned()).await.map_err(|()| Refusal::internal("bcrypt"))
+    }
+
+    fn claims(&self, headers: &HeaderMap) -> Result<Claims, Refusal> {
+        let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer).ok_or_else(|| {
+            Refusal::new(StatusCode::UNAUTHORIZED, "no_authorization", "This endpoint requires a Bearer token")
+        })?;
+        self.inner.keys.verify(token).map_err(|bad| {
+            let why = match bad {
+                BadToken::Expired => "token has invalid claims: token is expired",
+                BadToken::Invalid => "token signature is invalid",
+            };
+            Refusal::new(StatusCode::FORBIDDEN, "bad_jwt", format!("invalid JWT: unable to parse or verify signature, {why}"))
+        })
+    }
+
+    /// The user of the bearer token and, when the token belongs to one, the session, which must still be there.
+    async fn caller(&self, headers: &HeaderMap) -> Result<(User, Option<Uuid>), Refusal> {
+        let claims = self.claims(headers)?;
+        let missing = |what: &str| Refusal::new(StatusCode::FORBIDDEN, "bad_jwt", format!("invalid claim: {what}"));
+        let subject = claims.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()).ok_or_else(|| missing("missing sub claim"))?;
+        let id = Uuid::parse_str(subject).map_err(|_| missing("sub claim must be a UUID"))?;
+        let user = users::by_id(&self.inner.pool, id).await?.ok_or_else(|| {
+            Refusal::new(StatusCode::FORBIDDEN, "user_not_found", "User from sub claim in JWT does not exist")
+        })?;
+        let session = match claims.get("session_id").and_then(Value::as_str).filter(|id| !id.is_empty()) {
+            Some(text) => {
+                let session = Uuid::parse_str(text).map_err(|_| missing("session_id claim must be a UUID"))?;
+                if !session::exists(&self.inner.pool, session, id).await? {
+                    return Err(Refusal::new(
+                        StatusCode::FORBIDDEN,
+                        "session_not_found",
+                        "Session from session_id claim in JWT does not exist",
+                    ));
+                }
+                Some(session)
+            }
+            None => None,
+        };
+        Ok((user, session))
+    }
+}
+
+async fn hash(password: String) -> Result<String, ()> {
+    tokio::task::spawn_blocking(move || bcrypt::hash(password, BCRYPT_COST)).await.map_err(|_| ())?.map_err(|_| ())
+}
+
+/// A JSON body; none at all counts as `{}`, as with Supabase Auth.
+struct Body<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The request's body is too large")
+            } else {
+                Refusal::bad("Could not read the request's body")
+            }
+        })?;
+        let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
+        serde_json::from_slice(text).map(Self).map_err(|error| {
+            // The parser's own words may quote the input; where it stopped is enough.
+            let place = format!("line {} column {}", error.line(), error.column());
+            let code = if error.is_data() { "validation_failed" } else { "bad_json" };
+            Refusal::new(StatusCode::BAD_REQUEST, code, format!("Could not parse request body as JSON: unexpected value at {place}"))
+        })
+    }
+}
+
+async fn health() -> Json<Value> {
+    Json(json!({"version": env!("CARGO_PKG_VERSION"), "name": "Aura Hub local sign-in", "description": "Sign-in of hub dev, for one machine"}))
+}
+
+async fn settings(State(auth): State<Auth>) -> Json<Value> {
+    Json(json!({
+        "external": {"anonymous_users": auth.inner.options.anonymous, "email": true, "phone": false},
+        "disable_signup": !auth.inner.options.signup, "mailer_autoconfirm": true, "phone_autoconfirm": false,
+        "sms_provider": "", "saml_enabled": false, "mfa_enabled": false, "passkeys_enabled": false,
+    }))
+}
+
+/// Tokens are signed with a shared secret, so there is no key to publish.
+async fn key_set() -> Json<Value> {
+    Json(json!({"keys": []}))
+}
+
+async fn unknown() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", "Not here: a local stack signs in with passwords and sends no mail")
+}
+
+async fn wrong_method() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
+}
+
+#[derive(Deserialize)]
+struct SignUp {
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    phone: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    data: Option<Map<String, Value>>,
+}
+
+async fn signup(State(auth): State<Auth>, headers: HeaderMap, Body(ask): Body<SignUp>) -> Answer {
+    let inner = &auth.inner;
+    let closed = || Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "signup_disabled", "Signups not allowed for this instance");
+    if !inner.options.signup {
+        return Err(closed());
+    }
+    let email = ask.email.as_deref().unwrap_or("").trim();
+    if email.is_empty() && ask.phone.as_deref().is_some_and(|phone| !phone.is_empty()) {
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "phone_provider_disabled", "Phone signups are disabled"));
+    }
+    if email.is_empty() && ask.password.as_deref().unwrap_or("").is_empty() {
+        if !inner.options.anonymous {
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "anonymous_provider_disabled", "Anonymous sign-ins are disabled"));
+        }
+        let mut transaction = inner.pool.begin().await?;
+        let user = users::insert_anonymous(&mut transaction, ask.data.unwrap_or_default()).await?;
+        let session = session::open(&mut transaction, &inner.keys, &user, "anonymous", &headers).await?;
+        transaction.commit().await?;
+        return Ok(session.into_response());
+    }
+    let password = ask.password.as_deref().filter(|password| !password.is_empty());
+    let password = password.ok_or_else(|| Refusal::bad("Signup requires a valid password"))?;
+    let email = users::address(email)?;
+    let password = auth.hashed(password).await?;
+    let mut wanted = NewUser::new(&email);
+    wanted.user_metadata = ask.data.unwrap_or_default();
+    wanted.signed_up = true;
+    let mut transaction = inner.pool.begin().await?;
+    let user = users::insert(&mut transaction, &wanted, Some(&password)).await.map_err(|error| {
+        Refusal::taken(&error, "user_already_exists", "User already registered").unwrap_or_else(|| Refusal::saving(&error))
+    })?;
+    let session = session::open(&mut transaction, &inner.keys, &user, "password", &headers).await?;
+    transaction.commit().await?;
+    Ok(session.into_response())
+}
+
+#[derive(Deserialize)]
+struct Grant {
+    #[serde(default)]
+    grant_type: String,
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    refresh_token: Option<String>,
+}
+
+async fn token(State(auth): State<Auth>, Query(grant): Query<Grant>, headers: HeaderMap, Body(given): Body<Credentials>) -> Answer {
+    let session = match grant.grant_type.as_str() {
+        "password" => {
+            let email = given.email.as_deref().unwrap_or("").trim().to_lowercase();
+            let password = given.password.unwrap_or_default();
+            if email.is_empty() || password.is_empty() {
+                return Err(Refusal::bad("missing email or password"));
+            }
+            let user = users::by_email(&auth.inner.pool, &email).await?;
+            let right = auth.password_is(&password, user.as_ref().and_then(|user| user.encrypted_password.clone())).await?;
+            let wrong = || Refusal::new(StatusCode::BAD_REQUEST, "invalid_credentials", "Invalid login credentials");
+            let user = user.filter(|_| right).ok_or_else(wrong)?;
+            user.may_sign_in()?;
+            let mut transaction = auth.inner.pool.begin().await?;
+            let user = users::signed_in(&mut transaction, user.id).await?;
+            let session = session::open(&mut transaction, &auth.inner.keys, &user, "password", &headers).await?;
+            transaction.commit().await?;
+            session
+        }
+        "refresh_token" => {
+            let token = given.refresh_token.unwrap_or_default();
+            if token.is_empty() {
+                return Err(Refusal::bad("refresh_token required"));
+            }
+            session::refresh(&auth.inner.pool, &auth.inner.keys, &token).await?
+        }
+        _ => return Err(Refusal::new(StatusCode::BAD_REQUEST, "validation_failed", "unsupported_grant_type")),
+    };
+    Ok(session.into_response())
+}
+
+#[derive(Deserialize)]
+struct Scope {
+    #[serde(default)]
+    scope: Option<String>,
+}
+
+async fn logout(State(auth): State<Auth>, Query(scope): Query<Scope>, headers: HeaderMap) -> Answer {
+    let (user, session) = auth.caller(&headers).await?;
+    match scope.scope.as_deref().unwrap_or("global") {
+        "global" => session::end_all(&auth.inner.pool, user.id, None).await?,
+        "local" => session::end(&auth.inner.pool, session).await?,
+        "others" => session::end_all(&auth.inner.pool, user.id, session).await?,
+        other => return Err(Refusal::bad(format!("Unsupported logout scope {other:?}"))),
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn get_user(State(auth): State<Auth>, headers: HeaderMap) -> Answer {
+    let (user, _) = auth.caller(&headers).await?;
+    let identities = users::identities(&auth.inner.pool, &[user.id]).await?;
+    Ok(Json(user.json(&identities)).into_response())
+}
+
+#[derive(Deserialize)]
+struct Change {
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    data: Option<Map<String, Value>>,
+    #[serde(default)]
+    app_metadata: Option<Value>,
+    #[serde(default)]
+    phone: Option<String>,
+}
+
+async fn put_user(State(auth): State<Auth>, headers: HeaderMap, Body(change): Body<Change>) -> Answer {
+    let (user, session) = auth.caller(&headers).await?;
+    if change.app_metadata.is_some() {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "not_admin", "Updating app_metadata requires admin privileges"));
+    }
+    if change.phone.as_deref().is_some_and(|phone| !phone.is_empty()) {
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "phone_provider_disabled", "Phone changes are disabled"));
+    }
+    let email = match change.email.as_deref().map(str::trim).filter(|email| !email.is_empty()) {
+        Some(email) => Some(users::address(email)?).filter(|email| Some(email) != user.email.as_ref()),
+        None => None,
+    };
+    let password = match change.password.as_deref().filter(|password| !password.is_empty()) {
+        Some(password) => {
+            if auth.password_is(password, user.encrypted_password.clone()).await? {
+                return Err(Refusal::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "same_password",
+                    "New password should be different from the old password.",
+                ));
+            }
+            Some(auth.hashed(password).await?)
+        }
+        None => None,
+    };
+    let mut transaction = auth.inner.pool.begin().await?;
+    let update = users::Update { email: email.as_deref(), password: password.as_deref(), user_metadata: change.data.as_ref(), ..Default::default() };
+    let user = users::update(&mut transaction, user.id, &update).await.map_err(|error| {
+        Refusal::taken(&error, "email_exists", "A user with this email address has already been registered")
+            .unwrap_or_else(|| Refusal::saving(&error))
+    })?;
+    if password.is_some() {
+        // Whoever knew the old password is out.
+        session::end_all(&mut *transaction, user.id, session).await?;
+    }
+    let identities = users::identities(&mut *transaction, &[user.id]).await?;
+    transaction.commit().await?;
+    Ok(Json(user.json(&identities)).into_response())
+}

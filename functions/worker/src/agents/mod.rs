@@ -1,0 +1,261 @@
+//! Agents: what runs a task. A new kind is a module here, a variant of [`Kind`] and a line in [`AgentConfig::build`].
+
+pub mod command;
+pub mod survey;
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use hub::{
+    Error, Result,
+    types::{AgentOffer, Meta, Task},
+};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::progress::Progress;
+
+const MODELS: [&str; 4] = ["claude", "codex", "gemini", "any"];
+/// What an agent gets unless its configuration says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// What an attempt is given.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The task, as it was claimed.
+    pub task: Task,
+    /// The project's folder: canonical, and under the root.
+    pub directory: PathBuf,
+    /// The canonical root of all projects.
+    pub root: PathBuf,
+    /// Where to say what is being done.
+    pub progress: Progress,
+    /// Cancelled when the attempt is to stop. An agent stops everything it started, then returns.
+    pub cancel: CancellationToken,
+    /// Environment for every process the agent starts: by these marks they are found again.
+    pub marks: Vec<(String, String)>,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+}
+
+/// How an attempt went.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Well.
+    Complete {
+        /// What it has to say.
+        result: String,
+        /// What is known about the run.
+        meta: Meta,
+    },
+    /// Badly.
+    Failed {
+        /// Why, for people.
+        error: String,
+        /// Whether trying again makes sense.
+        retryable: bool,
+        /// What is known about the run.
+        meta: Meta,
+    },
+    /// It was told to stop, and did.
+    Stopped,
+}
+
+impl Outcome {
+    pub(crate) fn failed(error: impl Into<String>, retryable: bool) -> Self {
+        Self::Failed { error: error.into(), retryable, meta: Meta::default() }
+    }
+}
+
+/// Something that can run a task.
+pub trait Agent: Send + Sync {
+    /// Runs one attempt to its end. When it returns, nothing it started is left.
+    fn run(&self, context: Context) -> BoxFuture<'_, Outcome>;
+}
+
+/// What a machine offers under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// The agent's name, as conversations show it.
+    pub agent: String,
+    /// The model preferences it takes; `any` stands for all.
+    pub models: Vec<String>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What an agent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Looks through the project folder and reports; needs nothing installed.
+    Survey,
+    /// Any program.
+    Command {
+        /// Program and arguments; `{prompt}` in an argument is replaced by the task's text.
+        argv: Vec<String>,
+        /// It is stopped after this.
+        timeout: Duration,
+    },
+}
+
+impl AgentConfig {
+    /// The agent `survey` for every model.
+    #[must_use]
+    pub fn survey() -> Self {
+        Self { agent: "survey".into(), models: MODELS.map(String::from).to_vec(), kind: Kind::Survey }
+    }
+
+    /// Reads a list of agents (`HUB_WORKER_AGENTS`, or the file of `--agents`):
+    ///
+    /// ```json
+    /// [{"agent": "claude", "models": ["claude"], "kind": "command", "argv": ["claude", "-p", "--", "{prompt}"], "timeout_seconds": 3600},
+    ///  {"agent": "survey", "models": ["any"], "kind": "survey"}]
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] with every problem, a line each, naming the agent.
+    pub fn parse(json: &str) -> Result<Vec<Self>> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            agent: String,
+            models: Vec<String>,
+            kind: String,
+            #[serde(default)]
+            argv: Option<Vec<String>>,
+            #[serde(default)]
+            timeout_seconds: Option<u64>,
+        }
+        let list: Vec<serde_json::Value> =
+            serde_json::from_str(json).map_err(|error| Error::Config(format!("the agents are not a JSON list: {error}")))?;
+        let mut problems = Vec::new();
+        let mut agents = Vec::new();
+        for (at, value) in list.into_iter().enumerate() {
+            let name = value["agent"].as_str().map_or_else(|| format!("number {}", at + 1), str::to_owned);
+            let written: Written = match serde_json::from_value(value) {
+                Ok(written) => written,
+                Err(error) => {
+                    problems.push(format!("agent {name}: {error}"));
+                    continue;
+                }
+            };
+            let kind = match (written.kind.as_str(), written.argv) {
+                ("survey", None) => Kind::Survey,
+                ("survey", Some(_)) => {
+                    problems.push(format!("agent {name}: a survey takes no argv"));
+                    continue;
+                }
+                ("command", Some(argv)) => {
+                    Kind::Command { argv, timeout: written.timeout_seconds.map_or(TIMEOUT, Duration::from_secs) }
+                }
+                ("command", None) => {
+                    problems.push(format!("agent {name}: a command needs argv, a list of program and arguments"));
+                    continue;
+                }
+                (kind, _) => {
+                    problems.push(format!("agent {name}: kind {kind:?} is neither \"command\" nor \"survey\""));
+                    continue;
+                }
+            };
+            agents.push(Self { agent: written.agent, models: written.models, kind });
+        }
+        problems.extend(check(&agents));
+        if problems.is_empty() { Ok(agents) } else { Err(Error::Config(problems.join("\n"))) }
+    }
+
+    /// What the device registers.
+    #[must_use]
+    pub fn offer(&self) -> AgentOffer {
+        AgentOffer { agent: self.agent.clone(), models: self.models.clone() }
+    }
+
+    /// Makes it ready to run.
+    pub(crate) fn build(&self) -> Result<Arc<dyn Agent>, String> {
+        Ok(match &self.kind {
+            Kind::Survey => Arc::new(survey::Survey),
+            Kind::Command { argv, timeout } => Arc::new(command::Command::new(argv, *timeout, self.only_model())?),
+        })
+    }
+
+    /// The model that surely ran, if the agent has just one.
+    fn only_model(&self) -> Option<String> {
+        match self.models.as_slice() {
+            [model] if model != "any" => Some(model.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Every problem of a list of agents, by name.
+pub(crate) fn check(agents: &[AgentConfig]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut names = BTreeSet::new();
+    if agents.is_empty() {
+        problems.push("there is no agent: a worker without one has nothing to offer".into());
+    }
+    for config in agents {
+        let name = &config.agent;
+        if name.is_empty() || name.len() > 63 || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) {
+            problems.push(format!("agent {name:?}: a name has 1 to 63 letters, digits, dots, dashes and underscores"));
+        }
+        if !names.insert(name) {
+            problems.push(format!("agent {name}: the name is there twice"));
+        }
+        if config.models.is_empty() {
+            problems.push(format!("agent {name}: models is empty; say [\"any\"] if it takes every task"));
+        }
+        for model in config.models.iter().filter(|model| !MODELS.contains(&model.as_str())) {
+            problems.push(format!("agent {name}: model {model:?} is none of claude, codex, gemini, any"));
+        }
+        if let Kind::Command { argv, timeout } = &config.kind {
+            if argv.first().is_none_or(|program| program.is_empty()) {
+                problems.push(format!("agent {name}: argv is empty"));
+            }
+            if argv.first().is_some_and(|program| program.contains(command::PROMPT)) {
+                problems.push(format!("agent {name}: the program itself can not come from the prompt"));
+            }
+            if argv.iter().any(|argument| argument.contains('\0')) {
+                problems.push(format!("agent {name}: argv has a NUL character"));
+            }
+            if timeout.is_zero() {
+                problems.push(format!("agent {name}: timeout_seconds is 0"));
+            }
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_readme_shows() {
+        let agents = AgentConfig::parse(
+            r#"[{"agent":"claude","models":["claude"],"kind":"command","argv":["claude","-p","{prompt}"],"timeout_seconds":60},
+                {"agent":"survey","models":["claude","codex","gemini","any"],"kind":"survey"}]"#,
+        )
+        .unwrap();
+        assert_eq!(agents[1], AgentConfig::survey());
+        assert!(matches!(&agents[0].kind, Kind::Command { argv, timeout } if argv.len() == 3 && timeout.as_secs() == 60));
+        assert_eq!(agents[0].only_model().as_deref(), Some("claude"));
+    }
+
+    #[test]
+    fn all_problems_come_at_once_by_name() {
+        let error = AgentConfig::parse(
+            r#"[{"agent":"a","models":[],"kind":"command","argv":["{prompt}"]},
+                {"agent":"a","models":["gpt"],"kind":"survey"},
+                {"agent":"b","models":["any"],"kind":"magic"},
+                {"agent":"c","models":["any"],"kind":"command"},
+                {"agent":"d","models":["any"],"kind":"survey","shell":"rm"}]"#,
+        )
+        .unwrap_err()
+        .to_string();
+        for part in ["agent a: models is empty", "the program itself", "the name is there twice", "\"gpt\"", "agent b: kind", "agent c: a command needs argv", "agent d: unknown field"] {
+            assert!(error.contains(part), "{part} is missing in:\n{error}");
+        }
+        assert!(AgentConfig::parse("{}").is_err());
+        assert!(AgentConfig::parse("[]").unwrap_err().to_string().contains("no agent"));
+    }
+}
