@@ -112,26 +112,45 @@ create trigger hub_servers_touch
 
 create function hub_internal.my_server_ids()
   returns setof uuid
-  language sql
+  language plpgsql
   stable
   security definer
+  rows 20
   set search_path = ''
 as $$
-  select s.id
-    from public.hub_servers s, hub_internal.person() as me
-   where me is not null
-     and (s.access = 'authenticated'
-          or exists (select from public.hub_members m where m.user_id = me and m.server_id = s.id))
+declare
+  v_me uuid := hub_internal.person();
+begin
+  if v_me is not null then
+    return query
+      select s.id from public.hub_servers s where s.access = 'authenticated'
+      union
+      select m.server_id from public.hub_members m where m.user_id = v_me;
+  end if;
+end;
 $$;
 comment on function hub_internal.my_server_ids() is 'Servers whose rows the signed-in person may read. Empty for devices and anonymous sign-ins.';
 
 create function hub_internal.my_channel_ids()
   returns setof uuid
-  language sql
+  language plpgsql
   stable
   security definer
+  rows 200
   set search_path = ''
-as $$ select c.id from public.hub_channels c where c.server_id in (select hub_internal.my_server_ids()) $$;
+as $$
+declare
+  v_me uuid := hub_internal.person();
+begin
+  if v_me is not null then
+    return query
+      select c.id from public.hub_channels c
+       where c.server_id in (select s.id from public.hub_servers s where s.access = 'authenticated'
+                             union all
+                             select m.server_id from public.hub_members m where m.user_id = v_me);
+  end if;
+end;
+$$;
 
 create function hub_internal.my_operated_server_ids()
   returns setof uuid
@@ -255,7 +274,8 @@ begin
 end;
 $$;
 
-create function public.hub_set_member(p_server_id uuid, p_user_id uuid, p_role text)
+-- The default lets a client whose REST layer can not say null leave the role out.
+create function public.hub_set_member(p_server_id uuid, p_user_id uuid, p_role text default null)
   returns public.hub_members
   language sql
   volatile

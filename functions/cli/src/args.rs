@@ -135,8 +135,11 @@ pub struct Worker {
     #[arg(long, env = "HUB_WORKER_AGENTS", value_name = "FILE")]
     pub agents: Option<PathBuf>,
     /// Tasks at once
-    #[arg(long, default_value_t = 2, env = "HUB_WORKER_CAPACITY")]
-    pub capacity: u32,
+    #[arg(long, default_value_t = 2, env = "HUB_WORKER_CAPACITY", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub capacity: u16,
+    /// How long a worker that is told to stop lets its tasks finish
+    #[arg(long, default_value_t = 30, env = "HUB_WORKER_DRAIN_SECONDS", value_name = "SECONDS")]
+    pub drain_seconds: u64,
     /// Projects are found below this folder, and nothing runs outside it
     #[arg(long, env = "HUB_WORKER_PROJECTS_ROOT", default_value = ".", value_name = "DIR")]
     pub projects_root: PathBuf,

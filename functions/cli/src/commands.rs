@@ -106,7 +106,7 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
     let mut seen: Vec<Message> = Vec::new();
     loop {
         // Read the row before the messages: once it is final, its last message is there to be read.
-        let now = hub.find_task(&task.id.to_string()).await?;
+        let now = hub.task(&task.id.to_string()).await?;
         let messages = follow.look().await?;
         for message in messages.into_iter().filter(|message| message.task_id == Some(task.id)) {
             if !out.json {
@@ -114,7 +114,7 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
             }
             seen.push(message);
         }
-        let told = seen.iter().any(|message| matches!(message.content_type.as_str(), "result" | "error") || message.content.starts_with('🚫'));
+        let told = seen.iter().any(|message| matches!(message.content_type.as_deref(), Some("result" | "error")) || message.content.starts_with('🚫'));
         if now.is_final() && told {
             if out.json {
                 print_line(&serde_json::to_string_pretty(&json!({ "task": now, "messages": seen }))?);
@@ -125,10 +125,10 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
 }
 
 pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCode> {
-    let hub = target.connect(As::Person).await?;
+    let hub = target.connect(As::Operator).await?;
     match command {
         Task::Show { id } => {
-            let task = hub.find_task(&id).await?;
+            let task = hub.task(&id).await?;
             let attempts = hub.attempts(task.id).await?;
             out.show(&json!({ "task": task, "attempts": attempts }), |_| {
                 let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "—".into());
@@ -136,8 +136,8 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
                     format!("{}  {}", task.id, task.status),
                     format!("  asked     {}", shorten(&task.content, 100)),
                     format!("  project   {}", or_dash(&task.project)),
-                    format!("  routed    model {}, platform {}, priority {}", task.model_preference, task.platform, task.priority),
-                    format!("  ran by    {}/{}, attempt {} of {}", or_dash(&task.agent), or_dash(&task.claimed_by), task.attempt, task.max_attempts),
+                    format!("  routed    model {}, platform {}, priority {}", or_dash(&task.model_preference), or_dash(&task.platform), task.priority.unwrap_or(5)),
+                    format!("  ran by    {}/{}, attempt {} of {}", or_dash(&task.agent), or_dash(&task.claimed_by), task.attempt, task.max_attempts.unwrap_or(1)),
                 ];
                 for (name, text) in [("doing", &task.partial_output), ("error", &task.error), ("result", &task.result)] {
                     if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
@@ -148,7 +148,7 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
             });
         }
         Task::Explain { id } => {
-            let task = hub.find_task(&id).await?;
+            let task = hub.task(&id).await?;
             let reasons = hub.explain(task.id).await?;
             out.show(&reasons, |reasons| {
                 let line = |r: &hub::types::Explanation| {
@@ -160,14 +160,14 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
             });
         }
         Task::Cancel { id } => {
-            let task = hub.cancel(hub.find_task(&id).await?.id).await?;
+            let task = hub.cancel(hub.task(&id).await?.id).await?;
             out.show(&task, |task| match task.status.as_str() {
                 "cancelled" => format!("{} cancelled", task.id),
                 _ => format!("{} asked to stop; {} stops it", task.id, task.claimed_by.as_deref().unwrap_or("its device")),
             });
         }
         Task::Retry { id } => {
-            let task = hub.retry(hub.find_task(&id).await?.id).await?;
+            let task = hub.retry(hub.task(&id).await?.id).await?;
             out.show(&task, |task| format!("{} queued again", task.id));
         }
     }
@@ -294,10 +294,17 @@ pub fn token(target: &Target, who: TokenOf, out: Output) -> Result<ExitCode> {
 /// Takes tasks until it is told to stop, then drains.
 pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<ExitCode> {
     let hub = target.connect_device(&options.device).await?;
+    let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root);
+    worker.capacity = options.capacity;
+    worker.drain = std::time::Duration::from_secs(options.drain_seconds);
+    if let Some(file) = &options.agents {
+        let text = std::fs::read_to_string(file).with_context(|| format!("--agents {} can not be read", file.display()))?;
+        worker.agents = hub_worker::AgentConfig::parse(&text).with_context(|| format!("--agents {}", file.display()))?;
+    }
     let shutdown = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(shutdown.clone()));
-    let _ = (hub, shutdown);
-    bail!("worker API pending")
+    worker.run(shutdown).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Cancels `shutdown` on Ctrl-C or SIGTERM.

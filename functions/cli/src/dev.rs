@@ -30,7 +30,11 @@ pub async fn run(global: &Global, options: Dev, out: Output) -> Result<ExitCode>
 fn tell(event: &DevEvent, out: Output) {
     if out.json {
         if let DevEvent::Ready(ready) = event {
-            print_line(&serde_json::to_string(ready).unwrap_or_default());
+            let ready = serde_json::json!({
+                "api_url": ready.api_url, "database_url": ready.database_url, "env_file": ready.env_file,
+                "projects_root": ready.projects_root, "device": ready.device, "postgres_major": ready.postgres_major,
+            });
+            print_line(&ready.to_string());
         }
         return;
     }

@@ -16,8 +16,8 @@ use crate::{
     config::Credential,
     error::{Error, Refusal, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply, Running, Sent, Server, Task,
-        Thread,
+        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply,
+        Running, Sent, Server, Task, Thread,
     },
 };
 
@@ -145,7 +145,8 @@ impl Api {
             let why = ["msg", "error_description", "message", "error"].iter().find_map(|name| said[name].as_str());
             return Err(Error::Unauthorized(why.map_or_else(|| beginning(&text), str::to_owned)));
         }
-        let answer: Answer = serde_json::from_str(&text).map_err(|_| Error::Internal("the sign-in's answer can not be read".into()))?;
+        let answer: Answer =
+            serde_json::from_str(&text).map_err(|_| Error::Internal("the sign-in's answer can not be read".into()))?;
         Ok(Tokens {
             access: answer.access_token.into(),
             refresh: answer.refresh_token.into(),
@@ -214,15 +215,27 @@ impl Api {
     }
 
     pub(crate) async fn report_progress(&self, task: Uuid, attempt: i32, note: &str) -> Result<()> {
-        let _: Value = self.call("hub_report_progress", json!({"p_task_id": task, "p_attempt": attempt, "p_note": note})).await?;
+        let _: Value =
+            self.call("hub_report_progress", json!({"p_task_id": task, "p_attempt": attempt, "p_note": note})).await?;
         Ok(())
     }
 
     pub(crate) async fn complete(&self, task: Uuid, attempt: i32, result: &str, meta: &Meta) -> Result<Task> {
-        self.call("hub_complete_task", json!({"p_task_id": task, "p_attempt": attempt, "p_result": result, "p_meta": meta})).await
+        self.call(
+            "hub_complete_task",
+            json!({"p_task_id": task, "p_attempt": attempt, "p_result": result, "p_meta": meta}),
+        )
+        .await
     }
 
-    pub(crate) async fn fail(&self, task: Uuid, attempt: i32, error: &str, retryable: bool, meta: &Meta) -> Result<Task> {
+    pub(crate) async fn fail(
+        &self,
+        task: Uuid,
+        attempt: i32,
+        error: &str,
+        retryable: bool,
+        meta: &Meta,
+    ) -> Result<Task> {
         let arguments = json!({"p_task_id": task, "p_attempt": attempt, "p_error": error, "p_retryable": retryable, "p_meta": meta});
         self.call("hub_fail_task", arguments).await
     }
@@ -241,10 +254,18 @@ impl Api {
 
     pub(crate) async fn tasks_between(&self, low: Uuid, high: Uuid) -> Result<Vec<Task>> {
         let (low, high) = (low.to_string(), high.to_string());
-        self.run(|rest| rest.from("mac_tasks").select("*").gte("id", &low).lte("id", &high).order("created_at.desc").limit(20)).await
+        self.run(|rest| {
+            rest.from("mac_tasks").select("*").gte("id", &low).lte("id", &high).order("created_at.desc").limit(20)
+        })
+        .await
     }
 
-    pub(crate) async fn recent_tasks(&self, channel: Option<Uuid>, status: Option<&str>, limit: i64) -> Result<Vec<Task>> {
+    pub(crate) async fn recent_tasks(
+        &self,
+        channel: Option<Uuid>,
+        status: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<Task>> {
         let limit = usize::try_from(limit).unwrap_or(0);
         self.run(|rest| {
             let mut query = rest.from("mac_tasks").select("*");
@@ -260,10 +281,17 @@ impl Api {
     }
 
     pub(crate) async fn attempts(&self, task: Uuid) -> Result<Vec<Attempt>> {
-        self.run(|rest| rest.from("hub_task_attempts").select("*").eq("task_id", task.to_string()).order("attempt.asc")).await
+        self.run(|rest| rest.from("hub_task_attempts").select("*").eq("task_id", task.to_string()).order("attempt.asc"))
+            .await
     }
 
-    pub(crate) async fn register_device(&self, name: &str, platform: &str, agents: &[AgentOffer], capacity: i32) -> Result<Device> {
+    pub(crate) async fn register_device(
+        &self,
+        name: &str,
+        platform: &str,
+        agents: &[AgentOffer],
+        capacity: i32,
+    ) -> Result<Device> {
         let arguments = json!({"p_name": name, "p_platform": platform, "p_agents": agents, "p_capacity": capacity});
         self.call("hub_register_device", arguments).await
     }
@@ -295,8 +323,10 @@ impl Api {
             claimed_by: Option<String>,
         }
         let mut devices: Vec<Device> = self.run(|rest| rest.from("mesh_devices").select("*").order("name.asc")).await?;
-        let enrolled: Vec<Enrolled> = self.run(|rest| rest.from("mesh_device_servers").select("device,server_id")).await?;
-        let busy: Vec<Busy> = self.run(|rest| rest.from("mac_tasks").select("claimed_by").eq("status", "running")).await?;
+        let enrolled: Vec<Enrolled> =
+            self.run(|rest| rest.from("mesh_device_servers").select("device,server_id")).await?;
+        let busy: Vec<Busy> =
+            self.run(|rest| rest.from("mac_tasks").select("claimed_by").eq("status", "running")).await?;
         for device in &mut devices {
             device.servers = enrolled.iter().filter(|e| e.device == device.name).map(|e| e.server_id).collect();
             let count = busy.iter().filter(|b| b.claimed_by.as_deref() == Some(device.name.as_str())).count();
@@ -321,7 +351,10 @@ impl Api {
     }
 
     pub(crate) async fn members(&self, server: Uuid) -> Result<Vec<Member>> {
-        self.run(|rest| rest.from("hub_members").select("*").eq("server_id", server.to_string()).order("role.asc,user_id.asc")).await
+        self.run(|rest| {
+            rest.from("hub_members").select("*").eq("server_id", server.to_string()).order("role.asc,user_id.asc")
+        })
+        .await
     }
 
     pub(crate) async fn set_member(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Member> {
@@ -355,11 +388,17 @@ impl Api {
             let status = sent.status().as_u16();
             let text = sent.text().await.map_err(|error| unreachable(&self.0.base, error.is_timeout()))?;
             if status == 403 {
-                return Err(Error::Unauthorized("looking a person up by address takes SUPABASE_SERVICE_ROLE_KEY".into()));
+                return Err(Error::Unauthorized(
+                    "looking a person up by address takes SUPABASE_SERVICE_ROLE_KEY".into(),
+                ));
             }
             let found: Page = read(status, &text)?;
             let count = found.users.len();
-            if let Some(user) = found.users.into_iter().find(|user| user.email.as_deref().is_some_and(|e| e.eq_ignore_ascii_case(email))) {
+            if let Some(user) = found
+                .users
+                .into_iter()
+                .find(|user| user.email.as_deref().is_some_and(|e| e.eq_ignore_ascii_case(email)))
+            {
                 return Ok(Some(user.id));
             }
             if count < PAGE {
@@ -369,8 +408,15 @@ impl Api {
         Ok(None)
     }
 
-    pub(crate) async fn send(&self, channel: Uuid, content: &str, thread: Option<Uuid>, key: Option<&str>) -> Result<Sent> {
-        let arguments = json!({"p_channel_id": channel, "p_content": content, "p_thread_id": thread, "p_idempotency_key": key});
+    pub(crate) async fn send(
+        &self,
+        channel: Uuid,
+        content: &str,
+        thread: Option<Uuid>,
+        key: Option<&str>,
+    ) -> Result<Sent> {
+        let arguments =
+            json!({"p_channel_id": channel, "p_content": content, "p_thread_id": thread, "p_idempotency_key": key});
         self.call("hub_send", arguments).await
     }
 
@@ -378,7 +424,13 @@ impl Api {
         self.call("hub_execute_command", json!({"p_channel_id": channel, "p_command": command})).await
     }
 
-    pub(crate) async fn post(&self, channel: Uuid, thread: Option<Uuid>, content: &str, key: Option<&str>) -> Result<Message> {
+    pub(crate) async fn post(
+        &self,
+        channel: Uuid,
+        thread: Option<Uuid>,
+        content: &str,
+        key: Option<&str>,
+    ) -> Result<Message> {
         let mut row = json!({"channel_id": channel, "task_thread_id": thread, "content": content});
         if self.is_service() {
             // A person's sender is taken from the token; the service says it is the service.
@@ -390,14 +442,21 @@ impl Api {
             row["idempotency_key"] = key.into();
         }
         let body = row.to_string();
-        let posted: Result<Vec<Message>> = self.run(|rest| rest.from("hub_channel_messages").insert(body.clone())).await;
+        let posted: Result<Vec<Message>> =
+            self.run(|rest| rest.from("hub_channel_messages").insert(body.clone())).await;
         match (posted, key) {
-            (Ok(rows), _) => rows.into_iter().next().ok_or_else(|| Error::Internal("the message was posted but not returned".into())),
+            (Ok(rows), _) => {
+                rows.into_iter().next().ok_or_else(|| Error::Internal("the message was posted but not returned".into()))
+            }
             // Posted before, with the same content: other content is refused as UH003 before the index sees it.
             (Err(Error::Conflict(refusal)), Some(key)) if refusal.code == "23505" => {
                 let found: Vec<Message> = self
                     .run(|rest| {
-                        rest.from("hub_channel_messages").select("*").eq("channel_id", channel.to_string()).eq("idempotency_key", key).limit(1)
+                        rest.from("hub_channel_messages")
+                            .select("*")
+                            .eq("channel_id", channel.to_string())
+                            .eq("idempotency_key", key)
+                            .limit(1)
                     })
                     .await?;
                 found.into_iter().find(|message| message.content == content).ok_or(Error::Conflict(refusal))
@@ -406,7 +465,13 @@ impl Api {
         }
     }
 
-    pub(crate) async fn messages_since(&self, channel: Uuid, after: i64, thread: Option<Uuid>, limit: i32) -> Result<Vec<Message>> {
+    pub(crate) async fn messages_since(
+        &self,
+        channel: Uuid,
+        after: i64,
+        thread: Option<Uuid>,
+        limit: i32,
+    ) -> Result<Vec<Message>> {
         let arguments = json!({"p_channel_id": channel, "p_after": after, "p_thread_id": thread, "p_limit": limit});
         self.call("hub_messages_since", arguments).await
     }
@@ -427,7 +492,8 @@ impl Api {
     }
 
     pub(crate) async fn thread(&self, thread: Uuid) -> Result<Option<Thread>> {
-        let rows: Vec<Thread> = self.run(|rest| rest.from("hub_task_threads").select("*").eq("id", thread.to_string())).await?;
+        let rows: Vec<Thread> =
+            self.run(|rest| rest.from("hub_task_threads").select("*").eq("id", thread.to_string())).await?;
         Ok(rows.into_iter().next())
     }
 
@@ -440,7 +506,8 @@ impl Api {
     }
 
     pub(crate) async fn classify(&self, content: &str, channel: Option<Uuid>) -> Result<Classification> {
-        let rows: Vec<Classification> = self.call("hub_classify", json!({"p_content": content, "p_channel_id": channel})).await?;
+        let rows: Vec<Classification> =
+            self.call("hub_classify", json!({"p_content": content, "p_channel_id": channel})).await?;
         rows.into_iter().next().ok_or_else(|| Error::Internal("hub_classify gave no row".into()))
     }
 
@@ -457,7 +524,8 @@ impl Api {
 fn read<T: DeserializeOwned>(status: u16, text: &str) -> Result<T> {
     if (200..300).contains(&status) {
         let text = if text.trim().is_empty() { "null" } else { text };
-        return serde_json::from_str(text).map_err(|error| Error::Internal(format!("the hub's answer can not be read: {error}")));
+        return serde_json::from_str(text)
+            .map_err(|error| Error::Internal(format!("the hub's answer can not be read: {error}")));
     }
     #[derive(Deserialize)]
     struct Problem {
@@ -501,13 +569,18 @@ mod tests {
     #[test]
     fn errors_of_postgrest_are_those_of_postgres() {
         let lost = r#"{"code":"UH002","message":"lease lost","details":"task x","hint":"Discard."}"#;
-        assert!(matches!(read::<Value>(400, lost), Err(Error::LeaseLost(refusal)) if refusal.detail.as_deref() == Some("task x")));
+        assert!(
+            matches!(read::<Value>(400, lost), Err(Error::LeaseLost(refusal)) if refusal.detail.as_deref() == Some("task x"))
+        );
         let forbidden = r#"{"code":"42501","message":"permission denied","details":null,"hint":null}"#;
         assert!(matches!(read::<Value>(403, forbidden), Err(Error::Forbidden(_))));
         let expired = r#"{"code":"PGRST303","message":"JWT expired","details":null,"hint":null}"#;
         assert!(matches!(read::<Value>(401, expired), Err(Error::Unauthorized(_))));
         assert!(matches!(read::<Value>(502, "<html>bad gateway</html>"), Err(Error::Http { status: 502, .. })));
-        assert!(matches!(read::<Value>(401, r#"{"message":"No API key found in request"}"#), Err(Error::Unauthorized(_))));
+        assert!(matches!(
+            read::<Value>(401, r#"{"message":"No API key found in request"}"#),
+            Err(Error::Unauthorized(_))
+        ));
     }
 
     #[test]

@@ -86,7 +86,8 @@ pub fn environment(name: &str) -> Option<String> {
 /// # Errors
 /// [`Error::Config`] if the file can not be read.
 pub fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::Config(format!("{} can not be read: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::Config(format!("{} can not be read: {error}", path.display())))?;
     Ok(text
         .lines()
         .filter_map(|line| {
@@ -119,7 +120,9 @@ impl Config {
                 .unwrap_or(("DATABASE_URL", None)),
         };
         if let Some(name) = device.filter(|name| !is_device_name(name)) {
-            problems.push(format!("{name:?} is no name for a device: use 1 to 63 letters, digits, dots, dashes and underscores"));
+            problems.push(format!(
+                "{name:?} is no name for a device: use 1 to 63 letters, digits, dots, dashes and underscores"
+            ));
         }
         let target = match text.as_deref().map(|text| (text, Url::parse(text))) {
             None => {
@@ -131,7 +134,9 @@ impl Config {
                 None
             }
             Some((_, Err(_))) => {
-                problems.push(format!("{source} is not a URL; characters such as @ and / in a password must be percent-encoded"));
+                problems.push(format!(
+                    "{source} is not a URL; characters such as @ and / in a password must be percent-encoded"
+                ));
                 None
             }
             Some((text, Ok(parsed))) => match parsed.scheme() {
@@ -144,9 +149,10 @@ impl Config {
             },
         };
         match target {
-            Some(target) if problems.is_empty() => {
-                Ok(Self { target, application: device.map_or_else(|| "hub".into(), |name| format!("hub worker {name}")) })
-            }
+            Some(target) if problems.is_empty() => Ok(Self {
+                target,
+                application: device.map_or_else(|| "hub".into(), |name| format!("hub worker {name}")),
+            }),
             _ => Err(Error::Config(problems.join("\n"))),
         }
     }
@@ -169,8 +175,12 @@ impl Config {
             service.as_ref().map(|_| Credential::ServiceKey)
         };
         match &credential {
-            None if device.is_some() => problems.push("HUB_DEVICE_SECRET (shown once by `hub device add`) is missing".into()),
-            None => problems.push("HUB_TOKEN (a person's token; `hub token` makes one) or SUPABASE_SERVICE_ROLE_KEY is missing".into()),
+            None if device.is_some() => {
+                problems.push("HUB_DEVICE_SECRET (shown once by `hub device add`) is missing".into())
+            }
+            None => problems.push(
+                "HUB_TOKEN (a person's token; `hub token` makes one) or SUPABASE_SERVICE_ROLE_KEY is missing".into(),
+            ),
             Some(Credential::ServiceKey) => {}
             Some(_) if anon.is_none() && service.is_none() => problems.push("SUPABASE_ANON_KEY is missing".into()),
             Some(_) => {}
@@ -218,22 +228,36 @@ mod tests {
     fn the_url_decides_what_it_is() {
         let config = read(Some("postgres://u:p@h/db"), None, &[]).unwrap();
         assert!(matches!(config.target, Target::Postgres { .. }));
-        let config = read(Some("https://x.example"), None, &[("SUPABASE_SERVICE_ROLE_KEY", "k"), ("DATABASE_URL", "postgres://h/db")]).unwrap();
+        let config = read(
+            Some("https://x.example"),
+            None,
+            &[("SUPABASE_SERVICE_ROLE_KEY", "k"), ("DATABASE_URL", "postgres://h/db")],
+        )
+        .unwrap();
         assert!(matches!(config.target, Target::Api { credential: Credential::ServiceKey, .. }));
-        let config = read(None, Some("mac1"), &[("SUPABASE_URL", "http://127.0.0.1:54321"), ("SUPABASE_ANON_KEY", "a"), ("HUB_DEVICE_SECRET", "s")]);
-        let Target::Api { credential: Credential::Password { email, .. }, .. } = config.unwrap().target else { panic!("not a device") };
+        let config = read(
+            None,
+            Some("mac1"),
+            &[("SUPABASE_URL", "http://127.0.0.1:54321"), ("SUPABASE_ANON_KEY", "a"), ("HUB_DEVICE_SECRET", "s")],
+        );
+        let Target::Api { credential: Credential::Password { email, .. }, .. } = config.unwrap().target else {
+            panic!("not a device")
+        };
         assert_eq!(email, "device+mac1@hub.invalid");
     }
 
     #[test]
     fn a_persons_token_wins_over_the_service_key() {
-        let config = read(Some("https://x.example"), None, &[("SUPABASE_SERVICE_ROLE_KEY", "k"), ("HUB_TOKEN", "t")]).unwrap();
+        let config =
+            read(Some("https://x.example"), None, &[("SUPABASE_SERVICE_ROLE_KEY", "k"), ("HUB_TOKEN", "t")]).unwrap();
         assert!(matches!(config.target, Target::Api { credential: Credential::Token(_), .. }));
     }
 
     #[test]
     fn all_problems_come_at_once_by_name_and_never_by_value() {
-        let error = read(Some("http://hub.example"), Some("bad name"), &[("SUPABASE_ANON_KEY", "top secret")]).unwrap_err().to_string();
+        let error = read(Some("http://hub.example"), Some("bad name"), &[("SUPABASE_ANON_KEY", "top secret")])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("bad name"), "{error}");
         assert!(error.contains("https://"), "{error}");
         assert!(error.contains("SUPABASE_ANON_KEY has blanks"), "{error}");

@@ -5,8 +5,9 @@ use std::{str::FromStr, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool, query_file, query_file_scalar,
+    ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
+    query_file, query_file_scalar,
     types::Json,
 };
 use uuid::Uuid;
@@ -14,8 +15,8 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply, Running, Sent, Server, Task,
-        Thread,
+        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply,
+        Running, Sent, Server, Task, Thread,
     },
 };
 
@@ -81,7 +82,9 @@ impl Db {
     /// As [`Db::connect`].
     pub async fn connect_as(url: &SecretString, application: &str) -> Result<Self> {
         let options = PgConnectOptions::from_str(url.expose_secret())
-            .map_err(|_| Error::Config("the database URL is not of the form postgres://user:password@host:port/database".into()))?
+            .map_err(|_| {
+                Error::Config("the database URL is not of the form postgres://user:password@host:port/database".into())
+            })?
             .application_name(application)
             .log_statements(log::LevelFilter::Off)
             .log_slow_statements(log::LevelFilter::Off, Duration::ZERO);
@@ -144,7 +147,14 @@ impl Db {
         row!(self, query_file_scalar!("../../sql/queries/tasks/complete.sql", task, attempt, result, json(meta)?))
     }
 
-    pub(crate) async fn fail(&self, task: Uuid, attempt: i32, error: &str, retryable: bool, meta: &Meta) -> Result<Task> {
+    pub(crate) async fn fail(
+        &self,
+        task: Uuid,
+        attempt: i32,
+        error: &str,
+        retryable: bool,
+        meta: &Meta,
+    ) -> Result<Task> {
         row!(self, query_file_scalar!("../../sql/queries/tasks/fail.sql", task, attempt, error, retryable, json(meta)?))
     }
 
@@ -164,7 +174,12 @@ impl Db {
         rows!(self, query_file_scalar!("../../sql/queries/tasks/between.sql", low, high))
     }
 
-    pub(crate) async fn recent_tasks(&self, channel: Option<Uuid>, status: Option<&str>, limit: i64) -> Result<Vec<Task>> {
+    pub(crate) async fn recent_tasks(
+        &self,
+        channel: Option<Uuid>,
+        status: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<Task>> {
         rows!(self, query_file_scalar!("../../sql/queries/tasks/recent.sql", channel, status, limit))
     }
 
@@ -172,8 +187,17 @@ impl Db {
         rows!(self, query_file_scalar!("../../sql/queries/tasks/attempts.sql", task))
     }
 
-    pub(crate) async fn register_device(&self, name: &str, platform: &str, agents: &[AgentOffer], capacity: i32) -> Result<Device> {
-        row!(self, query_file_scalar!("../../sql/queries/devices/register.sql", name, platform, json(&agents)?, capacity))
+    pub(crate) async fn register_device(
+        &self,
+        name: &str,
+        platform: &str,
+        agents: &[AgentOffer],
+        capacity: i32,
+    ) -> Result<Device> {
+        row!(
+            self,
+            query_file_scalar!("../../sql/queries/devices/register.sql", name, platform, json(&agents)?, capacity)
+        )
     }
 
     pub(crate) async fn heartbeat(&self, device: &str, running: &[Running]) -> Result<Heartbeat> {
@@ -216,7 +240,13 @@ impl Db {
         Ok(fetch!(self, fetch_optional, query_file_scalar!("../../sql/queries/servers/user_by_email.sql", email)))
     }
 
-    pub(crate) async fn send(&self, channel: Uuid, content: &str, thread: Option<Uuid>, key: Option<&str>) -> Result<Sent> {
+    pub(crate) async fn send(
+        &self,
+        channel: Uuid,
+        content: &str,
+        thread: Option<Uuid>,
+        key: Option<&str>,
+    ) -> Result<Sent> {
         row!(self, query_file_scalar!("../../sql/queries/conversations/send.sql", channel, content, thread, key))
     }
 
@@ -224,7 +254,13 @@ impl Db {
         row!(self, query_file_scalar!("../../sql/queries/conversations/execute_command.sql", channel, command))
     }
 
-    pub(crate) async fn post(&self, channel: Uuid, thread: Option<Uuid>, content: &str, key: Option<&str>) -> Result<Message> {
+    pub(crate) async fn post(
+        &self,
+        channel: Uuid,
+        thread: Option<Uuid>,
+        content: &str,
+        key: Option<&str>,
+    ) -> Result<Message> {
         // Twice: of two senders of one key the second may not see the first one's row in its snapshot yet.
         for _ in 0..2 {
             let row = fetch!(
@@ -239,8 +275,17 @@ impl Db {
         Err(Error::Internal("the message was neither posted nor found".into()))
     }
 
-    pub(crate) async fn messages_since(&self, channel: Uuid, after: i64, thread: Option<Uuid>, limit: i32) -> Result<Vec<Message>> {
-        rows!(self, query_file_scalar!("../../sql/queries/conversations/messages_since.sql", channel, after, thread, limit))
+    pub(crate) async fn messages_since(
+        &self,
+        channel: Uuid,
+        after: i64,
+        thread: Option<Uuid>,
+        limit: i32,
+    ) -> Result<Vec<Message>> {
+        rows!(
+            self,
+            query_file_scalar!("../../sql/queries/conversations/messages_since.sql", channel, after, thread, limit)
+        )
     }
 
     pub(crate) async fn threads(&self, channel: Option<Uuid>, archived: bool, limit: i64) -> Result<Vec<Thread>> {
@@ -248,7 +293,8 @@ impl Db {
     }
 
     pub(crate) async fn thread(&self, thread: Uuid) -> Result<Option<Thread>> {
-        let row = fetch!(self, fetch_optional, query_file_scalar!("../../sql/queries/conversations/thread.sql", thread));
+        let row =
+            fetch!(self, fetch_optional, query_file_scalar!("../../sql/queries/conversations/thread.sql", thread));
         Ok(row.map(|Json(thread)| thread))
     }
 
@@ -302,7 +348,9 @@ impl KeeperSession {
     /// # Errors
     /// What the connection says.
     pub async fn try_lock(&mut self) -> Result<bool> {
-        Ok(query_file_scalar!("../../sql/queries/keeper/try_lock.sql", KEEPER_LOCK).fetch_one(&mut self.connection).await?)
+        Ok(query_file_scalar!("../../sql/queries/keeper/try_lock.sql", KEEPER_LOCK)
+            .fetch_one(&mut self.connection)
+            .await?)
     }
 
     /// `hub_decay_threads`: how many threads went a step on.
@@ -310,7 +358,9 @@ impl KeeperSession {
     /// # Errors
     /// What the database says.
     pub async fn decay_threads(&mut self, limit: i32) -> Result<i32> {
-        Ok(query_file_scalar!("../../sql/queries/keeper/decay_threads.sql", limit).fetch_one(&mut self.connection).await?)
+        Ok(query_file_scalar!("../../sql/queries/keeper/decay_threads.sql", limit)
+            .fetch_one(&mut self.connection)
+            .await?)
     }
 
     /// `hub_recover`: how many tasks it mended.

@@ -96,9 +96,9 @@ impl Error {
             "UH005" => Self::DeviceRevoked(refusal),
             "42501" => Self::Forbidden(refusal),
             "40001" | "40P01" | "55P03" | "57014" => Self::Busy(refusal),
-            "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" => {
-                Self::Unreachable(format!("Postgres takes no connection now ({refusal}); it may be starting, stopping or full"))
-            }
+            "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" => Self::Unreachable(format!(
+                "Postgres takes no connection now ({refusal}); it may be starting, stopping or full"
+            )),
             "28000" | "28P01" => Self::Unauthorized(format!("{refusal}; check user and password in the database URL")),
             "3D000" => Self::Schema(format!("{refusal}; check the name at the end of the database URL")),
             "42883" | "42P01" | "42703" | "3F000" | "PGRST202" | "PGRST205" => {
@@ -174,14 +174,18 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Io(io) => Self::Unreachable(format!("the connection to Postgres failed: {io}")),
             sqlx::Error::Tls(tls) => Self::Unreachable(format!("the TLS connection to Postgres failed: {tls}")),
-            sqlx::Error::PoolTimedOut => {
-                Self::Unreachable("no connection to Postgres could be had in time: it is away, or all connections are in use".into())
+            sqlx::Error::PoolTimedOut => Self::Unreachable(
+                "no connection to Postgres could be had in time: it is away, or all connections are in use".into(),
+            ),
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                Self::Unreachable("the connections to Postgres were closed".into())
             }
-            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Unreachable("the connections to Postgres were closed".into()),
             sqlx::Error::Protocol(text) => Self::Unreachable(format!("the connection to Postgres broke: {text}")),
             sqlx::Error::RowNotFound => Self::not_found("row", "Check the id, and that you may read it."),
             // What could not be decoded may be in the text: it goes no further than the kind.
-            sqlx::Error::ColumnDecode { index, .. } => Self::Internal(format!("the database's answer can not be read (column {index})")),
+            sqlx::Error::ColumnDecode { index, .. } => {
+                Self::Internal(format!("the database's answer can not be read (column {index})"))
+            }
             other => Self::Internal(format!("the database driver reports: {other}")),
         }
     }
@@ -251,7 +255,12 @@ mod tests {
 
     #[test]
     fn display_is_a_sentence_for_people() {
-        let error = Error::Conflict(ours("UH003", "conflict", "task is complete".into(), "There is nothing left to cancel.".into()));
+        let error = Error::Conflict(ours(
+            "UH003",
+            "conflict",
+            "task is complete".into(),
+            "There is nothing left to cancel.".into(),
+        ));
         assert_eq!(error.to_string(), "conflict: task is complete. There is nothing left to cancel.");
     }
 }

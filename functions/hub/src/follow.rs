@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{
-    error::Result,
-    hub::Hub,
-    types::Message,
-};
+use crate::{error::Result, hub::Hub, types::Message};
 
 const QUICK: Duration = Duration::from_millis(100);
 const SLOW: Duration = Duration::from_secs(1);

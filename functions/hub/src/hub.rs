@@ -10,8 +10,8 @@ use crate::{
     db::Db,
     error::{Error, Refusal, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply, Running, Sent, Server, Task,
-        Thread,
+        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply,
+        Running, Sent, Server, Task, Thread,
     },
     wake::Wake,
 };
@@ -42,7 +42,9 @@ impl Hub {
     pub async fn connect(config: &Config) -> Result<Self> {
         match &config.target {
             Target::Postgres { url } => Ok(Self::Postgres(Db::connect_as(url, &config.application).await?)),
-            Target::Api { url, key, credential } => Ok(Self::Api(Api::with_credential(url.as_str(), key.clone(), credential.clone())?)),
+            Target::Api { url, key, credential } => {
+                Ok(Self::Api(Api::with_credential(url.as_str(), key.clone(), credential.clone())?))
+            }
         }
     }
 
@@ -66,7 +68,13 @@ impl Hub {
     ///
     /// # Errors
     /// `BadInput`, `DeviceRevoked`, `Forbidden` (another device's name).
-    pub async fn register_device(&self, name: &str, platform: &str, agents: &[AgentOffer], capacity: i32) -> Result<Device> {
+    pub async fn register_device(
+        &self,
+        name: &str,
+        platform: &str,
+        agents: &[AgentOffer],
+        capacity: i32,
+    ) -> Result<Device> {
         each!(self, hub => hub.register_device(name, platform, agents, capacity))
     }
 
@@ -175,8 +183,12 @@ impl Hub {
     /// # Errors
     /// `NotFound`; `Conflict` if several begin so, naming them; `BadInput` if these are no hex digits.
     pub async fn task(&self, id: &str) -> Result<Task> {
-        let (low, high) = id_range(id)
-            .ok_or_else(|| Error::bad_input(format!("{id:?} is no task id"), "Give the id, or its first digits as a conversation shows them."))?;
+        let (low, high) = id_range(id).ok_or_else(|| {
+            Error::bad_input(
+                format!("{id:?} is no task id"),
+                "Give the id, or its first digits as a conversation shows them.",
+            )
+        })?;
         let mut found = each!(self, hub => hub.tasks_between(low, high))?;
         match found.len() {
             0 => Err(Error::not_found(format!("task {id}"), "Check the id, and that you may read its server.")),
@@ -247,9 +259,9 @@ impl Hub {
     /// # Errors
     /// `BadInput` if there is no slash; `NotFound`, naming those there are.
     pub async fn channel_named(&self, path: &str) -> Result<(Server, Channel)> {
-        let (server, name) = path
-            .split_once('/')
-            .ok_or_else(|| Error::bad_input(format!("channel {path:?}"), "Write it as SERVER/CHANNEL, for example buf-barista/quick."))?;
+        let (server, name) = path.split_once('/').ok_or_else(|| {
+            Error::bad_input(format!("channel {path:?}"), "Write it as SERVER/CHANNEL, for example buf-barista/quick.")
+        })?;
         let server = self.server_named(server).await?;
         let name = name.trim_start_matches('#');
         let mut channels = self.channels(Some(server.id)).await?;
@@ -284,7 +296,9 @@ impl Hub {
     /// `NotFound`, `Forbidden`.
     pub async fn user_by_email(&self, email: &str) -> Result<Uuid> {
         let found = each!(self, hub => hub.user_by_email(email))?;
-        found.ok_or_else(|| Error::not_found(format!("person {email}"), "They sign in once first; then their account is there."))
+        found.ok_or_else(|| {
+            Error::not_found(format!("person {email}"), "They sign in once first; then their account is there.")
+        })
     }
 
     // Conversations ----------------------------------------------------------------------------------------------------
@@ -317,7 +331,13 @@ impl Hub {
     ///
     /// # Errors
     /// `BadInput`, `NotFound`.
-    pub async fn messages_since(&self, channel: Uuid, after: i64, thread: Option<Uuid>, limit: i32) -> Result<Vec<Message>> {
+    pub async fn messages_since(
+        &self,
+        channel: Uuid,
+        after: i64,
+        thread: Option<Uuid>,
+        limit: i32,
+    ) -> Result<Vec<Message>> {
         each!(self, hub => hub.messages_since(channel, after, thread, limit))
     }
 
@@ -335,7 +355,9 @@ impl Hub {
     /// `NotFound`.
     pub async fn thread(&self, thread: Uuid) -> Result<Thread> {
         let found = each!(self, hub => hub.thread(thread))?;
-        found.ok_or_else(|| Error::not_found(format!("thread {thread}"), "Check the id, and that you may read its server."))
+        found.ok_or_else(|| {
+            Error::not_found(format!("thread {thread}"), "Check the id, and that you may read its server.")
+        })
     }
 
     /// The task's thread in a channel, opened if there is none.

@@ -25,7 +25,6 @@ const HISTORY: &str = "hub_internal.refinery_schema_history";
 /// Key of the advisory lock that keeps two runners apart ("HUBM").
 const LOCK: i64 = 0x4855_424d;
 
-
 /// What Supabase has and a bare Postgres lacks; applied in the order of names.
 static PLATFORM: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/platform");
 static SEED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../seed");
@@ -49,7 +48,9 @@ pub async fn platform(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result
         .fetch_one(&mut connection)
         .await?;
     if !superuser {
-        return Err(Error::Schema("preparing a bare Postgres takes a superuser: connect as one, then run `hub migrate` as postgres".into()));
+        return Err(Error::Schema(
+            "preparing a bare Postgres takes a superuser: connect as one, then run `hub migrate` as postgres".into(),
+        ));
     }
     run_files(&mut connection, &PLATFORM, say).await
 }
@@ -63,7 +64,8 @@ pub async fn migrate(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result<
     sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
     require_platform(&mut connection).await?;
 
-    let fresh: bool = sqlx::query_scalar("select to_regnamespace('hub_internal') is null").fetch_one(&mut connection).await?;
+    let fresh: bool =
+        sqlx::query_scalar("select to_regnamespace('hub_internal') is null").fetch_one(&mut connection).await?;
     sqlx::raw_sql("create schema if not exists hub_internal").execute(&mut connection).await?;
     let outcome = apply(&mut connection, say).await;
     if outcome.is_err() && fresh {
@@ -90,10 +92,13 @@ pub async fn seed(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result<()>
 pub async fn pending(url: &SecretString) -> Result<Vec<String>> {
     let mut connection = connect(url).await?;
     let mut applied: BTreeSet<i64> = supabase_history(&mut connection).await?;
-    let history: Option<String> = sqlx::query_scalar("select to_regclass($1)::text").bind(HISTORY).fetch_one(&mut connection).await?;
+    let history: Option<String> =
+        sqlx::query_scalar("select to_regclass($1)::text").bind(HISTORY).fetch_one(&mut connection).await?;
     if history.is_some() {
         let ours: Vec<(i64, String)> =
-            sqlx::query_as(AssertSqlSafe(format!("select version, checksum from {HISTORY}"))).fetch_all(&mut connection).await?;
+            sqlx::query_as(AssertSqlSafe(format!("select version, checksum from {HISTORY}")))
+                .fetch_all(&mut connection)
+                .await?;
         for migration in embedded::migrations::runner().get_migrations() {
             if let Some((_, checksum)) = ours.iter().find(|(version, _)| *version == migration.version())
                 && *checksum != migration.checksum().to_string()
@@ -119,7 +124,12 @@ async fn apply(connection: &mut PgConnection, say: &(dyn Fn(&str) + Sync)) -> Re
     match runner.run_async(&mut database).await {
         Ok(done) => {
             let names: BTreeSet<i64> = done.applied_migrations().iter().map(Migration::version).collect();
-            report.applied = runner.get_migrations().iter().filter(|m| names.contains(&m.version())).map(ToString::to_string).collect();
+            report.applied = runner
+                .get_migrations()
+                .iter()
+                .filter(|m| names.contains(&m.version()))
+                .map(ToString::to_string)
+                .collect();
         }
         Err(error) => return Err(explain(error)),
     }
@@ -170,13 +180,15 @@ async fn record_for_supabase(connection: &mut PgConnection, runner: &refinery::R
 }
 
 async fn supabase_history(connection: &mut PgConnection) -> Result<BTreeSet<i64>> {
-    let table: Option<String> =
-        sqlx::query_scalar("select to_regclass('supabase_migrations.schema_migrations')::text").fetch_one(&mut *connection).await?;
+    let table: Option<String> = sqlx::query_scalar("select to_regclass('supabase_migrations.schema_migrations')::text")
+        .fetch_one(&mut *connection)
+        .await?;
     if table.is_none() {
         return Ok(BTreeSet::new());
     }
-    let versions: Vec<String> =
-        sqlx::query_scalar("select version from supabase_migrations.schema_migrations").fetch_all(&mut *connection).await?;
+    let versions: Vec<String> = sqlx::query_scalar("select version from supabase_migrations.schema_migrations")
+        .fetch_all(&mut *connection)
+        .await?;
     Ok(versions.iter().filter_map(|version| version.parse().ok()).collect())
 }
 
@@ -198,13 +210,20 @@ async fn require_platform(connection: &mut PgConnection) -> Result<()> {
     }
 }
 
-async fn run_files(connection: &mut PgConnection, folder: &'static Dir<'static>, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+async fn run_files(
+    connection: &mut PgConnection,
+    folder: &'static Dir<'static>,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<()> {
     let mut files: Vec<_> = folder.files().filter(|file| file.path().extension().is_some_and(|e| e == "sql")).collect();
     files.sort_by_key(|file| file.path());
     for file in files {
         let name = file.path().display();
         let sql = file.contents_utf8().ok_or_else(|| Error::Schema(format!("{name} is not UTF-8")))?;
-        sqlx::raw_sql(sql).execute(&mut *connection).await.map_err(|error| Error::Schema(format!("{name}: {}", describe(&error))))?;
+        sqlx::raw_sql(sql)
+            .execute(&mut *connection)
+            .await
+            .map_err(|error| Error::Schema(format!("{name}: {}", describe(&error))))?;
         say(&format!("ran {name}"));
     }
     Ok(())
@@ -263,7 +282,10 @@ struct Database<'c>(&'c mut PgConnection);
 impl AsyncTransaction for Database<'_> {
     type Error = sqlx::Error;
 
-    async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(&'a mut self, queries: T) -> Result<usize, sqlx::Error> {
+    async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
+        &'a mut self,
+        queries: T,
+    ) -> Result<usize, sqlx::Error> {
         let mut transaction = self.0.begin().await?;
         let mut count = 0;
         for query in queries {

@@ -120,6 +120,7 @@ async fn listen_postgres(db: &Db, device: &str, signals: &Signals, ready: onesho
     let mut ready = Some(ready);
     let mut was_deaf = false;
     loop {
+        let begun = Instant::now();
         let why = match open(db).await {
             Ok(mut listener) => {
                 if let Some(ready) = ready.take() {
@@ -140,7 +141,10 @@ async fn listen_postgres(db: &Db, device: &str, signals: &Signals, ready: onesho
             was_deaf = true;
         }
         signals.both();
-        sleep(DEAF).await;
+        // One that worked for a while is replaced at once; one that fails again and again is not hurried.
+        if begun.elapsed() < DEAF * 5 {
+            sleep(DEAF).await;
+        }
     }
 }
 

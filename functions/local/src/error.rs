@@ -9,7 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something else listens on a port this stack needs.
-    #[error("port {port} on 127.0.0.1 is in use, and {what} needs it: stop the other program, or choose another port with {option}")]
+    #[error(
+        "port {port} on 127.0.0.1 is in use, and {what} needs it: stop the other program, or choose another port with {option}"
+    )]
     PortInUse {
         /// The port.
         port: u16,
@@ -33,7 +35,9 @@ pub enum Error {
         why: String,
     },
     /// The directory holds something that `hub dev` did not make.
-    #[error("{0} is not empty and was not made by `hub dev`, so nothing in it is touched: choose another directory with --data-dir")]
+    #[error(
+        "{0} is not empty and was not made by `hub dev`, so nothing in it is touched: choose another directory with --data-dir"
+    )]
     NotOurs(PathBuf),
     /// Postgres would not start, or stopped.
     #[error("Postgres does not run: {0}")]

@@ -45,16 +45,20 @@ pub struct Gateway {
 /// # Errors
 /// [`Error::PortInUse`].
 pub async fn bind(port: u16) -> Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(|_| Error::PortInUse { port, what: "the gateway", option: "--port" })
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|_| Error::PortInUse {
+        port,
+        what: "the gateway",
+        option: "--port",
+    })
 }
 
 impl Gateway {
     /// Serves until `stop`, then lets running requests end for a moment.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let router = self.router();
-        let serving = axum::serve(LenientListener(listener), router).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
+        let serving = axum::serve(LenientListener(listener), router)
+            .with_graceful_shutdown(stop.clone().cancelled_owned())
+            .into_future();
         tokio::select! {
             outcome = serving => {
                 if let Err(error) = outcome {
@@ -131,7 +135,9 @@ async fn health(State(gateway): State<Gateway>) -> Response {
     let healthy = gateway.rest.healthy().await;
     let word = |well| if well { "ok" } else { "unreachable" };
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut response = (status, Json(json!({"status": word(healthy), "database": word(healthy), "rest": word(healthy)}))).into_response();
+    let mut response =
+        (status, Json(json!({"status": word(healthy), "database": word(healthy), "rest": word(healthy)})))
+            .into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -237,7 +243,9 @@ fn is_project_key(claims: &Claims) -> bool {
 
 /// The key in the query string, and the query without it.
 fn take_key(query: Option<&str>) -> (Option<String>, Option<String>) {
-    let Some(query) = query.filter(|query| query.split('&').any(|pair| pair.starts_with("apikey="))) else { return (None, None) };
+    let Some(query) = query.filter(|query| query.split('&').any(|pair| pair.starts_with("apikey="))) else {
+        return (None, None);
+    };
     let key = query.split('&').find_map(|pair| pair.strip_prefix("apikey=")).map(str::to_owned);
     let rest = query.split('&').filter(|pair| !pair.starts_with("apikey=")).collect::<Vec<_>>().join("&");
     (key, Some(rest))
@@ -260,7 +268,18 @@ mod tests {
         for host in ["localhost", "LOCALHOST:54321", "127.0.0.1", "127.0.0.1:54321", "[::1]", "[::1]:54321"] {
             assert!(is_local(host), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:54321", "127.0.0.1:54321.evil.example", "[::1].evil", "[::2]", "::1", "localhost:", "0.0.0.0"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:54321",
+            "127.0.0.1:54321.evil.example",
+            "[::1].evil",
+            "[::2]",
+            "::1",
+            "localhost:",
+            "0.0.0.0",
+        ] {
             assert!(!is_local(host), "{host}");
         }
     }

@@ -105,8 +105,8 @@ impl Secrets {
             outsider_password: text(&self.outsider_password),
             device_password: text(&self.device_password),
         };
-        let json = serde_json::to_string_pretty(&stored)
-            .map_err(|error| Error::Machine(format!("secrets.json: {error}")))?;
+        let json =
+            serde_json::to_string_pretty(&stored).map_err(|error| Error::Machine(format!("secrets.json: {error}")))?;
         files::write_private(path, &json)
     }
 }
@@ -151,7 +151,11 @@ impl Keys {
     #[must_use]
     pub fn new(secret: &SecretString, issuer: impl Into<String>) -> Self {
         let bytes = secret.expose_secret().as_bytes();
-        Self { encoding: EncodingKey::from_secret(bytes), decoding: DecodingKey::from_secret(bytes), issuer: issuer.into() }
+        Self {
+            encoding: EncodingKey::from_secret(bytes),
+            decoding: DecodingKey::from_secret(bytes),
+            issuer: issuer.into(),
+        }
     }
 
     /// The `iss` of the tokens.

@@ -41,9 +41,9 @@ pub struct Worker {
     pub capacity: u16,
     /// How long a stopping worker lets attempts finish.
     pub drain: Duration,
-    /// How long a stopped agent's processes have between TERM and KILL. At most half of it when the worker itself stops.
+    /// How long a stopped agent's processes have between TERM and KILL.
     pub grace: Duration,
-    /// Whether it also keeps time (decay, recovery, retention), where the hub lets it.
+    /// Whether it also keeps time (decay, recovery), where the hub lets it.
     pub keep_time: bool,
 }
 

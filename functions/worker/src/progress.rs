@@ -73,10 +73,10 @@ pub(crate) fn channel() -> (Progress, Reporter) {
 
 impl Reporter {
     pub(crate) async fn run(self, hub: &Hub, task: Uuid, attempt: i32) -> Result<(), Error> {
-        self.tell(async |text: String| hub.report_progress(task, attempt, &text).await).await
+        self.tell(|text| async move { hub.report_progress(task, attempt, &text).await }).await
     }
 
-    async fn tell(mut self, send: impl AsyncFn(String) -> Result<(), Error>) -> Result<(), Error> {
+    async fn tell<F: Future<Output = Result<(), Error>>>(mut self, send: impl Fn(String) -> F) -> Result<(), Error> {
         let mut last = String::new();
         // An error of `changed` means: no agent is left, and its last note was seen.
         while self.notes.changed().await.is_ok() {
@@ -89,7 +89,11 @@ impl Reporter {
                 }
                 // The database shows what a note adds to the one before it, since some executors write the whole text so
                 // far. Ours are lines: "step 1" and then "step 12" must not read as "2".
-                let text = if !last.is_empty() && note.text.starts_with(&last) { format!(" {}", note.text) } else { note.text.clone() };
+                let text = if !last.is_empty() && note.text.starts_with(&last) {
+                    format!(" {}", note.text)
+                } else {
+                    note.text.clone()
+                };
                 match send(text).await {
                     Ok(()) => {
                         last = note.text;
@@ -134,9 +138,9 @@ mod tests {
         let (progress, reporter) = channel();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&seen);
-        let told = tokio::spawn(reporter.tell(async move |text: String| {
+        let told = tokio::spawn(reporter.tell(move |text: String| {
             sink.lock().unwrap().push(text);
-            Ok(())
+            std::future::ready(Ok(()))
         }));
         say(progress).await;
         told.await.unwrap().unwrap();
@@ -144,7 +148,7 @@ mod tests {
         seen
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_flood_becomes_a_few_and_the_last_is_told() {
         let seen = gather(async |progress| {
             for n in 0..10_000 {
@@ -183,11 +187,11 @@ mod tests {
         assert_eq!(seen, ["step 1", " step 12", " step 123"]);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_lost_lease_ends_the_reporting() {
         let (progress, reporter) = channel();
         let lost = || Error::refused(hub::error::Refusal { code: "UH002".into(), ..Default::default() });
-        let told = tokio::spawn(reporter.tell(async move |_| Err(lost())));
+        let told = tokio::spawn(reporter.tell(move |_| std::future::ready(Err(lost()))));
         progress.step("x").await;
         assert!(matches!(told.await.unwrap(), Err(Error::LeaseLost(_))));
         progress.step("nobody listens, nobody waits for ever").await;

@@ -29,7 +29,8 @@ impl Auth {
     }
 
     async fn one(&self, id: &str) -> Result<User, Refusal> {
-        let id = Uuid::parse_str(id).map_err(|_| Refusal::new(StatusCode::NOT_FOUND, "validation_failed", "user_id must be an UUID"))?;
+        let id = Uuid::parse_str(id)
+            .map_err(|_| Refusal::new(StatusCode::NOT_FOUND, "validation_failed", "user_id must be an UUID"))?;
         users::by_id(&self.inner.pool, id)
             .await?
             .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "user_not_found", "User not found"))
@@ -51,10 +52,14 @@ pub struct Page {
 
 pub async fn list(State(auth): State<Auth>, Query(page): Query<Page>, headers: HeaderMap) -> Answer {
     auth.only_service(&headers)?;
-    let number = |text: Option<String>, otherwise: i64| match text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-        None => Ok(otherwise),
-        Some(text) => text.parse::<u32>().map(i64::from).map_err(|_| Refusal::bad(format!("Bad Pagination Parameters: {text:?} is no number"))),
-    };
+    let number =
+        |text: Option<String>, otherwise: i64| match text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+            None => Ok(otherwise),
+            Some(text) => text
+                .parse::<u32>()
+                .map(i64::from)
+                .map_err(|_| Refusal::bad(format!("Bad Pagination Parameters: {text:?} is no number"))),
+        };
     let page_number = number(page.page, 1)?.max(1);
     let per_page = match number(page.per_page, PER_PAGE)? {
         0 => PER_PAGE,
@@ -131,7 +136,9 @@ impl Wanted {
 
     fn no_phone(&self) -> Result<(), Refusal> {
         match self.phone.as_deref() {
-            Some(phone) if !phone.is_empty() => Err(Refusal::bad("A local stack knows users by their email address only")),
+            Some(phone) if !phone.is_empty() => {
+                Err(Refusal::bad("A local stack knows users by their email address only"))
+            }
             _ => Ok(()),
         }
     }
@@ -168,7 +175,8 @@ pub async fn create(State(auth): State<Auth>, headers: HeaderMap, Body(wanted): 
     auth.only_service(&headers)?;
     wanted.no_phone()?;
     let email = wanted.email.as_deref().filter(|email| !email.trim().is_empty());
-    let email = users::address(email.ok_or_else(|| Refusal::bad("Cannot create a user without either an email or phone"))?)?;
+    let email =
+        users::address(email.ok_or_else(|| Refusal::bad("Cannot create a user without either an email or phone"))?)?;
     let password = match wanted.password.as_deref().filter(|password| !password.is_empty()) {
         Some(password) => Some(auth.hashed(password).await?),
         None => None,
@@ -186,7 +194,12 @@ pub async fn create(State(auth): State<Auth>, headers: HeaderMap, Body(wanted): 
     auth.shown(&user).await
 }
 
-pub async fn update(State(auth): State<Auth>, Path(id): Path<String>, headers: HeaderMap, Body(wanted): Body<Wanted>) -> Answer {
+pub async fn update(
+    State(auth): State<Auth>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Body(wanted): Body<Wanted>,
+) -> Answer {
     auth.only_service(&headers)?;
     wanted.no_phone()?;
     let user = auth.one(&id).await?;
@@ -222,7 +235,12 @@ pub struct Deletion {
     should_soft_delete: bool,
 }
 
-pub async fn delete(State(auth): State<Auth>, Path(id): Path<String>, headers: HeaderMap, Body(how): Body<Deletion>) -> Answer {
+pub async fn delete(
+    State(auth): State<Auth>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Body(how): Body<Deletion>,
+) -> Answer {
     auth.only_service(&headers)?;
     let user = auth.one(&id).await?;
     let mut transaction = auth.inner.pool.begin().await?;

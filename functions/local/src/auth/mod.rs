@@ -78,7 +78,8 @@ impl Auth {
             .acquire_timeout(Duration::from_secs(8))
             .connect_with(connect_options(port, "supabase_auth_admin", &secrets.auth_password))
             .await?;
-        let nobody = hash(crate::keys::random_text(32)).await.map_err(|_| crate::Error::Machine("bcrypt failed".into()))?;
+        let nobody =
+            hash(crate::keys::random_text(32)).await.map_err(|_| crate::Error::Machine("bcrypt failed".into()))?;
         Ok(Self { inner: Arc::new(Inner { pool, keys, options, nobody, hashing: Semaphore::new(2) }) })
     }
 
@@ -113,7 +114,11 @@ impl Auth {
                     Some(known) => self.password_is(password, Some(known)).await.unwrap_or(false),
                     None => false,
                 };
-                if known { None } else { Some(hash(password.clone()).await.map_err(|_| crate::Error::Machine("bcrypt failed".into()))?) }
+                if known {
+                    None
+                } else {
+                    Some(hash(password.clone()).await.map_err(|_| crate::Error::Machine("bcrypt failed".into()))?)
+                }
             }
             None => None,
         };
@@ -168,15 +173,20 @@ impl Auth {
     }
 
     fn claims(&self, headers: &HeaderMap) -> Result<Claims, Refusal> {
-        let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer).ok_or_else(|| {
-            Refusal::new(StatusCode::UNAUTHORIZED, "no_authorization", "This endpoint requires a Bearer token")
-        })?;
+        let token =
+            headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer).ok_or_else(
+                || Refusal::new(StatusCode::UNAUTHORIZED, "no_authorization", "This endpoint requires a Bearer token"),
+            )?;
         self.inner.keys.verify(token).map_err(|bad| {
             let why = match bad {
                 BadToken::Expired => "token has invalid claims: token is expired",
                 BadToken::Invalid => "token signature is invalid",
             };
-            Refusal::new(StatusCode::FORBIDDEN, "bad_jwt", format!("invalid JWT: unable to parse or verify signature, {why}"))
+            Refusal::new(
+                StatusCode::FORBIDDEN,
+                "bad_jwt",
+                format!("invalid JWT: unable to parse or verify signature, {why}"),
+            )
         })
     }
 
@@ -184,7 +194,11 @@ impl Auth {
     async fn caller(&self, headers: &HeaderMap) -> Result<(User, Option<Uuid>), Refusal> {
         let claims = self.claims(headers)?;
         let missing = |what: &str| Refusal::new(StatusCode::FORBIDDEN, "bad_jwt", format!("invalid claim: {what}"));
-        let subject = claims.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()).ok_or_else(|| missing("missing sub claim"))?;
+        let subject = claims
+            .get("sub")
+            .and_then(Value::as_str)
+            .filter(|sub| !sub.is_empty())
+            .ok_or_else(|| missing("missing sub claim"))?;
         let id = Uuid::parse_str(subject).map_err(|_| missing("sub claim must be a UUID"))?;
         let user = users::by_id(&self.inner.pool, id).await?.ok_or_else(|| {
             Refusal::new(StatusCode::FORBIDDEN, "user_not_found", "User from sub claim in JWT does not exist")
@@ -230,13 +244,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             // The parser's own words may quote the input; where it stopped is enough.
             let place = format!("line {} column {}", error.line(), error.column());
             let code = if error.is_data() { "validation_failed" } else { "bad_json" };
-            Refusal::new(StatusCode::BAD_REQUEST, code, format!("Could not parse request body as JSON: unexpected value at {place}"))
+            Refusal::new(
+                StatusCode::BAD_REQUEST,
+                code,
+                format!("Could not parse request body as JSON: unexpected value at {place}"),
+            )
         })
     }
 }
 
 async fn health() -> Json<Value> {
-    Json(json!({"version": env!("CARGO_PKG_VERSION"), "name": "Aura Hub local sign-in", "description": "Sign-in of hub dev, for one machine"}))
+    Json(
+        json!({"version": env!("CARGO_PKG_VERSION"), "name": "Aura Hub local sign-in", "description": "Sign-in of hub dev, for one machine"}),
+    )
 }
 
 async fn settings(State(auth): State<Auth>) -> Json<Value> {
@@ -253,7 +273,11 @@ async fn key_set() -> Json<Value> {
 }
 
 async fn unknown() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "not_found", "Not here: a local stack signs in with passwords and sends no mail")
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "Not here: a local stack signs in with passwords and sends no mail",
+    )
 }
 
 async fn wrong_method() -> Refusal {
@@ -274,17 +298,26 @@ struct SignUp {
 
 async fn signup(State(auth): State<Auth>, headers: HeaderMap, Body(ask): Body<SignUp>) -> Answer {
     let inner = &auth.inner;
-    let closed = || Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "signup_disabled", "Signups not allowed for this instance");
+    let closed =
+        || Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "signup_disabled", "Signups not allowed for this instance");
     if !inner.options.signup {
         return Err(closed());
     }
     let email = ask.email.as_deref().unwrap_or("").trim();
     if email.is_empty() && ask.phone.as_deref().is_some_and(|phone| !phone.is_empty()) {
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "phone_provider_disabled", "Phone signups are disabled"));
+        return Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "phone_provider_disabled",
+            "Phone signups are disabled",
+        ));
     }
     if email.is_empty() && ask.password.as_deref().unwrap_or("").is_empty() {
         if !inner.options.anonymous {
-            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "anonymous_provider_disabled", "Anonymous sign-ins are disabled"));
+            return Err(Refusal::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "anonymous_provider_disabled",
+                "Anonymous sign-ins are disabled",
+            ));
         }
         let mut transaction = inner.pool.begin().await?;
         let user = users::insert_anonymous(&mut transaction, ask.data.unwrap_or_default()).await?;
@@ -301,7 +334,8 @@ async fn signup(State(auth): State<Auth>, headers: HeaderMap, Body(ask): Body<Si
     wanted.signed_up = true;
     let mut transaction = inner.pool.begin().await?;
     let user = users::insert(&mut transaction, &wanted, Some(&password)).await.map_err(|error| {
-        Refusal::taken(&error, "user_already_exists", "User already registered").unwrap_or_else(|| Refusal::saving(&error))
+        Refusal::taken(&error, "user_already_exists", "User already registered")
+            .unwrap_or_else(|| Refusal::saving(&error))
     })?;
     let session = session::open(&mut transaction, &inner.keys, &user, "password", &headers).await?;
     transaction.commit().await?;
@@ -324,7 +358,12 @@ struct Credentials {
     refresh_token: Option<String>,
 }
 
-async fn token(State(auth): State<Auth>, Query(grant): Query<Grant>, headers: HeaderMap, Body(given): Body<Credentials>) -> Answer {
+async fn token(
+    State(auth): State<Auth>,
+    Query(grant): Query<Grant>,
+    headers: HeaderMap,
+    Body(given): Body<Credentials>,
+) -> Answer {
     let session = match grant.grant_type.as_str() {
         "password" => {
             let email = given.email.as_deref().unwrap_or("").trim().to_lowercase();
@@ -333,7 +372,8 @@ async fn token(State(auth): State<Auth>, Query(grant): Query<Grant>, headers: He
                 return Err(Refusal::bad("missing email or password"));
             }
             let user = users::by_email(&auth.inner.pool, &email).await?;
-            let right = auth.password_is(&password, user.as_ref().and_then(|user| user.encrypted_password.clone())).await?;
+            let right =
+                auth.password_is(&password, user.as_ref().and_then(|user| user.encrypted_password.clone())).await?;
             let wrong = || Refusal::new(StatusCode::BAD_REQUEST, "invalid_credentials", "Invalid login credentials");
             let user = user.filter(|_| right).ok_or_else(wrong)?;
             user.may_sign_in()?;
@@ -395,10 +435,18 @@ struct Change {
 async fn put_user(State(auth): State<Auth>, headers: HeaderMap, Body(change): Body<Change>) -> Answer {
     let (user, session) = auth.caller(&headers).await?;
     if change.app_metadata.is_some() {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "not_admin", "Updating app_metadata requires admin privileges"));
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "not_admin",
+            "Updating app_metadata requires admin privileges",
+        ));
     }
     if change.phone.as_deref().is_some_and(|phone| !phone.is_empty()) {
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "phone_provider_disabled", "Phone changes are disabled"));
+        return Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "phone_provider_disabled",
+            "Phone changes are disabled",
+        ));
     }
     let email = match change.email.as_deref().map(str::trim).filter(|email| !email.is_empty()) {
         Some(email) => Some(users::address(email)?).filter(|email| Some(email) != user.email.as_ref()),
@@ -418,7 +466,12 @@ async fn put_user(State(auth): State<Auth>, headers: HeaderMap, Body(change): Bo
         None => None,
     };
     let mut transaction = auth.inner.pool.begin().await?;
-    let update = users::Update { email: email.as_deref(), password: password.as_deref(), user_metadata: change.data.as_ref(), ..Default::default() };
+    let update = users::Update {
+        email: email.as_deref(),
+        password: password.as_deref(),
+        user_metadata: change.data.as_ref(),
+        ..Default::default()
+    };
     let user = users::update(&mut transaction, user.id, &update).await.map_err(|error| {
         Refusal::taken(&error, "email_exists", "A user with this email address has already been registered")
             .unwrap_or_else(|| Refusal::saving(&error))

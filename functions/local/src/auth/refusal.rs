@@ -23,7 +23,8 @@ pub struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: Cow<'static, str>,
-    extra: Option<(&'static str, Value)>,
+    /// Boxed: rare, and every handler's result carries the size.
+    extra: Option<Box<(&'static str, Value)>>,
 }
 
 impl Refusal {
@@ -37,14 +38,18 @@ impl Refusal {
     }
 
     pub fn with(mut self, name: &'static str, value: Value) -> Self {
-        self.extra = Some((name, value));
+        self.extra = Some(Box::new((name, value)));
         self
     }
 
     /// Logged here, and the client learns nothing.
     pub fn internal(error: impl Display) -> Self {
         tracing::error!(auth.error = %error, "sign-in failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected_failure", "Unexpected failure, please check server logs for more information")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "unexpected_failure",
+            "Unexpected failure, please check server logs for more information",
+        )
     }
 
     /// A trigger of the schema's own may refuse a user.
@@ -56,7 +61,10 @@ impl Refusal {
     /// The refusal, if the error is that the address (or the id) belongs to somebody.
     pub fn taken(error: &sqlx::Error, code: &'static str, message: &'static str) -> Option<Self> {
         let database = error.as_database_error()?;
-        let ours = matches!(database.constraint(), Some("users_email_partial_key" | "users_pkey" | "identities_provider_id_provider_unique"));
+        let ours = matches!(
+            database.constraint(),
+            Some("users_email_partial_key" | "users_pkey" | "identities_provider_id_provider_unique")
+        );
         (database.is_unique_violation() && ours).then(|| Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message))
     }
 }
@@ -70,8 +78,8 @@ impl From<sqlx::Error> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut body = json!({"code": self.status.as_u16(), "error_code": self.code, "msg": self.message});
-        if let (Some((name, value)), Some(body)) = (&self.extra, body.as_object_mut()) {
-            body.insert((*name).to_owned(), value.clone());
+        if let (Some(extra), Some(body)) = (&self.extra, body.as_object_mut()) {
+            body.insert(extra.0.to_owned(), extra.1.clone());
         }
         let mut response = (self.status, Json(body)).into_response();
         response.headers_mut().insert(HeaderName::from_static("x-sb-error-code"), HeaderValue::from_static(self.code));
@@ -82,13 +90,14 @@ impl IntoResponse for Refusal {
 
 /// Gives a refusal the shape that the client's version expects.
 pub async fn render(request: Request, next: Next) -> Response {
-    let newer = request.headers().get(VERSION).and_then(|value| value.to_str().ok()).is_some_and(|version| version >= SINCE);
+    let newer =
+        request.headers().get(VERSION).and_then(|value| value.to_str().ok()).is_some_and(|version| version >= SINCE);
     let mut response = next.run(request).await;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let Some(refusal) = response.extensions_mut().remove::<Refusal>().filter(|_| newer) else { return response };
     let mut body = json!({"code": refusal.code, "message": refusal.message});
-    if let (Some((name, value)), Some(body)) = (refusal.extra, body.as_object_mut()) {
-        body.insert(name.to_owned(), value);
+    if let (Some(extra), Some(body)) = (refusal.extra, body.as_object_mut()) {
+        body.insert(extra.0.to_owned(), extra.1);
     }
     let mut newer = (refusal.status, Json(body)).into_response();
     newer.headers_mut().insert(HeaderName::from_static("x-sb-error-code"), HeaderValue::from_static(refusal.code));

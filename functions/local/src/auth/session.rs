@@ -60,7 +60,13 @@ pub async fn end_all(database: impl PgExecutor<'_>, user: Uuid, keep: Option<Uui
 }
 
 /// A new session of a user.
-pub async fn open(database: &mut PgConnection, keys: &Keys, user: &User, method: &str, headers: &HeaderMap) -> Result<Session, Refusal> {
+pub async fn open(
+    database: &mut PgConnection,
+    keys: &Keys,
+    user: &User,
+    method: &str,
+    headers: &HeaderMap,
+) -> Result<Session, Refusal> {
     let session = Uuid::new_v4();
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     sqlx::query("insert into auth.sessions (id, user_id, created_at, updated_at, aal, user_agent, tag) values ($1, $2, now(), now(), 'aal1', $3, $4)")
@@ -75,7 +81,12 @@ pub async fn open(database: &mut PgConnection, keys: &Keys, user: &User, method:
     issue(database, keys, user, session, method, refresh).await
 }
 
-async fn new_refresh_token(database: &mut PgConnection, user: Uuid, session: Uuid, parent: Option<&str>) -> sqlx::Result<String> {
+async fn new_refresh_token(
+    database: &mut PgConnection,
+    user: Uuid,
+    session: Uuid,
+    parent: Option<&str>,
+) -> sqlx::Result<String> {
     let token = random_text(43);
     sqlx::query(
         "insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
@@ -127,7 +138,13 @@ struct Live {
 
 /// The next token of a session for its refresh token.
 pub async fn refresh(pool: &PgPool, keys: &Keys, token: &str) -> Result<Session, Refusal> {
-    let unknown = || Refusal::new(StatusCode::BAD_REQUEST, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found");
+    let unknown = || {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "refresh_token_not_found",
+            "Invalid Refresh Token: Refresh Token Not Found",
+        )
+    };
     let mut transaction = pool.begin().await?;
     // The session's lock first: of two clients with one token, the second finds what the first left.
     let session: Option<(Uuid, Uuid, Option<String>)> = sqlx::query_as(
@@ -167,7 +184,11 @@ pub async fn refresh(pool: &PgPool, keys: &Keys, token: &str) -> Result<Session,
                     .execute(&mut *transaction)
                     .await?;
                 transaction.commit().await?;
-                return Err(Refusal::new(StatusCode::BAD_REQUEST, "refresh_token_already_used", "Invalid Refresh Token: Already Used"));
+                return Err(Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    "refresh_token_already_used",
+                    "Invalid Refresh Token: Already Used",
+                ));
             }
         }
     }

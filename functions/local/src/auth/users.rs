@@ -106,9 +106,15 @@ pub struct Update<'a> {
 pub fn address(email: &str) -> Result<String, Refusal> {
     let email = email.trim().to_lowercase();
     let valid = email.len() <= 255
-        && !email.chars().any(|character| character.is_whitespace() || character.is_control() || "<>\",;".contains(character))
+        && !email
+            .chars()
+            .any(|character| character.is_whitespace() || character.is_control() || "<>\",;".contains(character))
         && email.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && !domain.contains('@') && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.')
+            !local.is_empty()
+                && !domain.contains('@')
+                && domain.contains('.')
+                && !domain.starts_with('.')
+                && !domain.ends_with('.')
         });
     if valid { Ok(email) } else { Err(Refusal::bad("Unable to validate email address: invalid format")) }
 }
@@ -199,7 +205,10 @@ pub async fn by_email(database: impl PgExecutor<'_>, email: &str) -> sqlx::Resul
 }
 
 pub async fn by_id(database: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<User>> {
-    sqlx::query_as("select * from auth.users where id = $1 and deleted_at is null").bind(id).fetch_optional(database).await
+    sqlx::query_as("select * from auth.users where id = $1 and deleted_at is null")
+        .bind(id)
+        .fetch_optional(database)
+        .await
 }
 
 pub async fn page(database: impl PgExecutor<'_>, limit: i64, offset: i64) -> sqlx::Result<Vec<User>> {
@@ -215,7 +224,10 @@ pub async fn count(database: impl PgExecutor<'_>) -> sqlx::Result<i64> {
 }
 
 pub async fn identities(database: impl PgExecutor<'_>, users: &[Uuid]) -> sqlx::Result<Vec<Identity>> {
-    sqlx::query_as("select * from auth.identities where user_id = any($1) order by created_at, id").bind(users).fetch_all(database).await
+    sqlx::query_as("select * from auth.identities where user_id = any($1) order by created_at, id")
+        .bind(users)
+        .fetch_all(database)
+        .await
 }
 
 pub async fn insert(database: &mut PgConnection, wanted: &NewUser, password_hash: Option<&str>) -> sqlx::Result<User> {
@@ -277,9 +289,24 @@ pub async fn insert_anonymous(database: &mut PgConnection, data: Map<String, Val
 }
 
 /// Brings a user of the stack's own to what it should be.
-pub async fn set_up(database: &mut PgConnection, id: Uuid, password_hash: Option<&str>, app: &Map<String, Value>) -> sqlx::Result<User> {
-    update(database, id, &Update { password: password_hash, app_metadata: Some(app), confirm: true, banned_until: Some(None), ..Update::default() })
-        .await
+pub async fn set_up(
+    database: &mut PgConnection,
+    id: Uuid,
+    password_hash: Option<&str>,
+    app: &Map<String, Value>,
+) -> sqlx::Result<User> {
+    update(
+        database,
+        id,
+        &Update {
+            password: password_hash,
+            app_metadata: Some(app),
+            confirm: true,
+            banned_until: Some(None),
+            ..Update::default()
+        },
+    )
+    .await
 }
 
 pub async fn signed_in(database: &mut PgConnection, id: Uuid) -> sqlx::Result<User> {
@@ -363,7 +390,17 @@ mod tests {
     fn addresses() {
         assert_eq!(address(" Ada@Example.Org ").unwrap(), "ada@example.org");
         assert_eq!(address("device+mac1@hub.invalid").unwrap(), "device+mac1@hub.invalid");
-        for wrong in ["", "ada", "ada@", "@example.org", "ada@example", "a b@example.org", "a@b@c.d", "ada@example.", "x<y@z.org"] {
+        for wrong in [
+            "",
+            "ada",
+            "ada@",
+            "@example.org",
+            "ada@example",
+            "a b@example.org",
+            "a@b@c.d",
+            "ada@example.",
+            "x<y@z.org",
+        ] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
     }

@@ -51,7 +51,11 @@ impl DataDir {
             Err(TryLockError::Error(error)) => return Err(error).attempt(|| format!("lock {}", mark.display())),
         }
         let _ = lock.set_len(0);
-        let _ = writeln!(lock, "This directory was made by `hub dev`; process {} uses it or was the last to.", std::process::id());
+        let _ = writeln!(
+            lock,
+            "This directory was made by `hub dev`; process {} uses it or was the last to.",
+            std::process::id()
+        );
         Ok(Self { path, _lock: lock })
     }
 

@@ -1,12 +1,7 @@
 //! `dev.env`: what a program needs to talk to the stack, as shell assignments. It exists while all is ready, and not before.
 
 use super::{Database, people::People};
-use crate::{
-    auth::User,
-    error::Result,
-    files,
-    keys::Keys,
-};
+use crate::{auth::User, error::Result, files, keys::Keys};
 use secrecy::ExposeSecret;
 use std::{fmt::Write, path::Path};
 
@@ -15,9 +10,12 @@ use std::{fmt::Write, path::Path};
 /// # Errors
 /// When the file can not be written.
 pub fn write(path: &Path, api_url: &str, keys: &Keys, database: &Database, people: &People) -> Result<()> {
-    let token = |user: &User| keys.long_token(user.id, user.email.as_deref().unwrap_or(""), &user.app_metadata(), &user.user_metadata());
+    let token = |user: &User| {
+        keys.long_token(user.id, user.email.as_deref().unwrap_or(""), &user.app_metadata(), &user.user_metadata())
+    };
     let secrets = &database.secrets;
-    let mut text = String::from("# Written by `hub dev` when all is ready. These open this stack only, on this machine.\n");
+    let mut text =
+        String::from("# Written by `hub dev` when all is ready. These open this stack only, on this machine.\n");
     for (name, value) in [
         ("SUPABASE_URL", api_url.to_owned()),
         ("SUPABASE_ANON_KEY", keys.api_key("anon")?),

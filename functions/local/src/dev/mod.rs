@@ -34,8 +34,8 @@ use worker::Worker;
 /// What the device of a local stack is called.
 pub const DEVICE: &str = "dev";
 
-/// The promise is five seconds for everything; Postgres needs the rest of them.
-const DRAIN: Duration = Duration::from_millis(1500);
+/// For the worker and running requests, each. The promise is five seconds for everything; Postgres needs the rest of them.
+const DRAIN: Duration = Duration::from_millis(2200);
 /// Partitions are made three days ahead.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(6 * 3600);
 
@@ -154,7 +154,12 @@ impl Stack {
         self.data_dir = Some(data_dir);
 
         let database = self.start_postgres(options, &dir, out).await?;
-        step(out, "bringing the schema up to date", prepare(&database, &|line| out(DevEvent::Progress(line.to_owned())))).await?;
+        step(
+            out,
+            "bringing the schema up to date",
+            prepare(&database, &|line| out(DevEvent::Progress(line.to_owned()))),
+        )
+        .await?;
 
         let api_url = format!("http://127.0.0.1:{}", gateway::address(&listener)?.port());
         let keys = Keys::new(&database.secrets.jwt_secret, format!("{api_url}/auth/v1"));
@@ -262,7 +267,7 @@ impl Stack {
         Ok(people)
     }
 
-    /// Starts Postgres again when it ends, keeps the partitions of today there, and ends when the worker does.
+    /// Starts Postgres again when it ends, keeps the partitions of today there, and tells when the worker ends.
     async fn watch(&mut self, database: &Database, out: Out<'_>) -> Result<()> {
         let Self { cluster, worker, .. } = self;
         let Some(cluster) = cluster.as_mut() else { return Ok(()) };
@@ -280,7 +285,9 @@ impl Stack {
                         out(DevEvent::Warning(format!("the partitions of realtime.messages could not be made: {error}")));
                     }
                 }
-                outcome = worker::ended(worker) => return Err(outcome),
+                why = worker::ended(worker) => {
+                    out(DevEvent::Warning(format!("{why}. The rest goes on; start again to have a worker")));
+                }
             }
         }
     }
@@ -297,10 +304,10 @@ impl Stack {
                 }
             },
             async {
-                if let Some(mut gateway) = gateway {
-                    if time::timeout(DRAIN, &mut gateway).await.is_err() {
-                        gateway.abort();
-                    }
+                if let Some(mut gateway) = gateway
+                    && time::timeout(DRAIN, &mut gateway).await.is_err()
+                {
+                    gateway.abort();
                 }
             }
         );
@@ -327,19 +334,27 @@ impl Stack {
 async fn prepare(database: &Database, say: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
     let failed = |error: hub::error::Error| {
         let text = error.to_string();
-        Error::Schema(if text.contains("--reset") { text } else { format!("{text}\n`hub dev --reset` starts with a new database") })
+        Error::Schema(if text.contains("--reset") {
+            text
+        } else {
+            format!("{text}\n`hub dev --reset` starts with a new database")
+        })
     };
     hub::migrate::platform(&database.admin_url(), &say).await.map_err(failed)?;
     let secrets = &database.secrets;
-    let passwords =
-        Passwords { admin: &secrets.admin_password, authenticator: &secrets.authenticator_password, auth: &secrets.auth_password };
+    let passwords = Passwords {
+        admin: &secrets.admin_password,
+        authenticator: &secrets.authenticator_password,
+        auth: &secrets.auth_password,
+    };
     passwords.set(database.options.port).await?;
     hub::migrate::migrate(&database.owner_url(), &say).await.map_err(failed)?;
     hub::migrate::seed(&database.owner_url(), &say).await.map_err(failed)
 }
 
 async fn keep_partitions(database: &Database) -> Result<()> {
-    let mut connection = connect_options(database.options.port, "supabase_admin", &database.secrets.admin_password).connect().await?;
+    let mut connection =
+        connect_options(database.options.port, "supabase_admin", &database.secrets.admin_password).connect().await?;
     sqlx::query("select realtime.hub_keep_partitions()").execute(&mut connection).await?;
     connection.close().await?;
     Ok(())

@@ -42,16 +42,18 @@ pub async fn prepare(auth: &Auth, database: &Database) -> Result<People> {
         .await?;
     }
     // A device that somebody revoked on purpose stays revoked, and registering it would be refused.
-    let revoked: bool = sqlx::query_scalar("select exists (select from public.mesh_devices where name = $1 and revoked_at is not null)")
-        .bind(DEVICE)
-        .fetch_one(&mut connection)
-        .await?;
+    let revoked: bool = sqlx::query_scalar(
+        "select exists (select from public.mesh_devices where name = $1 and revoked_at is not null)",
+    )
+    .bind(DEVICE)
+    .fetch_one(&mut connection)
+    .await?;
     if !revoked {
         sqlx::query("select public.hub_register_device($1, $2, $3, $4)")
             .bind(DEVICE)
             .bind(platform())
-            .bind(json!([{"agent": super::worker::AGENT, "models": super::worker::MODELS}]))
-            .bind(super::worker::CAPACITY)
+            .bind(json!([super::worker::agent().offer()]))
+            .bind(i32::from(super::worker::CAPACITY))
             .execute(&mut connection)
             .await?;
     }

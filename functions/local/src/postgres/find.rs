@@ -155,7 +155,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let named = dir.path().join("named");
         pretend(&named.join("bin"), "16.3");
-        let var = |value: PathBuf| move |name: &str| (name == "HUB_DEV_POSTGRES_BIN").then(|| value.clone().into_os_string());
+        let var =
+            |value: PathBuf| move |name: &str| (name == "HUB_DEV_POSTGRES_BIN").then(|| value.clone().into_os_string());
         let found = find_with(var(named.clone()), dir.path(), None).unwrap().unwrap();
         assert_eq!((found.major, found.bin), (16, named.join("bin")));
         let other = find_with(var(named.clone()), dir.path(), Some(15)).unwrap_err().to_string();

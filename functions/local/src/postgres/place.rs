@@ -34,6 +34,8 @@ pub struct Place {
 
 /// In the data directory: where the cluster is when it could not be there.
 const POINTER: &str = "cluster-dir";
+/// There: whose it is.
+const BELONGS_TO: &str = "belongs-to";
 
 impl Place {
     /// Decides it for a data directory that exists. As root the cluster goes to the data directory only if the unprivileged user
@@ -55,10 +57,12 @@ impl Place {
         if data_dir.join("postgres").is_dir() || reachable(data_dir, &owner) {
             return Ok(Self { dir: data_dir.to_path_buf(), owner: Some(owner) });
         }
+        sweep(&temporary_root());
         let dir = temporary_root().join(format!("hub-dev-{}", keys::random_text(12)));
         // Not create_dir_all: a directory that somebody else put there must not be taken.
         fs::create_dir(&dir).attempt(|| format!("make {} for Postgres", dir.display()))?;
         files::make_dir(&dir, 0o711)?;
+        files::write_private(&dir.join(BELONGS_TO), &format!("{}\n", data_dir.display()))?;
         if !reachable(&dir, &owner) {
             files::remove(&dir)?;
             return Err(Error::Machine(format!(
@@ -114,9 +118,8 @@ impl Place {
     /// When the file system refuses.
     pub fn hand_over(&self, path: &Path) -> Result<()> {
         match &self.owner {
-            Some(owner) => {
-                chown(path, Some(owner.uid), Some(owner.gid)).attempt(|| format!("give {} to {}", path.display(), owner.name))
-            }
+            Some(owner) => chown(path, Some(owner.uid), Some(owner.gid))
+                .attempt(|| format!("give {} to {}", path.display(), owner.name)),
             None => Ok(()),
         }
     }
@@ -140,6 +143,25 @@ fn unprivileged() -> Result<Owner> {
 fn temporary_root() -> PathBuf {
     let lasting = PathBuf::from("/var/tmp");
     if lasting.is_dir() { lasting } else { std::env::temp_dir() }
+}
+
+/// Removes clusters whose data directory somebody removed by hand: nobody else would.
+fn sweep(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let dir = entry.path();
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with("hub-dev-"))
+            && entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == geteuid().as_raw());
+        if !ours {
+            continue;
+        }
+        let Ok(owner) = fs::read_to_string(dir.join(BELONGS_TO)) else { continue };
+        let owner = Path::new(owner.trim());
+        // Gone for sure: a directory that can not be looked at may still be there.
+        let gone = fs::symlink_metadata(owner).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if owner.is_absolute() && gone && files::remove(&dir).is_err() {
+            tracing::debug!(place.dir = %dir.display(), "a cluster without a data directory could not be removed");
+        }
+    }
 }
 
 /// Asked of the system itself, as that user: modes alone do not tell (access lists, mounts).
@@ -190,6 +212,13 @@ mod tests {
         let place = Place::resolve(&data).unwrap();
         assert!(!place.dir.starts_with(home.path()), "{}", place.dir.display());
         assert_eq!(Place::resolve(&data).unwrap().dir, place.dir, "found again");
+        sweep(&temporary_root());
+        assert!(place.dir.is_dir(), "its data directory is there");
+        fs::rename(&data, home.path().join("moved")).unwrap();
+        sweep(&temporary_root());
+        assert!(!place.dir.exists(), "and now it is not");
+        fs::rename(home.path().join("moved"), &data).unwrap();
+        let place = Place::resolve(&data).unwrap();
         Place::remove_cluster(&data).unwrap();
         assert!(!place.dir.exists());
 

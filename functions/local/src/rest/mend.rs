@@ -1,6 +1,23 @@
 //! The query string as `postrust-server` reads it, from the one PostgREST's clients write.
 
+use axum::body::Bytes;
+use serde_json::Value;
 use std::{borrow::Cow, fmt::Write};
+
+/// Mends B6: an argument that is null would reach the function as an empty text. Left out, it is the argument's default, which is
+/// null wherever null means something. (A null in an argument without a default can not be said at all: PGRST202.)
+pub fn arguments(body: Bytes) -> Bytes {
+    if !body.windows(4).any(|four| four == b"null") {
+        return body;
+    }
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(Value::Object(mut named)) if named.values().any(Value::is_null) => {
+            named.retain(|_, value| !value.is_null());
+            Value::Object(named).to_string().into()
+        }
+        _ => body,
+    }
+}
 
 /// Mends B1 (`+` is a space) and B2 (quoted names in `columns`, `on_conflict` and `order`). Everything else stays as it was, byte
 /// for byte.
@@ -46,14 +63,15 @@ fn unquoted(text: &str, structure: &[char]) -> String {
     let mut rest = text;
     let mut name_may_begin = true;
     while let Some(first) = rest.chars().next() {
-        if first == '"' && name_may_begin {
-            if let Some((name, quoted, after)) = quoted_name(rest) {
-                let plain = !name.is_empty() && name.trim() == name && !name.contains(structure);
-                result.push_str(if plain { &name } else { quoted });
-                rest = after;
-                name_may_begin = false;
-                continue;
-            }
+        if first == '"'
+            && name_may_begin
+            && let Some((name, quoted, after)) = quoted_name(rest)
+        {
+            let plain = !name.is_empty() && name.trim() == name && !name.contains(structure);
+            result.push_str(if plain { &name } else { quoted });
+            rest = after;
+            name_may_begin = false;
+            continue;
         }
         result.push(first);
         name_may_begin = matches!(first, ',' | '(') || (first == ' ' && name_may_begin);
@@ -81,7 +99,8 @@ fn decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         let escaped = (*first == b'%').then(|| tail.get(..2)).flatten().and_then(|hex| {
-            let digits = std::str::from_utf8(hex).ok().filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+            let digits =
+                std::str::from_utf8(hex).ok().filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
             u8::from_str_radix(digits, 16).ok()
         });
         match escaped {
@@ -164,6 +183,16 @@ mod tests {
                 let once = query(&format!("order={text}"));
                 assert_eq!(query(&once), once, "mending twice changes nothing more: {text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_null_argument_is_left_out_and_nothing_else_changes() {
+        let mended =
+            |text: &'static str| String::from_utf8(arguments(Bytes::from_static(text.as_bytes())).to_vec()).unwrap();
+        assert_eq!(mended(r#"{"a": null, "b": "null", "c": {"d": null}}"#), r#"{"b":"null","c":{"d":null}}"#);
+        for text in [r#"{"a": "null"}"#, "[null]", "null", r#"{"a": nul"#, ""] {
+            assert_eq!(mended(text), text);
         }
     }
 }

@@ -110,8 +110,15 @@ impl Rest {
         let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
             return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
         };
-        let Some(parts) = mended(parts) else { return refuse(StatusCode::BAD_REQUEST, "the request's address can not be read") };
+        let Some(parts) = mended(parts) else {
+            return refuse(StatusCode::BAD_REQUEST, "the request's address can not be read");
+        };
         let anonymous = is_anonymous(&parts.headers);
+        let body = if parts.method == Method::POST && parts.uri.path().starts_with("/rpc/") {
+            mend::arguments(body)
+        } else {
+            body
+        };
 
         let answer = self.ask(&parts, body.clone()).await;
         let answer = match self.after_a_miss(answer, arrived).await {
@@ -230,7 +237,9 @@ async fn opened(answer: Response) -> (Response, Option<Value>) {
 
 /// Reads the role from the token without verifying it: whoever gets as far as a refusal by the database had a valid one.
 fn is_anonymous(headers: &HeaderMap) -> bool {
-    let Some(token) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) else { return true };
+    let Some(token) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) else {
+        return true;
+    };
     let mut validation = jsonwebtoken::Validation::default();
     validation.insecure_disable_signature_validation();
     validation.validate_aud = false;
@@ -248,7 +257,8 @@ pub(crate) fn bearer(value: &str) -> Option<&str> {
 }
 
 fn refuse(status: StatusCode, message: &str) -> Response {
-    let mut answer = axum::Json(json!({"code": "PGRST100", "details": null, "hint": null, "message": message})).into_response();
+    let mut answer =
+        axum::Json(json!({"code": "PGRST100", "details": null, "hint": null, "message": message})).into_response();
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer

@@ -126,8 +126,8 @@ impl AgentConfig {
             #[serde(default)]
             timeout_seconds: Option<u64>,
         }
-        let list: Vec<serde_json::Value> =
-            serde_json::from_str(json).map_err(|error| Error::Config(format!("the agents are not a JSON list: {error}")))?;
+        let list: Vec<serde_json::Value> = serde_json::from_str(json)
+            .map_err(|error| Error::Config(format!("the agents are not a JSON list: {error}")))?;
         let mut problems = Vec::new();
         let mut agents = Vec::new();
         for (at, value) in list.into_iter().enumerate() {
@@ -195,7 +195,10 @@ pub(crate) fn check(agents: &[AgentConfig]) -> Vec<String> {
     }
     for config in agents {
         let name = &config.agent;
-        if name.is_empty() || name.len() > 63 || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) {
+        if name.is_empty()
+            || name.len() > 63
+            || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+        {
             problems.push(format!("agent {name:?}: a name has 1 to 63 letters, digits, dots, dashes and underscores"));
         }
         if !names.insert(name) {
@@ -237,7 +240,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(agents[1], AgentConfig::survey());
-        assert!(matches!(&agents[0].kind, Kind::Command { argv, timeout } if argv.len() == 3 && timeout.as_secs() == 60));
+        assert!(
+            matches!(&agents[0].kind, Kind::Command { argv, timeout } if argv.len() == 3 && timeout.as_secs() == 60)
+        );
         assert_eq!(agents[0].only_model().as_deref(), Some("claude"));
     }
 
@@ -252,7 +257,15 @@ mod tests {
         )
         .unwrap_err()
         .to_string();
-        for part in ["agent a: models is empty", "the program itself", "the name is there twice", "\"gpt\"", "agent b: kind", "agent c: a command needs argv", "agent d: unknown field"] {
+        for part in [
+            "agent a: models is empty",
+            "the program itself",
+            "the name is there twice",
+            "\"gpt\"",
+            "agent b: kind",
+            "agent c: a command needs argv",
+            "agent d: unknown field",
+        ] {
             assert!(error.contains(part), "{part} is missing in:\n{error}");
         }
         assert!(AgentConfig::parse("{}").is_err());

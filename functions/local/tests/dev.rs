@@ -1,0 +1,358 @@
+//! The life of `hub dev`: from nothing, again, twice at once, broken, and its end.
+#![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
+
+mod common;
+
+use common::{Stack, answer, home, options, read_env};
+use hub_local::{DevEvent, Error, run};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::Method;
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+async fn fails(options: hub_local::DevOptions) -> Error {
+    run(options, CancellationToken::new(), |_| {}).await.expect_err("it must not start")
+}
+
+fn postmaster(dir: &Path) -> Pid {
+    let said = fs::read_to_string(dir.join("postgres/postmaster.pid")).unwrap();
+    Pid::from_raw(said.lines().next().unwrap().parse().unwrap())
+}
+
+/// A container without an init keeps those that ended as zombies.
+fn alive(pid: Pid) -> bool {
+    let zombie = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')));
+    kill(pid, None).is_ok() && !zombie
+}
+
+#[tokio::test]
+async fn from_nothing_again_and_anew() {
+    let home = home();
+    let dir = home.path().join("hub");
+    let began = Instant::now();
+    let stack = Stack::start_with(options(&dir)).await;
+    println!("ready from nothing in {:.2} s", began.elapsed().as_secs_f64());
+    assert!(began.elapsed() < Duration::from_secs(15));
+
+    let env = dir.join("dev.env");
+    assert_eq!(fs::metadata(&env).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(dir.join("secrets.json")).unwrap().permissions().mode() & 0o777, 0o600);
+    for name in [
+        "SUPABASE_URL",
+        "SUPABASE_ANON_KEY",
+        "SUPABASE_SERVICE_ROLE_KEY",
+        "SUPABASE_JWT_SECRET",
+        "DATABASE_URL",
+        "DATABASE_ADMIN_URL",
+        "HUB_OPERATOR_JWT",
+        "HUB_VIEWER_JWT",
+        "HUB_OUTSIDER_JWT",
+        "HUB_DEVICE_JWT",
+        "HUB_OPERATOR_PASSWORD",
+        "HUB_DEVICE_SECRET",
+    ] {
+        let value = stack.var(name);
+        assert!(!value.is_empty() && !value.contains('?') && !value.contains(char::is_whitespace), "{name}");
+    }
+    // As every local Supabase has it, so that its CLI finds the way in; and who that is.
+    assert!(stack.var("DATABASE_URL").starts_with("postgres://postgres:postgres@127.0.0.1:"));
+    let mut owner = PgConnection::connect(stack.var("DATABASE_URL")).await.unwrap();
+    let (name, superuser): (String, bool) =
+        sqlx::query_as("select rolname::text, rolsuper from pg_roles where rolname = current_user")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+    assert_eq!((name.as_str(), superuser), ("postgres", false));
+    let settings: Vec<String> = sqlx::query_scalar(
+        "select setting from pg_settings where name in ('data_checksums', 'fsync', 'listen_addresses', 'server_encoding', 'wal_level') order by name",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(settings, ["on", "on", "127.0.0.1", "UTF8", "logical"]);
+    let mut admin = PgConnection::connect(stack.var("DATABASE_ADMIN_URL")).await.unwrap();
+    let superuser: bool = sqlx::query_scalar("select rolsuper from pg_roles where rolname = current_user")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    assert!(superuser);
+    let wrong = stack.var("DATABASE_ADMIN_URL").replace("supabase_admin:", "supabase_admin:x");
+    assert!(PgConnection::connect(&wrong).await.is_err(), "the superuser's password is asked for");
+
+    // Who is who.
+    for (who, servers) in [("HUB_OPERATOR_JWT", 4), ("HUB_VIEWER_JWT", 4), ("HUB_OUTSIDER_JWT", 3)] {
+        let (status, rows) = answer(stack.ask_as(who, Method::GET, "/rest/v1/hub_servers?select=name")).await;
+        assert_eq!((status, rows.as_array().map(Vec::len)), (200, Some(servers)), "{who} {rows}");
+    }
+    let roles: Vec<(String, i64)> =
+        sqlx::query_as("select role, count(*) from public.hub_members group by role order by role")
+            .fetch_all(&mut owner)
+            .await
+            .unwrap();
+    assert_eq!(roles, [("operator".into(), 4), ("viewer".into(), 4)]);
+    let (status, devices) =
+        answer(stack.ask_as("HUB_DEVICE_JWT", Method::GET, "/rest/v1/mesh_devices?select=name,serves_all")).await;
+    assert_eq!((status, devices), (200, json!([{"name": "dev", "serves_all": true}])));
+
+    // The folders that channels name, and a project to try things on.
+    let project = dir.join("projects/Desktop/homelab");
+    assert!(project.join("README.md").is_file() && project.join(".git").is_dir());
+    assert!(dir.join("projects/Desktop/Comp-Core/core/runtime").is_dir());
+
+    let rows: i64 = sqlx::query_scalar("insert into public.mac_tasks (content) values ('kept') returning 1::bigint")
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    assert_eq!(rows, 1);
+    let pid = postmaster(&dir);
+    let (operator, secret) = (stack.var("HUB_OPERATOR_JWT").to_owned(), stack.var("SUPABASE_JWT_SECRET").to_owned());
+    // Open connections do not hold it up.
+    let took = stack.stop().await;
+    println!("stopped in {:.2} s", took.as_secs_f64());
+    assert!(took < Duration::from_secs(5) && !alive(pid) && !env.exists());
+    drop((owner, admin));
+
+    // Again: everything is kept.
+    fs::write(project.join("mine.txt"), "x").unwrap();
+    let began = Instant::now();
+    let stack = Stack::start_with(options(&dir)).await;
+    println!("ready again in {:.2} s", began.elapsed().as_secs_f64());
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(stack.var("SUPABASE_JWT_SECRET"), secret);
+    let (status, tasks) = answer(stack.ask_as(
+        "SUPABASE_SERVICE_ROLE_KEY",
+        Method::GET,
+        "/rest/v1/mac_tasks?content=eq.kept&select=content",
+    ))
+    .await;
+    assert_eq!((status, tasks), (200, json!([{"content": "kept"}])));
+    let (status, _) = answer(stack.ask(Method::GET, "/auth/v1/user").bearer_auth(&operator)).await;
+    assert_eq!(status, 200, "tokens given out before are still good");
+    stack.stop().await;
+
+    // Anew: the database and the secrets, and nothing else.
+    let mut anew = options(&dir);
+    anew.reset = true;
+    let stack = Stack::start_with(anew).await;
+    assert_ne!(stack.var("SUPABASE_JWT_SECRET"), secret);
+    let (_, tasks) =
+        answer(stack.ask_as("SUPABASE_SERVICE_ROLE_KEY", Method::GET, "/rest/v1/mac_tasks?select=id")).await;
+    assert_eq!(tasks, json!([]));
+    assert!(project.join("mine.txt").is_file());
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_one_and_ports_in_use_say_what_to_do() {
+    let home = home();
+    let dir = home.path().join("hub");
+    let stack = Stack::start_with(options(&dir)).await;
+    let second = fails(options(&dir)).await;
+    assert!(matches!(second, Error::AlreadyRunning(_)), "{second}");
+    let mut anew = options(&dir);
+    anew.reset = true;
+    assert!(matches!(fails(anew).await, Error::AlreadyRunning(_)), "not even a reset");
+    assert!(dir.join("dev.env").is_file() && stack.dir.join("postgres/postmaster.pid").is_file());
+
+    let port = |url: &str| url::Url::parse(url).unwrap().port().unwrap();
+    let mut other = options(&home.path().join("other"));
+    other.port = port(&stack.ready.api_url);
+    let said = fails(other.clone()).await.to_string();
+    assert!(said.contains(&other.port.to_string()) && said.contains("--port"), "{said}");
+    other.port = 0;
+    other.db_port = port(stack.var("DATABASE_URL"));
+    let said = fails(other.clone()).await.to_string();
+    assert!(said.contains(&other.db_port.to_string()) && said.contains("--db-port"), "{said}");
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_broken_is_named_and_a_reset_mends_it() {
+    let home = home();
+    let dir = home.path().join("hub");
+    Stack::start_with(options(&dir)).await.stop().await;
+    let version = dir.join("postgres/PG_VERSION");
+    let kept = fs::read(&version).unwrap();
+
+    for (damage, says) in [(None, "incomplete"), (Some("9\n"), "Postgres 9"), (Some("rubbish"), "incomplete")] {
+        match damage {
+            Some(text) => fs::write(&version, text).unwrap(),
+            None => fs::remove_file(&version).unwrap(),
+        }
+        let said = fails(options(&dir)).await.to_string();
+        assert!(said.contains("--reset") && said.contains(says), "{said}");
+    }
+    fs::write(&version, &kept).unwrap();
+    let secrets = dir.join("secrets.json");
+    let text = fs::read(&secrets).unwrap();
+    fs::remove_file(&secrets).unwrap();
+    let said = fails(options(&dir)).await.to_string();
+    assert!(said.contains("--reset") && said.contains("secrets.json"), "{said}");
+    fs::write(&secrets, &text).unwrap();
+
+    // A schema from another version of the program.
+    let stack = Stack::start_with(options(&dir)).await;
+    stack.sql("update hub_internal.refinery_schema_history set checksum = '1' where version = (select min(version) from hub_internal.refinery_schema_history)").await;
+    stack.stop().await;
+    let error = fails(options(&dir)).await;
+    assert!(matches!(error, Error::Schema(_)) && error.to_string().contains("--reset"), "{error}");
+    assert!(!dir.join("dev.env").exists());
+
+    let mut anew = options(&dir);
+    anew.reset = true;
+    Stack::start_with(anew).await.stop().await;
+
+    // Not ours: not even with --reset.
+    let foreign = home.path().join("documents");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("postgres"), "a file of mine").unwrap();
+    let mut anew = options(&foreign);
+    anew.reset = true;
+    assert!(matches!(fails(anew).await, Error::NotOurs(_)));
+    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_postgres_left_by_a_killed_hub_is_stopped_and_one_that_dies_is_started_again() {
+    // Run by itself below: the hub that is killed, in a process of its own.
+    if let Some(dir) = std::env::var_os("HUB_TEST_LEFT_BEHIND") {
+        let _stack = Stack::start_with(options(Path::new(&dir))).await;
+        kill(Pid::this(), Signal::SIGKILL).unwrap();
+    }
+
+    let home = home();
+    let dir = home.path().join("hub");
+    let stack = Stack::start_with(options(&dir)).await;
+
+    // Postgres dies: it comes back by itself, and so do those that use it.
+    let first = postmaster(&dir);
+    kill(first, Signal::SIGKILL).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        let (status, _) =
+            answer(stack.ask_as("HUB_OPERATOR_JWT", Method::GET, "/rest/v1/hub_servers?select=name")).await;
+        if status == 200 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "still {status}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_ne!(postmaster(&dir), first);
+    let warned = stack.events.lock().unwrap().iter().any(|event| matches!(event, DevEvent::Warning(_)));
+    assert!(warned);
+    stack.stop().await;
+
+    // The hub dies: its Postgres stays behind.
+    let said = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_postgres_left_by_a_killed_hub_is_stopped_and_one_that_dies_is_started_again"])
+        .env("HUB_TEST_LEFT_BEHIND", &dir)
+        .output()
+        .await
+        .unwrap();
+    assert!(!said.status.success(), "it was killed");
+    let left = postmaster(&dir);
+    assert!(alive(left), "{}", String::from_utf8_lossy(&said.stdout));
+    let stack = Stack::start_with(options(&dir)).await;
+    assert!(!alive(left) && postmaster(&dir) != left);
+    let (status, _) = answer(stack.ask(Method::GET, "/health")).await;
+    assert_eq!(status, 200);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn told_to_end_while_starting_it_ends() {
+    let home = home();
+    for (at, wait) in [0, 50, 200, 500, 700, 900].into_iter().enumerate() {
+        let dir = home.path().join(format!("hub{at}"));
+        let stop = CancellationToken::new();
+        let began = Instant::now();
+        let running = tokio::spawn(run(options(&dir), stop.clone(), |_| {}));
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        stop.cancel();
+        running.await.unwrap().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5) + Duration::from_millis(wait));
+        assert!(!dir.join("postgres/postmaster.pid").exists() && !dir.join("dev.env").exists());
+        // And what is there is whole.
+        let stack = Stack::start_with(options(&dir)).await;
+        assert_eq!(read_env(&dir.join("dev.env")).len(), stack.env.len());
+        stack.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn projects_elsewhere_get_the_folders_and_nothing_more() {
+    let home = home();
+    let root = home.path().join("work");
+    fs::create_dir_all(root.join("Desktop/homelab")).unwrap();
+    let mut elsewhere = options(&home.path().join("hub"));
+    elsewhere.projects_root = Some(root.clone());
+    let stack = Stack::start_with(elsewhere).await;
+    assert_eq!(fs::read_dir(root.join("Desktop/homelab")).unwrap().count(), 0);
+    assert!(root.join("Desktop/Comp-Core/core/agents").is_dir());
+    assert!(!stack.dir.join("projects").exists());
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn under_a_closed_home_it_runs_all_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let dir = home.path().join("hub");
+    Stack::start_with(options(&dir)).await.stop().await;
+    let stack = Stack::start_with(options(&dir)).await;
+    stack.stop().await;
+    hub_local::postgres::Place::remove_cluster(&dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_message_becomes_work_in_the_same_process() {
+    let home = home();
+    let mut with_worker = options(&home.path().join("hub"));
+    with_worker.worker = true;
+    let stack = Stack::start_with(with_worker).await;
+    let operator = "HUB_OPERATOR_JWT";
+    let (_, channels) =
+        answer(stack.ask_as(operator, Method::GET, "/rest/v1/hub_channels?select=id&name=eq.quick")).await;
+    let channel = &channels[0]["id"];
+    let (status, sent) = answer(
+        stack
+            .ask_as(operator, Method::POST, "/rest/v1/rpc/hub_send")
+            .json(&json!({"p_channel_id": channel, "p_content": "What is in this folder?"})),
+    )
+    .await;
+    assert_eq!(status, 200, "{sent}");
+    let path = format!(
+        "/rest/v1/hub_channel_messages?select=seq,content,content_type&channel_id=eq.{}&order=seq.asc",
+        channel.as_str().unwrap()
+    );
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let messages = loop {
+        let (_, messages) = answer(stack.ask_as(operator, Method::GET, &path)).await;
+        let done = |message: &serde_json::Value| matches!(message["content_type"].as_str(), Some("result" | "error"));
+        if messages.as_array().unwrap().iter().any(done) {
+            break messages;
+        }
+        assert!(Instant::now() < deadline, "{messages}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let messages = messages.as_array().unwrap();
+    let last = messages.last().unwrap()["content"].as_str().unwrap();
+    assert!(last.starts_with('✅') && last.contains("complete [survey/dev]"), "{last}");
+    assert!(last.contains("README.md") || last.contains("check.py"), "it looked at the real project: {last}");
+    let numbers: Vec<_> = messages.iter().map(|message| message["seq"].as_i64().unwrap()).collect();
+    assert_eq!(numbers, (1..=i64::try_from(numbers.len()).unwrap()).collect::<Vec<_>>());
+    let took = stack.stop().await;
+    println!("stopped with a worker in {:.2} s", took.as_secs_f64());
+    assert!(took < Duration::from_secs(5));
+}

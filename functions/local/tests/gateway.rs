@@ -1,0 +1,138 @@
+//! What the gateway refuses, and what it adds.
+#![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
+
+mod common;
+
+use common::{Stack, answer};
+use reqwest::{Method, header};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// A request as bytes, for what a client library would not send.
+async fn raw(stack: &Stack, request: &str) -> String {
+    let address = stack.ready.api_url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    let reading = stream.read_to_end(&mut said);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), reading).await;
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[tokio::test]
+async fn it_asks_for_a_key_and_answers_only_this_machine() {
+    let stack = Stack::start().await;
+    let url = |path: &str| format!("{}{path}", stack.ready.api_url);
+    let anon = stack.var("SUPABASE_ANON_KEY");
+
+    for path in ["/rest/v1/hub_servers", "/rest/v1/", "/rest/v1/rpc/hub_recover", "/auth/v1/health", "/auth/v1/user"] {
+        let (status, error) = answer(stack.http.get(url(path))).await;
+        assert_eq!((status, &error["message"]), (401, &json!("No API key found in request")), "{path}");
+        let (status, error) = answer(stack.http.get(url(path)).header("apikey", "rubbish")).await;
+        assert_eq!((status, &error["message"]), (401, &json!("Invalid API key")), "{path}");
+        let (status, _) = answer(stack.http.get(url(path)).header("apikey", stack.var("HUB_OPERATOR_JWT"))).await;
+        assert_eq!(status, 401, "a person's token is no key: {path}");
+    }
+    // The key alone speaks as anon; in the query, too, and REST does not see it there.
+    let (status, rows) = answer(stack.http.get(url("/rest/v1/hub_servers?select=name")).header("apikey", anon)).await;
+    assert!(status == 401 || rows == json!([]), "anon reads nothing: {status} {rows}");
+    let service = stack.var("SUPABASE_SERVICE_ROLE_KEY");
+    let (status, rows) =
+        answer(stack.http.get(url(&format!("/rest/v1/hub_servers?apikey={service}&select=name")))).await;
+    assert_eq!((status, rows.as_array().map(Vec::len)), (200, Some(4)), "{rows}");
+
+    // Open doors: health and the (empty) key set.
+    assert_eq!(
+        answer(stack.http.get(url("/health"))).await,
+        (200, json!({"status": "ok", "database": "ok", "rest": "ok"}))
+    );
+    assert_eq!(answer(stack.http.get(url("/auth/v1/.well-known/jwks.json"))).await, (200, json!({"keys": []})));
+
+    for (path, status) in [
+        ("/", 404),
+        ("/nothing", 404),
+        ("/realtime/v1/websocket", 404),
+        ("/functions/v1/hello", 404),
+        ("/rest/v2/x", 404),
+    ] {
+        let (got, error) = answer(stack.http.get(url(path))).await;
+        assert_eq!(got, status, "{path}");
+        assert!(error["message"].is_string(), "{path}: {error}");
+    }
+    let (status, error) = answer(stack.ask(Method::POST, "/auth/v1/recover").json(&json!({"email": "a@b.c"}))).await;
+    assert_eq!((status, error["error_code"].as_str()), (404, Some("not_found")));
+    let (status, _) = answer(stack.ask(Method::DELETE, "/auth/v1/token")).await;
+    assert_eq!(status, 405);
+
+    // DNS rebinding: the browser sends the attacker's name.
+    for host in ["evil.example", "evil.example:54321", "127.0.0.1.evil.example"] {
+        let (status, error) = answer(stack.http.get(url("/health")).header(header::HOST, host)).await;
+        assert_eq!(status, 403, "{host} {error}");
+        let (status, _) =
+            answer(stack.http.request(Method::OPTIONS, url("/rest/v1/hub_servers")).header(header::HOST, host)).await;
+        assert_eq!(status, 403, "{host}");
+    }
+    let said =
+        raw(&stack, "GET http://evil.example/health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").await;
+    assert!(said.starts_with("HTTP/1.1 403"), "{said}");
+    let (status, _) = answer(stack.http.get(url("/health")).header(header::HOST, "localhost:1234")).await;
+    assert_eq!(status, 200);
+
+    // What hyper alone would refuse, PostgREST's clients send.
+    let said = raw(
+        &stack,
+        &format!("GET /rest/v1/hub_servers?select=name&metadata->>x=is.null&name=in.(\"buf-barista\") HTTP/1.1\r\nHost: localhost\r\napikey: {service}\r\nConnection: close\r\n\r\n"),
+    )
+    .await;
+    assert!(said.starts_with("HTTP/1.1 200") && said.contains("buf-barista"), "{said}");
+
+    let long = "x".repeat(17 * 1024 * 1024);
+    let (status, _) = answer(stack.ask_as("HUB_OPERATOR_JWT", Method::POST, "/rest/v1/rpc/hub_send").body(long)).await;
+    assert_eq!(status, 413);
+    let (status, error) = answer(stack.ask(Method::POST, "/auth/v1/signup").body("x".repeat(300 * 1024))).await;
+    assert_eq!((status, error["error_code"].as_str()), (413, Some("request_too_large")), "{error}");
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_of_any_origin_may_ask() {
+    let stack = Stack::start().await;
+    let response = stack
+        .http
+        .request(Method::OPTIONS, format!("{}/rest/v1/hub_channel_messages", stack.ready.api_url))
+        .header("origin", "http://localhost:3000")
+        .header("access-control-request-method", "POST")
+        .header(
+            "access-control-request-headers",
+            "apikey,authorization,content-profile,content-type,prefer,x-client-info,x-supabase-api-version",
+        )
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_ascii_lowercase();
+    assert_eq!(header("access-control-allow-origin"), "*");
+    assert!(header("access-control-allow-headers").contains("x-supabase-api-version"));
+    assert!(header("access-control-allow-methods").contains("patch"));
+
+    for path in ["/rest/v1/hub_servers", "/auth/v1/settings", "/nothing"] {
+        let response = stack.ask(Method::GET, path).header("origin", "http://localhost:3000").send().await.unwrap();
+        assert_eq!(response.headers().get_all("access-control-allow-origin").iter().count(), 1, "{path}");
+        let exposed = response.headers()["access-control-expose-headers"].to_str().unwrap().to_ascii_lowercase();
+        assert!(exposed.contains("content-range") && exposed.contains("x-total-count"), "{exposed}");
+    }
+    // Refusals are readable for a page, too.
+    let response = stack
+        .http
+        .get(format!("{}/rest/v1/hub_servers", stack.ready.api_url))
+        .header("origin", "http://localhost:3000")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    stack.stop().await;
+}

@@ -1,0 +1,333 @@
+//! Process trees: finding every process an attempt started, and ending all of them.
+//!
+//! A process belongs to an attempt if it is in the agent's process group, descends from one that belongs, was once seen to do
+//! so, or carries the attempt's mark in its environment. The mark finds those that made a session of their own and whose
+//! parents are gone; the memory finds those that cleared their environment afterwards. One that does all of it at once, between
+//! two looks (half a second), is not found.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::time::{Instant, sleep};
+
+/// Names the attempt, `<task>.<attempt>`.
+pub(crate) const ATTEMPT_MARK: &str = "HUB_ATTEMPT";
+/// Names the worker, `<device>@<root>:<pid>.<start>`.
+pub(crate) const WORKER_MARK: &str = "HUB_WORKER";
+/// How long KILL is repeated: a process in the middle of forking leaves another behind.
+const KILL_FOR: Duration = Duration::from_secs(3);
+
+/// A process that is not dead. `started` tells it from another one that gets its number later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    parent: i32,
+    group: i32,
+    pub(crate) started: u64,
+}
+
+/// Every living process of this machine that we may see. Zombies are none: they only wait to be counted.
+#[cfg(target_os = "linux")]
+fn all() -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| one(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn one(pid: i32) -> Option<Process> {
+    // The second field is the program's name in parentheses, and may hold blanks and parentheses itself.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
+    if matches!(fields.next()?, "Z" | "X" | "x") {
+        return None;
+    }
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    // Field 22, in clock ticks since the machine started.
+    let started = fields.nth(16)?.parse().ok()?;
+    Some(Process { pid, parent, group, started })
+}
+
+/// The value of a mark in a process's environment. None also where we may not look.
+#[cfg(target_os = "linux")]
+fn mark(pid: i32, name: &str) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|byte| *byte == 0).find_map(|entry| {
+        let value = std::str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('=')?;
+        Some(value.to_owned())
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ps(arguments: &[&str]) -> String {
+    let output =
+        std::process::Command::new("ps").args(arguments).env("LC_ALL", "C").stdin(std::process::Stdio::null()).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_line(line: &str) -> Option<Process> {
+    let mut fields = line.split_whitespace();
+    let (pid, parent, group) =
+        (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    if fields.next()?.starts_with('Z') {
+        return None;
+    }
+    // Five words of a date, to the second.
+    let started = fnv(fields.collect::<Vec<_>>().join(" ").as_bytes());
+    Some(Process { pid, parent, group, started })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn all() -> Vec<Process> {
+    ps(&["-axo", "pid=,ppid=,pgid=,stat=,lstart="]).lines().filter_map(read_line).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn one(pid: i32) -> Option<Process> {
+    ps(&["-o", "pid=,ppid=,pgid=,stat=,lstart=", "-p", &pid.to_string()]).lines().find_map(read_line)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mark(pid: i32, name: &str) -> Option<String> {
+    let line = ps(&["-Eww", "-o", "command=", "-p", &pid.to_string()]);
+    let at = line.find(&format!(" {name}="))? + name.len() + 2;
+    line[at..].split_whitespace().next().map(str::to_owned)
+}
+
+fn signal(process: Process, signal: Signal) {
+    // Looked at again: its number may belong to another by now.
+    if one(process.pid).is_some_and(|now| now.started == process.started) {
+        // It is gone already, or is not ours to signal.
+        kill(Pid::from_raw(process.pid), signal).ok();
+    }
+}
+
+/// The processes of one attempt.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    leader: Process,
+    mark: String,
+    seen: HashMap<i32, u64>,
+}
+
+impl Tree {
+    /// The tree under a program that was just started, in a process group of its own, with `mark` in its environment.
+    pub(crate) fn of(pid: i32, mark: String) -> Self {
+        // Gone before we could look: its group and its mark are still what to look for.
+        let leader = one(pid).unwrap_or(Process { pid, parent: 0, group: pid, started: 0 });
+        Self { leader, mark, seen: HashMap::from([(pid, leader.started)]) }
+    }
+
+    /// Every living process of the tree.
+    fn look(&mut self) -> Vec<Process> {
+        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        let all: Vec<Process> = all().into_iter().filter(|p| p.pid != own && p.pid > 1).collect();
+        // Older than the leader is nobody of its tree. (Elsewhere than on Linux the start can not be compared.)
+        let young = |p: &Process| !cfg!(target_os = "linux") || p.started >= self.leader.started;
+        let mut members: HashSet<i32> = all
+            .iter()
+            .filter(|p| {
+                self.seen.get(&p.pid) == Some(&p.started)
+                    || young(p)
+                        && (p.group == self.leader.pid
+                            || mark(p.pid, ATTEMPT_MARK).is_some_and(|mark| mark == self.mark))
+            })
+            .map(|p| p.pid)
+            .collect();
+        loop {
+            let found: Vec<i32> = all
+                .iter()
+                .filter(|p| members.contains(&p.parent) && !members.contains(&p.pid))
+                .map(|p| p.pid)
+                .collect();
+            if found.is_empty() {
+                break;
+            }
+            members.extend(found);
+        }
+        let living: Vec<Process> = all.into_iter().filter(|p| members.contains(&p.pid)).collect();
+        self.seen.extend(living.iter().map(|p| (p.pid, p.started)));
+        living
+    }
+}
+
+/// A tree that several may look at.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared(Arc<Mutex<Tree>>);
+
+impl Shared {
+    pub(crate) fn new(tree: Tree) -> Self {
+        Self(Arc::new(Mutex::new(tree)))
+    }
+
+    /// Looks, off the runtime's threads: the whole of /proc is read.
+    pub(crate) async fn look(&self) -> Vec<Process> {
+        let tree = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || tree.lock().unwrap_or_else(PoisonError::into_inner).look())
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Ends every process of the tree: TERM, `grace` to follow it, then KILL until none is left. Gives how many would not go.
+    pub(crate) async fn end(&self, grace: Duration) -> usize {
+        let mut living = self.look().await;
+        if living.is_empty() {
+            return 0;
+        }
+        for process in &living {
+            signal(*process, Signal::SIGTERM);
+        }
+        let begun = Instant::now();
+        let mut pause = Duration::from_millis(10);
+        while begun.elapsed() < grace {
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+            living = self.look().await;
+            if living.is_empty() {
+                return 0;
+            }
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < KILL_FOR {
+            for process in &living {
+                signal(*process, Signal::SIGKILL);
+            }
+            sleep(Duration::from_millis(20)).await;
+            living = self.look().await;
+            if living.is_empty() {
+                return 0;
+            }
+        }
+        living.len()
+    }
+}
+
+/// A name for this worker on this machine, and the mark its processes carry. A worker of the same device that serves the same
+/// root has the same name, and another mark.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    name: String,
+    pub(crate) mark: String,
+}
+
+impl Identity {
+    pub(crate) fn new(device: &str, root: &Path) -> Self {
+        let name = format!("{device}@{:016x}", fnv(root.as_os_str().as_encoded_bytes()));
+        let pid = i32::try_from(std::process::id()).unwrap_or(0);
+        let started = one(pid).map_or(0, |process| process.started);
+        Self { mark: format!("{name}:{pid}.{started}"), name }
+    }
+
+    /// Ends what an earlier worker of this name left behind when it was killed. What a living one runs is left alone. Gives how
+    /// many processes there were.
+    pub(crate) async fn sweep(&self, grace: Duration) -> usize {
+        let this = self.clone();
+        let left: Vec<(Process, String)> = tokio::task::spawn_blocking(move || {
+            let own = i32::try_from(std::process::id()).unwrap_or(0);
+            let orphan = |mark: &str| {
+                let worker: Option<(&str, &str)> = mark
+                    .strip_prefix(&this.name)
+                    .and_then(|rest| rest.strip_prefix(':'))
+                    .and_then(|rest| rest.split_once('.'));
+                let Some((pid, started)) =
+                    worker.and_then(|(pid, started)| Some((pid.parse::<i32>().ok()?, started.parse::<u64>().ok()?)))
+                else {
+                    return false;
+                };
+                !one(pid).is_some_and(|process| process.started == started)
+            };
+            all()
+                .into_iter()
+                .filter(|p| p.pid != own && mark(p.pid, WORKER_MARK).is_some_and(|mark| orphan(&mark)))
+                .filter_map(|p| Some((p, mark(p.pid, ATTEMPT_MARK)?)))
+                .collect()
+        })
+        .await
+        .unwrap_or_default();
+        let count = left.len();
+        let mut attempts: HashMap<String, Vec<Process>> = HashMap::new();
+        for (process, attempt) in left {
+            attempts.entry(attempt).or_default().push(process);
+        }
+        let ends = attempts.into_iter().filter_map(|(attempt, processes)| {
+            let oldest = processes.iter().min_by_key(|process| process.started).copied()?;
+            let seen = processes.iter().map(|process| (process.pid, process.started)).collect();
+            Some(async move { Shared::new(Tree { leader: oldest, mark: attempt, seen }).end(grace).await })
+        });
+        futures_util::future::join_all(ends).await;
+        count
+    }
+}
+
+/// FNV-1a: a name that is the same in every build.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{os::unix::process::CommandExt, process::Command};
+
+    #[test]
+    fn sees_itself_and_reads_a_mark() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(all().iter().any(|p| p.pid == own));
+        let mut child = Command::new("sleep").arg("30").env(ATTEMPT_MARK, "x.1").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        // Until it has become `sleep`, it has our environment.
+        let found = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            mark(pid, ATTEMPT_MARK).as_deref() == Some("x.1")
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found);
+        assert!(one(pid).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_sweep_ends_what_a_dead_worker_left_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let identity = Identity::new("dev", root.path());
+        let sleeper = |mark: &str, attempt: &str| {
+            Command::new("sleep")
+                .arg("60")
+                .env(WORKER_MARK, mark)
+                .env(ATTEMPT_MARK, attempt)
+                .process_group(0)
+                .spawn()
+                .unwrap()
+        };
+        let name = &identity.name;
+        let mut orphan = sleeper(&format!("{name}:999999999.1"), "t.1");
+        let mut stubborn = Command::new("sh")
+            .args(["-c", "trap '' TERM; sleep 60 & wait; sleep 60"])
+            .env(WORKER_MARK, format!("{name}:999999999.1"))
+            .env(ATTEMPT_MARK, "t.2")
+            .spawn()
+            .unwrap();
+        let mut living = sleeper(&identity.mark, "t.3");
+        let mut other = sleeper("other@0:999999999.1", "t.4");
+        std::thread::sleep(Duration::from_millis(100));
+        // The dead are waited for meanwhile, or they would stay as zombies of this test (which do not count, but hold numbers).
+        assert!(identity.sweep(Duration::from_millis(300)).await >= 2);
+        assert!(orphan.try_wait().unwrap().is_some());
+        assert!(stubborn.try_wait().unwrap().is_some());
+        assert!(living.try_wait().unwrap().is_none());
+        assert!(other.try_wait().unwrap().is_none());
+        for child in [&mut living, &mut other] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}

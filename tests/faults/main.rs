@@ -1,0 +1,198 @@
+//! Faults by name, against real programs: `hub worker` processes, agents that are real processes, a real Postgres.
+//! Nothing here waits for a time to pass: it waits for a state, with a bound for a machine that hangs.
+
+mod world;
+
+use nix::sys::signal::Signal;
+use world::{World, agent};
+
+/// What `sh -c` runs when the agent gets a task.
+const QUICK: &str = "echo working; echo done";
+const FOR_EVER: &str = "echo started; sleep 86399";
+
+#[tokio::test]
+async fn work_starts_although_the_listener_was_killed() {
+    let world = World::new().await;
+    let worker = world.worker("w1", &[agent("sh", QUICK)]).await;
+    let first = world.send("first").await;
+    world.until(first, "complete").await;
+
+    // Every connection that listens goes, and again while the worker may be reconnecting.
+    for _ in 0..2 {
+        world
+            .sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query ilike '%listen%' and pid <> pg_backend_pid()")
+            .await;
+    }
+    let second = world.send("second").await;
+    world.until(second, "complete").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_loses_the_task_and_another_finishes_it() {
+    let world = World::new().await;
+    let doomed = world.worker("w1", &[agent("sh", FOR_EVER)]).await;
+    let task = world.send("work").await;
+    world.until(task, "running").await;
+    doomed.kill().await;
+
+    // The keeper's clock is an argument: two minutes later the lease is over.
+    world.sql("select public.hub_recover(now() + interval '2 minutes')").await;
+    world.until(task, "pending").await;
+    let other = world.worker("w2", &[agent("sh", QUICK)]).await;
+    world.until(task, "complete").await;
+    assert_eq!(world.text("select attempt || ' ' || claimed_by from public.mac_tasks where id = $1", task).await, "2 w2");
+
+    // What the first attempt still has to say is refused, and changes nothing.
+    let stale = world.try_sql(&format!("select public.hub_complete_task('{task}', 1, 'too late')")).await;
+    assert_eq!(stale.as_deref(), Err("UH002"));
+    assert_eq!(world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'", task).await, 1);
+    assert_eq!(
+        world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content like '⚠️%lost by w1%'", task).await,
+        1
+    );
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_is_a_failure_and_takes_its_tree_along() {
+    let world = World::new().await;
+    let marker = world.marker();
+    // A child that leaves the process group, as a tool's server would; then the agent dies the hard way.
+    let script = format!("setsid sleep {marker} & echo up; sleep 0.3; kill -9 $$");
+    let worker = world.worker("w1", &[agent("sh", &script)]).await;
+    let task = world.send_with("work", "max_attempts = 1").await;
+    world.until(task, "failed").await;
+    world.until_no_process(&marker).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_task_is_stopped_with_all_it_started() {
+    let world = World::new().await;
+    let marker = world.marker();
+    let worker = world.worker("w1", &[agent("sh", &format!("trap '' TERM; echo up; (trap '' TERM; sleep {marker}) & sleep {marker}"))]).await;
+    let task = world.send("work").await;
+    world.until_note(task, "up").await;
+    world.sql(&format!("select public.hub_cancel_task('{task}')")).await;
+    world.until(task, "cancelled").await;
+    world.until_no_process(&marker).await;
+    assert_eq!(world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content like '🚫%'", task).await, 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_hands_its_task_back() {
+    let world = World::new().await;
+    let marker = world.marker();
+    let worker = world.worker("w1", &[agent("sh", &format!("echo up; sleep {marker}"))]).await;
+    let task = world.send("work").await;
+    world.until_note(task, "up").await;
+    worker.signal(Signal::SIGTERM);
+    worker.ended().await;
+    world.until(task, "pending").await;
+    world.until_no_process(&marker).await;
+}
+
+#[tokio::test]
+async fn two_workers_of_one_name_do_everything_once() {
+    let world = World::new().await;
+    let one = world.worker("twin", &[agent("sh", QUICK)]).await;
+    let two = world.worker("twin", &[agent("sh", QUICK)]).await;
+    let mut tasks = Vec::new();
+    for n in 0..20 {
+        tasks.push(world.send(&format!("task {n}")).await);
+    }
+    for task in tasks {
+        world.until(task, "complete").await;
+        assert_eq!(world.count("select attempt::bigint from public.mac_tasks where id = $1", task).await, 1);
+        assert_eq!(world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'", task).await, 1);
+    }
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn a_backend_that_dies_under_load_loses_nothing() {
+    let world = World::new().await;
+    let worker = world.worker("w1", &[agent("sh", "echo working; sleep 0.2; echo done")]).await;
+    let mut tasks = Vec::new();
+    for n in 0..12 {
+        tasks.push(world.send(&format!("task {n}")).await);
+        // All connections of the worker at once, whatever they are doing: as a failover looks to it.
+        world
+            .sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name like 'hub worker%'")
+            .await;
+    }
+    for task in tasks {
+        world.until(task, "complete").await;
+        assert_eq!(world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'", task).await, 1);
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_project_outside_the_root_is_refused_and_not_tried_again() {
+    let world = World::new().await;
+    let worker = world.worker("w1", &[agent("sh", QUICK)]).await;
+    std::os::unix::fs::symlink("/", world.root().join("out")).unwrap();
+    for project in ["../..", "/etc", "out/etc"] {
+        let task = world.send_with("work", &format!("project = '{project}'")).await;
+        world.until(task, "failed").await;
+        assert_eq!(world.count("select attempt::bigint from public.mac_tasks where id = $1", task).await, 1, "{project}");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn two_migrators_at_once_do_it_once() {
+    let world = World::bare().await;
+    let (one, two) = tokio::join!(hub::migrate::migrate(&world.url, &|_| {}), hub::migrate::migrate(&world.url, &|_| {}));
+    let applied = [one.unwrap().applied.len(), two.unwrap().applied.len()];
+    assert!(applied.contains(&0) && applied.iter().sum::<usize>() >= 9, "{applied:?}");
+    assert!(hub::migrate::pending(&world.url).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_supabase_cli_pushed_is_recognised() {
+    let world = World::bare().await;
+    world.sql("create schema supabase_migrations").await;
+    world.sql("create table supabase_migrations.schema_migrations (version text primary key, statements text[], name text)").await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../supabase/migrations");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for file in &files {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let (version, name) = name.split_once('_').unwrap();
+        world.sql(&std::fs::read_to_string(file).unwrap()).await;
+        world.sql(&format!("insert into supabase_migrations.schema_migrations (version, name) values ('{version}', '{name}')")).await;
+    }
+    let report = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap();
+    assert_eq!((report.applied.len(), report.recognised), (0, files.len()));
+}
+
+#[tokio::test]
+async fn a_schema_from_another_version_is_refused_with_what_to_do() {
+    let world = World::new().await;
+    world.sql("update hub_internal.refinery_schema_history set checksum = '1' where version = (select min(version) from hub_internal.refinery_schema_history)").await;
+    let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("--reset"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_that_can_not_be_adopted_is_refused_before_anything_changes() {
+    let world = World::bare().await;
+    world.sql("create table public.mac_tasks (id bigint primary key, content text, status text)").await;
+    let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("column id is bigint, but must be uuid"), "{error}");
+    let left = world.count_all("select count(*) from pg_namespace where nspname in ('hub_internal', 'supabase_migrations')").await;
+    let tables = world.count_all("select count(*) from pg_tables where schemaname = 'public'").await;
+    assert_eq!((left, tables), (0, 1));
+}
+
+#[tokio::test]
+async fn an_empty_postgres_is_told_what_it_lacks() {
+    let world = World::empty().await;
+    let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("hub migrate --platform"), "{error}");
+}
