@@ -436,8 +436,8 @@ create trigger mac_tasks_guard_update
   for each row execute function hub_internal.guard_task_update();
 
 -- Waking: one NOTIFY for a statement that makes tasks claimable. The payload says nothing; Postgres folds equal ones of a
--- transaction into one. A transition table can not go with a column list, so the update trigger is a row one with a
--- WHEN that almost never holds.
+-- transaction into one. The update trigger is a row one, with a WHEN that seldom holds, since a transition table would be
+-- filled by every note and heartbeat.
 create function hub_internal.wake_on_insert()
   returns trigger
   language plpgsql
@@ -467,10 +467,12 @@ begin
   return null;
 end;
 $$;
+-- Any update of a pending row, whatever it changes: a claim passes over a row that somebody holds at that moment, so whoever
+-- lets go of one that is still claimable says so. (hub_create_task_thread right after an insert: without this the task waits
+-- for the slow poll.)
 create trigger mac_tasks_wake_update
-  after update of status, run_after, platform, model_preference, priority on public.mac_tasks
-  for each row when (new.status = 'pending'
-                     and (old.status <> 'pending' or new.lane is distinct from old.lane or new.run_after is distinct from old.run_after))
+  after update on public.mac_tasks
+  for each row when (new.status = 'pending')
   execute function hub_internal.wake();
 
 update public.mac_tasks t                         -- adopted rows that wait get their place in the queue

@@ -1,5 +1,6 @@
 // What every test of this folder needs: a client for each person of `hub dev`, and the document's ServerClient.
 import { createClient } from "@supabase/supabase-js";
+import WebSocket from "ws"; // Node 20 has none of its own
 import { setTimeout as sleep } from "node:timers/promises";
 
 const need = (name) => process.env[name] ?? assertFail(name);
@@ -9,7 +10,7 @@ function assertFail(name) {
 
 export const url = need("SUPABASE_URL");
 const anonKey = need("SUPABASE_ANON_KEY");
-const quiet = { auth: { persistSession: false, autoRefreshToken: false } };
+const quiet = { auth: { persistSession: false, autoRefreshToken: false }, realtime: { transport: WebSocket } };
 
 export const anon = () => createClient(url, anonKey, quiet);
 export const service = () => createClient(url, need("SUPABASE_SERVICE_ROLE_KEY"), quiet);

@@ -29,6 +29,16 @@ async fn work_starts_although_the_listener_was_killed() {
 }
 
 #[tokio::test]
+async fn whoever_lets_go_of_a_pending_task_wakes_the_workers() {
+    // A claim passes over a row that somebody holds. Without a second wake-up that task would wait for the slow poll.
+    let world = World::new().await;
+    let task = world.send("work").await;
+    let mut listener = world.listen("hub_tasks").await;
+    world.sql(&format!("update public.mac_tasks set metadata = '{{\"seen\": \"yes\"}}' where id = '{task}'")).await;
+    world.heard(&mut listener).await;
+}
+
+#[tokio::test]
 async fn a_worker_that_is_killed_loses_the_task_and_another_finishes_it() {
     let world = World::new().await;
     let doomed = world.worker("w1", &[agent("sh", FOR_EVER)]).await;
@@ -45,7 +55,7 @@ async fn a_worker_that_is_killed_loses_the_task_and_another_finishes_it() {
 
     // What the first attempt still has to say is refused, and changes nothing.
     let stale = world.try_sql(&format!("select public.hub_complete_task('{task}', 1, 'too late')")).await;
-    assert_eq!(stale.as_deref(), Err("UH002"));
+    assert_eq!(stale, Err("UH002".to_owned()));
     assert_eq!(world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'", task).await, 1);
     assert_eq!(
         world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content like '⚠️%lost by w1%'", task).await,

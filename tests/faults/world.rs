@@ -6,7 +6,7 @@ use nix::{
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool, postgres::{PgConnectOptions, PgListener}};
 use std::{
     future::Future,
     path::{Path, PathBuf},
@@ -119,6 +119,16 @@ impl World {
         sqlx::raw_sql(AssertSqlSafe(format!("update public.mac_tasks set {set} where id = '{id}'"))).execute(&mut *transaction).await.expect("sets");
         transaction.commit().await.expect("commits");
         id
+    }
+
+    pub async fn listen(&self, channel: &str) -> PgListener {
+        let mut listener = PgListener::connect_with(&self.pool).await.expect("connects");
+        listener.listen(channel).await.expect("listens");
+        listener
+    }
+
+    pub async fn heard(&self, listener: &mut PgListener) {
+        tokio::time::timeout(BOUND, listener.recv()).await.expect("nothing was notified").expect("receives");
     }
 
     pub async fn until(&self, task: Uuid, status: &str) {

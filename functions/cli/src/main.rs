@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // What `hub dev` says is its interface; its log is for those who ask.
-    let quiet = if matches!(cli.command, Command::Worker(_)) { "info" } else { "error" };
+    let quiet = if matches!(cli.command, Command::Worker(_)) { "info" } else { "error,postrust_engine=off" };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("HUB_LOG").unwrap_or_else(|_| quiet.into()))
         .with_writer(std::io::stderr)

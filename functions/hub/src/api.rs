@@ -204,7 +204,12 @@ impl Api {
         read(status, &text)
     }
 
-    async fn call<T: DeserializeOwned>(&self, function: &str, arguments: Value) -> Result<T> {
+    async fn call<T: DeserializeOwned>(&self, function: &str, mut arguments: Value) -> Result<T> {
+        // What is null is left out: it is the default everywhere but in `p_role`, where null removes the member, and not every
+        // REST layer keeps a null apart from an empty text.
+        if let Some(arguments) = arguments.as_object_mut() {
+            arguments.retain(|name, value| !value.is_null() || name == "p_role");
+        }
         let body = arguments.to_string();
         self.run(|rest| rest.rpc(function, body.clone())).await
     }

@@ -1,6 +1,6 @@
 //! The hub over Postgres: a small pool, one method a statement of `sql/queries`.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -32,7 +32,7 @@ const KEEPER_LOCK: i64 = 0x4855_4201;
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: PgPool,
-    options: PgConnectOptions,
+    options: Arc<PgConnectOptions>,
     pooled: bool,
 }
 
@@ -113,7 +113,7 @@ impl Db {
             .acquire_timeout(CONNECT_WITHIN)
             .idle_timeout(Duration::from_secs(300))
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, pooled })
+        Ok(Self { pool, options: Arc::new(options), pooled })
     }
 
     /// The pool, for what this crate has no call for (tests, `hub doctor`).
@@ -336,7 +336,7 @@ impl KeeperSession {
     /// # Errors
     /// As [`Db::connect`].
     pub async fn open(db: &Db) -> Result<Self> {
-        let options = db.options.clone().application_name("hub keeper");
+        let options = db.options().clone().application_name("hub keeper");
         let connection = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options))
             .await
             .map_err(|_| Error::Unreachable("Postgres does not answer".into()))??;

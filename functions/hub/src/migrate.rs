@@ -256,7 +256,8 @@ fn explain(error: refinery::Error) -> Error {
             let mut source = std::error::Error::source(&error);
             while let Some(inner) = source {
                 text = describe(inner);
-                source = inner.source();
+                // Below a database's error there is only a part of it again.
+                source = inner.source().filter(|_| !inner.is::<sqlx::Error>());
             }
             Error::Schema(text)
         }
@@ -265,7 +266,8 @@ fn explain(error: refinery::Error) -> Error {
 
 /// Postgres' own words, with detail and hint: that is where a refused adoption says why.
 fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    match error.downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+    let database = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    match database.and_then(|e| e.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()) {
         Some(e) => [Some(e.message()), e.detail(), e.hint(), e.r#where()]
             .into_iter()
             .flatten()
