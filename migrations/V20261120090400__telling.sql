@@ -176,7 +176,7 @@ begin
 end;
 $$;
 
--- What became of a note that grew: an executor may write the whole text so far, or only the newest line.
+-- What is new in a note that grew by lines: an executor may write the whole text so far, or only the newest line.
 create function hub_internal.progress_text(p_old text, p_new text)
   returns text
   language plpgsql
@@ -184,7 +184,7 @@ create function hub_internal.progress_text(p_old text, p_new text)
   set search_path = ''
 as $$
 begin
-  return hub_internal.shorten(btrim(case when p_old <> '' and left(p_new, char_length(p_old)) = p_old
+  return hub_internal.shorten(btrim(case when p_old <> '' and left(p_new, char_length(p_old) + 1) = p_old || E'\n'
                                          then substr(p_new, char_length(p_old) + 1) else p_new end, E' \t\r\n'), 1500);
 end;
 $$;

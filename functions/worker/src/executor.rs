@@ -149,13 +149,12 @@ async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
         // Once the attempt is stopped nobody waits for notes.
         tokio::select! {
             biased;
-            told = reporter.run(&shared.hub, id, attempt) => match told {
-                Err(error @ (Error::LeaseLost(_) | Error::DeviceRevoked(_))) => {
+            told = reporter.run(&shared.hub, id, attempt) => {
+                if let Err(error @ (Error::LeaseLost(_) | Error::DeviceRevoked(_))) = told {
                     tracing::warn!(task.id = %id, task.attempt = attempt, error = %error, "stopping: the lease is lost");
                     stop.stop(Reason::Lost);
                 }
-                _ => {}
-            },
+            }
             () = stop.token.cancelled() => {}
         }
     };

@@ -243,7 +243,7 @@ impl Identity {
                 else {
                     return false;
                 };
-                !one(pid).is_some_and(|process| process.started == started)
+                one(pid).is_none_or(|process| process.started != started)
             };
             all()
                 .into_iter()

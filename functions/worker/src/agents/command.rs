@@ -406,8 +406,14 @@ mod tests {
     async fn the_whole_tree_ends_when_it_is_stopped_or_out_of_time() {
         let tag = format!("HUB_TEST_STOP_{}", std::process::id());
         let script = format!("export TAG={tag}; {ESCAPES} sleep 300");
-        let stopped =
-            run_with(&["sh", "-c", &script], "", Duration::from_secs(60), Some(Duration::from_millis(300))).await;
+        let argv = ["sh", "-c", script.as_str()];
+        let (stopped, at_work) =
+            tokio::join!(run_with(&argv, "", Duration::from_secs(60), Some(Duration::from_millis(500))), async {
+                sleep(Duration::from_millis(400)).await;
+                sleepers(&tag)
+            });
+        // Else nothing would be shown by there being none afterwards.
+        assert!(at_work >= 4, "only {at_work} of the escaping processes were there");
         assert_eq!(stopped.outcome, Outcome::Stopped);
         assert!(stopped.took < Duration::from_secs(4), "{:?}", stopped.took);
         assert_eq!(sleepers(&tag), 0);

@@ -279,7 +279,8 @@ fn ignored(rules: &[Rule], name: &str, folder: bool) -> bool {
 fn matches(pattern: &[char], text: &[char]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to go on when what follows a star does not fit: behind the star, and how much it takes.
-    let (mut star, mut star_star): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let mut star: Option<(usize, usize)> = None;
+    let mut star_star: Option<(usize, usize)> = None;
     loop {
         if p + 1 < pattern.len() && pattern[p] == '*' && pattern[p + 1] == '*' {
             p += 2;

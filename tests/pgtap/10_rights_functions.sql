@@ -1,0 +1,101 @@
+-- Who may call what: every function of the contract from every chair, allow and deny side by side (DESIGN section 7).
+\ir setup.psql
+select no_plan();
+
+create temp table stage as select
+  tap.channel('quick') as quick, tap.channel('dispatch') as dispatch, tap.channel('leads') as leads, tap.channel('prototypes') as prototypes,
+  tap.server('buf-barista') as barista, tap.server('aura-labs') as labs,
+  tap.task('bridge') as pending, tap.task('evals') as labs_task, tap.running('workshop') as running,
+  (select (public.hub_send(tap.channel('dispatch'), 'thread') -> 'thread' ->> 'id')::uuid) as thread,
+  tap.running('garden') as failed, null::uuid as loose;
+select from stage s, public.hub_fail_task(s.failed, 1, 'no', false);
+insert into public.mac_tasks (content, channel_id) select 'no thread yet', dispatch from stage;
+update stage set loose = (select id from public.mac_tasks where content = 'no thread yet');
+select from stage s, public.hub_register_device('tap-gone', 'linux', '[]', 1), public.hub_revoke_device('tap-gone');
+grant select on stage to public;
+
+-- Each line: what is called, then what comes of it for anon, an anonymous sign-in, an outsider, a viewer, an operator, an owner, the
+-- device that holds the task, another device, the service role, postgres.
+create temp table matrix (call text, expected text[]);
+insert into matrix values
+  ($$select public.hub_send(quick, 'x') from stage$$,                         '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_send(prototypes, 'x') from stage$$,                    '{42501,UH004,UH004,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_send(leads, '!help') from stage$$,                     '{42501,UH004,ok,ok,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_execute_command(leads, '!help') from stage$$,          '{42501,UH004,ok,ok,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select * from stage, public.hub_messages_since(quick)$$,                 '{42501,UH004,ok,ok,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select * from stage, public.hub_messages_since(prototypes)$$,            '{42501,UH004,UH004,ok,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_create_task_thread(dispatch, loose) from stage$$,      '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_update_thread_status(thread, 'idle') from stage$$,     '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_cancel_task(pending) from stage$$,                     '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_cancel_task(labs_task) from stage$$,                   '{42501,UH004,UH004,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_retry_task(failed) from stage$$,                       '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select * from stage, public.hub_explain_task(pending)$$,                 '{42501,UH004,ok,ok,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select * from stage, public.hub_explain_task(labs_task)$$,               '{42501,UH004,UH004,ok,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select * from stage, public.hub_classify('x', quick)$$,                  '{42501,UH004,ok,ok,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select * from stage, public.hub_classify('x')$$,                         '{42501,ok,ok,ok,ok,ok,ok,ok,ok,ok}'),
+  ($$select public.hub_set_member(barista, tap.id('stranger'), 'viewer') from stage$$, '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_member(labs, tap.id('stranger'), 'viewer') from stage$$,    '{42501,UH004,UH004,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_register_device('tap-all', 'linux', '[]', 1)$$,        '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select * from public.hub_claim_tasks('tap-all')$$,                       '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select public.hub_heartbeat('tap-all')$$,                                '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select public.hub_report_progress(running, 1, 'x') from stage$$,         '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_complete_task(running, 1, 'x') from stage$$,           '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_fail_task(running, 1, 'x') from stage$$,               '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_decay_threads()$$,                                     '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_recover()$$,                                           '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_drain_device('tap-all')$$,                             '{42501,UH004,42501,42501,42501,42501,UH004,UH004,ok,ok}'),
+  ($$select public.hub_drain_device('tap-own')$$,                             '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_revoke_device('tap-own')$$,                            '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_enroll_device('tap-own', barista) from stage$$,        '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_enroll_device('tap-all', barista) from stage$$,        '{42501,UH004,42501,42501,42501,42501,UH004,UH004,ok,ok}');
+
+select is(tap.outcome(a.actor, m.call), a.expected, format('%s: %s', a.actor, m.call))
+  from matrix m
+ cross join lateral unnest(array['anon', 'anonymous', 'outsider', 'viewer', 'operator', 'owner', 'device:tap-all', 'device:tap-other', 'service', 'postgres'],
+                           m.expected) as a (actor, expected);
+
+-- Every function of the contract is in the matrix: a new one without a line fails here.
+select is_empty(
+  $$ select p.proname from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname like 'hub\_%'
+       and not exists (select from matrix m where m.call like '%public.' || p.proname || '(%') $$,
+  'every hub_ function stands in the matrix');
+
+-- What may not be seen is not there: a foreign id and one that never was give the very same refusal, but for the id in its detail.
+select is(tap.refusal('outsider', format('select public.hub_send(%L, ''x'')', s.prototypes)),
+          tap.refusal('outsider', format('select public.hub_send(%L, ''x'')', gen_random_uuid())), 'hub_send tells nothing of a members'' server') from stage s;
+select is(tap.refusal('outsider', format('select public.hub_cancel_task(%L)', s.labs_task)),
+          tap.refusal('outsider', format('select public.hub_cancel_task(%L)', gen_random_uuid())), 'hub_cancel_task tells nothing') from stage s;
+select is(tap.refusal('outsider', format('select public.hub_set_member(%L, %L, ''viewer'')', s.labs, tap.id('stranger'))),
+          tap.refusal('outsider', format('select public.hub_set_member(%L, %L, ''viewer'')', gen_random_uuid(), tap.id('stranger'))), 'hub_set_member tells nothing') from stage s;
+select is(tap.refusal('outsider', format('insert into public.hub_channel_messages (channel_id, content) values (%L, ''x'')', s.prototypes)),
+          tap.refusal('outsider', format('insert into public.hub_channel_messages (channel_id, content) values (%L, ''x'')', gen_random_uuid())), 'posting tells nothing') from stage s;
+
+-- Devices that may not act
+select is(tap.outcome('device:tap-gone', $$select * from public.hub_claim_tasks('tap-gone')$$), 'UH005', 'a revoked device claims nothing');
+select is(tap.outcome('device:tap-gone', $$select public.hub_heartbeat('tap-gone')$$), 'UH005', 'a revoked device is not alive');
+select is(tap.outcome('device:tap-gone', $$select public.hub_register_device('tap-gone', 'linux', '[]', 1)$$), 'UH005', 'a revoked device does not come back by registering');
+select is(tap.outcome('service', $$select * from public.hub_claim_tasks('tap-gone')$$), 'UH005', 'nobody claims for a revoked device');
+select is(tap.outcome('device:tap-new', $$select public.hub_register_device('tap-new', 'macos', '[{"agent":"claude","models":["claude"]}]', 1)$$), 'ok', 'a new device registers itself');
+select is(tap.outcome('device:tap-new', $$select public.hub_complete_task((select running from stage), 1, 'x')$$), 'UH005', 'one that was never enrolled writes to nothing');
+select from public.hub_drain_device('tap-other');
+select is_empty($$ select * from public.hub_claim_tasks('tap-other', 50) $$, 'a drained device gets nothing new');
+
+-- A device that registers by its own token serves what it is enrolled for, and only that.
+select tap.become('device:tap-self');
+select from public.hub_register_device('tap-self', 'linux', '[{"agent":"claude","models":["any"]}]', 50);
+select is_empty($$ select * from public.hub_claim_tasks('tap-self', 50) $$, 'enrolled for nothing, it gets nothing');
+select tap.become('postgres');
+select from public.hub_enroll_device('tap-self', tap.server('aura-labs'));
+update stage set labs_task = tap.task('evals', 'for tap-self'), pending = tap.task('bridge', 'not for tap-self');
+select tap.become('device:tap-self');
+select results_eq($$ select c.id from public.hub_claim_tasks('tap-self', 50) c $$, $$ select labs_task from stage $$, 'enrolled for a server, it gets that server''s tasks');
+select is(tap.sees('device:tap-self', 'public.mac_tasks'), '1', 'and sees the task it holds, no other');
+select tap.become('postgres');
+
+-- The last owner stays.
+select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, ''viewer'')', s.barista, tap.id('owner'))), 'UH003', 'the last owner can not step down') from stage s;
+select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, null)', s.barista, tap.id('owner'))), 'UH003', 'nor leave') from stage s;
+select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, ''boss'')', s.barista, tap.id('viewer'))), 'UH001', 'a role is one of three') from stage s;
+
+select * from finish();
+rollback;

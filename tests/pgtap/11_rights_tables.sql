@@ -1,0 +1,89 @@
+-- Who may read and write which rows, table by table, from every chair; and that the policies are those we know of.
+\ir setup.psql
+select no_plan();
+
+create temp table stage as select tap.running('quick') as running, tap.task('prototypes') as labs_task,
+  (select id from public.hub_channels where name = 'quick') as quick, (select id from public.hub_channels where name = 'prototypes') as prototypes,
+  (select id from public.hub_channels where name = 'heartbeat') as feed, tap.server('buf-barista') as barista;
+grant select on stage to public;
+
+-- What each sees: anon, an anonymous sign-in, an outsider, a viewer, an operator, an owner, the device that holds the task, another, service, postgres.
+create temp table reads (what text, expected text[]);
+insert into reads values
+  ($$public.hub_servers where name = 'buf-barista'$$,                                     '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_servers where name = 'aura-labs'$$,                                       '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_channels where name = 'quick'$$,                                          '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_channels where name = 'prototypes'$$,                                     '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_members where user_id = tap.id('viewer') and server_id = tap.server('aura-labs')$$, '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_projects where server_id = tap.server('aura-labs')$$,                     '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_channel_messages m where m.channel_id = (select quick from stage) and m.seq = 1$$,      '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_channel_messages m where m.channel_id = (select prototypes from stage) and m.seq = 1 and m.task_thread_id is null$$, '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_task_threads t where t.channel_id = (select prototypes from stage)$$,     '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.mac_tasks t where t.id = (select running from stage)$$,                       '{42501,0,1,1,1,1,1,0,1,1}'),
+  ($$public.mac_tasks t where t.id = (select labs_task from stage)$$,                     '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_task_attempts a where a.task_id = (select running from stage)$$,          '{42501,0,1,1,1,1,1,0,1,1}'),
+  ($$public.mesh_devices where name = 'tap-all'$$,                                        '{42501,0,1,1,1,1,1,0,1,1}'),
+  ($$public.mesh_device_servers where device = 'tap-own'$$,                               '{42501,0,1,1,1,1,0,0,1,1}');
+select is(tap.sees(a.actor, r.what), a.expected, format('%s reads %s', a.actor, r.what))
+  from reads r
+ cross join lateral unnest(array['anon', 'anonymous', 'outsider', 'viewer', 'operator', 'owner', 'device:tap-all', 'device:tap-other', 'service', 'postgres'],
+                           r.expected) as a (actor, expected);
+
+create temp table writes (what text, expected text[]);
+insert into writes values
+  ($$insert into public.hub_channel_messages (channel_id, content) select quick, 'x' from stage$$,        '{42501,42501,ok,ok,ok,ok,42501,42501,23502,23502}'),
+  ($$insert into public.hub_channel_messages (channel_id, content, sender_type) select quick, 'x', 'system' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_channel_messages (channel_id, content) select prototypes, 'x' from stage$$,   '{42501,42501,UH004,ok,ok,ok,42501,42501,23502,23502}'),
+  ($$insert into public.hub_channel_messages (channel_id, content) select feed, 'x' from stage$$,         '{42501,42501,42501,42501,42501,42501,42501,42501,23502,23502}'),
+  ($$insert into public.mac_tasks (content, channel_id) select 'x', quick from stage$$,                   '{42501,42501,42501,42501,ok,ok,42501,42501,ok,ok}'),
+  ($$insert into public.mac_tasks (content) values ('x')$$,                                               '{42501,42501,42501,42501,ok,ok,42501,42501,ok,ok}'),
+  ($$insert into public.mac_tasks (content, channel_id) select 'x', prototypes from stage$$,              '{42501,42501,42501,42501,ok,ok,42501,42501,ok,ok}'),
+  ($$update public.mac_tasks set status = 'complete' where id = (select running from stage)$$,            '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$delete from public.hub_channel_messages$$,                                                           '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_channel_messages set content = 'x'$$,                                              '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_members (server_id, user_id, role) select barista, tap.id('stranger'), 'owner' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_members set role = 'owner'$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_servers set access = 'authenticated'$$,                                            '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_channels set project_path = 'x'$$,                                                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_task_threads set status = 'archived'$$,                                            '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.mesh_devices set revoked_at = now()$$,                                                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.mesh_device_servers (device, server_id) select 'tap-all', barista from stage$$,   '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_task_attempts set outcome = null$$,                                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_projects (server_id, name, path) select barista, 'p', 'a/b' from stage$$,     '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.koji_commands select * from public.koji_commands$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}');
+select is(tap.outcome(a.actor, w.what), a.expected, format('%s: %s', a.actor, w.what))
+  from writes w
+ cross join lateral unnest(array['anon', 'anonymous', 'outsider', 'viewer', 'operator', 'owner', 'device:tap-all', 'device:tap-other', 'service', 'postgres'],
+                           w.expected) as a (actor, expected);
+
+-- What would be a lie in a message or a task is refused; what a person may not choose is set.
+select is(tap.outcome('operator', format('insert into public.hub_channel_messages (channel_id, content, %s) select quick, ''x'', %s from stage', l.field, l.value)), '42501', 'a person does not say ' || l.field)
+  from (values ('sender_id', quote_literal(tap.id('owner'))), ('sender_type', '''agent'''), ('embed_data', '''{"title":"x"}'''), ('is_progress', 'true'), ('content_type', '''result''')) l (field, value);
+select is(tap.outcome('operator', format('insert into public.mac_tasks (content, channel_id, %s) select ''x'', quick, %s from stage', l.field, l.value)), '42501', 'a person does not make a task with ' || l.field)
+  from (values ('status', '''running'''), ('claimed_by', '''mac1'''), ('result', '''x'''), ('created_by', quote_literal(tap.id('owner'))), ('project', '''../elsewhere''')) l (field, value);
+select tap.become('operator');
+select results_eq(
+  $$ insert into public.hub_channel_messages (channel_id, content, created_at, seq, task_id) select quick, 'hello', '2001-01-01', 999, running from stage
+     returning sender_type, sender_id, sender_label, seq < 100, created_at > now() - interval '1 day', task_id $$,
+  $$ select 'human', tap.id('operator')::text, 'operator', true, true, null::uuid $$, 'sender, number, time and task are the server''s');
+select results_eq(
+  $$ insert into public.mac_tasks (content, channel_id, attempt, session_id, lease_expires_at, created_at) select 'x', quick, 7, 'stolen', now(), '2001-01-01' from stage
+     returning attempt, session_id, lease_expires_at, created_by, project, created_at = now() $$,
+  $$ select 0, null::text, null::timestamptz, tap.id('operator'), 'Desktop/homelab', true $$, 'a task''s attempt, session, lease, maker and time are the server''s');
+select tap.become('postgres');
+
+select policies_are('public', t.name, t.policies) from (values
+  ('hub_servers', array['hub_servers_select_readers']),
+  ('hub_members', array['hub_members_select_readers']),
+  ('hub_channels', array['hub_channels_select_readers']),
+  ('hub_projects', array['hub_projects_select_readers', 'hub_projects_insert_owners', 'hub_projects_update_owners', 'hub_projects_delete_owners']),
+  ('hub_channel_messages', array['hub_channel_messages_select_readers', 'hub_channel_messages_insert_oneself']),
+  ('hub_task_threads', array['hub_task_threads_select_readers']),
+  ('mac_tasks', array['mac_tasks_select_readers', 'mac_tasks_insert_operators']),
+  ('hub_task_attempts', array['hub_task_attempts_select_readers']),
+  ('mesh_devices', array['mesh_devices_select_readers']),
+  ('mesh_device_servers', array['mesh_device_servers_select_readers']),
+  ('koji_commands', array['koji_commands_select_readers'])) t (name, policies);
+
+select * from finish();
+rollback;

@@ -1,0 +1,123 @@
+-- Numbers, keys, threads and their age, sending and its mistakes.
+\ir setup.psql
+select no_plan();
+
+-- Numbers and keys
+select tap.become('operator');
+insert into public.hub_channel_messages (channel_id, content, idempotency_key) values (tap.channel('garden'), 'one', 'k1');
+select throws_ok($$ insert into public.hub_channel_messages (channel_id, content, idempotency_key) values (tap.channel('garden'), 'one', 'k1') $$, '23505', null, 'a bare INSERT of a used key is refused');
+select lives_ok($$ insert into public.hub_channel_messages (channel_id, content, idempotency_key) values (tap.channel('garden'), 'one', 'k1') on conflict do nothing $$, 'ON CONFLICT skips it');
+select throws_ok($$ insert into public.hub_channel_messages (channel_id, content, idempotency_key) values (tap.channel('garden'), 'other', 'k1') on conflict do nothing $$, 'UH003', 'conflict', 'another content under the key is a mistake');
+insert into public.hub_channel_messages (channel_id, content) values (tap.channel('garden'), 'two'), (tap.channel('garden'), 'three');
+select results_eq($$ select seq, content from public.hub_messages_since(tap.channel('garden')) $$, $$ values (1::bigint, 'one'), (2, 'two'), (3, 'three') $$, 'what was not posted took no number');
+select results_eq($$ select seq from public.hub_messages_since(tap.channel('garden'), 1, null, 1) $$, $$ values (2::bigint) $$, 'after a number, up to a limit');
+select is((select message_count from public.hub_channels where name = 'garden'), 3, 'the channel counts them');
+select throws_ok($$ select * from public.hub_messages_since(tap.channel('garden'), -1) $$, 'UH001', 'bad input');
+select throws_ok($$ select * from public.hub_messages_since(tap.channel('garden'), 0, null, 1001) $$, 'UH001', 'bad input');
+select throws_ok($$ select * from public.hub_messages_since(tap.channel('garden'), 0, gen_random_uuid()) $$, 'UH004', 'not found');
+select is((select public.hub_send(tap.channel('garden'), 'work', null, 'k2') -> 'task' ->> 'id'), (select public.hub_send(tap.channel('garden'), 'work', null, 'k2') -> 'task' ->> 'id'), 'sending twice with one key is sending once');
+select throws_ok($$ select public.hub_send(tap.channel('garden'), 'other work', null, 'k2') $$, 'UH003', 'conflict');
+select throws_ok($$ select public.hub_send(tap.channel('bridge'), 'work', null, 'k2') $$, 'UH003', 'conflict', 'a key belongs to its sender, in whatever channel');
+select tap.become('owner');
+select lives_ok($$ select public.hub_send(tap.channel('garden'), 'other work', null, 'k2') $$, 'and not to another''s');
+select tap.become('operator');
+select throws_ok($$ select public.hub_send(tap.channel('garden'), '   ') $$, 'UH001', 'bad input');
+select throws_ok($$ select public.hub_send(tap.channel('garden'), null) $$, 'UH001', 'bad input');
+select throws_ok($$ select public.hub_send(tap.channel('garden'), repeat('x', 100001)) $$, 'UH001', 'bad input');
+select throws_ok($$ select public.hub_send(null, 'x') $$, 'UH001', 'bad input');
+select throws_ok($$ select public.hub_send(tap.channel('garden'), 'x', gen_random_uuid()) $$, 'UH004', 'not found');
+select throws_ok($$ select public.hub_send(tap.channel('heartbeat'), 'x') $$, '42501', 'permission denied', 'a feed is read only');
+select is((select public.hub_send(tap.channel('leads'), '!help') - 'reply'), '{"message": null, "task": null, "thread": null}'::jsonb, 'a command leaves nothing behind');
+select is((select message_count from public.hub_channels where name = 'leads'), 0);
+select matches((select public.hub_execute_command(tap.channel('leads'), 'no such "thing') ->> 'text'), '^Unknown command: !no', 'what is mistyped is answered');
+select throws_ok($$ select public.hub_execute_command(tap.channel('garden'), '!help') $$, 'UH003', 'conflict');
+select tap.become('postgres');
+select is(hub_internal.chunks(E'a\nb\n' || repeat('c', 12), 5), array[E'a\nb', 'ccccc', 'ccccc', 'cc'], 'chunks are cut between lines, and inside a line that is too long');
+select is(hub_internal.command_words('!lead "two words" ''and three'' x "open'), array['!lead', 'two words', 'and three', 'x', 'open'], 'quotes keep words together');
+select is((select sum(cardinality(hub_internal.chunks(repeat(E'line\n', 1000))))::int), 3, '5000 characters are three chunks');
+
+-- A thread's age. Each step at its time, and not before.
+create temp table th as select (public.hub_send(tap.channel('dispatch'), 'age')) as sent;
+create temp table ids as select (sent -> 'thread' ->> 'id')::uuid as thread, (sent -> 'task' ->> 'id')::uuid as task from th;
+grant select on ids to public;
+create function pg_temp.state() returns text language sql as $$ select t.status from public.hub_task_threads t, ids where t.id = ids.thread $$;
+select from public.hub_decay_threads(now() + interval '1 year');
+select is(pg_temp.state(), 'active', 'with an open task it does not age');
+select from public.hub_claim_tasks('tap-all', 50);
+select from ids, public.hub_complete_task(ids.task, 1, 'done');
+create temp table start as select last_activity_at as at from public.hub_task_threads, ids where id = thread;
+create function pg_temp.after(p interval) returns text language sql volatile as $$ select public.hub_decay_threads((select at from start) + p); select pg_temp.state() $$;
+select is(pg_temp.after('1 hour 59 minutes'), 'active');
+select is(pg_temp.after('2 hours 1 minute'), 'idle', 'idle after two hours');
+select is(pg_temp.after('2 hours 2 minutes'), 'idle');
+select is(pg_temp.after('3 hours'), 'idle', 'an hour is counted from when it became idle');
+select is(pg_temp.after('3 hours 1 minute'), 'decaying');
+select is(pg_temp.after('3 hours 1 minute'), 'decaying', 'the same cycle goes no further');
+select is(pg_temp.after('3 hours 2 minutes'), 'archived', 'the next one does');
+select results_eq($$ select content_type, embed_data ->> 'title', (embed_data ->> 'color')::int from public.hub_channel_messages m, ids where m.task_thread_id = ids.thread and m.content_type in ('warning', 'summary') order by m.seq $$,
+  $$ values ('warning', 'Thread Idle', 15844367), ('summary', 'Thread Archived', 9807270) $$, 'a warning and a summary, once each');
+select is((select archived_at = (select at from start) + interval '3 hours 2 minutes' from public.hub_task_threads, ids where id = thread), true, 'archived_at is set');
+select is((select public.hub_decay_threads((select at from start) + interval '1 year')), 0, 'and nothing more happens');
+select lives_ok($$ select public.hub_send(tap.channel('dispatch'), 'still there?', thread) from ids $$);
+select is(pg_temp.state(), 'active', 'a reply opens it again');
+select is((select archived_at from public.hub_task_threads, ids where id = thread), null);
+select is((select message_count::bigint from public.hub_task_threads, ids where id = thread), (select max(seq) from public.hub_channel_messages, ids where task_thread_id = thread), 'its messages are numbered without gaps');
+
+-- Activity while idle
+create temp table th2 as select (public.hub_send(tap.channel('dispatch'), 'age again')) as sent;
+truncate ids; insert into ids select (sent -> 'thread' ->> 'id')::uuid, (sent -> 'task' ->> 'id')::uuid from th2;
+select from public.hub_claim_tasks('tap-all', 50);
+select from ids, public.hub_complete_task(ids.task, 1, 'done');
+select from public.hub_decay_threads(now() + interval '3 hours');
+select is(pg_temp.state(), 'idle');
+select tap.become('viewer');
+insert into public.hub_channel_messages (channel_id, task_thread_id, content) select tap.channel('dispatch'), thread, 'looking' from ids;
+select tap.become('postgres');
+select is(pg_temp.state(), 'active', 'any message wakes it');
+
+-- Times of a channel's own
+update public.hub_channels set thread_idle_after = '10 minutes', thread_decay_after = '5 minutes' where name = 'dispatch';
+select from public.hub_decay_threads(now() + interval '11 minutes');
+select is(pg_temp.state(), 'idle', 'a channel''s own time counts, for threads that are there, too');
+select from public.hub_decay_threads(now() + interval '17 minutes');
+select is(pg_temp.state(), 'decaying');
+select from public.hub_update_thread_status((select thread from ids), 'active');
+select is(pg_temp.state(), 'active', 'by hand');
+select throws_ok($$ select public.hub_update_thread_status((select thread from ids), 'asleep') $$, 'UH001', 'bad input');
+select throws_ok($$ select public.hub_update_thread_status(gen_random_uuid(), 'idle') $$, 'UH004', 'not found');
+
+-- Threads by hand: Aura's three calls
+select tap.become('operator');
+insert into public.hub_channel_messages (channel_id, content) values (tap.channel('pulse-control'), 'Fix auth');
+insert into public.mac_tasks (content, channel_id) values ('Fix auth', tap.channel('pulse-control'));
+create temp table byhand as select t.id as task, (public.hub_create_task_thread(tap.channel('pulse-control'), t.id)).* from public.mac_tasks t where t.content = 'Fix auth';
+select is((select name from byhand), (select left(task::text, 8) || ' — Fix auth' from byhand));
+select is((select (public.hub_create_task_thread(tap.channel('pulse-control'), task)).id from byhand), (select id from byhand), 'once');
+select results_eq($$ select content_type, reply_to is not null from public.hub_channel_messages m, byhand b where m.task_thread_id = b.id order by m.seq $$,
+  $$ values ('text', true), ('task', false) $$, 'it opens with a copy of the message');
+select throws_ok($$ select public.hub_create_task_thread(tap.channel('infrastructure'), task) from byhand $$, 'UH004', 'not found', 'not in another channel');
+select throws_ok($$ select public.hub_create_task_thread(tap.channel('quick'), task) from byhand $$, 'UH003', 'conflict', 'not on a flat server');
+insert into public.mac_tasks (content) values ('From the Dispatch tab');
+select tap.become('postgres');
+create table tap.loose as select id from public.mac_tasks where content = 'From the Dispatch tab';
+grant select on tap.loose to public;
+select from public.hub_claim_tasks('tap-all', 50);
+select from tap.loose l, public.hub_report_progress(l.id, 1, 'halfway');
+select is(tap.outcome('owner', $$ select public.hub_create_task_thread(tap.channel('dispatch'), (select id from tap.loose)) $$), 'UH004', 'a task without a channel is its maker''s');
+select tap.become('operator');
+select lives_ok($$ select public.hub_create_task_thread(tap.channel('dispatch'), (select id from tap.loose)) $$);
+select results_eq($$ select m.content_type from public.hub_channel_messages m join public.mac_tasks t on t.thread_id = m.task_thread_id where t.id = (select id from tap.loose) order by m.seq $$,
+  $$ values ('text'), ('task'), ('progress') $$, 'it tells what already happened');
+select tap.become('postgres');
+
+-- Projects
+insert into public.hub_projects (server_id, name, path) values (tap.server('buf-barista'), 'kernel', 'Desktop/Comp-Core/kernel');
+select is(tap.outcome('operator', $$ insert into public.mac_tasks (content, channel_id, project) values ('x', tap.channel('quick'), 'kernel') $$), 'ok');
+insert into public.mac_tasks (content, channel_id, project) values ('named', tap.channel('quick'), 'kernel');
+select is((select project from public.mac_tasks where content = 'named'), 'Desktop/Comp-Core/kernel', 'a project''s name stands for its path');
+select is(tap.outcome('operator', $$ insert into public.mac_tasks (content, channel_id, project) values ('x', tap.channel('quick'), 'Desktop/Comp-Core/core/semantic') $$), '42501', 'another channel''s project is not this one''s');
+select throws_ok($$ insert into public.hub_projects (server_id, name, path) values (tap.server('buf-barista'), 'evil', '../x') $$, '23514');
+select throws_ok($$ update public.hub_channels set project_path = '/etc' where name = 'quick' $$, '23514');
+
+select * from finish();
+rollback;
