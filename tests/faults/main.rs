@@ -1,10 +1,10 @@
 //! Faults by name, against real programs: `hub worker` processes, agents that are real processes, a real Postgres.
 //! Nothing here waits for a time to pass: it waits for a state, with a bound for a machine that hangs.
 
-mod world;
+#![allow(clippy::unwrap_used)]
 
+use hub_tests::{Cluster, World, agent};
 use nix::sys::signal::Signal;
-use world::{World, agent};
 
 /// What `sh -c` runs when the agent gets a task.
 const QUICK: &str = "echo working; echo done";
@@ -51,14 +51,30 @@ async fn a_worker_that_is_killed_loses_the_task_and_another_finishes_it() {
     world.until(task, "pending").await;
     let other = world.worker("w2", &[agent("sh", QUICK)]).await;
     world.until(task, "complete").await;
-    assert_eq!(world.text("select attempt || ' ' || claimed_by from public.mac_tasks where id = $1", task).await, "2 w2");
+    assert_eq!(
+        world.text("select attempt || ' ' || claimed_by from public.mac_tasks where id = $1", task).await,
+        "2 w2"
+    );
 
     // What the first attempt still has to say is refused, and changes nothing.
     let stale = world.try_sql(&format!("select public.hub_complete_task('{task}', 1, 'too late')")).await;
     assert_eq!(stale, Err("UH002".to_owned()));
-    assert_eq!(world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'", task).await, 1);
     assert_eq!(
-        world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content like '⚠️%lost by w1%'", task).await,
+        world
+            .count(
+                "select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'",
+                task
+            )
+            .await,
+        1
+    );
+    assert_eq!(
+        world
+            .count(
+                "select count(*) from public.hub_channel_messages where task_id = $1 and content like '⚠️%lost by w1%'",
+                task
+            )
+            .await,
         1
     );
     other.stop().await;
@@ -81,13 +97,23 @@ async fn an_agent_that_is_killed_is_a_failure_and_takes_its_tree_along() {
 async fn a_cancelled_task_is_stopped_with_all_it_started() {
     let world = World::new().await;
     let marker = world.marker();
-    let worker = world.worker("w1", &[agent("sh", &format!("trap '' TERM; echo up; (trap '' TERM; sleep {marker}) & sleep {marker}"))]).await;
+    let worker = world
+        .worker(
+            "w1",
+            &[agent("sh", &format!("trap '' TERM; echo up; (trap '' TERM; sleep {marker}) & sleep {marker}"))],
+        )
+        .await;
     let task = world.send("work").await;
     world.until_note(task, "up").await;
     world.sql(&format!("select public.hub_cancel_task('{task}')")).await;
     world.until(task, "cancelled").await;
     world.until_no_process(&marker).await;
-    assert_eq!(world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content like '🚫%'", task).await, 1);
+    assert_eq!(
+        world
+            .count("select count(*) from public.hub_channel_messages where task_id = $1 and content like '🚫%'", task)
+            .await,
+        1
+    );
     worker.stop().await;
 }
 
@@ -116,7 +142,15 @@ async fn two_workers_of_one_name_do_everything_once() {
     for task in tasks {
         world.until(task, "complete").await;
         assert_eq!(world.count("select attempt::bigint from public.mac_tasks where id = $1", task).await, 1);
-        assert_eq!(world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'", task).await, 1);
+        assert_eq!(
+            world
+                .count(
+                    "select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'",
+                    task
+                )
+                .await,
+            1
+        );
     }
     one.stop().await;
     two.stop().await;
@@ -136,7 +170,42 @@ async fn a_backend_that_dies_under_load_loses_nothing() {
     }
     for task in tasks {
         world.until(task, "complete").await;
-        assert_eq!(world.count("select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'", task).await, 1);
+        assert_eq!(
+            world
+                .count(
+                    "select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'",
+                    task
+                )
+                .await,
+            1
+        );
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn postgres_killed_and_restarted_under_load_loses_nothing() {
+    let cluster = Cluster::start();
+    let world = World::within(&cluster).await;
+    let worker = world.worker("w1", &[agent("sh", "echo working; sleep 0.3; echo done")]).await;
+    let mut tasks = Vec::new();
+    for n in 0..8 {
+        tasks.push(world.send(&format!("task {n}")).await);
+    }
+    world.until_note(tasks[0], "working").await;
+    cluster.kill();
+    cluster.up();
+    for task in tasks {
+        world.until(task, "complete").await;
+        assert_eq!(
+            world
+                .count(
+                    "select count(*) from public.hub_channel_messages where task_id = $1 and content_type = 'result'",
+                    task
+                )
+                .await,
+            1
+        );
     }
     worker.stop().await;
 }
@@ -149,7 +218,11 @@ async fn a_project_outside_the_root_is_refused_and_not_tried_again() {
     for project in ["../..", "/etc", "out/etc"] {
         let task = world.send_with("work", &format!("project = '{project}'")).await;
         world.until(task, "failed").await;
-        assert_eq!(world.count("select attempt::bigint from public.mac_tasks where id = $1", task).await, 1, "{project}");
+        assert_eq!(
+            world.count("select attempt::bigint from public.mac_tasks where id = $1", task).await,
+            1,
+            "{project}"
+        );
     }
     worker.stop().await;
 }
@@ -157,7 +230,8 @@ async fn a_project_outside_the_root_is_refused_and_not_tried_again() {
 #[tokio::test]
 async fn two_migrators_at_once_do_it_once() {
     let world = World::bare().await;
-    let (one, two) = tokio::join!(hub::migrate::migrate(&world.url, &|_| {}), hub::migrate::migrate(&world.url, &|_| {}));
+    let (one, two) =
+        tokio::join!(hub::migrate::migrate(&world.url, &|_| {}), hub::migrate::migrate(&world.url, &|_| {}));
     let applied = [one.unwrap().applied.len(), two.unwrap().applied.len()];
     assert!(applied.contains(&0) && applied.iter().sum::<usize>() >= 9, "{applied:?}");
     assert!(hub::migrate::pending(&world.url).await.unwrap().is_empty());
@@ -175,7 +249,11 @@ async fn what_the_supabase_cli_pushed_is_recognised() {
         let name = file.file_stem().unwrap().to_str().unwrap();
         let (version, name) = name.split_once('_').unwrap();
         world.sql(&std::fs::read_to_string(file).unwrap()).await;
-        world.sql(&format!("insert into supabase_migrations.schema_migrations (version, name) values ('{version}', '{name}')")).await;
+        world
+            .sql(&format!(
+                "insert into supabase_migrations.schema_migrations (version, name) values ('{version}', '{name}')"
+            ))
+            .await;
     }
     let report = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap();
     assert_eq!((report.applied.len(), report.recognised), (0, files.len()));
@@ -195,7 +273,9 @@ async fn a_table_that_can_not_be_adopted_is_refused_before_anything_changes() {
     world.sql("create table public.mac_tasks (id bigint primary key, content text, status text)").await;
     let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
     assert!(error.contains("column id is bigint, but must be uuid"), "{error}");
-    let left = world.count_all("select count(*) from pg_namespace where nspname in ('hub_internal', 'supabase_migrations')").await;
+    let left = world
+        .count_all("select count(*) from pg_namespace where nspname in ('hub_internal', 'supabase_migrations')")
+        .await;
     let tables = world.count_all("select count(*) from pg_tables where schemaname = 'public'").await;
     assert_eq!((left, tables), (0, 1));
 }

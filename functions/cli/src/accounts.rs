@@ -33,7 +33,10 @@ pub async fn person(target: &Target, hub: &Hub, user: &str) -> Result<Uuid> {
     }
     let found = match hub {
         Hub::Postgres(db) => {
-            sqlx::query_scalar("select id from auth.users where lower(email) = lower($1)").bind(user).fetch_optional(db.pool()).await?
+            sqlx::query_scalar("select id from auth.users where lower(email) = lower($1)")
+                .bind(user)
+                .fetch_optional(db.pool())
+                .await?
         }
         Hub::Api(_) => {
             let (url, key) = target.project()?;
@@ -46,9 +49,12 @@ pub async fn person(target: &Target, hub: &Hub, user: &str) -> Result<Uuid> {
 async fn find(url: &str, key: &SecretString, email: &str) -> Result<Option<Uuid>> {
     const PAGE: usize = 200;
     for page in 1.. {
-        let answer = request(url, key, reqwest::Method::GET, &format!("admin/users?page={page}&per_page={PAGE}"), None).await?;
+        let answer =
+            request(url, key, reqwest::Method::GET, &format!("admin/users?page={page}&per_page={PAGE}"), None).await?;
         let users = answer["users"].as_array().cloned().unwrap_or_default();
-        if let Some(user) = users.iter().find(|user| user["email"].as_str().is_some_and(|e| e.eq_ignore_ascii_case(email))) {
+        if let Some(user) =
+            users.iter().find(|user| user["email"].as_str().is_some_and(|e| e.eq_ignore_ascii_case(email)))
+        {
             return Ok(user["id"].as_str().and_then(|id| id.parse().ok()));
         }
         if users.len() < PAGE {
@@ -58,7 +64,13 @@ async fn find(url: &str, key: &SecretString, email: &str) -> Result<Option<Uuid>
     Ok(None)
 }
 
-async fn request(url: &str, key: &SecretString, method: reqwest::Method, path: &str, body: Option<Value>) -> Result<Value> {
+async fn request(
+    url: &str,
+    key: &SecretString,
+    method: reqwest::Method,
+    path: &str,
+    body: Option<Value>,
+) -> Result<Value> {
     let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(20)).build()?;
     let mut request = client
         .request(method, format!("{}/auth/v1/{path}", url.trim_end_matches('/')))
@@ -67,11 +79,15 @@ async fn request(url: &str, key: &SecretString, method: reqwest::Method, path: &
     if let Some(body) = body {
         request = request.json(&body);
     }
-    let response = request.send().await.map_err(|error| error.without_url()).with_context(|| format!("can not reach {url}"))?;
+    let response =
+        request.send().await.map_err(|error| error.without_url()).with_context(|| format!("can not reach {url}"))?;
     let status = response.status();
     let answer: Value = response.json().await.unwrap_or_default();
     if !status.is_success() {
-        let said = ["msg", "message", "error_description"].iter().find_map(|name| answer[*name].as_str()).unwrap_or("no reason given");
+        let said = ["msg", "message", "error_description"]
+            .iter()
+            .find_map(|name| answer[*name].as_str())
+            .unwrap_or("no reason given");
         bail!("sign-in service at {url}: {said} ({status})");
     }
     Ok(answer)

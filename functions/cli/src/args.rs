@@ -33,7 +33,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  hub dev --port 54321 --projects-root ~/code")]
     Dev(Dev),
     /// Bring a database to this build's schema
-    #[command(after_help = "Examples:\n  hub migrate --platform --url postgres://supabase_admin@localhost/postgres   # once, on a bare Postgres\n  DATABASE_URL=postgres://postgres:…@db.example.co:5432/postgres hub migrate")]
+    #[command(
+        after_help = "Examples:\n  hub migrate --platform --url postgres://supabase_admin@localhost/postgres   # once, on a bare Postgres\n  DATABASE_URL=postgres://postgres:…@db.example.co:5432/postgres hub migrate"
+    )]
     Migrate {
         /// Only prepare a bare Postgres (roles, auth, realtime, grants), as a superuser
         #[arg(long)]
@@ -43,10 +45,14 @@ pub enum Command {
     #[command(after_help = "Example:\n  hub seed")]
     Seed,
     /// Take tasks on this machine and run agents on them
-    #[command(after_help = "Examples:\n  hub worker --device mac1 --url https://abc.supabase.co --agents agents.json --projects-root ~/code   # with HUB_DEVICE_SECRET\n  hub worker --device lab --url postgres://…                                                        # also keeps time")]
+    #[command(
+        after_help = "Examples:\n  hub worker --device mac1 --url https://abc.supabase.co --agents agents.json --projects-root ~/code   # with HUB_DEVICE_SECRET\n  hub worker --device lab --url postgres://…                                                        # also keeps time"
+    )]
     Worker(Worker),
     /// Send a message to a channel, as a person would type it
-    #[command(after_help = "Examples:\n  hub send buf-barista/quick \"What is in this folder?\" --wait\n  hub send cloud-hub/dispatch \"and now the tests\" --thread 7f0c…")]
+    #[command(
+        after_help = "Examples:\n  hub send buf-barista/quick \"What is in this folder?\" --wait\n  hub send cloud-hub/dispatch \"and now the tests\" --thread 7f0c…"
+    )]
     Send {
         /// SERVER/CHANNEL
         channel: String,
@@ -90,7 +96,9 @@ pub enum Command {
         command: Member,
     },
     /// Print a token of a `hub dev`, for curl and such
-    #[command(after_help = "Example:\n  curl -H \"apikey: $(hub token anon)\" -H \"Authorization: Bearer $(hub token operator)\" http://127.0.0.1:54321/rest/v1/hub_servers")]
+    #[command(
+        after_help = "Example:\n  curl -H \"apikey: $(hub token anon)\" -H \"Authorization: Bearer $(hub token operator)\" http://127.0.0.1:54321/rest/v1/hub_servers"
+    )]
     Token {
         /// Whose
         #[arg(default_value = "operator")]
@@ -164,7 +172,9 @@ pub enum Task {
 #[derive(Subcommand, Debug)]
 pub enum Device {
     /// Enrol a machine; its secret is shown once
-    #[command(after_help = "Example:\n  hub device add mac1 --server cloud-hub --server buf-barista     # needs SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY")]
+    #[command(
+        after_help = "Example:\n  hub device add mac1 --server cloud-hub --server buf-barista     # needs SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY"
+    )]
     Add {
         name: String,
         /// A server it serves; without any, all there are now
@@ -192,7 +202,9 @@ pub enum Device {
 #[derive(Subcommand, Debug)]
 pub enum Member {
     /// Let a person into a server, or change their role; the first owner is made this way
-    #[command(after_help = "Examples:\n  hub member add cloud-hub mo@example.com owner\n  hub member add cloud-hub 6b1f…-uuid viewer")]
+    #[command(
+        after_help = "Examples:\n  hub member add cloud-hub mo@example.com owner\n  hub member add cloud-hub 6b1f…-uuid viewer"
+    )]
     Add {
         server: String,
         /// Their id, or the email they sign in with

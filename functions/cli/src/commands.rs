@@ -114,7 +114,9 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
             }
             seen.push(message);
         }
-        let told = seen.iter().any(|message| matches!(message.content_type.as_deref(), Some("result" | "error")) || message.content.starts_with('🚫'));
+        let told = seen.iter().any(|message| {
+            matches!(message.content_type.as_deref(), Some("result" | "error")) || message.content.starts_with('🚫')
+        });
         if now.is_final() && told {
             if out.json {
                 print_line(&serde_json::to_string_pretty(&json!({ "task": now, "messages": seen }))?);
@@ -136,10 +138,22 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
                     format!("{}  {}", task.id, task.status),
                     format!("  asked     {}", shorten(&task.content, 100)),
                     format!("  project   {}", or_dash(&task.project)),
-                    format!("  routed    model {}, platform {}, priority {}", or_dash(&task.model_preference), or_dash(&task.platform), task.priority.unwrap_or(5)),
-                    format!("  ran by    {}/{}, attempt {} of {}", or_dash(&task.agent), or_dash(&task.claimed_by), task.attempt, task.max_attempts.unwrap_or(1)),
+                    format!(
+                        "  routed    model {}, platform {}, priority {}",
+                        or_dash(&task.model_preference),
+                        or_dash(&task.platform),
+                        task.priority.unwrap_or(5)
+                    ),
+                    format!(
+                        "  ran by    {}/{}, attempt {} of {}",
+                        or_dash(&task.agent),
+                        or_dash(&task.claimed_by),
+                        task.attempt,
+                        task.max_attempts.unwrap_or(1)
+                    ),
                 ];
-                for (name, text) in [("doing", &task.partial_output), ("error", &task.error), ("result", &task.result)] {
+                for (name, text) in [("doing", &task.partial_output), ("error", &task.error), ("result", &task.result)]
+                {
                     if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
                         lines.push(format!("  {name}\n{text}"));
                     }
@@ -152,8 +166,12 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
             let reasons = hub.explain(task.id).await?;
             out.show(&reasons, |reasons| {
                 let line = |r: &hub::types::Explanation| {
-                    let until = r.until.map(|at| format!(" (until {})", at.format("%Y-%m-%d %H:%M:%S UTC"))).unwrap_or_default();
-                    let detail = r.detail.as_deref().filter(|d| !d.is_empty()).map(|d| format!("\n  {d}")).unwrap_or_default();
+                    let until = r
+                        .until
+                        .map(|at| format!(" (until {})", at.format("%Y-%m-%d %H:%M:%S UTC")))
+                        .unwrap_or_default();
+                    let detail =
+                        r.detail.as_deref().filter(|d| !d.is_empty()).map(|d| format!("\n  {d}")).unwrap_or_default();
                     format!("{}{until}{detail}", r.reason)
                 };
                 reasons.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -163,7 +181,11 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
             let task = hub.cancel(hub.task(&id).await?.id).await?;
             out.show(&task, |task| match task.status.as_str() {
                 "cancelled" => format!("{} cancelled", task.id),
-                _ => format!("{} asked to stop; {} stops it", task.id, task.claimed_by.as_deref().unwrap_or("its device")),
+                _ => format!(
+                    "{} asked to stop; {} stops it",
+                    task.id,
+                    task.claimed_by.as_deref().unwrap_or("its device")
+                ),
             });
         }
         Task::Retry { id } => {
@@ -258,11 +280,23 @@ pub async fn device(target: &Target, command: Device, out: Output) -> Result<Exi
         }
         Device::Drain { name, undo } => {
             let device = hub.drain_device(&name, !undo).await?;
-            out.show(&device, |_| if undo { format!("{name} takes work again") } else { format!("{name} finishes what it runs and gets nothing new") });
+            out.show(&device, |_| {
+                if undo {
+                    format!("{name} takes work again")
+                } else {
+                    format!("{name} finishes what it runs and gets nothing new")
+                }
+            });
         }
         Device::Revoke { name, undo } => {
             let device = hub.revoke_device(&name, !undo).await?;
-            out.show(&device, |_| if undo { format!("{name} may work again") } else { format!("{name} is revoked; what it ran is taken back") });
+            out.show(&device, |_| {
+                if undo {
+                    format!("{name} may work again")
+                } else {
+                    format!("{name} is revoked; what it ran is taken back")
+                }
+            });
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -286,7 +320,9 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
 
 pub fn token(target: &Target, who: TokenOf, out: Output) -> Result<ExitCode> {
     let name = who.variable();
-    let token = target.get(name).with_context(|| format!("{name} is in the dev.env of a running `hub dev`; there is none here"))?;
+    let token = target
+        .get(name)
+        .with_context(|| format!("{name} is in the dev.env of a running `hub dev`; there is none here"))?;
     out.show(&json!({ "name": name, "token": token }), |_| token.clone());
     Ok(ExitCode::SUCCESS)
 }
@@ -298,8 +334,10 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
     worker.capacity = options.capacity;
     worker.drain = std::time::Duration::from_secs(options.drain_seconds);
     if let Some(file) = &options.agents {
-        let text = std::fs::read_to_string(file).with_context(|| format!("--agents {} can not be read", file.display()))?;
-        worker.agents = hub_worker::AgentConfig::parse(&text).with_context(|| format!("--agents {}", file.display()))?;
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("--agents {} can not be read", file.display()))?;
+        worker.agents =
+            hub_worker::AgentConfig::parse(&text).with_context(|| format!("--agents {}", file.display()))?;
     }
     let shutdown = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(shutdown.clone()));

@@ -45,6 +45,8 @@ fn tell(event: &DevEvent, out: Output) {
             let mut stdout = std::io::stdout().lock();
             let _ = write!(stdout, "\r\u{1b}[2K  {what}\r").and_then(|()| stdout.flush());
         }
+        // In a log, only what says that something long goes on.
+        DevEvent::Progress(what) if what.starts_with("still") => print_line(&format!("  {what}")),
         DevEvent::Progress(_) => {}
         DevEvent::Warning(what) => print_line(&format!("! {what}")),
         DevEvent::Ready(ready) => print_line(&ready.to_string()),

@@ -43,7 +43,9 @@ async fn look(target: &Target, hub: &Hub, findings: &mut Vec<Finding>) {
         findings.push(finding(
             "Postgres",
             match version {
-                Ok(text) if text.split('.').next().and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= 15) => Ok(text),
+                Ok(text) if text.split('.').next().and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= 15) => {
+                    Ok(text)
+                }
                 Ok(text) => Err(format!("{text}, but 15 or newer is needed")),
                 Err(error) => Err(error.to_string()),
             },
@@ -74,7 +76,11 @@ async fn look(target: &Target, hub: &Hub, findings: &mut Vec<Finding>) {
         "servers",
         match &servers {
             Ok(servers) if servers.is_empty() => Err("none: run `hub migrate`".into()),
-            Ok(servers) => Ok(servers.iter().map(|s| format!("{} ({} channels)", s.name, s.channel_count)).collect::<Vec<_>>().join(", ")),
+            Ok(servers) => Ok(servers
+                .iter()
+                .map(|s| format!("{} ({} channels)", s.name, s.channel_count))
+                .collect::<Vec<_>>()
+                .join(", ")),
             Err(error) => Err(error.to_string()),
         },
     ));

@@ -13,7 +13,9 @@ impl Output {
     /// The value as JSON, or the text that `text` makes of it.
     pub fn show<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) {
         if self.json {
-            print_line(&serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")));
+            print_line(
+                &serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")),
+            );
         } else {
             print_line(&text(value));
         }
@@ -37,7 +39,8 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         padded.join("  ").trim_end().to_owned()
     };
     let head: Vec<String> = head.iter().map(|&h| h.to_owned()).collect();
-    let mut lines = vec![if std::io::stdout().is_terminal() { format!("\u{1b}[1m{}\u{1b}[0m", line(&head)) } else { line(&head) }];
+    let mut lines =
+        vec![if std::io::stdout().is_terminal() { format!("\u{1b}[1m{}\u{1b}[0m", line(&head)) } else { line(&head) }];
     lines.extend(rows.iter().map(|row| line(row)));
     lines.join("\n")
 }

@@ -48,7 +48,9 @@ impl Target {
         match &self.url {
             Some(url) if url.starts_with("postgres") => Ok(url.clone().into()),
             Some(_) => bail!("this command needs Postgres itself: give --url postgres://…, or DATABASE_URL"),
-            None => self.get("DATABASE_URL").map(SecretString::from).with_context(|| self.nothing_found("DATABASE_URL")),
+            None => {
+                self.get("DATABASE_URL").map(SecretString::from).with_context(|| self.nothing_found("DATABASE_URL"))
+            }
         }
     }
 
@@ -70,7 +72,10 @@ impl Target {
     }
 
     fn config(&self, who: As, device: Option<&str>) -> Result<Config> {
-        if self.url.is_none() && self.from_file.is_empty() && ["HUB_URL", "DATABASE_URL", "SUPABASE_URL"].iter().all(|n| self.get(n).is_none()) {
+        if self.url.is_none()
+            && self.from_file.is_empty()
+            && ["HUB_URL", "DATABASE_URL", "SUPABASE_URL"].iter().all(|n| self.get(n).is_none())
+        {
             bail!(self.nothing_found("DATABASE_URL"));
         }
         let as_person = who == As::Person && self.from_file.contains_key("HUB_OPERATOR_JWT");
@@ -86,6 +91,9 @@ impl Target {
     }
 
     fn nothing_found(&self, variable: &str) -> String {
-        format!("{variable} is not set, and no `hub dev` is running here ({}/dev.env): start one with `hub dev`, or give --url", self.data_dir)
+        format!(
+            "{variable} is not set, and no `hub dev` is running here ({}/dev.env): start one with `hub dev`, or give --url",
+            self.data_dir
+        )
     }
 }
