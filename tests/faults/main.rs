@@ -39,6 +39,17 @@ async fn whoever_lets_go_of_a_pending_task_wakes_the_workers() {
 }
 
 #[tokio::test]
+async fn with_the_wake_up_off_the_slow_poll_covers() {
+    let world = World::new().await;
+    world.sql("alter table public.mac_tasks disable trigger mac_tasks_wake_insert").await;
+    world.sql("alter table public.mac_tasks disable trigger mac_tasks_wake_update").await;
+    let worker = world.worker("w1", &[agent("sh", QUICK)]).await;
+    let task = world.send("nobody is told").await;
+    world.until(task, "complete").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_that_is_killed_loses_the_task_and_another_finishes_it() {
     let world = World::new().await;
     let doomed = world.worker("w1", &[agent("sh", FOR_EVER)]).await;

@@ -56,6 +56,14 @@ select is((select status from public.mac_tasks join h using (id)), 'cancelled', 
 select throws_ok($$ select public.hub_heartbeat('tap-all', '[{"task": 1}]') $$, 'UH001', 'bad input');
 select throws_ok($$ select public.hub_heartbeat('tap-all', '{}') $$, 'UH001', 'bad input');
 
+-- The clock moved back: nothing is taken, no lease is shortened.
+create temp table k as select tap.running('quick') as id;
+select is((select public.hub_recover(now() - interval '1 day')), 0, 'a clock that went back takes nothing');
+create temp table lease as select lease_expires_at as at from public.mac_tasks join k using (id);
+select from k, hub_internal.heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', k.id, 'attempt', 1)), now() - interval '1 day');
+select is((select lease_expires_at from public.mac_tasks join k using (id)), (select at from lease), 'and shortens no lease');
+select is((select last_heartbeat_at >= now() from public.mesh_devices where name = 'tap-all'), true, 'nor makes a device look silent');
+
 -- Final stays final
 create temp table d as select tap.running('quick') as id;
 select from d, public.hub_complete_task(d.id, 1, 'x');

@@ -139,8 +139,8 @@ pub struct Worker {
     /// This machine's name
     #[arg(long, env = "HUB_WORKER_DEVICE")]
     pub device: String,
-    /// JSON list of the agents it runs; without it, `survey` for every model
-    #[arg(long, env = "HUB_WORKER_AGENTS", value_name = "FILE")]
+    /// JSON list of the agents it runs; without it HUB_WORKER_AGENTS (the list itself), else `survey` for every model
+    #[arg(long, value_name = "FILE")]
     pub agents: Option<PathBuf>,
     /// Tasks at once
     #[arg(long, default_value_t = 2, env = "HUB_WORKER_CAPACITY", value_parser = clap::value_parser!(u16).range(1..=1000))]

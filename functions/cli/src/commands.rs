@@ -93,6 +93,9 @@ pub async fn send(
     Ok(ExitCode::SUCCESS)
 }
 
+/// A task that is not claimed within this time is waiting for something.
+const EXPLAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Prints what the task's conversation says until the task has ended; the exit code says whether it completed.
 async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<ExitCode> {
     let task = sent.task.as_ref().context("nothing to wait for: the message made no task")?;
@@ -104,6 +107,7 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
     };
     let mut follow = Follow::new(hub, channel, sent.thread.as_ref().map(|thread| thread.id), after);
     let mut seen: Vec<Message> = Vec::new();
+    let (since, mut explained) = (tokio::time::Instant::now(), String::new());
     loop {
         // Read the row before the messages: once it is final, its last message is there to be read.
         let now = hub.task(&task.id.to_string()).await?;
@@ -113,6 +117,17 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
                 print_line(&message.content);
             }
             seen.push(message);
+        }
+        if now.status == "pending" && since.elapsed() > EXPLAIN_AFTER {
+            // Nobody should have to wonder why nothing happens: the reason, again only when it changes.
+            let reasons = hub.explain(task.id).await?;
+            let reasons: Vec<&str> =
+                reasons.iter().map(|r| r.reason.as_str()).filter(|reason| *reason != "claimable").collect();
+            let reason = reasons.join(", ");
+            if !reason.is_empty() && reason != explained {
+                eprintln!("waiting: {reason} (Ctrl-C leaves the task queued)");
+                explained = reason;
+            }
         }
         let told = seen.iter().any(|message| {
             matches!(message.content_type.as_deref(), Some("result" | "error")) || message.content.starts_with('🚫')
@@ -333,11 +348,15 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
     let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root);
     worker.capacity = options.capacity;
     worker.drain = std::time::Duration::from_secs(options.drain_seconds);
-    if let Some(file) = &options.agents {
-        let text =
-            std::fs::read_to_string(file).with_context(|| format!("--agents {} can not be read", file.display()))?;
-        worker.agents =
-            hub_worker::AgentConfig::parse(&text).with_context(|| format!("--agents {}", file.display()))?;
+    let listed = match &options.agents {
+        Some(file) => Some((
+            format!("--agents {}", file.display()),
+            std::fs::read_to_string(file).with_context(|| format!("--agents {} can not be read", file.display()))?,
+        )),
+        None => target.get("HUB_WORKER_AGENTS").map(|text| ("HUB_WORKER_AGENTS".to_owned(), text)),
+    };
+    if let Some((source, text)) = listed {
+        worker.agents = hub_worker::AgentConfig::parse(&text).with_context(|| source)?;
     }
     let shutdown = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(shutdown.clone()));
