@@ -551,8 +551,9 @@ comment on function public.hub_fail_task(uuid, int, text, boolean, jsonb) is
 
 -- Operating -------------------------------------------------------------------------------------------------------------------
 
--- The task, locked, if the caller may know of it, and may operate it.
-create function hub_internal.operated_task(p_task_id uuid, p_what text)
+-- The task, locked, if the caller may know of it, and may operate it. Looked at before it is locked: a lock held by who is then
+-- refused would hide a pending task from a claim, and nothing would wake a device when it is let go.
+create function hub_internal.operated_task(p_task_id uuid, p_what text, p_in text[] default null)
   returns public.mac_tasks
   language plpgsql
   volatile
@@ -562,7 +563,7 @@ declare
   v_task   public.mac_tasks;
   v_server uuid;
 begin
-  select t.* into v_task from public.mac_tasks t where t.id = p_task_id for no key update;
+  select t.* into v_task from public.mac_tasks t where t.id = p_task_id;
   select c.server_id into v_server from public.hub_channels c where c.id = v_task.channel_id;
   if v_task.id is null
      or not (case when v_task.channel_id is null then hub_internal.is_trusted() or v_task.created_by = hub_internal.person()
@@ -572,6 +573,9 @@ begin
   perform hub_internal.require_operate(
     case when v_task.channel_id is null then hub_internal.is_trusted() or exists (select hub_internal.my_operated_server_ids())
          else hub_internal.may_operate(v_server) end, p_what);
+  if v_task.status = any (p_in) is not false then
+    select t.* into v_task from public.mac_tasks t where t.id = p_task_id for no key update;
+  end if;
   return v_task;
 end;
 $$;
@@ -622,7 +626,7 @@ create function hub_internal.retry_task(p_task_id uuid)
   set search_path = ''
 as $$
 declare
-  v_task public.mac_tasks := hub_internal.operated_task(p_task_id, 'retrying a task');
+  v_task public.mac_tasks := hub_internal.operated_task(p_task_id, 'retrying a task', array['failed', 'cancelled']);
 begin
   if v_task.status not in ('failed', 'cancelled') then
     perform hub_internal.refuse('UH003', 'conflict', format('task %s is %s', v_task.id, v_task.status), 'Only a failed or cancelled task is tried again.');
@@ -876,7 +880,7 @@ revoke all on function hub_internal.acting_device(text), hub_internal.register_d
   hub_internal.enroll_device(text, uuid, boolean), hub_internal.claim_tasks(text, int, interval, timestamptz),
   hub_internal.heartbeat(text, jsonb, timestamptz), hub_internal.held_task(uuid, int), hub_internal.report_progress(uuid, int, text),
   hub_internal.end_attempt(public.mac_tasks, text, text, jsonb, timestamptz), hub_internal.complete_task(uuid, int, text, jsonb, timestamptz),
-  hub_internal.backoff(int), hub_internal.fail_task(uuid, int, text, boolean, jsonb, timestamptz), hub_internal.operated_task(uuid, text),
+  hub_internal.backoff(int), hub_internal.fail_task(uuid, int, text, boolean, jsonb, timestamptz), hub_internal.operated_task(uuid, text, text[]),
   hub_internal.cancel_task(uuid, timestamptz), hub_internal.retry_task(uuid), hub_internal.enlane(int), hub_internal.recover(timestamptz, int),
   hub_internal.explain_task(uuid, timestamptz),
   public.hub_register_device(text, text, jsonb, int), public.hub_drain_device(text, boolean), public.hub_revoke_device(text, boolean),

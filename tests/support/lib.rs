@@ -184,9 +184,13 @@ impl World {
 
     /// The SQLSTATE if it is refused.
     pub async fn try_sql(&self, sql: &str) -> Result<(), String> {
-        match sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await {
+        let mut connection = self.pool.acquire().await.expect("a connection");
+        match sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *connection).await {
             Ok(_) => Ok(()),
             Err(error) => {
+                // Postgres sends the error before it lets go of the row locks: whoever claims next, on another connection, would skip
+                // the row. An answer on the same connection comes after.
+                connection.ping().await.expect("the connection stands");
                 Err(error.as_database_error().and_then(|e| e.code()).map(|code| code.into_owned()).unwrap_or_default())
             }
         }
