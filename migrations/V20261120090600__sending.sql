@@ -69,6 +69,28 @@ begin
 end;
 $$;
 
+-- How many letters must be changed, added or taken away to make one word of the other: which command was meant.
+create function hub_internal.edit_distance(p_a text, p_b text)
+  returns integer
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_row  integer[] := array(select generate_series(0, char_length(p_b)));
+  v_next integer[];
+begin
+  for i in 1 .. char_length(p_a) loop
+    v_next := array[i];
+    for j in 1 .. char_length(p_b) loop
+      v_next[j + 1] := least(v_row[j + 1] + 1, v_next[j] + 1, v_row[j] + (substr(p_a, i, 1) <> substr(p_b, j, 1))::int);
+    end loop;
+    v_row := v_next;
+  end loop;
+  return v_row[char_length(p_b) + 1];
+end;
+$$;
+
 create function hub_internal.execute_command(p_channel_id uuid, p_command text)
   returns jsonb
   language plpgsql
@@ -81,6 +103,7 @@ declare
   v_words   text[];
   v_name    text;
   v_command public.koji_commands;
+  v_nearest text;
   v_text    text;
 begin
   if (select s.architecture_type from public.hub_servers s where s.id = v_channel.server_id) <> 'command_dispatch' then
@@ -104,7 +127,11 @@ begin
       into v_text from (select name, usage, description from public.koji_commands
                          union all select 'help', '!help', 'This list') k;
   else
-    v_text := format('Unknown command: !%s. !help lists the commands there are.', hub_internal.shorten(v_name, 40));
+    v_name := left(v_name, 40);
+    select k.name into v_nearest from public.koji_commands k
+     where hub_internal.edit_distance(v_name, k.name) <= greatest(1, char_length(k.name) / 2)
+     order by hub_internal.edit_distance(v_name, k.name), k.name limit 1;
+    v_text := format('Unknown command: !%s.%s !help lists the commands there are.', v_name, coalesce(' Did you mean !' || v_nearest || '?', ''));
   end if;
   return jsonb_build_object('text', v_text, 'chunks', to_jsonb(hub_internal.chunks(v_text)));
 end;
@@ -414,7 +441,7 @@ as $$ select * from hub_internal.create_task_thread(p_channel_id, p_task_id) $$;
 comment on function public.hub_create_task_thread(uuid, uuid) is
   'The task''s thread in that channel, opened if there is none, with what already happened to the task. Errors: UH003 not a threaded channel, UH004, 42501.';
 
-revoke all on function hub_internal.command_words(text), hub_internal.chunks(text, int), hub_internal.execute_command(uuid, text),
+revoke all on function hub_internal.command_words(text), hub_internal.chunks(text, int), hub_internal.edit_distance(text, text), hub_internal.execute_command(uuid, text),
   hub_internal.classify(text, uuid), hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
   hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text), public.hub_classify(text, uuid),
   public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)

@@ -25,6 +25,7 @@ test("architecture 1: a command is answered and nothing is kept", async () => {
   const answer = await client.executeCommand(leads.id, "!help");
   assert.match(answer.text, /^Commands:/);
   assert.deepEqual(answer.chunks, [answer.text]);
+  assert.equal((await client.executeCommand(leads.id, "!stats")).text, "Pipeline: 23 active leads\nHot: 8 | Warm: 12 | Cold: 3\nRevenue MTD: $4,200");
   assert.match((await client.executeCommand(leads.id, "!nonsense")).text, /^Unknown command: !nonsense/);
   assert.deepEqual(await client.fetchChannelMessages(leads.id, 10), []);
 });

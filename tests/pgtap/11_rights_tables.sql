@@ -50,7 +50,7 @@ insert into writes values
   ($$insert into public.mesh_device_servers (device, server_id) select 'tap-all', barista from stage$$,   '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_task_attempts set outcome = null$$,                                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_projects (server_id, name, path) select barista, 'p', 'a/b' from stage$$,     '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
-  ($$insert into public.koji_commands select * from public.koji_commands$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}');
+  ($$insert into public.koji_commands select * from public.koji_commands where false$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}');
 select is(tap.outcome(a.actor, w.what), a.expected, format('%s: %s', a.actor, w.what))
   from writes w
  cross join lateral unnest(array['anon', 'anonymous', 'outsider', 'viewer', 'operator', 'owner', 'device:tap-all', 'device:tap-other', 'service', 'postgres'],

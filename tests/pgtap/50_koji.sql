@@ -1,0 +1,53 @@
+-- Koji's commands: text, arguments, rights, and what is typed to break them.
+\ir setup.psql
+select no_plan();
+create function tap.said(p_command text) returns text language sql volatile as $$ select public.hub_execute_command(tap.channel('leads'), p_command) ->> 'text' $$;
+grant execute on function tap.said(text) to public;
+
+select is(tap.said('!stats'), E'Pipeline: 23 active leads\nHot: 8 | Warm: 12 | Cold: 3\nRevenue MTD: $4,200', 'as in the document''s picture');
+select is(tap.said('!hot brooklyn'), E'1. Bakeri (★4.8) - sample\n2. Laurel (★4.6) - outreach\n3. ACRE (★4.5) - follow_up', 'and this one');
+select is(tap.said(c), tap.said('!stats'), format('%L is !stats', c)) from unnest(array['stats', '  !STATS  ', '!!stats', '"!stats"']) c;
+select is(tap.said('!warm atlantis'), 'No warm prospects in atlantis.');
+select is(tap.said('!warm'), tap.said('!warm'), 'a tier without a market is all markets');
+select matches(tap.said('!lead 1'), E'^#1 Bakeri \\(★4.8\\)\nTier: hot', 'by number');
+select is(tap.said('!lead bakeri'), tap.said('!lead 1'), 'by name');
+select is(tap.said('!lead "La Cabra"'), tap.said('!lead la cabra'), 'quotes or none');
+select matches(tap.said('!export brooklyn'), E'^number,name,market,tier,stage,rating,address,contact\r\n1,Bakeri,', 'CSV has a header and CRLF');
+select matches(tap.said('!export'), '24,"Cafe ""Regular""",Brooklyn,cold,lost,4.4,"318 11th St, Apt 2",', 'quotes and commas as RFC 4180 says');
+select is(hub_internal.csv_field(f), w, 'a spreadsheet runs nothing: ' || f) from (values ('=1+1', '''=1+1'), ('@x', '''@x'), ('-2+3', '''-2+3'), ('-4.5', '-4.5'), ('plain', 'plain')) x (f, w);
+
+-- Mistyped is answered, with 200 and a way on.
+select is(tap.said('!statz'), 'Unknown command: !statz. Did you mean !stats? !help lists the commands there are.');
+select is(tap.said('!xyzzy'), 'Unknown command: !xyzzy. !help lists the commands there are.');
+select matches(tap.said(c), '^Usage: !', c || ' is answered with the usage') from unnest(array['!stats now', '!lead', '!send-samples', '!send-samples 0', '!send-samples 51', '!send-samples 1 2', '!send-samples x', '!followup all', '!digest 1']) c;
+select matches(tap.said(c), '^Commands:', 'help') from unnest(array['!help', 'help', '', '   ', '!']) c;
+
+-- Typed to break: each answered, and nothing changed.
+create temp table before as select (select count(*) from public.koji_prospects) as prospects, (select count(*) from public.koji_samples) as samples;
+select isnt(tap.said(format(c, a)), null, 'answered: ' || format(c, a))
+  from unnest(array['!hot %s', '!warm %s', '!lead %s', '!export %s', '!send-samples %s', '!%s']) c,
+       unnest(array[$$'; drop table koji_prospects; --$$, $$" or 1=1$$, '%s %I %L $1', '\', E'a\nb', '$$', '🦀', repeat('x', 3000)]) a;
+select results_eq($$ select (select count(*) from public.koji_prospects), (select count(*) from public.koji_samples) $$, $$ select * from before $$, 'nothing changed');
+select throws_ok($$ select public.hub_execute_command(tap.channel('leads'), repeat('x', 4001)) $$, 'UH001', 'bad input');
+
+-- Commands that write are an operator's, and say what they changed.
+select is(tap.outcome(a, $$ select tap.said('!send-samples 1') $$), e, a || ' sends samples')
+  from (values ('outsider', '42501'), ('viewer', '42501'), ('operator', 'ok'), ('owner', 'ok'), ('service', 'ok')) x (a, e);
+select is(tap.outcome(a, $$ select tap.said('!stats') $$), e, a || ' reads stats')
+  from (values ('outsider', 'ok'), ('viewer', 'ok'), ('anonymous', 'UH004'), ('device:tap-all', 'UH004')) x (a, e);
+select is(tap.said('!send-samples 2'), E'Samples sent to 2:\nLa Cabra (★4.7)\nLaurel (★4.6)\nA follow-up is due in 7 days.');
+select is((select string_agg(name, ', ' order by name) from public.koji_prospects where number in (2, 6) and stage = 'sample'), 'La Cabra, Laurel', 'and they are where they should be');
+select matches(tap.said('!send-samples 50'), '^Samples sent to \d+:', 'the rest');
+select is(tap.said('!send-samples 1'), 'No samples sent: every hot or warm lead has had one.');
+select is(tap.said('!followup'), 'Followed up with 2: ACRE, Abraco.');
+select is(tap.said('!followup'), 'No follow-ups are due.');
+select matches(tap.said('!digest'), E'^Digest of \\d{4}-\\d\\d-\\d\\d\nPipeline: 23 active leads\n', 'the day on one page');
+
+select is(tap.sees(a, 'public.koji_prospects'), e, a || ' reads prospects')
+  from (values ('anon', '42501'), ('anonymous', '0'), ('outsider', '24'), ('viewer', '24'), ('device:tap-all', '0'), ('service', '24')) x (a, e);
+select is(tap.outcome('owner', w), '42501', 'nobody writes but by commands: ' || w)
+  from unnest(array['update public.koji_prospects set tier = ''hot''', 'delete from public.koji_orders', 'insert into public.koji_samples (server_id, prospect_id) select server_id, id from public.koji_prospects']) w;
+select policies_are('public', t, array[t || '_select_readers']) from unnest(array['koji_prospects', 'koji_accounts', 'koji_orders', 'koji_samples', 'koji_followups']) t;
+
+select * from finish();
+rollback;
