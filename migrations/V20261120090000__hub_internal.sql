@@ -143,9 +143,13 @@ as $$
 declare
   v_role text := coalesce(nullif(current_setting('role', true), 'none'), session_user::text);
 begin
-  return v_role not in ('anon', 'authenticated', 'authenticator')
-     and (pg_has_role(v_role, 'service_role', 'usage')
-          or pg_has_role(v_role, (select n.nspowner from pg_catalog.pg_namespace n where n.nspname = 'hub_internal'), 'usage'));
+  if v_role in ('anon', 'authenticated', 'authenticator') then
+    return false;
+  end if;
+  if pg_has_role(v_role, 'service_role', 'usage') then           -- asked by every function: no statement before it is needed
+    return true;
+  end if;
+  return pg_has_role(v_role, (select n.nspowner from pg_catalog.pg_namespace n where n.nspname = 'hub_internal'), 'usage');
 end;
 $$;
 comment on function hub_internal.is_trusted() is
@@ -182,15 +186,19 @@ create function hub_internal.person()
   stable
   set search_path = ''
 as $$
+declare
+  v_claims jsonb;
 begin
-  return (
-  select case when hub_internal.caller_role() = 'authenticated'
-               and c #>> '{app_metadata,device}' is null
-               and coalesce(c ->> 'is_anonymous', 'false') <> 'true'
-               and c ->> 'sub' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
-              then (c ->> 'sub')::uuid end
-    from hub_internal.claims() as c
-  );
+  -- Every policy asks this once a query: no call of another function, no statement, only expressions.
+  if coalesce(nullif(current_setting('role', true), 'none'), session_user::text) <> 'authenticated' then
+    return null;
+  end if;
+  v_claims := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+  if v_claims #>> '{app_metadata,device}' is not null or v_claims ->> 'is_anonymous' = 'true'
+     or (v_claims ->> 'sub' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$') is not true then
+    return null;
+  end if;
+  return (v_claims ->> 'sub')::uuid;
 end;
 $$;
 comment on function hub_internal.person() is
@@ -291,6 +299,18 @@ begin
 end;
 $$;
 
+-- What Aura decodes metadata as. Null is none.
+create function hub_internal.is_flat_map(p_map jsonb)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return jsonb_typeof(p_map) = 'object' and not jsonb_path_exists(p_map, 'strict $.* ? (@.type() != "string")');
+end;
+$$;
+
 create function hub_internal.touch()
   returns trigger
   language plpgsql
@@ -305,5 +325,6 @@ $$;
 revoke all on all functions in schema hub_internal from public, anon, authenticated, service_role;
 grant execute on function hub_internal.caller_role(), hub_internal.claims(), hub_internal.is_trusted(),
                           hub_internal.token_device(), hub_internal.person(), hub_internal.person_label(),
-                          hub_internal.refuse(text, text, text, text), hub_internal.require_operate(boolean, text)
+                          hub_internal.refuse(text, text, text, text), hub_internal.require_operate(boolean, text),
+                          hub_internal.is_flat_map(jsonb)
   to authenticated, service_role;

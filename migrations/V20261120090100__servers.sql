@@ -277,10 +277,14 @@ $$;
 -- The default lets a client whose REST layer can not say null leave the role out.
 create function public.hub_set_member(p_server_id uuid, p_user_id uuid, p_role text default null)
   returns public.hub_members
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.set_member(p_server_id, p_user_id, p_role) $$;
+as $$
+begin
+  return hub_internal.set_member(p_server_id, p_user_id, p_role);
+end;
+$$;
 comment on function public.hub_set_member(uuid, uuid, text) is
   'Lets a person into a server as owner, operator or viewer; a null role removes them. Errors: UH001 bad role, UH003 the last owner, UH004 no such server, 42501 not an owner.';
 

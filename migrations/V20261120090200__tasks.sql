@@ -164,17 +164,6 @@ alter table public.mac_tasks
   drop constraint if exists mac_tasks_model_preference_check,
   drop constraint if exists mac_tasks_priority_check;
 alter table public.mac_tasks
-  add constraint mac_tasks_status_check
-    check (status in ('pending', 'running', 'waiting', 'blocked', 'complete', 'failed', 'cancelled')),
-  add constraint mac_tasks_model_preference_check check (model_preference in ('claude', 'gemini', 'codex', 'any')),
-  add constraint mac_tasks_task_type_check
-    check (task_type in ('code', 'fix', 'test', 'review', 'research', 'docs', 'ops', 'plan', 'data', 'design', 'other')) not valid,
-  add constraint mac_tasks_platform_check check (platform in ('any', 'macos', 'linux', 'windows')) not valid,
-  add constraint mac_tasks_priority_check check (priority between 0 and 9),
-  add constraint mac_tasks_max_attempts_check check (max_attempts between 1 and 100) not valid,
-  add constraint mac_tasks_content_check check (content <> '' and char_length(content) <= 100000) not valid,
-  add constraint mac_tasks_metadata_check
-    check (jsonb_typeof(metadata) = 'object' and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")')) not valid,
   add constraint mac_tasks_channel_fkey foreign key (channel_id) references public.hub_channels (id) on delete set null,
   add constraint mac_tasks_parent_fkey  foreign key (parent_id)  references public.mac_tasks (id) on delete set null;
 
@@ -318,6 +307,36 @@ comment on function hub_internal.offered_agent(jsonb, text, text) is
 
 -- Guarding the row: what any writer, old executors included, may and may not do to it ---------------------------------
 
+-- What CHECK constraints would say. Postgres reads a constraint's expression anew from its text for every statement that writes
+-- the table: on the tables of a task's life that was a fifth of all the time. The triggers are called anyway.
+create function hub_internal.check_task(p_task public.mac_tasks)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if p_task.content is null or btrim(p_task.content) = '' or char_length(p_task.content) > 100000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'content', 'A task needs a content of 1 to 100,000 characters.');
+  elsif p_task.status not in ('pending', 'running', 'waiting', 'blocked', 'complete', 'failed', 'cancelled') then
+    perform hub_internal.refuse('23514', 'bad input', format('status %L', p_task.status), 'pending, running, waiting, blocked, complete, failed or cancelled.');
+  elsif p_task.model_preference not in ('claude', 'gemini', 'codex', 'any') then
+    perform hub_internal.refuse('23514', 'bad input', format('model_preference %L', p_task.model_preference), 'claude, gemini, codex or any.');
+  elsif p_task.task_type not in ('code', 'fix', 'test', 'review', 'research', 'docs', 'ops', 'plan', 'data', 'design', 'other') then
+    perform hub_internal.refuse('23514', 'bad input', format('task_type %L', p_task.task_type),
+      'code, fix, test, review, research, docs, ops, plan, data, design or other.');
+  elsif p_task.platform not in ('any', 'macos', 'linux', 'windows') then
+    perform hub_internal.refuse('23514', 'bad input', format('platform %L', p_task.platform), 'any, macos, linux or windows.');
+  elsif p_task.priority not between 0 and 9 then
+    perform hub_internal.refuse('23514', 'bad input', format('priority %s', p_task.priority), '0 to 9; 9 is most urgent.');
+  elsif p_task.max_attempts not between 1 and 100 then
+    perform hub_internal.refuse('23514', 'bad input', format('max_attempts %s', p_task.max_attempts), '1 to 100.');
+  elsif not hub_internal.is_flat_map(p_task.metadata) then
+    perform hub_internal.refuse('23514', 'bad input', 'metadata', 'A flat object of strings, or nothing.');
+  end if;
+end;
+$$;
+
 create function hub_internal.guard_task_insert()
   returns trigger
   language plpgsql
@@ -325,12 +344,10 @@ create function hub_internal.guard_task_insert()
   set search_path = ''
 as $$
 declare
-  v_channel public.hub_channels;
+  v_server_id    uuid;
+  v_project_path text;
   v_architecture text;
 begin
-  if new.content is null or btrim(new.content) = '' or char_length(new.content) > 100000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'content', 'A task needs a content of 1 to 100,000 characters.');
-  end if;
   new.model_preference := coalesce(new.model_preference, 'any');
   new.task_type    := coalesce(new.task_type, 'other');
   new.platform     := coalesce(new.platform, 'any');
@@ -342,21 +359,22 @@ begin
   new.updated_at   := coalesce(new.updated_at, now());
   new.model        := coalesce(new.model, nullif(new.model_preference, 'any'));
   new.requested_agent := coalesce(new.requested_agent, new.agent);
+  perform hub_internal.check_task(new);
 
   if new.channel_id is not null then
-    select c.* into v_channel from public.hub_channels c where c.id = new.channel_id;
+    select s.id, s.architecture_type, c.project_path into v_server_id, v_architecture, v_project_path
+      from public.hub_channels c join public.hub_servers s on s.id = c.server_id where c.id = new.channel_id;
     if not found then
       perform hub_internal.refuse('UH004', 'not found', format('channel %s', new.channel_id), 'Check channel_id.');
     end if;
-    select s.architecture_type into v_architecture from public.hub_servers s where s.id = v_channel.server_id;
     if v_architecture = 'command_dispatch' then
       perform hub_internal.refuse('UH003', 'conflict', 'this channel answers commands and has no tasks', 'Use hub_execute_command, or another channel.');
     end if;
     if new.project is null then
-      new.project := v_channel.project_path;
+      new.project := v_project_path;
     else
       new.project := coalesce((select p.path from public.hub_projects p
-                                where p.server_id = v_channel.server_id and p.name = new.project), new.project);
+                                where p.server_id = v_server_id and p.name = new.project), new.project);
     end if;
   end if;
 
@@ -379,6 +397,15 @@ create function hub_internal.guard_task_update()
 as $$
 begin
   new.updated_at := now();
+  -- Whatever was changed of a pending row: a claim passes over a row that somebody holds at that moment, so whoever lets go of one
+  -- that is still claimable says so. (hub_create_task_thread right after an insert: without this the task waits for the slow poll.)
+  if new.status = 'pending' then
+    perform pg_notify('hub_tasks', '');
+  end if;
+  if (new.content, new.model_preference, new.task_type, new.platform, new.priority, new.max_attempts, new.metadata)
+     is distinct from (old.content, old.model_preference, old.task_type, old.platform, old.priority, old.max_attempts, old.metadata) then
+    perform hub_internal.check_task(new);
+  end if;
   if new.status is distinct from old.status then
     if not (case old.status
               when 'pending'   then new.status in ('running', 'complete', 'failed', 'cancelled', 'blocked')
@@ -436,8 +463,8 @@ create trigger mac_tasks_guard_update
   for each row execute function hub_internal.guard_task_update();
 
 -- Waking: one NOTIFY for a statement that makes tasks claimable. The payload says nothing; Postgres folds equal ones of a
--- transaction into one. The update trigger is a row one, with a WHEN that seldom holds, since a transition table would be
--- filled by every note and heartbeat.
+-- transaction into one. For updates guard_task_update does it, since a transition table would be filled by every note and
+-- heartbeat.
 create function hub_internal.wake_on_insert()
   returns trigger
   language plpgsql
@@ -456,25 +483,6 @@ create trigger mac_tasks_wake_insert
   referencing new table as made
   for each statement execute function hub_internal.wake_on_insert();
 
-create function hub_internal.wake()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = ''
-as $$
-begin
-  perform pg_notify('hub_tasks', '');
-  return null;
-end;
-$$;
--- Any update of a pending row, whatever it changes: a claim passes over a row that somebody holds at that moment, so whoever
--- lets go of one that is still claimable says so. (hub_create_task_thread right after an insert: without this the task waits
--- for the slow poll.)
-create trigger mac_tasks_wake_update
-  after update on public.mac_tasks
-  for each row when (new.status = 'pending')
-  execute function hub_internal.wake();
-
 update public.mac_tasks t                         -- adopted rows that wait get their place in the queue
    set requested_agent = t.agent
  where t.status in ('pending', 'blocked', 'waiting');
@@ -484,6 +492,6 @@ update public.mac_tasks t
 
 revoke all on function hub_internal.live_device(), hub_internal.my_device_names(), hub_internal.lane_of(public.mac_tasks), hub_internal.serves(public.mesh_devices, uuid, uuid),
   hub_internal.offered_agent(jsonb, text, text), hub_internal.guard_task_insert(), hub_internal.guard_task_update(),
-  hub_internal.wake_on_insert(), hub_internal.wake()
+  hub_internal.wake_on_insert(), hub_internal.check_task(public.mac_tasks)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.live_device(), hub_internal.my_device_names() to authenticated, service_role;

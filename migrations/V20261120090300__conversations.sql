@@ -19,16 +19,12 @@ create table public.hub_task_threads (
   decay_at         timestamptz,
   -- Deferred: hub_send makes the thread before the task that names it, in one transaction.
   constraint hub_task_threads_task_fkey foreign key (task_id) references public.mac_tasks (id)
-    on delete set null deferrable initially deferred,
-  constraint hub_task_threads_status_check check (status in ('active', 'idle', 'decaying', 'archived')),
-  constraint hub_task_threads_name_check check (char_length(name) between 1 and 100),
-  constraint hub_task_threads_metadata_check
-    check (jsonb_typeof(metadata) = 'object' and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")'))
+    on delete set null deferrable initially deferred
 ) with (fillfactor = 70);
 comment on table public.hub_task_threads is 'The conversation of one task and its follow-ups, in a channel of a threaded server.';
 comment on column public.hub_task_threads.state_entered_at is 'Since when it has its status: an idle thread decays an hour after it became idle.';
 comment on column public.hub_task_threads.decay_at is
-  'No step of its decay is due before this: the exact time rounded down to five minutes, so that a message seldom changes the index.';
+  'No step of its decay is due before this. A message leaves it as it is, so that it changes no index; the decay cycle moves it on.';
 create index hub_task_threads_channel_idx on public.hub_task_threads (channel_id, created_at desc);
 create index hub_task_threads_decay_idx   on public.hub_task_threads (decay_at) where decay_at is not null;
 create index hub_task_threads_status_idx  on public.hub_task_threads (channel_id, status);
@@ -52,19 +48,13 @@ create table public.hub_channel_messages (
   metadata        jsonb,
   created_at      timestamptz not null default now(),
   seq             bigint not null,
-  task_id         uuid references public.mac_tasks (id) on delete set null,
-  idempotency_key text,
-  constraint hub_channel_messages_sender_type_check check (sender_type in ('human', 'agent', 'system', 'device')),
-  constraint hub_channel_messages_content_type_check
-    check (content_type in ('text', 'command', 'task', 'progress', 'result', 'error', 'notice', 'warning', 'summary')),
-  constraint hub_channel_messages_content_check check (content <> '' and char_length(content) <= 100000),
-  constraint hub_channel_messages_embed_data_check check (jsonb_typeof(embed_data) = 'object'),
-  constraint hub_channel_messages_idempotency_key_check check (char_length(idempotency_key) between 1 and 200),
-  constraint hub_channel_messages_metadata_check
-    check (jsonb_typeof(metadata) = 'object' and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")'))
+  task_id         uuid,
+  idempotency_key text
 );
+-- What is allowed in either is said by check_thread and check_message below, not by CHECK constraints: see check_task.
 comment on table public.hub_channel_messages is 'The messages of every conversation. What a task has to say is put here by triggers on mac_tasks.';
 comment on column public.hub_channel_messages.seq is 'Its number in its conversation: 1, 2, 3, without gaps, in the order of commit.';
+comment on column public.hub_channel_messages.task_id is 'The task that said it. No foreign key: what was said stays when retention takes the task.';
 comment on column public.hub_channel_messages.idempotency_key is 'Chosen by the sender, unique for the sender: sending again is not posting again.';
 
 -- Both pages of a conversation and "what came after 41" read one of these.
@@ -114,17 +104,41 @@ begin
     end if;
     new.archived_at := case when new.status = 'archived' then coalesce(new.archived_at, new.state_entered_at) end;
   end if;
-  if tg_op = 'INSERT'
-     or (new.status, new.last_activity_at, new.state_entered_at) is distinct from (old.status, old.last_activity_at, old.state_entered_at) then
-    new.decay_at := date_bin(interval '5 minutes',
-      hub_internal.decay_time(new.status, new.last_activity_at, new.state_entered_at, new.channel_id), timestamptz '2000-01-01 00:00:00+00');
+  new.decay_at := hub_internal.decay_time(new.status, new.last_activity_at, new.state_entered_at, new.channel_id);
+  return new;
+end;
+$$;
+create trigger hub_task_threads_states_insert
+  before insert on public.hub_task_threads
+  for each row execute function hub_internal.thread_states();
+-- Not for a message in an active thread, which only moves last_activity_at on: decay_at is a time before which nothing is due.
+create trigger hub_task_threads_states
+  before update of status, state_entered_at on public.hub_task_threads
+  for each row execute function hub_internal.thread_states();
+create trigger hub_task_threads_states_back
+  before update of last_activity_at on public.hub_task_threads
+  for each row when (new.last_activity_at < old.last_activity_at)
+  execute function hub_internal.thread_states();
+
+create function hub_internal.check_thread()
+  returns trigger
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if new.status not in ('active', 'idle', 'decaying', 'archived') then
+    perform hub_internal.refuse('23514', 'bad input', format('status %L', new.status), 'active, idle, decaying or archived.');
+  elsif char_length(new.name) not between 1 and 100 then
+    perform hub_internal.refuse('23514', 'bad input', 'name', 'A thread''s name has 1 to 100 characters.');
+  elsif not hub_internal.is_flat_map(new.metadata) then
+    perform hub_internal.refuse('23514', 'bad input', 'metadata', 'A flat object of strings, or nothing.');
   end if;
   return new;
 end;
 $$;
-create trigger hub_task_threads_states
-  before insert or update on public.hub_task_threads
-  for each row execute function hub_internal.thread_states();
+create trigger hub_task_threads_check
+  before insert or update of status, name, metadata on public.hub_task_threads
+  for each row execute function hub_internal.check_thread();
 
 -- New times count for threads that are there, too.
 create function hub_internal.retime_threads()
@@ -135,8 +149,7 @@ create function hub_internal.retime_threads()
 as $$
 begin
   update public.hub_task_threads t
-     set decay_at = date_bin(interval '5 minutes',
-           hub_internal.decay_time(t.status, t.last_activity_at, t.state_entered_at, t.channel_id), timestamptz '2000-01-01 00:00:00+00')
+     set decay_at = hub_internal.decay_time(t.status, t.last_activity_at, t.state_entered_at, t.channel_id)
    where t.status <> 'archived'
      and (tg_table_name = 'settings' or t.channel_id = new.id);
   return null;
@@ -206,6 +219,33 @@ create trigger hub_channel_messages_as_oneself
   for each row when (current_user = 'authenticated')
   execute function hub_internal.post_as_oneself();
 
+create function hub_internal.check_message()
+  returns trigger
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  if new.content is null or new.content = '' or char_length(new.content) > 100000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'content', 'A message has 1 to 100,000 characters.');
+  elsif new.sender_type not in ('human', 'agent', 'system', 'device') then
+    perform hub_internal.refuse('23514', 'bad input', format('sender_type %L', new.sender_type), 'human, agent, system or device.');
+  elsif new.content_type not in ('text', 'command', 'task', 'progress', 'result', 'error', 'notice', 'warning', 'summary') then
+    perform hub_internal.refuse('23514', 'bad input', format('content_type %L', new.content_type),
+      'text, command, task, progress, result, error, notice, warning or summary.');
+  elsif jsonb_typeof(new.embed_data) <> 'object' then
+    perform hub_internal.refuse('23514', 'bad input', 'embed_data', 'An object, or nothing.');
+  elsif char_length(new.idempotency_key) not between 1 and 200 then
+    perform hub_internal.refuse('23514', 'bad input', 'idempotency_key', 'A key has 1 to 200 characters.');
+  elsif not hub_internal.is_flat_map(new.metadata) then
+    perform hub_internal.refuse('23514', 'bad input', 'metadata', 'A flat object of strings, or nothing.');
+  end if;
+  return new;
+end;
+$$;
+create trigger hub_channel_messages_check
+  before insert or update on public.hub_channel_messages
+  for each row execute function hub_internal.check_message();
+
 -- The number. The conversation's row is locked from here to commit: whoever is second waits, then reads a later number.
 create function hub_internal.number_message()
   returns trigger
@@ -214,11 +254,9 @@ create function hub_internal.number_message()
   set search_path = ''
 as $$
 declare
-  v_same public.hub_channel_messages;
+  v_same       public.hub_channel_messages;
+  v_channel_id uuid;
 begin
-  if new.content is null or new.content = '' or char_length(new.content) > 100000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'content', 'A message has 1 to 100,000 characters.');
-  end if;
   new.id := coalesce(new.id, gen_random_uuid());
   new.content_type := coalesce(new.content_type, 'text');
   new.is_progress := coalesce(new.is_progress, false);
@@ -251,20 +289,24 @@ begin
     returning c.message_count, c.last_message_at into new.seq, new.created_at;
   elsif new.content_type in ('warning', 'summary') then
     -- Telling that nobody was active is no activity.
-    update public.hub_task_threads t
-       set message_count = t.message_count + 1
-     where t.id = new.task_thread_id and t.channel_id = new.channel_id
-    returning t.message_count, clock_timestamp() into new.seq, new.created_at;
+    update public.hub_task_threads t set message_count = t.message_count + 1
+     where t.id = new.task_thread_id
+    returning t.message_count, clock_timestamp(), t.channel_id into new.seq, new.created_at, v_channel_id;
   else
+    -- An active thread's status is not named: naming it calls the triggers of a state. By id alone, so that no plan takes
+    -- another index than the key's.
     update public.hub_task_threads t
-       set message_count = t.message_count + 1,
-           last_activity_at = clock_timestamp(),
-           status = 'active',
-           state_entered_at = case when t.status = 'active' then t.state_entered_at else clock_timestamp() end
-     where t.id = new.task_thread_id and t.channel_id = new.channel_id
-    returning t.message_count, t.last_activity_at into new.seq, new.created_at;
+       set message_count = t.message_count + 1, last_activity_at = clock_timestamp()
+     where t.id = new.task_thread_id and t.status = 'active'
+    returning t.message_count, t.last_activity_at, t.channel_id into new.seq, new.created_at, v_channel_id;
+    if not found then
+      update public.hub_task_threads t
+         set message_count = t.message_count + 1, last_activity_at = clock_timestamp(), status = 'active', state_entered_at = clock_timestamp()
+       where t.id = new.task_thread_id
+      returning t.message_count, t.last_activity_at, t.channel_id into new.seq, new.created_at, v_channel_id;
+    end if;
   end if;
-  if new.seq is null then
+  if new.seq is null or v_channel_id <> new.channel_id then
     perform hub_internal.refuse('UH004', 'not found',
       case when new.task_thread_id is null then format('channel %s', new.channel_id)
            else format('thread %s in channel %s', new.task_thread_id, new.channel_id) end, 'Check the ids.');
@@ -369,6 +411,6 @@ create policy mesh_device_servers_select_readers on public.mesh_device_servers f
   using (server_id in (select hub_internal.my_server_ids()) or device = (select hub_internal.token_device()));
 
 revoke all on function hub_internal.decay_time(text, timestamptz, timestamptz, uuid), hub_internal.thread_states(), hub_internal.retime_threads(),
-  hub_internal.post_as_oneself(), hub_internal.number_message(), public.hub_messages_since(uuid, bigint, uuid, int)
+  hub_internal.post_as_oneself(), hub_internal.check_thread(), hub_internal.check_message(), hub_internal.number_message(), public.hub_messages_since(uuid, bigint, uuid, int)
   from public, anon, authenticated, service_role;
 grant execute on function public.hub_messages_since(uuid, bigint, uuid, int) to authenticated, service_role;

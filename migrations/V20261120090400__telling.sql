@@ -18,14 +18,13 @@ create function hub_internal.duration_text(p_from timestamptz, p_to timestamptz)
   immutable
   set search_path = ''
 as $$
+declare
+  s bigint := greatest(0, round(extract(epoch from p_to - p_from)));
 begin
-  return (
-  select case when s is null then '—'
-              when s < 60    then format('%ss', s)
-              when s < 3600  then format('%sm %ss', s / 60, s % 60)
-              else format('%sh %sm', s / 3600, s % 3600 / 60) end
-    from (select greatest(0, round(extract(epoch from p_to - p_from)))::bigint as s) x
-  );
+  return case when p_from is null or p_to is null then '—'
+              when s < 60   then format('%ss', s)
+              when s < 3600 then format('%sm %ss', s / 60, s % 60)
+              else format('%sh %sm', s / 3600, s % 3600 / 60) end;
 end;
 $$;
 
@@ -35,13 +34,17 @@ create function hub_internal.embed(p_title text, p_color int, p_description text
   stable
   set search_path = ''
 as $$
+declare
+  v_fields jsonb := '[]';
 begin
+  for i in 1 .. coalesce(array_length(p_fields, 1), 0) by 2 loop
+    v_fields := v_fields || jsonb_build_object('name', p_fields[i], 'value', hub_internal.shorten(p_fields[i + 1], 1000), 'inline', true);
+  end loop;
   return jsonb_build_object(
     'title', p_title,
     'description', hub_internal.shorten(coalesce(p_description, ''), 4000),
     'color', p_color,
-    'fields', coalesce((select jsonb_agg(jsonb_build_object('name', p_fields[i], 'value', hub_internal.shorten(p_fields[i + 1], 1000), 'inline', true) order by i)
-                          from generate_series(1, array_length(p_fields, 1), 2) i), '[]'::jsonb),
+    'fields', v_fields,
     'footer', p_footer,
     'timestamp', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
 end;
@@ -51,13 +54,18 @@ comment on function hub_internal.embed(text, int, text, text, text[]) is 'An emb
 -- A thread for a task of a threaded channel that has none yet. The caller holds the task's row (or is inserting it).
 create function hub_internal.open_thread(p_channel_id uuid, p_task_id uuid, p_text text)
   returns public.hub_task_threads
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
 as $$
+declare
+  v_thread public.hub_task_threads;
+begin
   insert into public.hub_task_threads (channel_id, task_id, name)
   values (p_channel_id, p_task_id, left(p_task_id::text, 8) || ' — ' || hub_internal.shorten(hub_internal.one_line(p_text), 89))
-  returning *
+  returning * into v_thread;
+  return v_thread;
+end;
 $$;
 
 create function hub_internal.is_threaded(p_channel_id uuid)
@@ -200,7 +208,12 @@ as $$
 declare
   v_note   text;
 begin
-  if new.channel_id is null then
+  -- Not as WHEN of the trigger, for the reason given at check_task.
+  if new.channel_id is null
+     or (case when new.status <> old.status
+             then new.status not in ('complete', 'failed', 'cancelled') and not (new.status = 'pending' and old.status in ('running', 'failed', 'cancelled'))
+                  and not (new.status = 'running' and new.partial_output is not null and new.partial_output is distinct from old.partial_output)
+             else new.status <> 'running' or new.partial_output is null or new.partial_output is not distinct from old.partial_output end) then
     return new;
   end if;
   -- An executor that knows no threads works on a task of a threaded channel: the channel stays clean all the same.
@@ -278,10 +291,7 @@ $$;
 -- Fires after mac_tasks_guard_update (by name), so it sees the row as it will be.
 create trigger mac_tasks_tell
   before update on public.mac_tasks
-  for each row
-  when (new.status is distinct from old.status and (new.status in ('complete', 'failed', 'cancelled') or new.status = 'pending' and old.status <> 'waiting' and old.status <> 'blocked')
-        or new.status = 'running' and new.partial_output is distinct from old.partial_output and new.partial_output is not null)
-  execute function hub_internal.tell_change();
+  for each row execute function hub_internal.tell_change();
 
 create function hub_internal.tell_insert()
   returns trigger

@@ -80,10 +80,14 @@ $$;
 
 create function public.hub_register_device(p_name text, p_platform text, p_agents jsonb, p_capacity int)
   returns public.mesh_devices
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.register_device(p_name, p_platform, p_agents, p_capacity, now()) $$;
+as $$
+begin
+  return hub_internal.register_device(p_name, p_platform, p_agents, p_capacity, now());
+end;
+$$;
 comment on function public.hub_register_device(text, text, jsonb, int) is
   'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…]}], p_capacity tasks at once. Registered by service_role or postgres it serves every server; by its own token, what it is enrolled for. Errors: UH001, UH005 revoked, 42501 another device''s name.';
 
@@ -133,10 +137,14 @@ $$;
 
 create function public.hub_drain_device(p_name text, p_drained boolean default true)
   returns public.mesh_devices
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.drain_device(p_name, p_drained) $$;
+as $$
+begin
+  return hub_internal.drain_device(p_name, p_drained);
+end;
+$$;
 comment on function public.hub_drain_device(text, boolean) is
   'A drained device finishes what it runs and gets nothing new; false lets it take work again. Errors: UH004, 42501.';
 
@@ -172,10 +180,14 @@ $$;
 
 create function public.hub_revoke_device(p_name text, p_revoked boolean default true)
   returns public.mesh_devices
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.revoke_device(p_name, p_revoked) $$;
+as $$
+begin
+  return hub_internal.revoke_device(p_name, p_revoked);
+end;
+$$;
 comment on function public.hub_revoke_device(text, boolean) is
   'From now on the device''s token is good for nothing here, and what it runs is taken back; false takes that back. Errors: UH004, 42501.';
 
@@ -218,10 +230,14 @@ $$;
 
 create function public.hub_enroll_device(p_name text, p_server_id uuid, p_enrolled boolean default true)
   returns public.mesh_devices
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.enroll_device(p_name, p_server_id, p_enrolled) $$;
+as $$
+begin
+  return hub_internal.enroll_device(p_name, p_server_id, p_enrolled);
+end;
+$$;
 comment on function public.hub_enroll_device(text, uuid, boolean) is
   'Lets a device take a server''s tasks, or no longer. An owner may do so with devices that serve only servers of theirs; service_role and postgres with any, also before it has registered. Errors: UH001, UH004, 42501.';
 
@@ -266,7 +282,12 @@ begin
           from hub_internal.lanes l
          where (l.platform = 'any' or l.platform = v_device.platform)
            and (l.device is null or l.device = p_device)
-           and hub_internal.serves(v_device, l.server_id, l.person)
+           -- hub_internal.serves, for all lanes at once
+           and (v_device.serves_all
+                or l.server_id in (select e.server_id from public.mesh_device_servers e where e.device = p_device)
+                or l.server_id is null and l.person in
+                   (select m.user_id from public.mesh_device_servers e join public.hub_members m using (server_id)
+                     where e.device = p_device and m.role in ('operator', 'owner')))
       ), heads as materialized (
         select h.id, h.queue_key, lanes.agent
           from lanes
@@ -316,10 +337,14 @@ $$;
 
 create function public.hub_claim_tasks(p_device text, p_limit int default 1, p_lease interval default '60 seconds')
   returns setof public.mac_tasks
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.claim_tasks(p_device, p_limit, p_lease, now()) $$;
+as $$
+begin
+  return query select * from hub_internal.claim_tasks(p_device, p_limit, p_lease, now());
+end;
+$$;
 comment on function public.hub_claim_tasks(text, int, interval) is
   'Takes up to p_limit (1 to 1000) tasks for the device, best first: running now, attempt + 1, leased for p_lease (1 s to 1 day). Never more than its capacity; nothing while drained. Errors: UH001, UH005, 42501.';
 
@@ -370,14 +395,52 @@ $$;
 
 create function public.hub_heartbeat(p_device text, p_running jsonb default '[]')
   returns jsonb
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select hub_internal.heartbeat(p_device, p_running, now()) $$;
+as $$
+begin
+  return hub_internal.heartbeat(p_device, p_running, now());
+end;
+$$;
 comment on function public.hub_heartbeat(text, jsonb) is
   'Says that the device is alive and extends the leases of p_running = [{"task","attempt"}] by 60 seconds. Returns {cancel: [task], steer: [{task,text}], lost: [task]}. Errors: UH001, UH005, 42501.';
 
--- The live attempt, locked, or UH002. A trusted caller writes for whoever holds it.
+-- The device that writes to an attempt; null for a trusted caller, who writes for whoever holds it.
+create function hub_internal.writing_device()
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_device text;
+begin
+  if not hub_internal.is_trusted() then
+    v_device := hub_internal.live_device();
+    if v_device is null and hub_internal.token_device() is not null then
+      perform hub_internal.refuse('UH005', 'device revoked', hub_internal.token_device(), 'It is revoked or was never enrolled.');
+    elsif v_device is null then
+      perform hub_internal.refuse('42501', 'permission denied', 'attempts are written by devices', 'Use the token of the device that holds the task.');
+    end if;
+  end if;
+  return v_device;
+end;
+$$;
+
+create function hub_internal.refuse_lost(p_task_id uuid, p_attempt int)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  perform hub_internal.refuse('UH002', 'lease lost', format('task %s is not held at attempt %s', p_task_id, coalesce(p_attempt::text, 'null')),
+    'Discard what this attempt did: another device holds the task, or it ended.');
+end;
+$$;
+
+-- The live attempt, locked, or UH002.
 create function hub_internal.held_task(p_task_id uuid, p_attempt int)
   returns public.mac_tasks
   language plpgsql
@@ -385,21 +448,14 @@ create function hub_internal.held_task(p_task_id uuid, p_attempt int)
   set search_path = ''
 as $$
 declare
-  v_task public.mac_tasks;
+  v_device text := hub_internal.writing_device();
+  v_task   public.mac_tasks;
 begin
-  if not hub_internal.is_trusted() and hub_internal.live_device() is null then
-    if hub_internal.token_device() is not null then
-      perform hub_internal.refuse('UH005', 'device revoked', hub_internal.token_device(), 'It is revoked or was never enrolled.');
-    end if;
-    perform hub_internal.refuse('42501', 'permission denied', 'attempts are written by devices', 'Use the token of the device that holds the task.');
-  end if;
   select t.* into v_task from public.mac_tasks t
-   where t.id = p_task_id and t.attempt = p_attempt and t.status = 'running'
-     and (hub_internal.is_trusted() or t.claimed_by = hub_internal.live_device())
+   where t.id = p_task_id and t.attempt = p_attempt and t.status = 'running' and (v_device is null or t.claimed_by = v_device)
      for no key update;
   if not found then
-    perform hub_internal.refuse('UH002', 'lease lost', format('task %s is not held at attempt %s', p_task_id, coalesce(p_attempt::text, 'null')),
-      'Discard what this attempt did: another device holds the task, or it ended.');
+    perform hub_internal.refuse_lost(p_task_id, p_attempt);
   end if;
   return v_task;
 end;
@@ -412,21 +468,32 @@ create function hub_internal.report_progress(p_task_id uuid, p_attempt int, p_no
   security definer
   set search_path = ''
 as $$
+declare
+  v_device text;
 begin
-  perform hub_internal.held_task(p_task_id, p_attempt);
   if p_note is null or btrim(p_note) = '' or char_length(p_note) > 100000 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_note', 'A note has 1 to 100,000 characters.');
   end if;
-  update public.mac_tasks t set partial_output = p_note where t.id = p_task_id;
+  v_device := hub_internal.writing_device();
+  -- The fence is in the update itself: a note is the commonest write, and a lock ahead of it would be a second version of the row.
+  update public.mac_tasks t set partial_output = p_note
+   where t.id = p_task_id and t.attempt = p_attempt and t.status = 'running' and (v_device is null or t.claimed_by = v_device);
+  if not found then
+    perform hub_internal.refuse_lost(p_task_id, p_attempt);
+  end if;
 end;
 $$;
 
 create function public.hub_report_progress(p_task_id uuid, p_attempt int, p_note text)
   returns void
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select hub_internal.report_progress(p_task_id, p_attempt, p_note) $$;
+as $$
+begin
+  perform hub_internal.report_progress(p_task_id, p_attempt, p_note);
+end;
+$$;
 comment on function public.hub_report_progress(uuid, int, text) is
   'What the live attempt is doing now. The first 15 notes of an attempt appear in the conversation, the newest is always in partial_output. Errors: UH001, UH002 lease lost, UH005, 42501.';
 
@@ -490,10 +557,14 @@ $$;
 
 create function public.hub_complete_task(p_task_id uuid, p_attempt int, p_result text, p_meta jsonb default '{}')
   returns public.mac_tasks
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.complete_task(p_task_id, p_attempt, p_result, p_meta, now()) $$;
+as $$
+begin
+  return hub_internal.complete_task(p_task_id, p_attempt, p_result, p_meta, now());
+end;
+$$;
 comment on function public.hub_complete_task(uuid, int, text, jsonb) is
   'Ends the live attempt well. p_meta = {model, session_id, cost_usd, tokens_in, tokens_out, exit_code, receipt}. Errors: UH001, UH002 lease lost, UH005, 42501.';
 
@@ -542,10 +613,14 @@ $$;
 
 create function public.hub_fail_task(p_task_id uuid, p_attempt int, p_error text, p_retryable boolean default true, p_meta jsonb default '{}')
   returns public.mac_tasks
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.fail_task(p_task_id, p_attempt, p_error, p_retryable, p_meta, now()) $$;
+as $$
+begin
+  return hub_internal.fail_task(p_task_id, p_attempt, p_error, p_retryable, p_meta, now());
+end;
+$$;
 comment on function public.hub_fail_task(uuid, int, text, boolean, jsonb) is
   'Ends the live attempt badly: pending again with a backoff if p_retryable and attempts are left, failed otherwise, cancelled if that was asked for. Errors: UH001, UH002 lease lost, UH005, 42501.';
 
@@ -611,10 +686,14 @@ $$;
 
 create function public.hub_cancel_task(p_task_id uuid)
   returns public.mac_tasks
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.cancel_task(p_task_id, now()) $$;
+as $$
+begin
+  return hub_internal.cancel_task(p_task_id, now());
+end;
+$$;
 comment on function public.hub_cancel_task(uuid) is
   'Cancels a task: at once if it is not running, else as soon as its device has stopped it (cancel_requested_at says since when). Errors: UH003 it has ended, UH004, 42501.';
 
@@ -641,10 +720,14 @@ $$;
 
 create function public.hub_retry_task(p_task_id uuid)
   returns public.mac_tasks
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.retry_task(p_task_id) $$;
+as $$
+begin
+  return hub_internal.retry_task(p_task_id);
+end;
+$$;
 comment on function public.hub_retry_task(uuid) is
   'Queues a failed or cancelled task again; its attempts go on counting. Errors: UH003 in another state, UH004, 42501.';
 
@@ -740,10 +823,14 @@ $$;
 
 create function public.hub_recover(p_now timestamptz default now(), p_limit int default 1000)
   returns integer
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select hub_internal.recover(p_now, p_limit) $$;
+as $$
+begin
+  return hub_internal.recover(p_now, p_limit);
+end;
+$$;
 comment on function public.hub_recover(timestamptz, int) is
   'Takes back expired leases, tells endings that were never told, frees what waits for nothing. Returns how many; call again while it returns p_limit. Errors: UH001, 42501.';
 
@@ -868,17 +955,22 @@ $$;
 
 create function public.hub_explain_task(p_task_id uuid)
   returns table (reason text, detail text, until timestamptz)
-  language sql
+  language plpgsql
   stable
   set search_path = ''
-as $$ select * from hub_internal.explain_task(p_task_id, now()) $$;
+as $$
+begin
+  return query select * from hub_internal.explain_task(p_task_id, now());
+end;
+$$;
 comment on function public.hub_explain_task(uuid) is
   'Why a task is, or is not, running: a row a reason, until when if that is known. Errors: UH004.';
 
 revoke all on function hub_internal.acting_device(text), hub_internal.register_device(text, text, jsonb, int, timestamptz),
   hub_internal.steered_device(text), hub_internal.drain_device(text, boolean), hub_internal.revoke_device(text, boolean),
   hub_internal.enroll_device(text, uuid, boolean), hub_internal.claim_tasks(text, int, interval, timestamptz),
-  hub_internal.heartbeat(text, jsonb, timestamptz), hub_internal.held_task(uuid, int), hub_internal.report_progress(uuid, int, text),
+  hub_internal.heartbeat(text, jsonb, timestamptz), hub_internal.writing_device(), hub_internal.refuse_lost(uuid, int),
+  hub_internal.held_task(uuid, int), hub_internal.report_progress(uuid, int, text),
   hub_internal.end_attempt(public.mac_tasks, text, text, jsonb, timestamptz), hub_internal.complete_task(uuid, int, text, jsonb, timestamptz),
   hub_internal.backoff(int), hub_internal.fail_task(uuid, int, text, boolean, jsonb, timestamptz), hub_internal.operated_task(uuid, text, text[]),
   hub_internal.cancel_task(uuid, timestamptz), hub_internal.retry_task(uuid), hub_internal.enlane(int), hub_internal.recover(timestamptz, int),

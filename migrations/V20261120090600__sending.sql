@@ -139,10 +139,14 @@ $$;
 
 create function public.hub_execute_command(p_channel_id uuid, p_command text)
   returns jsonb
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select hub_internal.execute_command(p_channel_id, p_command) $$;
+as $$
+begin
+  return hub_internal.execute_command(p_channel_id, p_command);
+end;
+$$;
 comment on function public.hub_execute_command(uuid, text) is
   'Answers a command: {text, chunks (of at most 2000 characters)}; nothing is kept. A mistyped command is answered, too. Errors: UH001, UH003 not such a channel, UH004, 42501 for commands that write.';
 
@@ -151,14 +155,17 @@ comment on function public.hub_execute_command(uuid, text) is
 -- From the channel's preference alone; rules come with V…__routing.
 create function hub_internal.classify(p_content text, p_channel_id uuid)
   returns table (task_type text, model text, platform text, confidence real, reasons text[])
-  language sql
+  language plpgsql
   stable
   security definer
   set search_path = ''
 as $$
+begin
+  return query
   select 'other', coalesce(c.model_preference, 'any'), 'any', case when c.model_preference <> 'any' then 0.9 else 0.1 end::real,
          case when c.model_preference <> 'any' then array[format('#%s prefers %s', c.name, c.model_preference)] else array['nothing said otherwise'] end
-    from (values (1)) v left join public.hub_channels c on c.id = p_channel_id
+    from (values (1)) v left join public.hub_channels c on c.id = p_channel_id;
+end;
 $$;
 
 create function public.hub_classify(p_content text, p_channel_id uuid default null)
@@ -371,10 +378,14 @@ $$;
 
 create function public.hub_send(p_channel_id uuid, p_content text, p_thread_id uuid default null, p_idempotency_key text default null)
   returns jsonb
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select hub_internal.send(p_channel_id, p_content, p_thread_id, p_idempotency_key) $$;
+as $$
+begin
+  return hub_internal.send(p_channel_id, p_content, p_thread_id, p_idempotency_key);
+end;
+$$;
 comment on function public.hub_send(uuid, text, uuid, text) is
   'Sends a message and does what the channel''s architecture says: {message, task, thread, reply}. The same key with the same content gives the first answer. Errors: UH001, UH003 the key was used for something else, UH004, 42501.';
 
@@ -434,10 +445,14 @@ $$;
 
 create function public.hub_create_task_thread(p_channel_id uuid, p_task_id uuid)
   returns public.hub_task_threads
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.create_task_thread(p_channel_id, p_task_id) $$;
+as $$
+begin
+  return hub_internal.create_task_thread(p_channel_id, p_task_id);
+end;
+$$;
 comment on function public.hub_create_task_thread(uuid, uuid) is
   'The task''s thread in that channel, opened if there is none, with what already happened to the task. Errors: UH003 not a threaded channel, UH004, 42501.';
 

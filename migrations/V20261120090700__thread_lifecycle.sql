@@ -59,8 +59,19 @@ begin
   if p_now is null or p_limit is null or p_limit not between 1 and 100000 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_now or p_limit', 'p_limit is 1 to 100,000.');
   end if;
-  -- decay_at is rounded down, so the index may show a thread up to five minutes early: the exact time decides. SKIP LOCKED:
-  -- a thread in which somebody is writing at this moment is active anyway.
+  -- Those that were spoken in since decay_at was set: it moves on, once in the time that it stands for. SKIP LOCKED here and
+  -- below: a thread in which somebody is writing at this moment is active anyway.
+  loop
+    update public.hub_task_threads t
+       set decay_at = hub_internal.decay_time(t.status, t.last_activity_at, t.state_entered_at, t.channel_id)
+     where t.id in (select d.id from public.hub_task_threads d
+                     where d.decay_at <= p_now
+                       and hub_internal.decay_time(d.status, d.last_activity_at, d.state_entered_at, d.channel_id) > p_now
+                     limit p_limit for update skip locked);
+    get diagnostics v_count = row_count;
+    exit when v_count < p_limit;
+  end loop;
+
   update public.hub_task_threads t
      set status = case t.status when 'active' then 'idle' when 'idle' then 'decaying' else 'archived' end,
          state_entered_at = p_now
@@ -77,10 +88,14 @@ $$;
 
 create function public.hub_decay_threads(p_now timestamptz default now(), p_limit int default 1000)
   returns integer
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select hub_internal.decay_threads(p_now, p_limit) $$;
+as $$
+begin
+  return hub_internal.decay_threads(p_now, p_limit);
+end;
+$$;
 comment on function public.hub_decay_threads(timestamptz, int) is
   'Takes each thread that is due one step on: idle, decaying, archived. Returns how many; call again while it returns p_limit. Errors: UH001, 42501.';
 
@@ -117,10 +132,14 @@ $$;
 
 create function public.hub_update_thread_status(p_thread_id uuid, p_status text)
   returns public.hub_task_threads
-  language sql
+  language plpgsql
   volatile
   set search_path = ''
-as $$ select * from hub_internal.update_thread_status(p_thread_id, p_status) $$;
+as $$
+begin
+  return hub_internal.update_thread_status(p_thread_id, p_status);
+end;
+$$;
 comment on function public.hub_update_thread_status(uuid, text) is
   'Sets a thread active, idle, decaying or archived by hand, with the message that goes with it. Errors: UH001, UH004, 42501.';
 
