@@ -262,7 +262,8 @@ comment on table hub_internal.settings is
 insert into hub_internal.settings (name, value, about) values
   ('thread_idle_after',  '2 hours',    'an active thread without activity for this long becomes idle'),
   ('thread_decay_after', '1 hour',     'an idle thread becomes decaying this long after it became idle'),
-  ('device_offline_after', '90 seconds', 'a device that was silent for this long counts as offline');
+  ('device_offline_after', '90 seconds', 'a device that was silent for this long counts as offline'),
+  ('daily_feeds_at',       '7 hours',    'when after midnight UTC the daily feeds are posted');
 
 create function hub_internal.setting(p_name text)
   returns interval

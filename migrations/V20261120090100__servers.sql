@@ -52,11 +52,13 @@ create table public.hub_channels (
   metadata         jsonb,
   thread_idle_after  interval,
   thread_decay_after interval,
+  feed             text,
   created_at       timestamptz not null default now(),
   unique (server_id, name),
   constraint hub_channels_name_check check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
   constraint hub_channels_model_preference_check check (model_preference in ('claude', 'gemini', 'codex', 'any')),
   constraint hub_channels_project_path_check check (project_path <> '' and project_path !~ '^/' and project_path !~ '(^|/)\.\.(/|$)'),
+  constraint hub_channels_feed_check check (feed in ('heartbeat', 'morning-brief', 'memory-log', 'digest')),
   constraint hub_channels_thread_idle_after_check check (thread_idle_after > interval '0'),
   constraint hub_channels_thread_decay_after_check check (thread_decay_after > interval '0'),
   constraint hub_channels_metadata_check
@@ -64,6 +66,7 @@ create table public.hub_channels (
 ) with (fillfactor = 70);                         -- message_count changes with every flat message: leave room for it on the page
 comment on table public.hub_channels is 'A channel of a server. message_count and last_message_at are of its flat conversation.';
 comment on column public.hub_channels.message_count is 'Also the seq of its newest flat message: numbers are taken under this row''s lock.';
+comment on column public.hub_channels.feed is 'What the hub itself posts here: see hub_post_feeds.';
 comment on column public.hub_channels.project_path is 'Where its tasks run, below the root that each machine has for projects.';
 comment on column public.hub_channels.thread_idle_after is 'Its own time instead of the setting thread_idle_after.';
 comment on column public.hub_channels.thread_decay_after is 'Its own time instead of the setting thread_decay_after.';

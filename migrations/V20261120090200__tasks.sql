@@ -194,6 +194,8 @@ create index mac_tasks_open_thread_idx on public.mac_tasks (thread_id)
 create index mac_tasks_channel_idx   on public.mac_tasks (channel_id, created_at desc) where channel_id is not null;
 create index mac_tasks_message_idx   on public.mac_tasks (message_id) where message_id is not null;
 create index mac_tasks_creator_idx   on public.mac_tasks (created_by) where channel_id is null;
+create index mac_tasks_waiting_idx   on public.mac_tasks (channel_id) where status in ('blocked', 'waiting') and channel_id is not null;
+create index mac_tasks_finished_idx  on public.mac_tasks (finished_at) where finished_at is not null and channel_id is not null;
 create index mac_tasks_untold_idx    on public.mac_tasks (channel_id)
   where channel_id is not null and status in ('complete', 'failed', 'cancelled')
     and told is distinct from status || ':' || attempt::text;

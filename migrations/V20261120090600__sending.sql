@@ -150,40 +150,6 @@ $$;
 comment on function public.hub_execute_command(uuid, text) is
   'Answers a command: {text, chunks (of at most 2000 characters)}; nothing is kept. A mistyped command is answered, too. Errors: UH001, UH003 not such a channel, UH004, 42501 for commands that write.';
 
--- Routing ----------------------------------------------------------------------------------------------------------------------
-
--- From the channel's preference alone; rules come with V…__routing.
-create function hub_internal.classify(p_content text, p_channel_id uuid)
-  returns table (task_type text, model text, platform text, confidence real, reasons text[])
-  language plpgsql
-  stable
-  security definer
-  set search_path = ''
-as $$
-begin
-  return query
-  select 'other', coalesce(c.model_preference, 'any'), 'any', case when c.model_preference <> 'any' then 0.9 else 0.1 end::real,
-         case when c.model_preference <> 'any' then array[format('#%s prefers %s', c.name, c.model_preference)] else array['nothing said otherwise'] end
-    from (values (1)) v left join public.hub_channels c on c.id = p_channel_id;
-end;
-$$;
-
-create function public.hub_classify(p_content text, p_channel_id uuid default null)
-  returns table (task_type text, model text, platform text, confidence real, reasons text[])
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-begin
-  if p_channel_id is not null and not exists (select from public.hub_channels c where c.id = p_channel_id) then
-    perform hub_internal.refuse('UH004', 'not found', format('channel %s', p_channel_id), 'Check the id, and that you may read its server.');
-  end if;
-  return query select * from hub_internal.classify(p_content, p_channel_id);
-end;
-$$;
-comment on function public.hub_classify(text, uuid) is
-  'What kind of work a text is, for which model and platform, how sure (0 to 1), and why: one row. Errors: UH004.';
-
 -- A person's own INSERT into the queue (Aura's Dispatch tab). As for messages: whole structs are welcome, lies are not.
 create function hub_internal.queue_as_oneself()
   returns trigger
@@ -457,11 +423,11 @@ comment on function public.hub_create_task_thread(uuid, uuid) is
   'The task''s thread in that channel, opened if there is none, with what already happened to the task. Errors: UH003 not a threaded channel, UH004, 42501.';
 
 revoke all on function hub_internal.command_words(text), hub_internal.chunks(text, int), hub_internal.edit_distance(text, text), hub_internal.execute_command(uuid, text),
-  hub_internal.classify(text, uuid), hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
-  hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text), public.hub_classify(text, uuid),
+  hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
+  hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text),
   public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)
   from public, anon, authenticated, service_role;
-grant execute on function hub_internal.execute_command(uuid, text), hub_internal.classify(text, uuid), hub_internal.send(uuid, text, uuid, text),
-  hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text), public.hub_classify(text, uuid),
+grant execute on function hub_internal.execute_command(uuid, text), hub_internal.send(uuid, text, uuid, text),
+  hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text),
   public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)
   to authenticated, service_role;

@@ -12,8 +12,9 @@ insert into public.hub_servers (name, display_name, description, icon, architect
 select w.name, w.display_name, w.description, w.icon, w.architecture_type, true from wanted w
 on conflict (name) do nothing;
 
-insert into public.hub_channels (server_id, name, display_name, category_group, description, project_path, model_preference, is_read_only)
-select s.id, c.name, '#' || c.name, c.category_group, c.description, c.project_path, c.model_preference, c.is_read_only
+insert into public.hub_channels (server_id, name, display_name, category_group, description, project_path, model_preference, is_read_only, feed)
+select s.id, c.name, '#' || c.name, c.category_group, c.description, c.project_path, c.model_preference, c.is_read_only,
+       case when c.is_read_only or c.name = 'digest' then c.name end
   from (values
     ('koji-pipeline', 'leads',    'Sales', 'Lead queries and enrichment status', null::text, 'any', false),
     ('koji-pipeline', 'accounts', 'Sales', 'Active account lookups',             null, 'any', false),

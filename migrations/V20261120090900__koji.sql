@@ -287,7 +287,8 @@ begin
 end;
 $$;
 
-create function hub_internal.koji_digest(p_channel_id uuid, p_words text[])
+-- A day's pipeline, from midnight to midnight UTC: what !digest answers and the feed of #digest posts.
+create function hub_internal.koji_day(p_channel_id uuid, p_day date)
   returns text
   language plpgsql
   stable
@@ -295,16 +296,29 @@ create function hub_internal.koji_digest(p_channel_id uuid, p_words text[])
 as $$
 declare
   v_server uuid := hub_internal.koji_server(p_channel_id);
+  v_from   timestamptz := p_day::timestamp at time zone 'utc';
+  v_to     timestamptz := v_from + interval '24 hours';
+begin
+  return format(E'Digest of %s\n%s\nNew leads: %s | Samples sent: %s | Orders: %s\nFollow-ups due: %s',
+    p_day, hub_internal.koji_stats(p_channel_id, '{}'),
+    (select count(*) from public.koji_prospects p where p.server_id = v_server and p.created_at >= v_from and p.created_at < v_to),
+    (select count(*) from public.koji_samples s where s.server_id = v_server and s.sent_at >= v_from and s.sent_at < v_to),
+    (select count(*) from public.koji_orders o where o.server_id = v_server and o.ordered_at >= v_from and o.ordered_at < v_to),
+    (select count(*) from public.koji_followups f where f.server_id = v_server and f.done_at is null and f.due_at <= now()));
+end;
+$$;
+
+create function hub_internal.koji_digest(p_channel_id uuid, p_words text[])
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
 begin
   if cardinality(p_words) > 0 then
     return hub_internal.koji_usage('digest');
   end if;
-  return format(E'Digest of %s\n%s\nNew leads today: %s | Samples sent: %s | Orders: %s\nFollow-ups due: %s',
-    to_char(now() at time zone 'utc', 'YYYY-MM-DD'), hub_internal.koji_stats(p_channel_id, '{}'),
-    (select count(*) from public.koji_prospects p where p.server_id = v_server and p.created_at >= date_trunc('day', now())),
-    (select count(*) from public.koji_samples s where s.server_id = v_server and s.sent_at >= date_trunc('day', now())),
-    (select count(*) from public.koji_orders o where o.server_id = v_server and o.ordered_at >= date_trunc('day', now())),
-    (select count(*) from public.koji_followups f where f.server_id = v_server and f.done_at is null and f.due_at <= now()));
+  return hub_internal.koji_day(p_channel_id, (now() at time zone 'utc')::date);
 end;
 $$;
 
@@ -321,5 +335,6 @@ insert into public.koji_commands (name, usage, description, writes, function) va
 revoke all on function hub_internal.koji_usage(text), hub_internal.koji_server(uuid), hub_internal.koji_stats(uuid, text[]),
   hub_internal.koji_tier(uuid, text[], text), hub_internal.koji_hot(uuid, text[]), hub_internal.koji_warm(uuid, text[]),
   hub_internal.koji_lead(uuid, text[]), hub_internal.csv_field(text), hub_internal.koji_export(uuid, text[]),
-  hub_internal.koji_send_samples(uuid, text[]), hub_internal.koji_followup(uuid, text[]), hub_internal.koji_digest(uuid, text[])
+  hub_internal.koji_send_samples(uuid, text[]), hub_internal.koji_followup(uuid, text[]), hub_internal.koji_day(uuid, date),
+  hub_internal.koji_digest(uuid, text[])
   from public, anon, authenticated, service_role;

@@ -43,6 +43,7 @@ insert into matrix values
   ($$select public.hub_fail_task(running, 1, 'x') from stage$$,               '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
   ($$select public.hub_decay_threads()$$,                                     '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_recover()$$,                                           '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_post_feeds()$$,                                        '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_drain_device('tap-all')$$,                             '{42501,UH004,42501,42501,42501,42501,UH004,UH004,ok,ok}'),
   ($$select public.hub_drain_device('tap-own')$$,                             '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
   ($$select public.hub_revoke_device('tap-own')$$,                            '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),

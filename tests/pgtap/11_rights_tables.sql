@@ -5,6 +5,7 @@ select no_plan();
 create temp table stage as select tap.running('quick') as running, tap.task('prototypes') as labs_task,
   (select id from public.hub_channels where name = 'quick') as quick, (select id from public.hub_channels where name = 'prototypes') as prototypes,
   (select id from public.hub_channels where name = 'heartbeat') as feed, tap.server('buf-barista') as barista;
+insert into public.hub_routing_rules (server_id, query, model) values (tap.server('aura-labs'), 'secretword', 'codex');
 grant select on stage to public;
 
 -- What each sees: anon, an anonymous sign-in, an outsider, a viewer, an operator, an owner, the device that holds the task, another, service, postgres.
@@ -22,6 +23,9 @@ insert into reads values
   ($$public.mac_tasks t where t.id = (select running from stage)$$,                       '{42501,0,1,1,1,1,1,0,1,1}'),
   ($$public.mac_tasks t where t.id = (select labs_task from stage)$$,                     '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_task_attempts a where a.task_id = (select running from stage)$$,          '{42501,0,1,1,1,1,1,0,1,1}'),
+  ($$public.hub_routing_rules where server_id is null and model = 'codex' and query like 'rename:A%'$$,                        '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_routing_rules where server_id = tap.server('aura-labs')$$,                '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_routing_models where task_type = 'code'$$,                                '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.mesh_devices where name = 'tap-all'$$,                                        '{42501,0,1,1,1,1,1,0,1,1}'),
   ($$public.mesh_device_servers where device = 'tap-own'$$,                               '{42501,0,1,1,1,1,0,0,1,1}');
 select is(tap.sees(a.actor, r.what), a.expected, format('%s reads %s', a.actor, r.what))
@@ -50,6 +54,9 @@ insert into writes values
   ($$insert into public.mesh_device_servers (device, server_id) select 'tap-all', barista from stage$$,   '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_task_attempts set outcome = null$$,                                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_projects (server_id, name, path) select barista, 'p', 'a/b' from stage$$,     '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_routing_rules (server_id, query, model) select barista, 'cobol', 'claude' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_routing_rules (query, model) values ('cobol', 'claude')$$,                    '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$delete from public.hub_routing_models$$,                                                             '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
   ($$insert into public.koji_commands select * from public.koji_commands where false$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}');
 select is(tap.outcome(a.actor, w.what), a.expected, format('%s: %s', a.actor, w.what))
   from writes w

@@ -523,6 +523,10 @@ impl Api {
     pub(crate) async fn recover(&self, limit: i32) -> Result<i32> {
         self.call("hub_recover", json!({"p_limit": limit})).await
     }
+
+    pub(crate) async fn post_feeds(&self) -> Result<i32> {
+        self.call("hub_post_feeds", json!({})).await
+    }
 }
 
 /// Reads PostgREST's answer: rows, or `{code, message, details, hint}`.

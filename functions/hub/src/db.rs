@@ -318,6 +318,10 @@ impl Db {
         Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/recover.sql", limit)))
     }
 
+    pub(crate) async fn post_feeds(&self) -> Result<i32> {
+        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/post_feeds.sql")))
+    }
+
     pub(crate) async fn probe(&self, payload: &str) -> Result<()> {
         fetch!(self, execute, query_file!("../../sql/queries/wake/probe.sql", payload));
         Ok(())
@@ -369,6 +373,14 @@ impl KeeperSession {
     /// What the database says.
     pub async fn recover(&mut self, limit: i32) -> Result<i32> {
         Ok(query_file_scalar!("../../sql/queries/keeper/recover.sql", limit).fetch_one(&mut self.connection).await?)
+    }
+
+    /// `hub_post_feeds`: how many messages it posted.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn post_feeds(&mut self) -> Result<i32> {
+        Ok(query_file_scalar!("../../sql/queries/keeper/post_feeds.sql").fetch_one(&mut self.connection).await?)
     }
 
     /// Ends the session and with it the lock.

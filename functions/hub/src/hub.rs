@@ -401,6 +401,14 @@ impl Hub {
     pub async fn recover(&self, limit: i32) -> Result<i32> {
         each!(self, hub => hub.recover(limit))
     }
+
+    /// `hub_post_feeds`.
+    ///
+    /// # Errors
+    /// `Forbidden` unless service or database.
+    pub async fn post_feeds(&self) -> Result<i32> {
+        each!(self, hub => hub.post_feeds())
+    }
 }
 
 fn there_are(names: &[&str]) -> String {

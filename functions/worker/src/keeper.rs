@@ -1,5 +1,5 @@
-//! Keeping time for the hub: threads decay, leases run out, what was never told is told. Any number of workers may; one at a time
-//! does, the one that holds the advisory lock, and when it dies its connection ends and another takes over.
+//! Keeping time for the hub: threads decay, leases run out, what was never told is told, feeds are posted. Any number of workers
+//! may; one at a time does, the one that holds the advisory lock, and when it dies its connection ends and another takes over.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn lead(mut session: KeeperSession) -> Result<()> {
     tracing::info!("keeping time for the hub");
     loop {
         let begun = Instant::now();
-        let (decayed, recovered) = bounded(async {
+        let (decayed, recovered, posted) = bounded(async {
             let mut decayed = 0;
             loop {
                 let done = session.decay_threads(BATCH).await?;
@@ -94,11 +94,11 @@ async fn lead(mut session: KeeperSession) -> Result<()> {
                     break;
                 }
             }
-            Ok((decayed, recovered))
+            Ok((decayed, recovered, session.post_feeds().await?))
         })
         .await?;
-        if decayed > 0 || recovered > 0 {
-            tracing::info!(threads.decayed = decayed, tasks.recovered = recovered, "kept time");
+        if decayed > 0 || recovered > 0 || posted > 0 {
+            tracing::info!(threads.decayed = decayed, tasks.recovered = recovered, feeds.posted = posted, "kept time");
         }
         sleep(EVERY.saturating_sub(begun.elapsed()).max(Duration::from_secs(1))).await;
     }
@@ -110,6 +110,7 @@ async fn unlocked(hub: &Hub) -> Result<()> {
         bounded(async {
             while hub.decay_threads(BATCH).await? >= BATCH {}
             while hub.recover(BATCH).await? >= BATCH {}
+            hub.post_feeds().await?;
             Ok(())
         })
         .await?;

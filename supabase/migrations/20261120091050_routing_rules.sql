@@ -1,0 +1,1 @@
+../../migrations/V20261120091050__routing_rules.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120091100__feeds.sql

@@ -1,0 +1,25 @@
+-- A hub in use, for sql/inspect and sql/checks: tasks in every state, in flat and threaded conversations, on machines in every state.
+-- Run as postgres on a migrated and seeded database; adds to what is there.
+
+select count(public.hub_register_device('busy-' || i, (array['linux', 'macos', 'windows'])[i], '[{"agent": "claude", "models": ["any"]}]', 40))
+  from generate_series(1, 3) i;
+select count(public.hub_send(c.id, format('Task %s: fix the parser', n)))
+  from public.hub_channels c join public.hub_servers s on s.id = c.server_id, generate_series(1, 20) n
+ where s.architecture_type <> 'command_dispatch' and not c.is_read_only;
+
+create temp table held as select * from public.hub_claim_tasks('busy-1', 40) union all select * from public.hub_claim_tasks('busy-2', 40);
+select count(public.hub_report_progress(h.id, h.attempt, 'note ' || n)) from held h, generate_series(1, 3) n;
+select count(public.hub_complete_task(h.id, h.attempt, 'done', '{"model": "opus", "cost_usd": 0.01, "tokens_in": 10, "tokens_out": 20}'))
+  from (select * from held order by created_at, id limit 30) h;
+select count(public.hub_fail_task(h.id, h.attempt, 'no such file', n % 2 = 0))
+  from (select *, row_number() over (order by created_at, id) as n from held offset 30 limit 20) h;
+select count(public.hub_cancel_task(h.id)) from (select * from held order by created_at, id offset 50 limit 5) h;
+
+-- Follow-ups, one of which waits for its predecessor; a thread that nobody writes in; a lease that ran out; a silent machine.
+select count(public.hub_send(t.channel_id, 'and the tests', t.thread_id)) from (select * from public.mac_tasks where thread_id is not null and status = 'running' limit 3) t;
+update public.hub_task_threads set last_activity_at = now() - interval '5 hours'
+ where id in (select thread_id from public.mac_tasks where status = 'complete' and thread_id is not null limit 5);
+update public.mac_tasks set lease_expires_at = now() - interval '5 minutes' where id in (select id from public.mac_tasks where status = 'running' limit 3);
+update public.mesh_devices set last_heartbeat_at = now() - interval '1 hour', drained_at = now() where name = 'busy-3';
+select public.hub_decay_threads();
+select public.hub_post_feeds();
