@@ -43,7 +43,7 @@ test("architecture 2: a message, a task, its progress and its result, all in the
   assert.deepEqual(messages.map((m) => m.seq), messages.map((_, i) => i + 1), "numbered without gaps");
   assert.equal(messages[0].content, "What is in this folder?");
   assert.equal(messages[0].sender_label, "Operator");
-  assert.equal(messages[1].content, `⏳ Task ${short} queued\nModel: any | Project: Desktop/homelab`);
+  assert.equal(messages[1].content, `⏳ Task ${short} queued\nModel: gemini | Project: Desktop/homelab`, "a question is research");
   assert.equal(messages[1].embed_data.title, "Task Queued");
   const progress = messages.filter((m) => m.is_progress);
   assert.ok(progress.length >= 1 && progress.length <= 15);
