@@ -1,0 +1,4 @@
+-- Claims and completes while an old snapshot is held open.
+select id as task, attempt from hub_claim_tasks('bench' || :client_id::text, 1)
+\gset
+select * from hub_complete_task(:task, :attempt, 'done');
