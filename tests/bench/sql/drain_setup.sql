@@ -7,3 +7,5 @@ create schema bare;
 create table bare.tasks (like public.mac_tasks including defaults) with (fillfactor = 60);
 alter table bare.tasks add primary key (id);
 create index on bare.tasks (lane, queue_key) where status = 'pending' and run_after is null;
+grant all on schema bare to postgres;
+grant all on all tables in schema bare to postgres;

@@ -17,3 +17,5 @@ create table bare.messages (like public.hub_channel_messages including defaults 
 create table bare.tasks    (like public.mac_tasks            including defaults including indexes) with (fillfactor = 60);
 create table bare.attempts (like public.hub_task_attempts    including defaults including indexes) with (fillfactor = 80);
 insert into bare.channels select * from public.hub_channels;
+grant all on schema bare to postgres;
+grant all on all tables in schema bare to postgres;
