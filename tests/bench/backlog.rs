@@ -48,7 +48,7 @@ async fn compare(bench: &Bench, many: &Database, few: &Database, name: &str) -> 
             }
         }
     }
-    Ok(Figure::new(format!("{name}, p50"), "ms", &ours, &peer, Some(Aim::AtMost(1.5))))
+    Ok(Figure::of_samples(format!("{name}, p50"), "ms", &ours, &peer, 0.5, Some(Aim::AtMost(1.5))))
 }
 
 /// One claim, timed; then the task is completed and another one queued, so that the backlog stays as it is.

@@ -33,5 +33,5 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     for database in [&many, &few] as [&Database; 2] {
         bench.drop_database(database).await?;
     }
-    Ok(vec![Figure::new("decay, 100 due, p50", "ms", &ours, &peer, Some(Aim::AtMost(1.1)))])
+    Ok(vec![Figure::of_samples("decay, 100 due, p50", "ms", &ours, &peer, 0.5, Some(Aim::AtMost(1.1)))])
 }

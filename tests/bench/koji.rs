@@ -93,7 +93,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
                 bench.pgbench(&database, "koji_peer.sql", connections, Amount::Seconds(bench.seconds), &[]).await?;
             peer.push(median(&outcome.latencies));
         }
-        figures.push(Figure::new(
+        figures.push(Figure::of_rounds(
             format!("koji, {connections} connection(s), p50"),
             "ms",
             &ours,

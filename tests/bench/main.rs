@@ -23,13 +23,13 @@ struct Args {
     /// Which benches: life, drain, backlog, pickup, koji, decay, page; all when none is named.
     names: Vec<String>,
     /// How long one round of one side runs.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
     /// The size of what lies in the tables: 1 is 1,000,000 pending beside 10,000,000 finished tasks, 1,000,000 threads, 2,000,000 messages.
     #[arg(long, default_value_t = 0.1)]
     scale: f64,
-    /// Rounds of each side, in turn; the median counts.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Rounds of each side, in turn; the median of their ratios counts.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Prints the figures as JSON.
     #[arg(long)]
@@ -106,10 +106,10 @@ fn print_table(figures: &[Figure]) {
             round(figure.ours),
             round(figure.peer),
             figure.unit.into(),
-            format!("{:.2}", figure.ratio()),
+            format!("{:.2}", figure.ratio),
             figure.aim.map_or_else(String::new, |aim| aim.to_string()),
             match figure.aim {
-                Some(aim) if !aim.is_met(figure.ratio()) => "missed".into(),
+                Some(aim) if !aim.is_met(figure.ratio) => "missed".into(),
                 _ => String::new(),
             },
         ]);

@@ -44,7 +44,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     drop(connection);
     bench.drop_database(&database).await?;
     Ok(vec![
-        Figure::new("page, whole transaction, p50", "ms", &ours, &peer, Some(Aim::AtMost(1.5))),
-        Figure::new("page, the select alone, mean", "ms", &our_select, &peer_select, None),
+        Figure::of_rounds("page, whole transaction, p50", "ms", &ours, &peer, Some(Aim::AtMost(1.5))),
+        Figure::of_rounds("page, the select alone, mean", "ms", &our_select, &peer_select, None),
     ])
 }

@@ -1,6 +1,6 @@
 //! From the commit of `hub_send` to an idle device holding the task, by the code that wakes the worker, against a notification.
 
-use crate::tools::{Aim, Bench, Figure, millis, quantile, run as execute};
+use crate::tools::{Aim, Bench, Figure, millis, run as execute};
 use anyhow::{Context, Result, ensure};
 use hub::{Hub, db::Db, types::Meta, wake::Signal};
 use sqlx::postgres::PgListener;
@@ -28,7 +28,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     listener.listen("bench").await?;
 
     let channel = Uuid::parse_str("00000000-0000-4000-8000-000000000000")?;
-    let samples = 100 * bench.rounds;
+    let samples = 60 * bench.rounds;
     let (mut ours, mut raw, mut durable) = (Vec::new(), Vec::new(), Vec::new());
     for sample in 0..samples + 10 {
         // Whatever woke it before has been looked at.
@@ -84,13 +84,14 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let at = |share| {
         [("a raw NOTIFY", &raw, true), ("a row and its NOTIFY", &durable, false)].map(|(peer, samples, judged)| {
             let (name, aim) = if share < 0.9 { ("p50", 2.0) } else { ("p99", 4.0) };
-            Figure {
-                name: format!("pickup {name}, against {peer}"),
-                unit: "ms",
-                ours: quantile(&ours, share),
-                peer: quantile(samples, share),
-                aim: judged.then_some(Aim::AtMost(aim)),
-            }
+            Figure::of_samples(
+                format!("pickup {name}, against {peer}"),
+                "ms",
+                &ours,
+                samples,
+                share,
+                judged.then_some(Aim::AtMost(aim)),
+            )
         })
     };
     let figures = at(0.5).into_iter().chain(at(0.99)).collect();

@@ -30,22 +30,42 @@ pub struct Figure {
     pub unit: &'static str,
     pub ours: f64,
     pub peer: f64,
+    /// Of ours to the peer's.
+    pub ratio: f64,
     pub aim: Option<Aim>,
 }
 
 impl Figure {
-    pub fn new(name: impl Into<String>, unit: &'static str, ours: &[f64], peer: &[f64], aim: Option<Aim>) -> Self {
-        Self { name: name.into(), unit, ours: median(ours), peer: median(peer), aim }
+    /// Of rounds that ran in pairs: the ratio is the median of the pairs', so that a neighbour on the machine who comes and goes
+    /// weighs on both sides alike.
+    pub fn of_rounds(
+        name: impl Into<String>,
+        unit: &'static str,
+        ours: &[f64],
+        peer: &[f64],
+        aim: Option<Aim>,
+    ) -> Self {
+        let ratios: Vec<f64> = ours.iter().zip(peer).map(|(ours, peer)| ours / peer).collect();
+        Self { name: name.into(), unit, ours: median(ours), peer: median(peer), ratio: median(&ratios), aim }
     }
 
-    pub fn ratio(&self) -> f64 {
-        self.ours / self.peer
+    /// Of samples taken in turn: the ratio of a quantile.
+    pub fn of_samples(
+        name: impl Into<String>,
+        unit: &'static str,
+        ours: &[f64],
+        peer: &[f64],
+        share: f64,
+        aim: Option<Aim>,
+    ) -> Self {
+        let (ours, peer) = (quantile(ours, share), quantile(peer, share));
+        Self { name: name.into(), unit, ours, peer, ratio: ours / peer, aim }
     }
 
     pub fn json(&self) -> Value {
         json!({
-            "bench": self.name, "unit": self.unit, "ours": self.ours, "peer": self.peer, "ratio": self.ratio(),
-            "aim": self.aim.map(|aim| aim.to_string()), "met": self.aim.map(|aim| aim.is_met(self.ratio())),
+            "bench": self.name, "unit": self.unit, "ours": self.ours, "peer": self.peer, "ratio": self.ratio,
+            "aim": self.aim.map(|aim| aim.to_string()), "met": self.aim.map(|aim| aim.is_met(self.ratio)),
         })
     }
 }
