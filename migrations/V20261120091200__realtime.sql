@@ -3,7 +3,7 @@
 --
 -- Topic             Event     Payload: always an object with id and seq                                      Who may join
 -- channel:<uuid>    message   a row of its flat conversation                                                 readers of the channel
---                   thread    the row of a thread of it that is new or changed, once a transaction
+--                   thread    the row of a thread of it that is new or changed, its count and last activity included
 -- thread:<uuid>     message   a row of its conversation                                                      readers of its channel
 --                   thread    its own row, when its status, name, task or metadata changed
 -- task:<uuid>       task      its row, when status, partial_output, result, error or thread_id changed,      who may read it
@@ -77,27 +77,11 @@ $$;
 alter table public.mac_tasks add column if not exists seq bigint not null default 0;
 comment on column public.mac_tasks.seq is 'Counts the changes that its topic was told: a client drops what is older than what it has.';
 
--- How many events of this kind the transaction has sent to this topic, this one included; forgotten at its end and by a rollback.
--- Only the latest topic is remembered: a transaction that goes back and forth between topics is not a burst for any reader.
-create function hub_internal.burst(p_kind text, p_topic text)
-  returns integer
-  language plpgsql
-  volatile
-  set search_path = ''
-as $$
-declare
-  v_was text := current_setting(p_kind, true);
-  v_n   integer := 1;
-begin
-  if starts_with(v_was, p_topic) then
-    v_n := coalesce(substring(v_was from ' ([0-9]{1,9})$')::integer, 0) + 1;
-  end if;
-  if v_n <= 52 then                               -- above, nothing is sent and nothing more has to be known
-    perform set_config(p_kind, p_topic || ' ' || v_n, true);
-  end if;
-  return v_n;
-end;
-$$;
+-- A task's life sends twenty times, so: functions are called in an assignment and not by PERFORM, which is a query of its own; and the
+-- expressions are few, because each is prepared anew in each transaction.
+--
+-- hub.burst_* counts how often the transaction has sent to the same topic, one dot each. Such a setting ends with the transaction and
+-- goes back with a rollback. Only the latest topic is known: going back and forth between topics is a burst for no reader.
 
 create function hub_internal.broadcast_message()
   returns trigger
@@ -106,29 +90,22 @@ create function hub_internal.broadcast_message()
   set search_path = ''
 as $$
 declare
-  v_topic   text;
-  v_payload jsonb;
-  v_n       integer;
+  v_topic text := case when new.task_thread_id is null then 'channel:' || new.channel_id else 'thread:' || new.task_thread_id end;
+  v_burst text;
+  v_sent  boolean;
 begin
-  if new.task_thread_id is null then
-    v_topic := 'channel:' || new.channel_id;
-  else
-    v_topic := 'thread:' || new.task_thread_id;
-  end if;
-  v_n := hub_internal.burst('hub.burst_messages', v_topic);
-  if v_n <= 50 then
-    if octet_length(new.content) <= 8192 then
-      v_payload := to_jsonb(new);
-    end if;
-    if v_payload is null or pg_column_size(v_payload) > 8192 then
-      v_payload := jsonb_build_object('id', new.id, 'seq', new.seq, 'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id,
-                                      'truncated', true);
-    end if;
-    perform realtime.send(v_payload, 'message', v_topic, true);
-  elsif v_n = 51 then
-    perform realtime.send(jsonb_build_object('id', coalesce(new.task_thread_id, new.channel_id), 'seq', new.seq, 'channel_id', new.channel_id,
-                                             'task_thread_id', new.task_thread_id, 'refetch', true, 'from_seq', new.seq),
-                          'message', v_topic, true);
+  v_burst := set_config('hub.burst_messages', case when starts_with(current_setting('hub.burst_messages', true), v_topic)
+                                                   then left(current_setting('hub.burst_messages', true), 110) || '.' else v_topic || '.' end, true);
+  if octet_length(v_burst) - octet_length(v_topic) <= 50 then
+    v_sent := realtime.send(
+      case when octet_length(new.content) + coalesce(pg_column_size(new.embed_data), 0) + coalesce(pg_column_size(new.metadata), 0) <= 7500
+           then to_jsonb(new)
+           else jsonb_build_object('id', new.id, 'seq', new.seq, 'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id, 'truncated', true)
+      end, 'message', v_topic, true) is null;
+  elsif octet_length(v_burst) - octet_length(v_topic) = 51 then
+    v_sent := realtime.send(
+      jsonb_build_object('id', coalesce(new.task_thread_id, new.channel_id), 'seq', new.seq, 'channel_id', new.channel_id,
+                         'task_thread_id', new.task_thread_id, 'refetch', true, 'from_seq', new.seq), 'message', v_topic, true) is null;
   end if;
   return null;
 end;
@@ -137,7 +114,6 @@ create trigger hub_channel_messages_broadcast
   after insert on public.hub_channel_messages
   for each row execute function hub_internal.broadcast_message();
 
--- At the end of the transaction, as the thread then is: hub_send makes a thread and posts in it twice, which is one change.
 create function hub_internal.broadcast_thread()
   returns trigger
   language plpgsql
@@ -145,50 +121,33 @@ create function hub_internal.broadcast_thread()
   set search_path = ''
 as $$
 declare
-  v_thread  public.hub_task_threads;
-  v_state   boolean := false;
-  v_payload jsonb;
-  v_topic   text;
-  v_n       integer;
+  v_topic   text := 'channel:' || new.channel_id;
+  v_payload jsonb := case when coalesce(pg_column_size(new.metadata), 0) <= 7500
+                          then to_jsonb(new) || jsonb_build_object('seq', new.message_count)
+                          else jsonb_build_object('id', new.id, 'seq', new.message_count, 'channel_id', new.channel_id, 'status', new.status, 'truncated', true)
+                     end;
+  v_burst   text;
+  v_sent    boolean;
 begin
-  if tg_op = 'UPDATE' then
-    v_state := (new.status, new.name, new.task_id, new.team_id, new.metadata) is distinct from (old.status, old.name, old.task_id, old.team_id, old.metadata);
-    if not v_state and new.message_count = old.message_count and new.last_activity_at = old.last_activity_at then
-      return null;                                -- decay_at is bookkeeping
-    end if;
+  v_burst := set_config('hub.burst_threads', case when starts_with(current_setting('hub.burst_threads', true), v_topic)
+                                                  then left(current_setting('hub.burst_threads', true), 110) || '.' else v_topic || '.' end, true);
+  if octet_length(v_burst) - octet_length(v_topic) <= 50 then
+    v_sent := realtime.send(v_payload, 'thread', v_topic, true) is null;
+  elsif octet_length(v_burst) - octet_length(v_topic) = 51 then
+    v_sent := realtime.send(jsonb_build_object('id', new.channel_id, 'seq', new.message_count, 'channel_id', new.channel_id, 'refetch', true),
+                            'thread', v_topic, true) is null;
   end if;
-  select t.* into v_thread from public.hub_task_threads t where t.id = new.id;
-  if not found then
-    return null;                                  -- deleted since, by the same transaction
-  end if;
-
-  v_payload := to_jsonb(v_thread) || jsonb_build_object('seq', v_thread.message_count);
-  if pg_column_size(v_payload) > 8192 then
-    v_payload := jsonb_build_object('id', v_thread.id, 'seq', v_thread.message_count, 'channel_id', v_thread.channel_id, 'status', v_thread.status,
-                                    'truncated', true);
-  end if;
-  if v_state then
-    perform realtime.send(v_payload, 'thread', 'thread:' || v_thread.id, true);
-  end if;
-  -- Each change of the transaction comes here; the last one speaks for all.
-  if new.message_count = v_thread.message_count and new.last_activity_at = v_thread.last_activity_at
-     and (new.status, new.name, new.task_id, new.team_id, new.metadata)
-         is not distinct from (v_thread.status, v_thread.name, v_thread.task_id, v_thread.team_id, v_thread.metadata) then
-    v_topic := 'channel:' || v_thread.channel_id;
-    v_n := hub_internal.burst('hub.burst_threads', v_topic);
-    if v_n <= 50 then
-      perform realtime.send(v_payload, 'thread', v_topic, true);
-    elsif v_n = 51 then
-      perform realtime.send(jsonb_build_object('id', v_thread.channel_id, 'seq', v_thread.message_count, 'channel_id', v_thread.channel_id, 'refetch', true),
-                            'thread', v_topic, true);
-    end if;
+  -- Who reads the thread itself sees its count by its messages.
+  if tg_op = 'UPDATE' and (new.status <> old.status or new.name <> old.name or new.task_id is distinct from old.task_id
+                           or new.team_id is distinct from old.team_id or new.metadata is distinct from old.metadata) then
+    v_sent := realtime.send(v_payload, 'thread', 'thread:' || new.id, true) is null;
   end if;
   return null;
 end;
 $$;
-create constraint trigger hub_task_threads_broadcast
-  after insert or update on public.hub_task_threads
-  deferrable initially deferred
+-- Not for decay_at alone, which is bookkeeping.
+create trigger hub_task_threads_broadcast
+  after insert or update of status, name, task_id, team_id, metadata, message_count, last_activity_at on public.hub_task_threads
   for each row execute function hub_internal.broadcast_thread();
 
 -- Wakes the machines that could take a task of this lane: those that are online and serve it, once a transaction each. A machine that
@@ -204,11 +163,12 @@ declare
   v_lanes text := coalesce(nullif(current_setting('hub.woken_lanes', true), ''), ',');
   v_woken text;
   v_name  text;
+  v_sent  boolean;
 begin
   if position(',' || p_lane || ',' in v_lanes) > 0 then
     return;
   end if;
-  perform set_config('hub.woken_lanes', v_lanes || p_lane || ',', true);
+  v_lanes := set_config('hub.woken_lanes', v_lanes || p_lane || ',', true);
   for v_name in
     select d.name
       from public.mesh_devices d
@@ -222,8 +182,8 @@ begin
   loop
     v_woken := coalesce(nullif(current_setting('hub.woken_devices', true), ''), ',');
     if position(',' || v_name || ',' in v_woken) = 0 then
-      perform set_config('hub.woken_devices', v_woken || v_name || ',', true);
-      perform hub_internal.wake_device(v_name);
+      v_woken := set_config('hub.woken_devices', v_woken || v_name || ',', true);
+      v_sent := hub_internal.wake_device(v_name) is null;
     end if;
   end loop;
 end;
@@ -236,8 +196,10 @@ create function hub_internal.wake_device(p_name text)
   security definer
   set search_path = ''
 as $$
+declare
+  v_sent boolean;
 begin
-  perform realtime.send(jsonb_build_object('seq', (extract(epoch from clock_timestamp()) * 1000)::bigint), 'wake', 'device:' || p_name, true);
+  v_sent := realtime.send(jsonb_build_object('seq', (extract(epoch from clock_timestamp()) * 1000)::bigint), 'wake', 'device:' || p_name, true) is null;
 end;
 $$;
 
@@ -247,9 +209,11 @@ create function hub_internal.wake_devices_insert()
   security definer
   set search_path = ''
 as $$
+declare
+  v_sent boolean;
 begin
   if new.status = 'pending' and (new.run_after is null or new.run_after <= now()) then
-    perform hub_internal.wake_devices(new.lane);
+    v_sent := hub_internal.wake_devices(new.lane) is null;
   end if;
   return null;
 end;
@@ -289,29 +253,27 @@ create function hub_internal.broadcast_task()
   set search_path = ''
 as $$
 declare
-  v_payload jsonb;
+  v_sent boolean;
 begin
   if (new.status, new.partial_output, new.result, new.error, new.thread_id, new.cancel_requested_at)
      is not distinct from (old.status, old.partial_output, old.result, old.error, old.thread_id, old.cancel_requested_at) then
     return new;
   end if;
   new.seq := old.seq + 1;
-  -- What is stored apart is not fetched to find that it is too long.
-  if coalesce(pg_column_size(new.content), 0) + coalesce(pg_column_size(new.partial_output), 0) + coalesce(pg_column_size(new.result), 0)
-     + coalesce(pg_column_size(new.error), 0) + coalesce(pg_column_size(new.metadata), 0) <= 8192 then
-    v_payload := to_jsonb(new);
-  end if;
-  if v_payload is null or pg_column_size(v_payload) > 8192 then
-    v_payload := jsonb_build_object('id', new.id, 'seq', new.seq, 'status', new.status, 'attempt', new.attempt, 'channel_id', new.channel_id,
-                                    'thread_id', new.thread_id, 'truncated', true);
-  end if;
-  perform realtime.send(v_payload, 'task', 'task:' || new.id, true);
+  -- What is stored apart is not fetched to find that it is too long: its size as it is stored decides, which may be compressed.
+  v_sent := realtime.send(
+    case when pg_column_size(new.content) + coalesce(pg_column_size(new.partial_output), 0) + coalesce(pg_column_size(new.result), 0)
+              + coalesce(pg_column_size(new.error), 0) + coalesce(pg_column_size(new.metadata), 0) <= 6500
+         then to_jsonb(new)
+         else jsonb_build_object('id', new.id, 'seq', new.seq, 'status', new.status, 'attempt', new.attempt, 'channel_id', new.channel_id,
+                                 'thread_id', new.thread_id, 'truncated', true)
+    end, 'task', 'task:' || new.id, true) is null;
 
-  if new.status is distinct from old.status and new.status = 'pending' and (new.run_after is null or new.run_after <= now()) then
-    perform hub_internal.wake_devices(new.lane);
+  if new.status = 'pending' and old.status <> 'pending' and (new.run_after is null or new.run_after <= now()) then
+    v_sent := hub_internal.wake_devices(new.lane) is null;
   elsif old.status = 'running' and old.claimed_by is not null and old.cancel_requested_at is null
         and (new.status = 'cancelled' or (new.status = 'running' and new.cancel_requested_at is not null)) then
-    perform realtime.send(jsonb_build_object('id', new.id, 'seq', new.seq, 'attempt', old.attempt), 'cancel', 'device:' || old.claimed_by, true);
+    v_sent := realtime.send(jsonb_build_object('id', new.id, 'seq', new.seq, 'attempt', old.attempt), 'cancel', 'device:' || old.claimed_by, true) is null;
   end if;
   return new;
 end;
@@ -328,11 +290,13 @@ create function hub_internal.broadcast_steer(p_task public.mac_tasks, p_text tex
   security definer
   set search_path = ''
 as $$
+declare
+  v_sent boolean;
 begin
   if p_task.claimed_by is not null then
-    perform realtime.send(jsonb_build_object('id', p_task.id, 'seq', p_task.seq, 'attempt', p_task.attempt)
+    v_sent := realtime.send(jsonb_build_object('id', p_task.id, 'seq', p_task.seq, 'attempt', p_task.attempt)
                           || case when octet_length(p_text) <= 8192 then jsonb_build_object('text', p_text) else '{"truncated": true}'::jsonb end,
-                          'steer', 'device:' || p_task.claimed_by, true);
+                          'steer', 'device:' || p_task.claimed_by, true) is null;
   end if;
 end;
 $$;
@@ -418,7 +382,7 @@ create policy hub_messages_all_not_anon on realtime.messages as restrictive for 
   using (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and topic !~ '^device:')
   with check (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and topic !~ '^device:');
 
-revoke all on function hub_internal.burst(text, text), hub_internal.broadcast_message(), hub_internal.broadcast_thread(), hub_internal.broadcast_task(),
+revoke all on function hub_internal.broadcast_message(), hub_internal.broadcast_thread(), hub_internal.broadcast_task(),
   hub_internal.wake_devices(integer), hub_internal.wake_device(text), hub_internal.wake_devices_insert(), hub_internal.wake_device_change(),
   hub_internal.broadcast_steer(public.mac_tasks, text), hub_internal.is_hub_topic(text), hub_internal.may_listen(text)
   from public, anon, authenticated, service_role;
