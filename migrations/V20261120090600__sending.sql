@@ -109,8 +109,12 @@ begin
   if (select s.architecture_type from public.hub_servers s where s.id = v_channel.server_id) <> 'command_dispatch' then
     perform hub_internal.refuse('UH003', 'conflict', 'this channel takes tasks, not commands', 'Use hub_send, or a channel of a command dispatch server.');
   end if;
-  if p_command is null or char_length(p_command) > 4000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_command', 'A command has at most 4,000 characters.');
+  if p_command is null then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_command is null', 'Give a command; !help lists them.');
+  end if;
+  if char_length(p_command) > 4000 then
+    v_text := 'A command has at most 4,000 characters.';
+    return jsonb_build_object('text', v_text, 'chunks', jsonb_build_array(v_text));
   end if;
   v_words := hub_internal.command_words(p_command);
   v_name := lower(ltrim(coalesce(v_words[1], ''), '!'));

@@ -125,6 +125,8 @@ declare
   v_text text := left(p_content, 4000);           -- what it is about is said at the start
   v_said text;
 begin
+  -- The end of a file's name says what is in it; the parser would keep customers.csv as one word.
+  v_text := regexp_replace(v_text, '([[:alnum:]_])\.(csv|tsv|sql|parquet|xlsx|md|swift|ps1|xcodeproj)\M', '\1 \2', 'gi');
   if v_text ~ '[`"“''>]' then
     v_said := regexp_replace(v_text, '```([^`]|`[^`])*(```|$)|`[^`]*`|"[^"]*"|“[^”]*”|(?<![[:alnum:]])''[^'']*''(?![[:alnum:]])|(^|\n)>[^\n]*', ' ', 'g');
     if v_said ~ '[[:alpha:]]{2}' then
@@ -181,7 +183,7 @@ begin
   foreach v_sentence in array regexp_split_to_array(p_said, '[.!?;:]+(?:\s+|$)|\n+|\s+[-–—]+\s+') loop
     -- Politeness, ticket numbers and whom it is said to stand before what is asked for.
     v_sentence := regexp_replace(v_sentence,
-      '^(?:[^[:alnum:]@]*(?:please|pls|plz|kindly|hey|hi|hello|there|team|all|can|could|would|will|you|u|we|i|i''d|i''ll|like|want|need|should|must|have|to|let''s|lets|let|us|me|go|ahead|and|then|also|next|now|so|ok|okay|just|quickly|quick|help|maybe|first|second|finally|todo|task|urgent|asap|@?claude|@?codex|@?gemini|ask|tell|get|[a-z]{2,6}-[0-9]+|#?[0-9]+)(?![[:alnum:]]))+',
+      '^(?:[^[:alnum:]@]*(?:(?:use|using|via|with)\s+@?(?:claude|codex|gemini)(?:\s+(?:code|cli))?|please|pls|plz|kindly|hey|hi|hello|there|team|all|can|could|would|will|you|u|we|i|i''d|i''ll|like|want|need|should|must|have|to|let''s|lets|let|us|me|go|ahead|and|then|also|next|now|so|ok|okay|just|quickly|quick|help|maybe|first|second|finally|todo|task|urgent|asap|@?claude|@?codex|@?gemini|ask|tell|get|[a-z]{2,6}-[0-9]+|#?[0-9]+)(?![[:alnum:]]))+',
       '', 'i');
     v_words := regexp_match(v_sentence, '^[^[:alnum:]]*(\S+)(.*)$');
     if v_words is not null then

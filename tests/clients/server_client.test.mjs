@@ -30,6 +30,21 @@ test("architecture 1: a command is answered and nothing is kept", async () => {
   assert.deepEqual(await client.fetchChannelMessages(leads.id, 10), []);
 });
 
+test("the function koji-discord-bot answers the same, by supabase.functions.invoke", async () => {
+  const leads = await channelNamed(db, "leads");
+  const answer = ok(await db.functions.invoke("koji-discord-bot", { body: { channel_id: leads.id, command: "!hot brooklyn" } }));
+  assert.equal(answer.text, "1. Bakeri (★4.8) - sample\n2. Laurel (★4.6) - outreach\n3. ACRE (★4.5) - follow_up");
+  assert.deepEqual(answer, await client.executeCommand(leads.id, "!hot brooklyn"));
+
+  const viewer = await signIn("VIEWER");
+  const refused = await viewer.functions.invoke("koji-discord-bot", { body: { channel_id: leads.id, command: "!send-samples 1" } });
+  assert.equal(refused.error.name, "FunctionsHttpError");
+  assert.equal(refused.error.context.status, 403);
+  assert.equal((await refused.error.context.json()).code, "42501");
+  const unknown = await viewer.functions.invoke("koji-discord-bot", { body: { channel_id: randomUUID(), command: "!stats" } });
+  assert.equal(unknown.error.context.status, 404);
+});
+
 test("architecture 2: a message, a task, its progress and its result, all in the channel", async () => {
   const channel = await channelNamed(db, "workshop");
   const sent = ok(await db.rpc("hub_send", { p_channel_id: channel.id, p_content: "What is in this folder?" }));

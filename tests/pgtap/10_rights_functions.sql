@@ -7,7 +7,9 @@ create temp table stage as select
   tap.server('buf-barista') as barista, tap.server('aura-labs') as labs,
   tap.task('bridge') as pending, tap.task('evals') as labs_task, tap.running('workshop') as running,
   (select (public.hub_send(tap.channel('dispatch'), 'thread') -> 'thread' ->> 'id')::uuid) as thread,
-  tap.running('garden') as failed, null::uuid as loose;
+  tap.running('garden') as failed, null::uuid as loose, null::uuid as sweep;
+select public.hub_execute_command(leads, '!sweep Troy') from stage;
+update stage set sweep = (select id from public.hub_claim_sweeps());
 select from stage s, public.hub_fail_task(s.failed, 1, 'no', false);
 insert into public.mac_tasks (content, channel_id) select 'no thread yet', dispatch from stage;
 update stage set loose = (select id from public.mac_tasks where content = 'no thread yet');
@@ -44,6 +46,9 @@ insert into matrix values
   ($$select public.hub_decay_threads()$$,                                     '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_recover()$$,                                           '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_post_feeds()$$,                                        '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_claim_sweeps()$$,                                      '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_complete_sweep(sweep, 1, '[]') from stage$$,           '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_fail_sweep(sweep, 1, 'no') from stage$$,               '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_drain_device('tap-all')$$,                             '{42501,UH004,42501,42501,42501,42501,UH004,UH004,ok,ok}'),
   ($$select public.hub_drain_device('tap-own')$$,                             '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
   ($$select public.hub_revoke_device('tap-own')$$,                            '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),

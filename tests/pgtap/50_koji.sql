@@ -24,11 +24,12 @@ select matches(tap.said(c), '^Commands:', 'help') from unnest(array['!help', 'he
 
 -- Typed to break: each answered, and nothing changed.
 create temp table before as select (select count(*) from public.koji_prospects) as prospects, (select count(*) from public.koji_samples) as samples;
-select isnt(tap.said(format(c, a)), null, 'answered: ' || format(c, a))
-  from unnest(array['!hot %s', '!warm %s', '!lead %s', '!export %s', '!send-samples %s', '!%s']) c,
+select isnt(tap.said(format(c, a)), null, 'answered: ' || translate(format(c, a), E'\n', ' '))
+  from unnest(array['!hot %s', '!warm %s', '!lead %s', '!export %s', '!send-samples %s', '!sweep-status %s', '!%s']) c,
        unnest(array[$$'; drop table koji_prospects; --$$, $$" or 1=1$$, '%s %I %L $1', '\', E'a\nb', '$$', '🦀', repeat('x', 3000)]) a;
 select results_eq($$ select (select count(*) from public.koji_prospects), (select count(*) from public.koji_samples) $$, $$ select * from before $$, 'nothing changed');
-select throws_ok($$ select public.hub_execute_command(tap.channel('leads'), repeat('x', 4001)) $$, 'UH001', 'bad input');
+select is(tap.said(repeat('x', 4001)), 'A command has at most 4,000 characters.', 'too long is answered, too');
+select throws_ok($$ select public.hub_execute_command(tap.channel('leads'), null) $$, 'UH001', 'bad input');
 
 -- Commands that write are an operator's, and say what they changed.
 select is(tap.outcome(a, $$ select tap.said('!send-samples 1') $$), e, a || ' sends samples')
@@ -43,11 +44,31 @@ select is(tap.said('!followup'), 'Followed up with 2: ACRE, Abraco.');
 select is(tap.said('!followup'), 'No follow-ups are due.');
 select matches(tap.said('!digest'), E'^Digest of \\d{4}-\\d\\d-\\d\\d\nPipeline: 23 active leads\n', 'the day on one page');
 
+-- A sweep is recorded, carried out by whoever claims it, and its finds are told apart from what was known.
+select is(tap.said(c), E'Usage: !sweep <city>\nLaunch market sweep\n<city> is a name of at most 80 characters.', translate(c, E'\n', ' ') || ' names no city')
+  from unnest(array['!sweep', '!sweep 123', '!sweep ' || repeat('x', 81), E'!sweep "a\nb"']) c;
+select is(tap.said('!sweep-status'), 'No sweeps yet. !sweep <city> starts one.');
+select is(tap.outcome(a, $$ select tap.said('!sweep Hudson') $$), e, a || ' sweeps')
+  from (values ('outsider', '42501'), ('viewer', '42501'), ('operator', 'ok'), ('owner', 'ok')) x (a, e);
+select is(tap.said('!sweep Hudson'), 'Sweep of Hudson queued. !sweep-status shows how it goes.');
+select is(tap.said('!sweep hudson'), 'A sweep of hudson is under way already. !sweep-status shows it.', 'once at a time');
+select is(tap.said('!sweep-status'), 'Hudson - queued, waiting for a worker');
+create temp table held as select * from public.hub_claim_sweeps();
+select is((select count(*) from held), 1::bigint, 'claimed');
+select is((select count(*) from public.hub_claim_sweeps()), 0::bigint, 'by one');
+select matches(tap.said('!sweep-status'), '^Hudson - running for \d+s$');
+select throws_ok(format('select public.hub_complete_sweep(%L, 2, ''[]'')', id), 'UH002', 'lease lost') from held;
+select throws_ok(format('select public.hub_complete_sweep(%L, 1, ''{}'')', id), 'UH001', 'bad input') from held;
+select is((public.hub_complete_sweep(id, 1, '[{"name": "Lil Deb''s", "rating": 4.7, "address": "747 Columbia St"}, {"name": "LIL DEB''S"}, {"name": ""}, {}]', 'a list')).added, 1, 'one lead, once') from held;
+select matches(tap.said('!sweep-status'), '^Hudson - complete: 4 found, 1 new \(a list, ');
+select matches(tap.said('!lead lil deb''s'), E'^#25 Lil Deb''s \\(★4.7\\)\nTier: cold \\| Stage: new\nMarket: Hudson\nAddress: 747 Columbia St');
+select throws_ok(format('select public.hub_fail_sweep(%L, 1, ''x'')', id), 'UH002', 'lease lost', 'what has ended stays ended') from held;
+
 select is(tap.sees(a, 'public.koji_prospects'), e, a || ' reads prospects')
-  from (values ('anon', '42501'), ('anonymous', '0'), ('outsider', '24'), ('viewer', '24'), ('device:tap-all', '0'), ('service', '24')) x (a, e);
+  from (values ('anon', '42501'), ('anonymous', '0'), ('outsider', '25'), ('viewer', '25'), ('device:tap-all', '0'), ('service', '25')) x (a, e);
 select is(tap.outcome('owner', w), '42501', 'nobody writes but by commands: ' || w)
   from unnest(array['update public.koji_prospects set tier = ''hot''', 'delete from public.koji_orders', 'insert into public.koji_samples (server_id, prospect_id) select server_id, id from public.koji_prospects']) w;
-select policies_are('public', t, array[t || '_select_readers']) from unnest(array['koji_prospects', 'koji_accounts', 'koji_orders', 'koji_samples', 'koji_followups']) t;
+select policies_are('public', t, array[t || '_select_readers']) from unnest(array['koji_prospects', 'koji_accounts', 'koji_orders', 'koji_samples', 'koji_followups', 'koji_sweeps']) t;
 
 select * from finish();
 rollback;

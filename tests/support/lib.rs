@@ -13,6 +13,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgListener},
 };
 use std::{
+    ffi::OsStr,
     future::Future,
     path::{Path, PathBuf},
     process::Stdio,
@@ -266,6 +267,12 @@ impl World {
         assert!(wait(seen).await.is_some(), "never said {note}");
     }
 
+    /// Until this query gives `expected`.
+    pub async fn until_text(&self, sql: &'static str, expected: &str) {
+        let found = wait(|| async { (self.one_text(sql).await == expected).then_some(()) }).await;
+        assert!(found.is_some(), "{sql} never gave {expected}, but {}", self.one_text(sql).await);
+    }
+
     /// Until no process sleeps for `marker` seconds any more.
     pub async fn until_no_process(&self, marker: &str) {
         let gone = || async {
@@ -278,16 +285,22 @@ impl World {
 
     /// Starts `hub worker` and waits until it is registered.
     pub async fn worker(&self, device: &str, agents: &[Value]) -> Worker {
+        self.worker_with(device, agents, &[]).await
+    }
+
+    /// The same, with more in its environment. Without agents it offers `survey`.
+    pub async fn worker_with(&self, device: &str, agents: &[Value], environment: &[(&str, &str)]) -> Worker {
         let file = self.root().join(format!("{device}-{}.json", Uuid::new_v4()));
         std::fs::write(&file, serde_json::to_string(agents).expect("JSON")).expect("writes");
-        let mut child = Command::new(program())
+        let mut command = Command::new(program());
+        let mut child = command
             .args(["worker", "--device", device, "--capacity", "4"])
             .arg("--projects-root")
             .arg(self.root())
-            .arg("--agents")
-            .arg(&file)
+            .args(if agents.is_empty() { vec![] } else { vec![OsStr::new("--agents"), file.as_os_str()] })
             .env("DATABASE_URL", secrecy::ExposeSecret::expose_secret(&self.url))
             .env("HUB_WORKER_DRAIN_SECONDS", "1")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .stdout(Stdio::null())

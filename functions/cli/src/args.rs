@@ -68,6 +68,23 @@ pub enum Command {
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
     },
+    /// Ask Koji: one command, one answer, nothing kept
+    #[command(
+        after_help = "Examples:\n  hub koji '!stats'\n  hub koji '!hot brooklyn'\n  hub koji '!export brooklyn' > leads.csv"
+    )]
+    Koji {
+        /// The command; the shell wants it in single quotes
+        #[arg(required = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+        /// SERVER/CHANNEL in which it is asked
+        #[arg(long, default_value = "koji-pipeline/leads")]
+        channel: String,
+    },
+    /// Serve the HTTP functions alone, without the rest of `hub dev`
+    #[command(
+        after_help = "Example:\n  DATABASE_URL=postgres://postgres:…@db.example.co:5432/postgres SUPABASE_JWT_SECRET=… hub serve --listen 0.0.0.0:8787"
+    )]
+    Serve(Serve),
     /// Look at a task, or steer it
     Task {
         #[command(subcommand)]
@@ -132,6 +149,16 @@ pub struct Dev {
     /// Where projects are, instead of a folder with a small one inside the data directory
     #[arg(long, value_name = "DIR")]
     pub projects_root: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Address and port to listen on
+    #[arg(long, default_value = "127.0.0.1:8787", env = "HUB_SERVE_LISTEN_ADDR", value_name = "ADDRESS")]
+    pub listen: std::net::SocketAddr,
+    /// Connections to Postgres at most
+    #[arg(long, default_value_t = 10, env = "HUB_SERVE_DB_CONNECTIONS_COUNT", value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub connections: u32,
 }
 
 #[derive(Args, Debug)]

@@ -342,6 +342,28 @@ pub fn token(target: &Target, who: TokenOf, out: Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+pub async fn koji(target: &Target, channel: &str, command: &str, out: Output) -> Result<ExitCode> {
+    let hub = target.connect(As::Person).await?;
+    let (_, channel) = hub.channel_named(channel).await?;
+    let reply = hub.execute_command(channel.id, command).await?;
+    out.show(&reply, |reply| reply.text.clone());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves the HTTP functions until it is told to stop.
+pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitCode> {
+    let secret = target.secret("SUPABASE_JWT_SECRET")?;
+    let db = hub::db::Db::connect_sized(&target.database_url()?, "hub functions", options.connections).await?;
+    let listener = tokio::net::TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("{} can not be listened on: take another address with --listen", options.listen))?;
+    tracing::info!(listen = %listener.local_addr()?, "serving the functions");
+    let stop = tokio_util::sync::CancellationToken::new();
+    tokio::spawn(until_told_to_stop(stop.clone()));
+    hub_api::serve(hub_api::Api::new(db, hub_api::Verifier::new(&secret)), listener, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Takes tasks until it is told to stop, then drains.
 pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<ExitCode> {
     let hub = target.connect_device(&options.device).await?;
@@ -358,6 +380,7 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
     if let Some((source, text)) = listed {
         worker.agents = hub_worker::AgentConfig::parse(&text).with_context(|| source)?;
     }
+    worker.sweeps = hub_worker::SweepSource::read(&|name| target.get(name))?;
     let shutdown = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(shutdown.clone()));
     worker.run(shutdown).await?;

@@ -22,7 +22,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // What `hub dev` says is its interface; its log is for those who ask.
-    let quiet = if matches!(cli.command, Command::Worker(_)) { "info" } else { "error,postrust_engine=off" };
+    let quiet = if matches!(cli.command, Command::Worker(_) | Command::Serve(_)) {
+        "info"
+    } else {
+        "error,postrust_engine=off"
+    };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("HUB_LOG").unwrap_or_else(|_| quiet.into()))
         .with_writer(std::io::stderr)
@@ -61,6 +65,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Send { channel, text, wait, thread, idempotency_key } => {
             commands::send(&target, &channel, text, wait, thread, idempotency_key, out).await
         }
+        Command::Koji { command, channel } => commands::koji(&target, &channel, &command.join(" "), out).await,
+        Command::Serve(options) => commands::serve(&target, options).await,
         Command::Task { command } => commands::task(&target, command, out).await,
         Command::Devices => commands::devices(&target, out).await,
         Command::Threads { channel, status } => commands::threads(&target, &channel, status, out).await,

@@ -16,8 +16,8 @@ use crate::{
     config::Credential,
     error::{Error, Refusal, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply,
-        Running, Sent, Server, Task, Thread,
+        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
+        Reply, Running, Sent, Server, Sweep, Task, Thread,
     },
 };
 
@@ -526,6 +526,23 @@ impl Api {
 
     pub(crate) async fn post_feeds(&self) -> Result<i32> {
         self.call("hub_post_feeds", json!({})).await
+    }
+
+    pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {
+        let lease = format!("{} seconds", lease.as_secs_f64());
+        self.call("hub_claim_sweeps", json!({"p_limit": limit, "p_lease": lease})).await
+    }
+
+    pub(crate) async fn complete_sweep(&self, sweep: &Sweep, found: &[Lead], source: &str) -> Result<Sweep> {
+        let body = json!({"p_sweep_id": sweep.id, "p_attempt": sweep.attempt, "p_found": found, "p_source": source});
+        self.call("hub_complete_sweep", body).await
+    }
+
+    pub(crate) async fn fail_sweep(&self, sweep: &Sweep, error: &str, retryable: bool) -> Result<Sweep> {
+        let body = json!({
+            "p_sweep_id": sweep.id, "p_attempt": sweep.attempt, "p_error": error, "p_retryable": retryable,
+        });
+        self.call("hub_fail_sweep", body).await
     }
 }
 

@@ -15,13 +15,15 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply,
-        Running, Sent, Server, Task, Thread,
+        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
+        Reply, Running, Sent, Server, Sweep, Task, Thread,
     },
 };
 
 /// A worker claims, beats and reports at once, seldom more; a hundred workers must fit a small Postgres.
 const CONNECTIONS: u32 = 5;
+/// A connection that lay idle for longer is asked whether it still lives.
+const ASK_AFTER: Duration = Duration::from_secs(1);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Supabase's poolers answer in transaction mode on this port.
 const TRANSACTION_POOLER_PORT: u16 = 6543;
@@ -81,6 +83,14 @@ impl Db {
     /// # Errors
     /// As [`Db::connect`].
     pub async fn connect_as(url: &SecretString, application: &str) -> Result<Self> {
+        Self::connect_sized(url, application, CONNECTIONS).await
+    }
+
+    /// The same, with at most so many connections.
+    ///
+    /// # Errors
+    /// As [`Db::connect`].
+    pub async fn connect_sized(url: &SecretString, application: &str, connections: u32) -> Result<Self> {
         let options = PgConnectOptions::from_str(url.expose_secret())
             .map_err(|_| {
                 Error::Config("the database URL is not of the form postgres://user:password@host:port/database".into())
@@ -109,7 +119,18 @@ impl Db {
             Ok(Ok(connection)) => drop(connection.close().await),
         }
         let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
+            .max_connections(connections)
+            // The pool would ask each connection whether it lives before each statement: an exchange more. One that was in use a moment
+            // ago does.
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > ASK_AFTER {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .acquire_timeout(CONNECT_WITHIN)
             .idle_timeout(Duration::from_secs(300))
             .connect_lazy_with(options.clone());
@@ -126,6 +147,14 @@ impl Db {
     #[must_use]
     pub fn options(&self) -> &PgConnectOptions {
         &self.options
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub async fn ping(&self) -> Result<()> {
+        Ok(self.pool.acquire().await?.ping().await?)
     }
 
     /// Whether a transaction pooler stands between (port 6543): no session, so no LISTEN, no session lock.
@@ -320,6 +349,33 @@ impl Db {
 
     pub(crate) async fn post_feeds(&self) -> Result<i32> {
         Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/post_feeds.sql")))
+    }
+
+    /// A command in the name of the bearer of `claims`, which the caller has verified: one exchange with the database.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Conflict` (a channel that takes no commands).
+    pub async fn execute_command_as(&self, claims: &Value, channel: Uuid, command: &str) -> Result<Reply> {
+        row!(self, query_file_scalar!("../../sql/queries/koji/execute_command_as.sql", claims, channel, command))
+    }
+
+    pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {
+        rows!(self, query_file_scalar!("../../sql/queries/koji/claim_sweeps.sql", limit, lease.as_secs_f64()))
+    }
+
+    pub(crate) async fn complete_sweep(&self, sweep: &Sweep, found: &[Lead], source: &str) -> Result<Sweep> {
+        let found = json(&found)?;
+        row!(
+            self,
+            query_file_scalar!("../../sql/queries/koji/complete_sweep.sql", sweep.id, sweep.attempt, found, source)
+        )
+    }
+
+    pub(crate) async fn fail_sweep(&self, sweep: &Sweep, error: &str, retryable: bool) -> Result<Sweep> {
+        row!(
+            self,
+            query_file_scalar!("../../sql/queries/koji/fail_sweep.sql", sweep.id, sweep.attempt, error, retryable)
+        )
     }
 
     pub(crate) async fn probe(&self, payload: &str) -> Result<()> {

@@ -10,8 +10,8 @@ use crate::{
     db::Db,
     error::{Error, Refusal, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Member, Message, Meta, Reply,
-        Running, Sent, Server, Task, Thread,
+        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
+        Reply, Running, Sent, Server, Sweep, Task, Thread,
     },
     wake::Wake,
 };
@@ -408,6 +408,32 @@ impl Hub {
     /// `Forbidden` unless service or database.
     pub async fn post_feeds(&self) -> Result<i32> {
         each!(self, hub => hub.post_feeds())
+    }
+
+    // Errands ------------------------------------------------------------------------------------------------------------
+
+    /// Takes sweeps that are due; they are running now.
+    ///
+    /// # Errors
+    /// `Forbidden` unless service or database.
+    pub async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {
+        each!(self, hub => hub.claim_sweeps(limit, lease))
+    }
+
+    /// Ends a sweep with what `source` named.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `Forbidden`.
+    pub async fn complete_sweep(&self, sweep: &Sweep, found: &[Lead], source: &str) -> Result<Sweep> {
+        each!(self, hub => hub.complete_sweep(sweep, found, source))
+    }
+
+    /// Says why a sweep came to nothing.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Forbidden`.
+    pub async fn fail_sweep(&self, sweep: &Sweep, error: &str, retryable: bool) -> Result<Sweep> {
+        each!(self, hub => hub.fail_sweep(sweep, error, retryable))
     }
 }
 

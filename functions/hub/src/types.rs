@@ -452,6 +452,44 @@ pub struct Explanation {
     pub until: Option<DateTime<Utc>>,
 }
 
+/// A search of a city for leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// The sweep.
+    pub id: Uuid,
+    /// As it was typed; the market of what is found.
+    pub city: String,
+    /// `queued`, `running`, `complete` or `failed`.
+    pub status: String,
+    /// The fence of what is written for it.
+    pub attempt: i32,
+    /// How many leads were new.
+    #[serde(default)]
+    pub added: Option<i32>,
+    /// Why it came to nothing.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lead {
+    /// The one thing that must be there.
+    pub name: String,
+    /// Street and number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Telephone, mail or web address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// 0 to 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating: Option<f64>,
+    /// Anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+}
+
 /// What kind of task a text is, and for whom.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Classification {

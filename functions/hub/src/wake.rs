@@ -17,6 +17,7 @@ use crate::{api::Api, db::Db, error::Result, hub::Hub};
 
 const TASKS: &str = "hub_tasks";
 const DEVICE: &str = "hub_device";
+const ERRANDS: &str = "hub_errands";
 /// The net under NOTIFY: what no notification told is found after this.
 const NET: Duration = Duration::from_secs(15);
 /// While deaf, and where nothing can be heard.
@@ -48,12 +49,25 @@ pub struct Wake {
 struct Signals {
     look: Notify,
     device: Notify,
+    errand: Notify,
 }
 
 impl Signals {
-    fn both(&self) {
+    fn all(&self) {
         self.look.notify_one();
         self.device.notify_one();
+        self.errand.notify_one();
+    }
+}
+
+/// Told when there is an errand (a sweep) for whoever keeps time. Hears through the [`Wake`] it came from.
+#[derive(Debug)]
+pub struct Errands(Arc<Signals>);
+
+impl Errands {
+    /// Waits until there may be an errand. May be dropped and called again.
+    pub async fn next(&self) {
+        self.0.errand.notified().await;
     }
 }
 
@@ -69,6 +83,12 @@ impl Wake {
         drop(timeout(PROBE_WITHIN, listens).await);
         this.signals.look.notify_one();
         this
+    }
+
+    /// For one who carries out errands, beside whoever waits for work.
+    #[must_use]
+    pub fn errands(&self) -> Errands {
+        Errands(Arc::clone(&self.signals))
     }
 
     /// Waits for the next signal. May be dropped and called again: nothing is lost.
@@ -107,11 +127,12 @@ async fn listen(hub: Hub, device: String, signals: Arc<Signals>, ready: oneshot:
 }
 
 async fn poll(signals: &Signals, look_every: Duration, device_every: Duration) {
-    let (mut look, mut device) = (interval(look_every), interval(device_every));
+    let (mut look, mut device, mut net) = (interval(look_every), interval(device_every), interval(NET));
     loop {
         tokio::select! {
             _ = look.tick() => signals.look.notify_one(),
             _ = device.tick() => signals.device.notify_one(),
+            _ = net.tick() => signals.errand.notify_one(),
         }
     }
 }
@@ -131,7 +152,7 @@ async fn listen_postgres(db: &Db, device: &str, signals: &Signals, ready: onesho
                     tracing::info!(device.name = %device, "listening again");
                 }
                 // Also after a reconnect: what was committed while nobody listened is found by looking.
-                signals.both();
+                signals.all();
                 hear(db, device, signals, &mut listener).await
             }
             Err(error) => error.to_string(),
@@ -140,7 +161,7 @@ async fn listen_postgres(db: &Db, device: &str, signals: &Signals, ready: onesho
             tracing::warn!(device.name = %device, listener.fault = %why, "not listening; polling every second until it works again");
             was_deaf = true;
         }
-        signals.both();
+        signals.all();
         // One that worked for a while is replaced at once; one that fails again and again is not hurried.
         if begun.elapsed() < DEAF * 5 {
             sleep(DEAF).await;
@@ -160,7 +181,7 @@ async fn open(db: &Db) -> Result<PgListener> {
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.ignore_pool_close_event(true);
     listener.eager_reconnect(false);
-    listener.listen_all([TASKS, DEVICE]).await?;
+    listener.listen_all([TASKS, DEVICE, ERRANDS]).await?;
     Ok(listener)
 }
 
@@ -177,6 +198,7 @@ async fn hear(db: &Db, device: &str, signals: &Signals, listener: &mut PgListene
             heard = listener.try_recv() => match heard {
                 Ok(Some(notification)) => match (notification.channel(), notification.payload()) {
                     (TASKS, _) => signals.look.notify_one(),
+                    (ERRANDS, _) => signals.errand.notify_one(),
                     (DEVICE, name) if name == device => signals.device.notify_one(),
                     (DEVICE, payload) if payload == mine => expected = None,
                     _ => {}
@@ -184,7 +206,10 @@ async fn hear(db: &Db, device: &str, signals: &Signals, listener: &mut PgListene
                 Ok(None) => return "the connection was lost".into(),
                 Err(error) => return crate::Error::from(error).to_string(),
             },
-            _ = net.tick() => signals.look.notify_one(),
+            _ = net.tick() => {
+                signals.look.notify_one();
+                signals.errand.notify_one();
+            }
             _ = probe.tick() => {
                 // Sent through the pool: a listener that hears its own session proves nothing.
                 match timeout(PROBE_WITHIN, db.probe(&mine)).await {
@@ -208,8 +233,9 @@ mod tests {
     async fn signals_wait_for_whoever_comes_and_many_are_one() {
         let wake = Wake { signals: Arc::default(), listening: tokio::spawn(async {}) };
         for _ in 0..3 {
-            wake.signals.both();
+            wake.signals.all();
         }
+        wake.errands().next().await;
         assert_eq!(wake.next().await, Signal::Device);
         assert_eq!(wake.next().await, Signal::Look);
         assert!(timeout(Duration::from_millis(20), wake.next()).await.is_err());

@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
+use hub_api::Api;
 use postrust_server::lenient_uri::LenientListener;
 use serde_json::{Value, json};
 use std::{
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub rest: Rest,
     /// `/auth/v1`.
     pub auth: Auth,
+    /// `/functions/v1`.
+    pub functions: Api,
 }
 
 /// Takes the port, before anything slow is done.
@@ -110,6 +113,7 @@ impl Gateway {
             .route("/rest/v1/", rest.clone())
             .route("/rest/v1/{*path}", rest)
             .nest_service("/auth/v1", auth)
+            .route_service("/functions/v1/{*path}", self.functions.clone().router())
             .fallback(unknown)
             .layer(cors)
             .layer(middleware::from_fn(only_this_machine))
@@ -146,8 +150,6 @@ async fn unknown(request: Request) -> Response {
     let path = request.uri().path();
     let message = if under(path, "/realtime/v1") {
         "Realtime is not part of this local stack yet"
-    } else if under(path, "/functions/v1") {
-        "Functions are not part of this local stack yet"
     } else {
         "no Route matched with those values"
     };

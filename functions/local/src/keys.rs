@@ -4,11 +4,13 @@ use crate::{
     error::{Attempt, Error, Result},
     files,
 };
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use hub_api::Verifier;
+pub use hub_api::{BadToken, Claims};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rand::{Rng, distr::Alphanumeric};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::{fs, path::Path};
 
 /// As long as the keys of a local Supabase: what a person pastes into a program must not end next week.
@@ -126,23 +128,11 @@ impl From<Stored> for Secrets {
     }
 }
 
-/// Claims of a verified token.
-pub type Claims = Map<String, Value>;
-
-/// Why a token does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadToken {
-    /// `exp` is past.
-    Expired,
-    /// No token of ours: its form, its algorithm or its signature.
-    Invalid,
-}
-
 /// Makes and verifies tokens: HS256 with the data directory's secret, nothing else.
 #[derive(Clone)]
 pub struct Keys {
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    verifier: Verifier,
     issuer: String,
 }
 
@@ -150,12 +140,8 @@ impl Keys {
     /// `issuer` is what `iss` says, the address of the sign-in service.
     #[must_use]
     pub fn new(secret: &SecretString, issuer: impl Into<String>) -> Self {
-        let bytes = secret.expose_secret().as_bytes();
-        Self {
-            encoding: EncodingKey::from_secret(bytes),
-            decoding: DecodingKey::from_secret(bytes),
-            issuer: issuer.into(),
-        }
+        let encoding = EncodingKey::from_secret(secret.expose_secret().as_bytes());
+        Self { encoding, verifier: Verifier::new(secret), issuer: issuer.into() }
     }
 
     /// The `iss` of the tokens.
@@ -200,15 +186,13 @@ impl Keys {
     /// # Errors
     /// [`BadToken`], which tells no more than a client may know.
     pub fn verify(&self, token: &str) -> Result<Claims, BadToken> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.validate_aud = false;
-        validation.leeway = 0;
-        jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).map(|data| data.claims).map_err(|error| {
-            match error.kind() {
-                jsonwebtoken::errors::ErrorKind::ExpiredSignature => BadToken::Expired,
-                _ => BadToken::Invalid,
-            }
-        })
+        self.verifier.verify(token)
+    }
+
+    /// What verifies them elsewhere.
+    #[must_use]
+    pub fn verifier(&self) -> Verifier {
+        self.verifier.clone()
     }
 }
 

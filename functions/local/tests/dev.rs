@@ -24,9 +24,9 @@ async fn fails(options: hub_local::DevOptions) -> Error {
     run(options, CancellationToken::new(), |_| {}).await.expect_err("it must not start")
 }
 
-fn postmaster(dir: &Path) -> Pid {
-    let said = fs::read_to_string(dir.join("postgres/postmaster.pid")).unwrap();
-    Pid::from_raw(said.lines().next().unwrap().parse().unwrap())
+fn postmaster(dir: &Path) -> Option<Pid> {
+    let said = fs::read_to_string(dir.join("postgres/postmaster.pid")).ok()?;
+    Some(Pid::from_raw(said.lines().next()?.parse().ok()?))
 }
 
 /// A container without an init keeps those that ended as zombies.
@@ -115,7 +115,7 @@ async fn from_nothing_again_and_anew() {
         .await
         .unwrap();
     assert_eq!(rows, 1);
-    let pid = postmaster(&dir);
+    let pid = postmaster(&dir).unwrap();
     let (operator, secret) = (stack.var("HUB_OPERATOR_JWT").to_owned(), stack.var("SUPABASE_JWT_SECRET").to_owned());
     // Open connections do not hold it up.
     let took = stack.stop().await;
@@ -236,19 +236,19 @@ async fn a_postgres_left_by_a_killed_hub_is_stopped_and_one_that_dies_is_started
     let stack = Stack::start_with(options(&dir)).await;
 
     // Postgres dies: it comes back by itself, and so do those that use it.
-    let first = postmaster(&dir);
+    let first = postmaster(&dir).unwrap();
     kill(first, Signal::SIGKILL).unwrap();
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
         let (status, _) =
             answer(stack.ask_as("HUB_OPERATOR_JWT", Method::GET, "/rest/v1/hub_servers?select=name")).await;
-        if status == 200 {
+        // A backend outlives its postmaster for a moment, and answers.
+        if status == 200 && postmaster(&dir).is_some_and(|now| now != first) {
             break;
         }
         assert!(Instant::now() < deadline, "still {status}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_ne!(postmaster(&dir), first);
     let warned = stack.events.lock().unwrap().iter().any(|event| matches!(event, DevEvent::Warning(_)));
     assert!(warned);
     stack.stop().await;
@@ -261,10 +261,10 @@ async fn a_postgres_left_by_a_killed_hub_is_stopped_and_one_that_dies_is_started
         .await
         .unwrap();
     assert!(!said.status.success(), "it was killed");
-    let left = postmaster(&dir);
+    let left = postmaster(&dir).unwrap();
     assert!(alive(left), "{}", String::from_utf8_lossy(&said.stdout));
     let stack = Stack::start_with(options(&dir)).await;
-    assert!(!alive(left) && postmaster(&dir) != left);
+    assert!(!alive(left) && postmaster(&dir) != Some(left));
     let (status, _) = answer(stack.ask(Method::GET, "/health")).await;
     assert_eq!(status, 200);
     stack.stop().await;

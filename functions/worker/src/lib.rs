@@ -13,6 +13,7 @@ mod output;
 mod process;
 mod progress;
 mod project;
+mod sweep;
 mod worker;
 
 use std::{path::PathBuf, time::Duration};
@@ -24,6 +25,7 @@ pub use crate::{
     agents::{Agent, AgentConfig, Context, Kind, Outcome},
     keeper::Keeper,
     progress::Progress,
+    sweep::SweepSource,
 };
 
 /// One machine's worker. Make it with [`Worker::new`], change what is to differ, then [`Worker::run`].
@@ -47,6 +49,8 @@ pub struct Worker {
     pub grace: Duration,
     /// Whether it also keeps time (decay, recovery), where the hub lets it.
     pub keep_time: bool,
+    /// Where Koji's market sweeps look, if this worker keeps time.
+    pub sweeps: SweepSource,
 }
 
 impl Worker {
@@ -63,6 +67,7 @@ impl Worker {
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(2),
             keep_time: true,
+            sweeps: SweepSource::None,
         }
     }
 

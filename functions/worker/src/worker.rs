@@ -22,6 +22,7 @@ use crate::{
     executor::{CALL_WITHIN, Reason, Shared, attempt},
     keeper::Keeper,
     process::Identity,
+    sweep,
 };
 
 /// What a claim asks for and a heartbeat renews.
@@ -61,6 +62,10 @@ pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
 
     let stopping = CancellationToken::new();
     let keeper = worker.keep_time.then(|| tokio::spawn(Keeper::new(worker.hub.clone()).run(stopping.clone())));
+    let sweeping = (worker.keep_time && worker.hub.keeps_time()).then(|| {
+        let sweeper = sweep::Sweeper::new(worker.hub.clone(), worker.sweeps.clone());
+        tokio::spawn(sweeper.run(wake.errands(), stopping.clone()))
+    });
     let (fatal, mut fault) = watch::channel(None);
     let beating = tokio::spawn(heartbeats(Arc::clone(&shared), device.clone(), fatal, stopping.clone()));
 
@@ -73,6 +78,9 @@ pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     beating.abort();
     if let Some(keeper) = keeper {
         keeper.await.ok();
+    }
+    if let Some(sweeping) = sweeping {
+        sweeping.await.ok();
     }
     tracing::info!(device.name = %worker.device, "worker stopped");
     ended

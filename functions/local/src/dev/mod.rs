@@ -18,6 +18,8 @@ use crate::{
     rest::Rest,
 };
 use data_dir::DataDir;
+use hub::db::Db;
+use hub_api::Api;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection};
 use std::{
@@ -261,7 +263,11 @@ impl Stack {
         )?;
         self.rest = Some(rest.clone());
         self.auth = Some(auth.clone());
-        let gateway = Gateway { keys: keys.clone(), rest, auth: auth.clone() };
+        let db = Db::connect_as(&database.owner_url(), "hub functions")
+            .await
+            .map_err(|error| Error::Schema(error.to_string()))?;
+        let functions = Api::new(db, keys.verifier());
+        let gateway = Gateway { keys: keys.clone(), rest, auth: auth.clone(), functions };
         self.gateway = Some(tokio::spawn(gateway.serve(listener, self.stop.clone())));
         let people = people::prepare(&auth, database).await?;
         projects::prepare(database, projects_root, options.projects_root.is_none()).await?;

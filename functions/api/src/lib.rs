@@ -1,0 +1,20 @@
+//! The HTTP functions: one router, mounted by `hub dev` in its gateway and served alone by `hub serve`.
+//!
+//! A function verifies who speaks, calls one function of the database in their name, and maps the answer. Rights are the
+//! database's to decide.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
+
+mod caller;
+mod koji;
+mod problem;
+mod router;
+mod serve;
+mod token;
+
+pub use crate::{
+    problem::Problem,
+    router::Api,
+    serve::serve,
+    token::{BadToken, Claims, Verifier},
+};

@@ -1,0 +1,1 @@
+../../migrations/V20261120090950__koji_sweeps.sql

@@ -1,0 +1,75 @@
+//! What a claim costs beside a large backlog, against one of a thousand. The claim's statement alone, without its commit, so
+//! that the disk hides nothing.
+
+use crate::tools::{Aim, Amount, Bench, Database, Figure, millis, run as execute};
+use anyhow::{Context, Result, ensure};
+use sqlx::PgConnection;
+use std::time::Instant;
+use uuid::Uuid;
+
+const FEW: u64 = 1000;
+
+pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
+    let (many, few) = (bench.fresh("backlog_many").await?, bench.fresh("backlog_few").await?);
+    let (pending, finished) = (bench.scaled(1_000_000, FEW), bench.scaled(10_000_000, FEW));
+    for (database, pending, finished) in [(&many, pending, finished), (&few, FEW, 0)] {
+        bench.script(database, "backlog_setup.sql", &[]).await?;
+        bench.script(database, "backlog_fill.sql", &[("pending", pending), ("finished", finished)]).await?;
+    }
+    let mut figures =
+        vec![compare(bench, &many, &few, &format!("backlog, {pending} pending, {finished} finished")).await?];
+
+    bench.script(&many, "backlog_foreign.sql", &[]).await?;
+    figures.push(compare(bench, &many, &few, "backlog, the oldest 10000 for others").await?);
+
+    let mut old = many.connect("postgres").await?;
+    execute(&mut old, "begin isolation level repeatable read; select count(*) from public.mesh_devices").await?;
+    let churn = bench.pgbench(&many.url(), "backlog_churn.sql", 4, Amount::Seconds(bench.seconds * 4), &[]).await?;
+    figures
+        .push(compare(bench, &many, &few, &format!("backlog, old snapshot over {} lives", churn.transactions)).await?);
+    execute(&mut old, "commit").await?;
+    drop(old);
+
+    for database in [&many, &few] as [&Database; 2] {
+        bench.drop_database(database).await?;
+    }
+    Ok(figures)
+}
+
+async fn compare(bench: &Bench, many: &Database, few: &Database, name: &str) -> Result<Figure> {
+    let mut connections = [many.connect("postgres").await?, few.connect("postgres").await?];
+    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    for sample in 0..100 * bench.rounds + 20 {
+        for (connection, samples) in connections.iter_mut().zip([&mut ours, &mut peer]) {
+            let took = claim(connection).await?;
+            // The first few fill the caches and find their plan.
+            if sample >= 20 {
+                samples.push(took);
+            }
+        }
+    }
+    Ok(Figure::of_samples(format!("{name}, p50"), "ms", &ours, &peer, 0.5, Some(Aim::AtMost(1.5))))
+}
+
+/// One claim, timed; then the task is completed and another one queued, so that the backlog stays as it is.
+async fn claim(connection: &mut PgConnection) -> Result<f64> {
+    execute(connection, "begin").await?;
+    let begun = Instant::now();
+    let claimed: Option<(Uuid, i32)> = sqlx::query_as("select id, attempt from public.hub_claim_tasks('bench7', 1)")
+        .fetch_optional(&mut *connection)
+        .await?;
+    let took = millis(begun);
+    let (task, attempt) = claimed.context("there was nothing to claim")?;
+    let ended: String = sqlx::query_scalar("select (public.hub_complete_task($1, $2, 'done')).status")
+        .bind(task)
+        .bind(attempt)
+        .fetch_one(&mut *connection)
+        .await?;
+    ensure!(ended == "complete", "task {task} is {ended}");
+    execute(
+        connection,
+        "insert into public.mac_tasks (content, channel_id) values ('Task', '00000000-0000-4000-8000-000000000001'); commit",
+    )
+    .await?;
+    Ok(took)
+}

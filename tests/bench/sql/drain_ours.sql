@@ -1,0 +1,3 @@
+select id as task, attempt from hub_claim_tasks('bench' || :client_id::text, 1)
+\gset
+select * from hub_complete_task(:task, :attempt, 'done');
