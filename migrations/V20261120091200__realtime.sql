@@ -80,8 +80,8 @@ comment on column public.mac_tasks.seq is 'Counts the changes that its topic was
 -- A task's life sends twenty times, so: functions are called in an assignment and not by PERFORM, which is a query of its own; and the
 -- expressions are few, because each is prepared anew in each transaction.
 --
--- hub.burst_* counts how often the transaction has sent to the same topic, one dot each. Such a setting ends with the transaction and
--- goes back with a rollback. Only the latest topic is known: going back and forth between topics is a burst for no reader.
+-- hub.burst_* counts how often the transaction has sent to a topic: ' channel:<uuid>..' is twice, one dot each. Such a setting ends with
+-- the transaction and goes back with a rollback. Twenty topics or so are remembered: a burst over more is a burst for no reader.
 
 create function hub_internal.broadcast_message()
   returns trigger
@@ -91,18 +91,22 @@ create function hub_internal.broadcast_message()
 as $$
 declare
   v_topic text := case when new.task_thread_id is null then 'channel:' || new.channel_id else 'thread:' || new.task_thread_id end;
-  v_burst text;
+  v_burst text := current_setting('hub.burst_messages', true);
+  v_times integer := octet_length(split_part(split_part(v_burst, v_topic, 2), ' ', 1));
   v_sent  boolean;
 begin
-  v_burst := set_config('hub.burst_messages', case when starts_with(current_setting('hub.burst_messages', true), v_topic)
-                                                   then left(current_setting('hub.burst_messages', true), 110) || '.' else v_topic || '.' end, true);
-  if octet_length(v_burst) - octet_length(v_topic) <= 50 then
+  if v_times > 50 then
+    return null;
+  end if;
+  v_burst := set_config('hub.burst_messages', case when v_times > 0 then replace(v_burst, v_topic, v_topic || '.')
+                                                   else right(coalesce(v_burst, ''), 1500) || ' ' || v_topic || '.' end, true);
+  if v_times is distinct from 50 then
     v_sent := realtime.send(
-      case when octet_length(new.content) + coalesce(pg_column_size(new.embed_data), 0) + coalesce(pg_column_size(new.metadata), 0) <= 7500
+      case when octet_length(new.content) + coalesce(octet_length(new.embed_data::text), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7500
            then to_jsonb(new)
            else jsonb_build_object('id', new.id, 'seq', new.seq, 'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id, 'truncated', true)
       end, 'message', v_topic, true) is null;
-  elsif octet_length(v_burst) - octet_length(v_topic) = 51 then
+  else
     v_sent := realtime.send(
       jsonb_build_object('id', coalesce(new.task_thread_id, new.channel_id), 'seq', new.seq, 'channel_id', new.channel_id,
                          'task_thread_id', new.task_thread_id, 'refetch', true, 'from_seq', new.seq), 'message', v_topic, true) is null;
@@ -122,18 +126,21 @@ create function hub_internal.broadcast_thread()
 as $$
 declare
   v_topic   text := 'channel:' || new.channel_id;
-  v_payload jsonb := case when coalesce(pg_column_size(new.metadata), 0) <= 7500
+  v_payload jsonb := case when coalesce(octet_length(new.metadata::text), 0) <= 7500
                           then to_jsonb(new) || jsonb_build_object('seq', new.message_count)
                           else jsonb_build_object('id', new.id, 'seq', new.message_count, 'channel_id', new.channel_id, 'status', new.status, 'truncated', true)
                      end;
-  v_burst   text;
+  v_burst   text := current_setting('hub.burst_threads', true);
+  v_times   integer := octet_length(split_part(split_part(v_burst, v_topic, 2), ' ', 1));
   v_sent    boolean;
 begin
-  v_burst := set_config('hub.burst_threads', case when starts_with(current_setting('hub.burst_threads', true), v_topic)
-                                                  then left(current_setting('hub.burst_threads', true), 110) || '.' else v_topic || '.' end, true);
-  if octet_length(v_burst) - octet_length(v_topic) <= 50 then
+  if v_times is null or v_times <= 50 then
+    v_burst := set_config('hub.burst_threads', case when v_times > 0 then replace(v_burst, v_topic, v_topic || '.')
+                                                    else right(coalesce(v_burst, ''), 1500) || ' ' || v_topic || '.' end, true);
+  end if;
+  if v_times is null or v_times < 50 then
     v_sent := realtime.send(v_payload, 'thread', v_topic, true) is null;
-  elsif octet_length(v_burst) - octet_length(v_topic) = 51 then
+  elsif v_times = 50 then
     v_sent := realtime.send(jsonb_build_object('id', new.channel_id, 'seq', new.message_count, 'channel_id', new.channel_id, 'refetch', true),
                             'thread', v_topic, true) is null;
   end if;
@@ -260,10 +267,10 @@ begin
     return new;
   end if;
   new.seq := old.seq + 1;
-  -- What is stored apart is not fetched to find that it is too long: its size as it is stored decides, which may be compressed.
+  -- What is stored apart or compressed is not fetched to find that it is too long: octet_length of a text looks at its header alone.
   v_sent := realtime.send(
-    case when pg_column_size(new.content) + coalesce(pg_column_size(new.partial_output), 0) + coalesce(pg_column_size(new.result), 0)
-              + coalesce(pg_column_size(new.error), 0) + coalesce(pg_column_size(new.metadata), 0) <= 6500
+    case when octet_length(new.content) + coalesce(octet_length(new.partial_output), 0) + coalesce(octet_length(new.result), 0)
+              + coalesce(octet_length(new.error), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7000
          then to_jsonb(new)
          else jsonb_build_object('id', new.id, 'seq', new.seq, 'status', new.status, 'attempt', new.attempt, 'channel_id', new.channel_id,
                                  'thread_id', new.thread_id, 'truncated', true)
@@ -297,6 +304,21 @@ begin
     v_sent := realtime.send(jsonb_build_object('id', p_task.id, 'seq', p_task.seq, 'attempt', p_task.attempt)
                           || case when octet_length(p_text) <= 8192 then jsonb_build_object('text', p_text) else '{"truncated": true}'::jsonb end,
                           'steer', 'device:' || p_task.claimed_by, true) is null;
+  end if;
+end;
+$$;
+
+-- On Supabase the Realtime server makes the days' partitions of realtime.messages; sql/platform brings a function instead, and the keeper
+-- calls it: a day without a partition would lose every broadcast. By the clock alone: send writes by it, whatever time a caller plays.
+create function hub_internal.keep_broadcasts()
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  if to_regprocedure('realtime.hub_keep_partitions(timestamptz)') is not null then
+    execute 'select realtime.hub_keep_partitions()';
   end if;
 end;
 $$;
@@ -384,6 +406,6 @@ create policy hub_messages_all_not_anon on realtime.messages as restrictive for 
 
 revoke all on function hub_internal.broadcast_message(), hub_internal.broadcast_thread(), hub_internal.broadcast_task(),
   hub_internal.wake_devices(integer), hub_internal.wake_device(text), hub_internal.wake_devices_insert(), hub_internal.wake_device_change(),
-  hub_internal.broadcast_steer(public.mac_tasks, text), hub_internal.is_hub_topic(text), hub_internal.may_listen(text)
+  hub_internal.broadcast_steer(public.mac_tasks, text), hub_internal.keep_broadcasts(), hub_internal.is_hub_topic(text), hub_internal.may_listen(text)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.is_hub_topic(text), hub_internal.may_listen(text) to authenticated, service_role;

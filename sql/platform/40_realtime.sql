@@ -29,13 +29,16 @@ alter table realtime.messages enable row level security;
 create index if not exists messages_inserted_at_topic_index on realtime.messages (inserted_at desc, topic)
   where extension = 'broadcast' and private is true;
 
--- The Realtime server keeps the partitions on Supabase. Here it is this function, run by this file and once a day by
--- `hub dev`: without today's partition realtime.send would lose every message with no more than a warning.
+-- The Realtime server keeps the partitions on Supabase. Here it is this function, run by this file, by `hub dev` and by the hub's keeper:
+-- without today's partition realtime.send would lose every message with no more than a warning. A partition is made apart and then
+-- attached, which no writer waits for. Dropping one locks out writers: it is tried for a moment, and again at the next call.
 create or replace function realtime.hub_keep_partitions(p_now timestamptz default now())
   returns int
   language plpgsql
   volatile
+  security definer                                -- the keeper is `postgres`, who makes no tables here
   set search_path = ''
+  set lock_timeout = '100ms'
 as $$
 declare
   v_today   date := (p_now at time zone 'utc')::date;
@@ -45,12 +48,18 @@ declare
 begin
   for v_day in select v_today + i from generate_series(-1, 3) as i loop
     v_name := 'messages_' || to_char(v_day, 'YYYY_MM_DD');
-    if to_regclass('realtime.' || quote_ident(v_name)) is null then
-      execute format('create table realtime.%I partition of realtime.messages for values from (%L) to (%L)', v_name, v_day, v_day + 1);
+    continue when exists (select from pg_catalog.pg_inherits i
+                           where i.inhparent = 'realtime.messages'::regclass and i.inhrelid = to_regclass('realtime.' || quote_ident(v_name)));
+    begin
+      execute format('create table if not exists realtime.%I (like realtime.messages including all)', v_name);
       execute format('alter table realtime.%I owner to supabase_realtime_admin', v_name);
       execute format('alter table realtime.%I enable row level security', v_name);
+      execute format('alter table realtime.messages attach partition realtime.%I for values from (%L) to (%L)', v_name, v_day, v_day + 1);
       v_changed := v_changed + 1;
-    end if;
+    exception
+      when lock_not_available or duplicate_table or unique_violation then
+        null;                                     -- somebody else is at it
+    end;
   end loop;
   for v_name in
     select c.relname
@@ -60,8 +69,13 @@ begin
        and c.relname ~ '^messages_\d{4}_\d{2}_\d{2}$'
        and to_date(right(c.relname, 10), 'YYYY_MM_DD') < v_today - 3
   loop
-    execute format('drop table realtime.%I', v_name);
-    v_changed := v_changed + 1;
+    begin
+      execute format('drop table realtime.%I', v_name);
+      v_changed := v_changed + 1;
+    exception
+      when lock_not_available then
+        null;
+    end;
   end loop;
   return v_changed;
 end;
@@ -69,6 +83,7 @@ $$;
 comment on function realtime.hub_keep_partitions(timestamptz) is
   'Makes the partitions of realtime.messages from yesterday to three days ahead and drops those past 72 hours; how many it changed. Only in a local stack.';
 revoke all on function realtime.hub_keep_partitions(timestamptz) from public;
+grant execute on function realtime.hub_keep_partitions(timestamptz) to postgres;
 do $$ begin perform realtime.hub_keep_partitions(); end; $$;
 
 create or replace function realtime.topic() returns text language sql stable as $$
