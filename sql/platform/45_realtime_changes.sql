@@ -53,23 +53,72 @@ create index if not exists ix_realtime_subscription_entity on realtime.subscript
 create unique index if not exists subscription_subscription_id_entity_filters_action_filter_selec
   on realtime.subscription (subscription_id, entity, filters, action_filter, coalesce(selected_columns, '{}'));
 alter table realtime.subscription owner to supabase_realtime_admin;
-grant select on realtime.subscription to postgres, anon, authenticated, service_role;
+-- Claims are somebody's: on Supabase every role may read them.
+grant select on realtime.subscription to postgres;
 
 -- Values ----------------------------------------------------------------------------------------------------------------------
--- A type's name comes from the catalog, through regtype; a value is always a quoted literal: a filter can not be SQL.
+-- A type's name comes from the catalog (by format_type: regtype says "character", which is character(1), for any length), a value is
+-- always a quoted literal: a filter can not be SQL.
 
+-- What a domain is made of: a filter's value need not keep the domain's rules.
+create or replace function realtime.hub_base_type(type_ regtype) returns regtype language plpgsql stable as $$
+declare
+  v_base oid;
+begin
+  loop
+    select t.typbasetype into v_base from pg_catalog.pg_type t where t.oid = type_ and t.typtype = 'd';
+    exit when not found;
+    type_ := v_base;
+  end loop;
+  return type_;
+end;
+$$;
+
+-- A change has thirty columns, mostly of these types: no statement for them.
 create or replace function realtime."cast"(val text, type_ regtype) returns jsonb language plpgsql immutable as $$
 declare
   v_json jsonb;
 begin
-  if type_ = 'bytea'::regtype then
-    return to_jsonb(val);                         -- wal2json and the log give it in hexadecimal already
+  if val is null then
+    return null;
   end if;
-  execute format('select to_jsonb(%L::%s)', val, type_::text) into v_json;
-  return v_json;
+  case type_
+    when 'text'::regtype, 'character varying'::regtype, 'bytea'::regtype then     -- bytea: the log has it in hexadecimal
+      return to_jsonb(val);
+    when 'uuid'::regtype then return to_jsonb(val::uuid);
+    when 'integer'::regtype then return to_jsonb(val::integer);
+    when 'bigint'::regtype then return to_jsonb(val::bigint);
+    when 'boolean'::regtype then return to_jsonb(val::boolean);
+    when 'timestamp with time zone'::regtype then return to_jsonb(val::timestamp with time zone);
+    when 'jsonb'::regtype then return val::jsonb;
+    else
+      execute format('select to_jsonb(%L::%s)', val, format_type(realtime.hub_base_type(type_), -1)) into v_json;
+      return v_json;
+  end case;
 end;
 $$;
 comment on function realtime."cast"(text, regtype) is 'A value of the log as JSON of its type. Raises if the text is none of that type.';
+
+-- And back: what the type's input reads. Only arrays, composites and JSON are written otherwise in JSON.
+create or replace function realtime.hub_text(val jsonb, type_ regtype) returns text language plpgsql stable as $$
+declare
+  v_base regtype;
+  v_text text;
+begin
+  if jsonb_typeof(val) = 'string' and type_ not in ('jsonb'::regtype, 'json'::regtype) or val is null then
+    return val #>> '{}';
+  elsif jsonb_typeof(val) in ('string', 'array', 'object') then
+    v_base := realtime.hub_base_type(type_);
+    if v_base in ('jsonb'::regtype, 'json'::regtype) then
+      return val::text;
+    elsif (select t.typcategory from pg_catalog.pg_type t where t.oid = v_base) in ('A', 'C') then
+      execute format('select r.v::text from jsonb_to_record($1) as r (v %s)', format_type(v_base, -1)) into v_text using jsonb_build_object('v', val);
+      return v_text;
+    end if;
+  end if;
+  return val #>> '{}';
+end;
+$$;
 
 create or replace function realtime.check_equality_op(op realtime.equality_op, type_ regtype, val_1 text, val_2 text, negate boolean)
   returns boolean
@@ -80,25 +129,31 @@ declare
   v_operator text := case op
     when 'eq' then '=' when 'neq' then '<>' when 'lt' then '<' when 'lte' then '<=' when 'gt' then '>' when 'gte' then '>='
     when 'in' then '= any' when 'like' then 'like' when 'ilike' then 'ilike' when 'match' then '~' when 'imatch' then '~*' end;
-  v_result boolean;
+  v_type     text;
+  v_result   boolean;
 begin
+  -- What nearly everybody asks for, with no statement of its own.
+  if op in ('eq', 'neq') and type_ in ('uuid'::regtype, 'text'::regtype) then
+    v_result := case type_ when 'uuid'::regtype then val_1::uuid = val_2::uuid else val_1 = val_2 end;
+    return v_result = ((op = 'eq') <> coalesce(negate, false));
+  end if;
+  v_type := format_type(realtime.hub_base_type(type_), -1);
   if op = 'is' then
     if val_2 is null or val_2 not in ('null', 'true', 'false', 'unknown') then
       raise exception 'invalid value for is filter: must be null, true, false, or unknown';
     end if;
-    execute format('select %L::%s is %s %s', val_1, type_::text, case when negate then 'not' else '' end, val_2) into v_result;
+    execute format('select %L::%s is %s %s', val_1, v_type, case when negate then 'not' else '' end, val_2) into v_result;
     return v_result;
   end if;
   if op = 'isdistinct' then
-    execute format('select %L::%s is %s distinct from %L::%s', val_1, type_::text, case when negate then 'not' else '' end, val_2, type_::text)
+    execute format('select %L::%s is %s distinct from %L::%s', val_1, v_type, case when negate then 'not' else '' end, val_2, v_type)
       into v_result;
     return v_result;
   end if;
   if v_operator is null then
     raise exception 'unsupported equality operator: %', op;
   end if;
-  execute format('select %L::%s %s (%L::%s)', val_1, type_::text, v_operator, val_2,
-                 type_::text || case when op = 'in' then '[]' else '' end) into v_result;
+  execute format('select %L::%s %s (%L::%s)', val_1, v_type, v_operator, val_2, v_type || case when op = 'in' then '[]' else '' end) into v_result;
   return v_result <> coalesce(negate, false);
 end;
 $$;
@@ -115,16 +170,30 @@ $$;
 
 create or replace function realtime.is_visible_through_filters(columns realtime.wal_column[], filters realtime.user_defined_filter[])
   returns boolean
-  language sql
+  language plpgsql
   stable
 as $$
-  select not exists (
-    select
-      from unnest(filters) f
-      left join unnest(columns) c on c.name = f.column_name
-     where c.name is null
-        or realtime.check_equality_op(f.op, coalesce(c.type_oid::regtype, c.type_name::regtype), c.value #>> '{}', f.value,
-                                      coalesce(f.negate, false)) is not true)
+declare
+  v_filter realtime.user_defined_filter;
+  v_column realtime.wal_column;
+  v_type   regtype;
+begin
+  foreach v_filter in array filters loop
+    select c.* into v_column from unnest(columns) c where c.name = v_filter.column_name;
+    if not found then
+      return false;
+    end if;
+    v_type := coalesce(v_column.type_oid::regtype, v_column.type_name::regtype);
+    if realtime.check_equality_op(v_filter.op, v_type, realtime.hub_text(v_column.value, v_type), v_filter.value, coalesce(v_filter.negate, false))
+         is not true then
+      return false;
+    end if;
+  end loop;
+  return true;
+exception
+  when others then                                -- a column's type has changed since: not passed, and nobody else is concerned
+    return false;
+end;
 $$;
 comment on function realtime.is_visible_through_filters(realtime.wal_column[], realtime.user_defined_filter[]) is
   'Whether a row passes all filters. A filter on a column that is not in the change is not passed.';
@@ -149,11 +218,13 @@ begin
     if v_filter.column_name is null or v_filter.column_name <> all (v_columns) then
       raise exception 'invalid column for filter %', v_filter.column_name;
     end if;
-    select a.atttypid::regtype into v_type from pg_catalog.pg_attribute a
+    select realtime.hub_base_type(a.atttypid) into v_type from pg_catalog.pg_attribute a
      where a.attrelid = new.entity and a.attname = v_filter.column_name and not a.attisdropped;
     v_symbol := case v_filter.op when 'like' then '~~' when 'ilike' then '~~*' when 'match' then '~' when 'imatch' then '~*' end;
-    if v_filter.op = 'in' then
-      if jsonb_array_length(realtime."cast"(v_filter.value, (v_type::text || '[]')::regtype)) > 100 then
+    if v_filter.op is null then
+      raise exception 'invalid operator for filter %', v_filter.column_name;
+    elsif v_filter.op = 'in' then
+      if jsonb_array_length(realtime."cast"(v_filter.value, (format_type(v_type, -1) || '[]')::regtype)) > 100 then
         raise exception 'too many values for `in` filter. Maximum 100';
       end if;
     elsif v_filter.op = 'is' then
@@ -163,7 +234,7 @@ begin
         raise exception 'is % filter requires a boolean column, got %', v_filter.value, v_type;
       end if;
     elsif v_symbol is not null then
-      if not exists (select from pg_catalog.pg_operator o where o.oprname = v_symbol and o.oprleft = v_type and o.oprright in (v_type, 'text'::regtype)) 
+      if not exists (select from pg_catalog.pg_operator o where o.oprname = v_symbol and o.oprleft = v_type and o.oprright in (v_type, 'text'::regtype))
          and v_type not in ('text'::regtype, 'character varying'::regtype) then
         raise exception 'operator % requires a text-compatible column type, got %', v_filter.op, v_type;
       end if;
@@ -175,9 +246,8 @@ begin
             raise exception 'invalid regular expression for % filter: %', v_filter.op, sqlerrm;
         end;
       end if;
-    else
-      perform realtime."cast"(v_filter.value, v_type);
     end if;
+    perform realtime.check_equality_op(v_filter.op, v_type, null, v_filter.value, v_filter.negate);
   end loop;
 
   foreach v_column in array coalesce(new.selected_columns, '{}') loop
@@ -200,8 +270,20 @@ create or replace trigger tr_check_filters before insert or update on realtime.s
 create or replace function realtime.hub_wal_columns(p_columns jsonb, p_pk jsonb) returns realtime.wal_column[] language sql stable as $$
   select array_agg((c ->> 'name', c ->> 'type', (c ->> 'typeoid')::oid,
                     realtime."cast"(c #>> '{value}', coalesce((c ->> 'typeoid')::oid::regtype, (c ->> 'type')::regtype)),
-                    exists (select from jsonb_array_elements(p_pk) k where k ->> 'name' = c ->> 'name'), true)::realtime.wal_column order by n)
-    from jsonb_array_elements(p_columns) with ordinality as e (c, n)
+                    exists (select from jsonb_array_elements(nullif(p_pk, 'null')) k where k ->> 'name' = c ->> 'name'), true)::realtime.wal_column order by n)
+    from jsonb_array_elements(nullif(p_columns, 'null')) with ordinality as e (c, n)
+$$;
+
+-- The same columns, as a role may see them. One that is gone by now is seen by nobody.
+create or replace function realtime.hub_columns_for(p_columns realtime.wal_column[], p_entity regclass, p_role regrole)
+  returns realtime.wal_column[]
+  language sql
+  stable
+as $$
+  select array_agg((c.name, c.type_name, c.type_oid, c.value, c.is_pkey,
+                    a.attnum is not null and pg_catalog.has_column_privilege(p_role, p_entity, a.attnum, 'select'))::realtime.wal_column order by n)
+    from unnest(p_columns) with ordinality as c (name, type_name, type_oid, value, is_pkey, is_selectable, n)
+    left join pg_catalog.pg_attribute a on a.attrelid = p_entity and a.attname = c.name and a.attnum > 0 and not a.attisdropped
 $$;
 
 create or replace function realtime.apply_rls(wal jsonb, max_record_bytes integer default 1024 * 1024)
@@ -209,8 +291,8 @@ create or replace function realtime.apply_rls(wal jsonb, max_record_bytes intege
   language plpgsql
 as $$
 declare
-  v_entity  regclass := format('%I.%I', wal ->> 'schema', wal ->> 'table')::regclass;
-  v_action  realtime.action := case wal ->> 'action' when 'I' then 'INSERT' when 'U' then 'UPDATE' when 'D' then 'DELETE' else 'ERROR' end;
+  v_entity  regclass := to_regclass(format('%I.%I', wal ->> 'schema', wal ->> 'table'));
+  v_action  realtime.action := case wal ->> 'action' when 'I' then 'INSERT' when 'U' then 'UPDATE' when 'D' then 'DELETE' end;
   v_rls     boolean := (select c.relrowsecurity from pg_catalog.pg_class c where c.oid = v_entity);
   v_large   boolean := octet_length(wal::text) > max_record_bytes;
   v_new     realtime.wal_column[];
@@ -220,46 +302,54 @@ declare
   v_error   text;
   v_claims  jsonb;
   v_all_claims jsonb[];
-  v_ids     uuid[];
+  v_seen_by jsonb[];
+  v_ids     bigint[];                             -- of rows in realtime.subscription
   v_yes     boolean;
   v_select  record;
   v_output  jsonb;
 begin
   perform set_config('role', 'none', true);
-  if not exists (select from realtime.subscription s where s.entity = v_entity and s.action_filter in ('*', v_action::text)) then
+  if v_action is null
+     or not exists (select from realtime.subscription s where s.entity = v_entity and s.action_filter in ('*', v_action::text)) then
     return;
   end if;
   v_new := realtime.hub_wal_columns(wal -> 'columns', wal -> 'pk');
   v_old := realtime.hub_wal_columns(wal -> 'identity', wal -> 'pk');
-  select format('select exists (select from %s where %s)', v_entity, string_agg(format('%I = %L', c.name, c.value #>> '{}'), ' and '))
-    into v_probe from unnest(v_new) c where c.is_pkey;
+  -- The key as the log has it, and not as JSON.
+  select format('select exists (select from %s where %s)', v_entity,
+                string_agg(format('%I = %L', c ->> 'name', c ->> 'value'), ' and '))
+    into v_probe
+    from jsonb_array_elements(nullif(wal -> 'columns', 'null')) c
+   where c ->> 'name' in (select k ->> 'name' from jsonb_array_elements(nullif(wal -> 'pk', 'null')) k);
 
   foreach v_role in array array(select distinct s.claims_role from realtime.subscription s
                                  where s.entity = v_entity and s.action_filter in ('*', v_action::text) order by 1) loop
-    v_new := array(select (c.name, c.type_name, c.type_oid, c.value, c.is_pkey,
-                           pg_catalog.has_column_privilege(v_role, v_entity, c.name, 'select'))::realtime.wal_column from unnest(v_new) c);
-    v_old := array(select (c.name, c.type_name, c.type_oid, c.value, c.is_pkey,
-                           pg_catalog.has_column_privilege(v_role, v_entity, c.name, 'select'))::realtime.wal_column from unnest(v_old) c);
+    v_new := realtime.hub_columns_for(v_new, v_entity, v_role);
+    v_old := realtime.hub_columns_for(v_old, v_entity, v_role);
     v_error := case
       when v_action = 'DELETE' then null
       when not exists (select from unnest(v_new) c where c.is_pkey) then 'Error 400: Bad Request, no primary key'
       when exists (select from unnest(v_new) c where c.is_pkey and not c.is_selectable) then 'Error 401: Unauthorized' end;
 
-    if v_error is null then
+    if v_error is not null then
+      select array_agg(s.id) into v_ids from realtime.subscription s
+       where s.entity = v_entity and s.claims_role = v_role and s.action_filter in ('*', v_action::text);
+    else
       -- 1. Filters, once for all who have the same.
       with mine as materialized (
-        select s.subscription_id, s.claims, s.filters from realtime.subscription s
+        select s.id, s.claims, s.filters from realtime.subscription s
          where s.entity = v_entity and s.claims_role = v_role and s.action_filter in ('*', v_action::text)
       ), passed as materialized (
         select f.filters from (select distinct m.filters from mine m) f
-         where realtime.is_visible_through_filters(v_new, f.filters)
-            or (v_action = 'DELETE' and realtime.is_visible_through_filters(v_old, f.filters))
+         where case when v_action = 'DELETE' then realtime.is_visible_through_filters(v_old, f.filters)
+                                             else realtime.is_visible_through_filters(v_new, f.filters) end
       )
-      select array_agg(m.subscription_id), array_agg(distinct m.claims) into v_ids, v_all_claims
+      select array_agg(m.id), array_agg(distinct m.claims) into v_ids, v_all_claims
         from mine m join passed p on p.filters = m.filters;
 
       -- 2. Policies, once for all who have the same claims. A policy that raises lets nobody see; rolling back gives the role back.
       if v_rls and v_action <> 'DELETE' and v_ids is not null then
+        v_seen_by := '{}';
         foreach v_claims in array v_all_claims loop
           begin
             perform set_config('request.jwt.claims', v_claims::text, true), set_config('role', v_claims ->> 'role', true);
@@ -269,21 +359,24 @@ begin
             when others then
               v_yes := false;
           end;
-          if not v_yes then
-            v_ids := array(select i from unnest(v_ids) i
-                            where i not in (select s.subscription_id from realtime.subscription s
-                                             where s.entity = v_entity and s.claims_role = v_role and s.claims = v_claims));
+          if v_yes then
+            v_seen_by := v_seen_by || v_claims;
           end if;
         end loop;
+        if array_length(v_seen_by, 1) is distinct from array_length(v_all_claims, 1) then
+          select array_agg(s.id) into v_ids
+            from realtime.subscription s
+            join unnest(v_ids) i on i = s.id
+            join unnest(v_seen_by) c on c = s.claims;
+        end if;
       end if;
     end if;
 
     -- 3. One answer for all who asked for the same columns.
     for v_select in
-      select s.selected_columns as columns,
-             array_agg(s.subscription_id) filter (where v_error is not null or s.subscription_id = any (v_ids)) as ids
+      select s.selected_columns as columns, array_agg(s.subscription_id order by s.id) as ids
         from realtime.subscription s
-       where s.entity = v_entity and s.claims_role = v_role and s.action_filter in ('*', v_action::text)
+        join unnest(v_ids) i on i = s.id
        group by s.selected_columns
        order by coalesce(array_to_string(s.selected_columns, ','), '')
     loop
@@ -310,7 +403,7 @@ begin
             full join unnest(v_old) o on o.name = n.name
            where coalesce(n.is_selectable, o.is_selectable)
              and (v_select.columns is null or coalesce(n.name, o.name) = any (v_select.columns) or coalesce(n.is_pkey, o.is_pkey))
-             and (not v_large or octet_length(case when n.name is null then o.value else n.value end ::text) <= 64)));
+             and (not v_large or coalesce(octet_length(case when n.name is null then o.value else n.value end ::text), 0) <= 64)));
       end if;
       if v_action in ('UPDATE', 'DELETE') then
         -- Nobody can be asked about a row that is gone: with row level security no more than its key is told.
@@ -319,10 +412,10 @@ begin
             from unnest(v_old) o
            where o.is_selectable
              and (v_select.columns is null or o.name = any (v_select.columns) or o.is_pkey)
-             and (not v_large or octet_length(o.value::text) <= 64)
+             and (not v_large or coalesce(octet_length(o.value::text), 0) <= 64)
              and (o.is_pkey or v_action = 'UPDATE' or not v_rls)));
       end if;
-      return next (v_output, v_rls, coalesce(v_select.ids, '{}'),
+      return next (v_output, v_rls, v_select.ids,
                    case when v_large then array['Error 413: Payload Too Large'] else '{}' end)::realtime.wal_rls;
     end loop;
   end loop;
@@ -339,5 +432,9 @@ create or replace function realtime.quote_wal2json(entity regclass) returns text
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
    where c.oid = entity
 $$;
+
+-- It takes roles: nobody's but the Realtime server's, and those who run the stack.
+revoke all on function realtime.apply_rls(jsonb, integer) from public;
+grant execute on function realtime.apply_rls(jsonb, integer) to postgres, supabase_realtime_admin;
 
 commit;
