@@ -48,7 +48,8 @@ begin
       ('created_at',       array['timestamp with time zone']),
       ('updated_at',       array['timestamp with time zone']),
       ('claimed_at',       array['timestamp with time zone']),
-      ('finished_at',      array['timestamp with time zone'])
+      ('finished_at',      array['timestamp with time zone']),
+      ('seq',              array['bigint'])
     ) as w (name, types) on w.name = a.attname
    where a.attrelid = 'public.mac_tasks'::regclass
      and a.attnum > 0

@@ -817,6 +817,9 @@ begin
   if v_done < p_limit then
     v_done := v_done + hub_internal.enlane(p_limit - v_done);
   end if;
+
+  -- 5. Not counted, and last: it waits for nobody, whatever is locked by now.
+  perform hub_internal.keep_broadcasts();
   return v_done;
 end;
 $$;

@@ -11,23 +11,34 @@ create table if not exists realtime.messages (
   payload        jsonb,
   event          text,
   private        boolean default false,
-  -- No time zone, as on Supabase, whose servers run in UTC; the default says UTC, so a laptop's zone does not matter.
-  updated_at     timestamp not null default (now() at time zone 'utc'),
-  inserted_at    timestamp not null default (now() at time zone 'utc'),
+  updated_at     timestamp not null,
+  inserted_at    timestamp not null,
   id             uuid not null default gen_random_uuid(),
   binary_payload bytea,
   primary key (id, inserted_at)
 ) partition by range (inserted_at);
+-- No time zone, as on Supabase, whose servers run in UTC; the defaults say UTC, so a laptop's zone does not matter. The clock and not the
+-- transaction's time, so that replays of one topic come in the order of sending.
+alter table realtime.messages
+  alter column updated_at set default (now() at time zone 'utc'),
+  alter column inserted_at set default (clock_timestamp() at time zone 'utc');
 alter table realtime.messages owner to supabase_realtime_admin;
 alter table realtime.messages enable row level security;
 
--- The Realtime server keeps the partitions on Supabase. Here it is this function, run by this file and once a day by
--- `hub dev`: without today's partition realtime.send would lose every message with no more than a warning.
+-- What a replay reads.
+create index if not exists messages_inserted_at_topic_index on realtime.messages (inserted_at desc, topic)
+  where extension = 'broadcast' and private is true;
+
+-- The Realtime server keeps the partitions on Supabase. Here it is this function, run by this file, by `hub dev` and by the hub's keeper:
+-- without today's partition realtime.send would lose every message with no more than a warning. A partition is made apart and then
+-- attached, which no writer waits for. Dropping one locks out writers: it is tried for a moment, and again at the next call.
 create or replace function realtime.hub_keep_partitions(p_now timestamptz default now())
   returns int
   language plpgsql
   volatile
+  security definer                                -- the keeper is `postgres`, who makes no tables here
   set search_path = ''
+  set lock_timeout = '100ms'
 as $$
 declare
   v_today   date := (p_now at time zone 'utc')::date;
@@ -37,12 +48,18 @@ declare
 begin
   for v_day in select v_today + i from generate_series(-1, 3) as i loop
     v_name := 'messages_' || to_char(v_day, 'YYYY_MM_DD');
-    if to_regclass('realtime.' || quote_ident(v_name)) is null then
-      execute format('create table realtime.%I partition of realtime.messages for values from (%L) to (%L)', v_name, v_day, v_day + 1);
+    continue when exists (select from pg_catalog.pg_inherits i
+                           where i.inhparent = 'realtime.messages'::regclass and i.inhrelid = to_regclass('realtime.' || quote_ident(v_name)));
+    begin
+      execute format('create table if not exists realtime.%I (like realtime.messages including all)', v_name);
       execute format('alter table realtime.%I owner to supabase_realtime_admin', v_name);
       execute format('alter table realtime.%I enable row level security', v_name);
+      execute format('alter table realtime.messages attach partition realtime.%I for values from (%L) to (%L)', v_name, v_day, v_day + 1);
       v_changed := v_changed + 1;
-    end if;
+    exception
+      when lock_not_available or duplicate_table or unique_violation then
+        null;                                     -- somebody else is at it
+    end;
   end loop;
   for v_name in
     select c.relname
@@ -52,8 +69,13 @@ begin
        and c.relname ~ '^messages_\d{4}_\d{2}_\d{2}$'
        and to_date(right(c.relname, 10), 'YYYY_MM_DD') < v_today - 3
   loop
-    execute format('drop table realtime.%I', v_name);
-    v_changed := v_changed + 1;
+    begin
+      execute format('drop table realtime.%I', v_name);
+      v_changed := v_changed + 1;
+    exception
+      when lock_not_available then
+        null;
+    end;
   end loop;
   return v_changed;
 end;
@@ -61,6 +83,7 @@ $$;
 comment on function realtime.hub_keep_partitions(timestamptz) is
   'Makes the partitions of realtime.messages from yesterday to three days ahead and drops those past 72 hours; how many it changed. Only in a local stack.';
 revoke all on function realtime.hub_keep_partitions(timestamptz) from public;
+grant execute on function realtime.hub_keep_partitions(timestamptz) to postgres;
 do $$ begin perform realtime.hub_keep_partitions(); end; $$;
 
 create or replace function realtime.topic() returns text language sql stable as $$
@@ -69,35 +92,40 @@ $$;
 comment on function realtime.topic() is 'The topic that a policy on realtime.messages is asked about.';
 
 -- Errors become warnings, as on Supabase: a caller that may not insert loses the message. Triggers that send must
--- therefore be SECURITY DEFINER.
+-- therefore be SECURITY DEFINER. The setting realtime.topic is set in the row's own expression: one statement less.
 create or replace function realtime.send(payload jsonb, event text, topic text, private boolean default true)
   returns void
   language plpgsql
 as $$
 declare
-  generated_id  uuid;
-  final_payload jsonb;
+  generated_id uuid := gen_random_uuid();
 begin
-  begin
-    generated_id := gen_random_uuid();
-    if payload ? 'id' then
-      final_payload := payload;
-    else
-      final_payload := jsonb_set(payload, '{id}', to_jsonb(generated_id));
-    end if;
-
-    perform set_config('realtime.topic', topic, true);
-
-    insert into realtime.messages (id, payload, event, topic, private, extension)
-    values (generated_id, final_payload, event, topic, private, 'broadcast');
-  exception
-    when others then
-      raise warning 'ErrorSendingBroadcastMessage: %', sqlerrm;
-  end;
+  insert into realtime.messages (id, payload, event, topic, private, extension)
+  values (generated_id,
+          case when payload ? 'id' then payload else jsonb_set(payload, '{id}', to_jsonb(generated_id)) end,
+          event, set_config('realtime.topic', topic, true), private, 'broadcast');
+exception
+  when others then
+    raise warning 'WarnSendingBroadcastMessage: %', sqlerrm;
 end;
 $$;
 comment on function realtime.send(jsonb, text, text, boolean) is
   'Broadcasts an object to a topic when the transaction commits. An error is a warning, and the message is lost.';
+
+create or replace function realtime.send_binary(payload bytea, event text, topic text, private boolean default true)
+  returns void
+  language plpgsql
+as $$
+begin
+  insert into realtime.messages (binary_payload, event, topic, private, extension)
+  values (payload, event, set_config('realtime.topic', topic, true), private, 'broadcast');
+exception
+  when others then
+    raise warning 'WarnSendingBroadcastMessage: %', sqlerrm;
+end;
+$$;
+comment on function realtime.send_binary(bytea, text, text, boolean) is
+  'Broadcasts bytes to a topic when the transaction commits. An error is a warning, and the message is lost.';
 
 create or replace function realtime.broadcast_changes(
     topic_name text, event_name text, operation text, table_name text, table_schema text,
@@ -124,6 +152,16 @@ end;
 $$;
 comment on function realtime.broadcast_changes(text, text, text, text, text, record, record, text) is
   'Broadcasts a row change {old_record, record, operation, table, schema} to a private topic.';
+
+-- What the Realtime server reads: each broadcast once, when it commits, under the name of the whole table, not of the day's part.
+do $$
+begin
+  if not exists (select from pg_publication where pubname = 'supabase_realtime_messages_publication') then
+    create publication supabase_realtime_messages_publication for table realtime.messages
+      with (publish = 'insert', publish_via_partition_root = true);
+  end if;
+end;
+$$;
 
 -- Policies decide which rows; `postgres` makes them, as a member of the owner.
 grant select, insert, update on realtime.messages to postgres, anon, authenticated, service_role;

@@ -1,0 +1,411 @@
+-- Why: what happens is seen as it happens. Two ways out, for every official Supabase client: the publication (Postgres Changes,
+-- decided by the tables' own policies) and private broadcasts through realtime.send, decided by policies on realtime.messages.
+--
+-- Topic             Event     Payload: always an object with id and seq                                      Who may join
+-- channel:<uuid>    message   a row of its flat conversation                                                 readers of the channel
+--                   thread    the row of a thread of it that is new or changed, its count and last activity included
+-- thread:<uuid>     message   a row of its conversation                                                      readers of its channel
+--                   thread    its own row, when its status, name, task or metadata changed
+-- task:<uuid>       task      its row, when status, partial_output, result, error or thread_id changed,      who may read it
+--                             or somebody asked to cancel it
+-- device:<name>     wake      {id, seq}: something is claimable; seq is a time in milliseconds               the device itself
+--                   cancel    {id, seq, attempt}: stop that task
+--                   steer     {id, seq, attempt, text}
+--
+-- A row above 8 kB goes as a reference: {id, seq, …, truncated: true}. After fifty events of one kind for one channel or thread in one
+-- transaction comes one that says {id, seq, refetch: true, from_seq}, and no more: who hears it asks hub_messages_since from the
+-- last seq it has, as after a lost connection. seq: of a message, its number; of a thread, its message_count; of a task, its changes.
+--
+-- A message is sent by a trigger of the row it tells of, while that row is locked: for one conversation, one thread, one task the
+-- order of sending is the order of commit. realtime.send turns its own errors into warnings; what comes before it can not fail.
+
+do $$
+begin
+  if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is null or to_regclass('realtime.messages') is null then
+    raise exception using
+      errcode = 'UH003',
+      message = 'this database has no Supabase Realtime',
+      detail  = 'The function realtime.send or the table realtime.messages is missing.',
+      hint    = 'On a bare Postgres run `hub migrate --platform` first. On Supabase, switch Realtime on or upgrade it.';
+  end if;
+end;
+$$;
+
+-- The publication -------------------------------------------------------------------------------------------------------------
+-- Replica identity stays the primary key. Clients filter INSERT and UPDATE on the new row, which is in the log whole; only a DELETE is
+-- filtered on the old one, rows are deleted by retention alone, and with row level security a DELETE shows no more than its
+-- primary key anyway. A full identity would write the old row once more for every note and heartbeat of a task, its prompt
+-- included. What it costs us: an UPDATE does not repeat a column that is stored apart (a long prompt, a long result).
+do $$
+declare
+  v_table text;
+  v_index text;
+begin
+  if not exists (select from pg_publication where pubname = 'supabase_realtime') then
+    create publication supabase_realtime;
+  end if;
+  -- An adopted mac_tasks may have no primary key, and a published table without an identity refuses every UPDATE.
+  if not exists (select from pg_index i where i.indrelid = 'public.mac_tasks'::regclass and i.indisprimary)
+     and (select c.relreplident from pg_class c where c.oid = 'public.mac_tasks'::regclass) = 'd' then
+    select x.relname into v_index
+      from pg_index i
+      join pg_class x on x.oid = i.indexrelid
+      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+     where i.indrelid = 'public.mac_tasks'::regclass and i.indisunique and i.indimmediate and i.indpred is null
+       and i.indnkeyatts = 1 and a.attname = 'id' and a.attnotnull
+     limit 1;
+    if v_index is null then
+      alter table public.mac_tasks replica identity full;
+    else
+      execute format('alter table public.mac_tasks replica identity using index %I', v_index);
+    end if;
+  end if;
+  if (select p.puballtables from pg_publication p where p.pubname = 'supabase_realtime') then
+    return;
+  end if;
+  foreach v_table in array array['hub_servers', 'hub_channels', 'hub_channel_messages', 'hub_task_threads', 'mac_tasks'] loop
+    if not exists (select from pg_publication_tables p
+                    where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = v_table) then
+      execute format('alter publication supabase_realtime add table public.%I', v_table);
+    end if;
+  end loop;
+end;
+$$;
+
+-- Sending ---------------------------------------------------------------------------------------------------------------------
+
+alter table public.mac_tasks add column if not exists seq bigint not null default 0;
+comment on column public.mac_tasks.seq is 'Counts the changes that its topic was told: a client drops what is older than what it has.';
+
+-- A task's life sends twenty times, so: functions are called in an assignment and not by PERFORM, which is a query of its own; and the
+-- expressions are few, because each is prepared anew in each transaction.
+--
+-- hub.burst_* counts how often the transaction has sent to a topic: ' channel:<uuid>..' is twice, one dot each. Such a setting ends with
+-- the transaction and goes back with a rollback. Twenty topics or so are remembered: a burst over more is a burst for no reader.
+
+create function hub_internal.broadcast_message()
+  returns trigger
+  language plpgsql
+  security definer                                -- realtime.send inserts as whoever calls it
+  set search_path = ''
+as $$
+declare
+  v_topic text := case when new.task_thread_id is null then 'channel:' || new.channel_id else 'thread:' || new.task_thread_id end;
+  v_burst text := current_setting('hub.burst_messages', true);
+  v_times integer := octet_length(split_part(split_part(v_burst, v_topic, 2), ' ', 1));
+  v_sent  boolean;
+begin
+  if v_times > 50 then
+    return null;
+  end if;
+  v_burst := set_config('hub.burst_messages', case when v_times > 0 then replace(v_burst, v_topic, v_topic || '.')
+                                                   else right(coalesce(v_burst, ''), 1500) || ' ' || v_topic || '.' end, true);
+  if v_times is distinct from 50 then
+    v_sent := realtime.send(
+      case when octet_length(new.content) + coalesce(octet_length(new.embed_data::text), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7500
+           then to_jsonb(new)
+           else jsonb_build_object('id', new.id, 'seq', new.seq, 'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id, 'truncated', true)
+      end, 'message', v_topic, true) is null;
+  else
+    v_sent := realtime.send(
+      jsonb_build_object('id', coalesce(new.task_thread_id, new.channel_id), 'seq', new.seq, 'channel_id', new.channel_id,
+                         'task_thread_id', new.task_thread_id, 'refetch', true, 'from_seq', new.seq), 'message', v_topic, true) is null;
+  end if;
+  return null;
+end;
+$$;
+create trigger hub_channel_messages_broadcast
+  after insert on public.hub_channel_messages
+  for each row execute function hub_internal.broadcast_message();
+
+create function hub_internal.broadcast_thread()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_topic   text := 'channel:' || new.channel_id;
+  v_payload jsonb := case when coalesce(octet_length(new.metadata::text), 0) <= 7500
+                          then to_jsonb(new) || jsonb_build_object('seq', new.message_count)
+                          else jsonb_build_object('id', new.id, 'seq', new.message_count, 'channel_id', new.channel_id, 'status', new.status, 'truncated', true)
+                     end;
+  v_burst   text := current_setting('hub.burst_threads', true);
+  v_times   integer := octet_length(split_part(split_part(v_burst, v_topic, 2), ' ', 1));
+  v_sent    boolean;
+begin
+  if v_times is null or v_times <= 50 then
+    v_burst := set_config('hub.burst_threads', case when v_times > 0 then replace(v_burst, v_topic, v_topic || '.')
+                                                    else right(coalesce(v_burst, ''), 1500) || ' ' || v_topic || '.' end, true);
+  end if;
+  if v_times is null or v_times < 50 then
+    v_sent := realtime.send(v_payload, 'thread', v_topic, true) is null;
+  elsif v_times = 50 then
+    v_sent := realtime.send(jsonb_build_object('id', new.channel_id, 'seq', new.message_count, 'channel_id', new.channel_id, 'refetch', true),
+                            'thread', v_topic, true) is null;
+  end if;
+  -- Who reads the thread itself sees its count by its messages.
+  if tg_op = 'UPDATE' and (new.status <> old.status or new.name <> old.name or new.task_id is distinct from old.task_id
+                           or new.team_id is distinct from old.team_id or new.metadata is distinct from old.metadata) then
+    v_sent := realtime.send(v_payload, 'thread', 'thread:' || new.id, true) is null;
+  end if;
+  return null;
+end;
+$$;
+-- Not for decay_at alone, which is bookkeeping.
+create trigger hub_task_threads_broadcast
+  after insert or update of status, name, task_id, team_id, metadata, message_count, last_activity_at on public.hub_task_threads
+  for each row execute function hub_internal.broadcast_thread();
+
+-- Wakes the machines that could take a task of this lane: those that are online and serve it, once a transaction each. A machine that
+-- is full is woken, too: whether it still is when this commits nobody knows, and a lost wake costs a slow poll.
+create function hub_internal.wake_devices(p_lane integer)
+  returns void
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_lanes text := coalesce(nullif(current_setting('hub.woken_lanes', true), ''), ',');
+  v_woken text;
+  v_name  text;
+  v_sent  boolean;
+begin
+  if position(',' || p_lane || ',' in v_lanes) > 0 then
+    return;
+  end if;
+  v_lanes := set_config('hub.woken_lanes', v_lanes || p_lane || ',', true);
+  for v_name in
+    select d.name
+      from public.mesh_devices d
+      join hub_internal.lanes l on l.id = p_lane
+     where d.last_heartbeat_at > now() - (select hub_internal.setting('device_offline_after'))
+       and d.drained_at is null and d.revoked_at is null
+       and (l.device is null or l.device = d.name)
+       and (l.platform = 'any' or l.platform = d.platform)
+       and hub_internal.serves(d, l.server_id, l.person)
+       and hub_internal.offered_agent(d.agents, l.agent, l.model) is not null
+  loop
+    v_woken := coalesce(nullif(current_setting('hub.woken_devices', true), ''), ',');
+    if position(',' || v_name || ',' in v_woken) = 0 then
+      v_woken := set_config('hub.woken_devices', v_woken || v_name || ',', true);
+      v_sent := hub_internal.wake_device(v_name) is null;
+    end if;
+  end loop;
+end;
+$$;
+
+create function hub_internal.wake_device(p_name text)
+  returns void
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_sent boolean;
+begin
+  v_sent := realtime.send(jsonb_build_object('seq', (extract(epoch from clock_timestamp()) * 1000)::bigint), 'wake', 'device:' || p_name, true) is null;
+end;
+$$;
+
+create function hub_internal.wake_devices_insert()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_sent boolean;
+begin
+  if new.status = 'pending' and (new.run_after is null or new.run_after <= now()) then
+    v_sent := hub_internal.wake_devices(new.lane) is null;
+  end if;
+  return null;
+end;
+$$;
+create trigger mac_tasks_wake_devices
+  after insert on public.mac_tasks
+  for each row execute function hub_internal.wake_devices_insert();
+
+create function hub_internal.wake_device_change()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  if tg_table_name = 'mesh_device_servers' then
+    perform hub_internal.wake_device(new.device);
+  elsif new.drained_at is null and old.drained_at is not null then
+    perform hub_internal.wake_device(new.name);
+  end if;
+  return null;
+end;
+$$;
+create trigger mesh_devices_wake
+  after update of drained_at on public.mesh_devices
+  for each row execute function hub_internal.wake_device_change();
+create trigger mesh_device_servers_wake
+  after insert on public.mesh_device_servers
+  for each row execute function hub_internal.wake_device_change();
+
+-- BEFORE, because seq is part of the row this statement writes anyway; by its name the last of them, so it sees the row as it will be.
+-- Not for heartbeats, whose columns are not named here.
+create function hub_internal.broadcast_task()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_sent boolean;
+begin
+  if (new.status, new.partial_output, new.result, new.error, new.thread_id, new.cancel_requested_at)
+     is not distinct from (old.status, old.partial_output, old.result, old.error, old.thread_id, old.cancel_requested_at) then
+    return new;
+  end if;
+  new.seq := old.seq + 1;
+  -- What is stored apart or compressed is not fetched to find that it is too long: octet_length of a text looks at its header alone.
+  v_sent := realtime.send(
+    case when octet_length(new.content) + coalesce(octet_length(new.partial_output), 0) + coalesce(octet_length(new.result), 0)
+              + coalesce(octet_length(new.error), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7000
+         then to_jsonb(new)
+         else jsonb_build_object('id', new.id, 'seq', new.seq, 'status', new.status, 'attempt', new.attempt, 'channel_id', new.channel_id,
+                                 'thread_id', new.thread_id, 'truncated', true)
+    end, 'task', 'task:' || new.id, true) is null;
+
+  if new.status = 'pending' and old.status <> 'pending' and (new.run_after is null or new.run_after <= now()) then
+    v_sent := hub_internal.wake_devices(new.lane) is null;
+  elsif old.status = 'running' and old.claimed_by is not null and old.cancel_requested_at is null
+        and (new.status = 'cancelled' or (new.status = 'running' and new.cancel_requested_at is not null)) then
+    v_sent := realtime.send(jsonb_build_object('id', new.id, 'seq', new.seq, 'attempt', old.attempt), 'cancel', 'device:' || old.claimed_by, true) is null;
+  end if;
+  return new;
+end;
+$$;
+create trigger mac_tasks_told_live
+  before update of status, partial_output, result, error, thread_id, cancel_requested_at on public.mac_tasks
+  for each row execute function hub_internal.broadcast_task();
+
+-- For what steers a running task. The text is a person's, as long as they like; the device asks for a long one with its heartbeat.
+create function hub_internal.broadcast_steer(p_task public.mac_tasks, p_text text)
+  returns void
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_sent boolean;
+begin
+  if p_task.claimed_by is not null then
+    v_sent := realtime.send(jsonb_build_object('id', p_task.id, 'seq', p_task.seq, 'attempt', p_task.attempt)
+                          || case when octet_length(p_text) <= 8192 then jsonb_build_object('text', p_text) else '{"truncated": true}'::jsonb end,
+                          'steer', 'device:' || p_task.claimed_by, true) is null;
+  end if;
+end;
+$$;
+
+-- On Supabase the Realtime server makes the days' partitions of realtime.messages; sql/platform brings a function instead, and the keeper
+-- calls it: a day without a partition would lose every broadcast. By the clock alone: send writes by it, whatever time a caller plays.
+create function hub_internal.keep_broadcasts()
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  if to_regprocedure('realtime.hub_keep_partitions(timestamptz)') is not null then
+    execute 'select realtime.hub_keep_partitions()';
+  end if;
+end;
+$$;
+
+-- Who may listen ----------------------------------------------------------------------------------------------------------------
+
+-- Topics that are ours whoever else makes policies: the four kinds with a well formed name. Others' topics are others' business.
+create function hub_internal.is_hub_topic(p_topic text)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return coalesce(p_topic ~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' or p_topic ~ '^device:', false);
+end;
+$$;
+
+create function hub_internal.may_listen(p_topic text)
+  returns boolean
+  language plpgsql
+  stable
+  security definer                                -- asks by id what the tables' policies say: one lookup, and not a policy a table
+  set search_path = ''
+as $$
+declare
+  v_kind    text := split_part(p_topic, ':', 1);
+  v_name    text := substr(p_topic, char_length(v_kind) + 2);
+  v_id      uuid;
+  v_channel uuid;
+  v_task    public.mac_tasks;
+begin
+  if v_kind = 'device' then
+    return coalesce(v_name = hub_internal.live_device(), false);
+  end if;
+  -- Lower case as it is sent: another spelling is another topic, where nothing is ever said.
+  if (v_kind in ('channel', 'thread', 'task') and v_name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') is not true then
+    return false;
+  end if;
+  v_id := v_name::uuid;
+  if v_kind = 'channel' then
+    v_channel := v_id;
+  elsif v_kind = 'thread' then
+    select t.channel_id into v_channel from public.hub_task_threads t where t.id = v_id;
+  else
+    select t.* into v_task from public.mac_tasks t where t.id = v_id;
+    if v_task.id is null then
+      return false;
+    elsif v_task.status = 'running' and v_task.claimed_by = hub_internal.live_device() then
+      return true;
+    elsif v_task.channel_id is null then
+      return coalesce(v_task.created_by = hub_internal.person(), false);
+    end if;
+    v_channel := v_task.channel_id;
+  end if;
+  return exists (select from public.hub_channels c where c.id = v_channel and c.server_id in (select hub_internal.my_server_ids()));
+end;
+$$;
+comment on function hub_internal.may_listen(text) is
+  'Whether the caller may read the rows that a topic of the hub tells of. False for any other topic, and for what does not exist.';
+
+-- On Supabase the table is Realtime's, and policies are all that we may make there. Realtime asks with a row of its own and the setting
+-- realtime.topic; both must name the topic. The permissive policies let in; the restrictive ones keep a project's own policies, however
+-- wide, from opening our topics, and say nothing about any other.
+create policy hub_messages_select_readers on realtime.messages for select to authenticated
+  using (extension in ('broadcast', 'presence') and topic = (select realtime.topic())
+         and (select hub_internal.may_listen(realtime.topic())));
+-- Presence is a reader's to show. A broadcast comes from the database alone.
+create policy hub_messages_insert_presence on realtime.messages for insert to authenticated
+  with check (extension = 'presence' and topic = (select realtime.topic()) and starts_with(topic, 'channel:')
+              and (select hub_internal.may_listen(realtime.topic())));
+create policy hub_messages_select_only_readers on realtime.messages as restrictive for select to authenticated
+  using (not hub_internal.is_hub_topic(topic)
+         or (topic = (select realtime.topic()) and (select hub_internal.may_listen(realtime.topic()))));
+create policy hub_messages_insert_only_presence on realtime.messages as restrictive for insert to authenticated
+  with check (not hub_internal.is_hub_topic(topic)
+              or (extension = 'presence' and starts_with(topic, 'channel:')
+                  and topic = (select realtime.topic()) and (select hub_internal.may_listen(realtime.topic()))));
+create policy hub_messages_update_nobody on realtime.messages as restrictive for update to authenticated
+  using (not hub_internal.is_hub_topic(topic)) with check (not hub_internal.is_hub_topic(topic));
+-- Spelled out, since anon may call nothing of ours.
+create policy hub_messages_all_not_anon on realtime.messages as restrictive for all to anon
+  using (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and topic !~ '^device:')
+  with check (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and topic !~ '^device:');
+
+revoke all on function hub_internal.broadcast_message(), hub_internal.broadcast_thread(), hub_internal.broadcast_task(),
+  hub_internal.wake_devices(integer), hub_internal.wake_device(text), hub_internal.wake_devices_insert(), hub_internal.wake_device_change(),
+  hub_internal.broadcast_steer(public.mac_tasks, text), hub_internal.keep_broadcasts(), hub_internal.is_hub_topic(text), hub_internal.may_listen(text)
+  from public, anon, authenticated, service_role;
+grant execute on function hub_internal.is_hub_topic(text), hub_internal.may_listen(text) to authenticated, service_role;
