@@ -80,8 +80,9 @@ comment on column public.mac_tasks.seq is 'Counts the changes that its topic was
 -- A task's life sends twenty times, so: functions are called in an assignment and not by PERFORM, which is a query of its own; and the
 -- expressions are few, because each is prepared anew in each transaction.
 --
--- hub.burst_* counts how often the transaction has sent to a topic: ' channel:<uuid>..' is twice, one dot each. Such a setting ends with
--- the transaction and goes back with a rollback. Twenty topics or so are remembered: a burst over more is a burst for no reader.
+-- What a transaction has sent is kept in a setting, which ends with it and goes back with a rollback: where a conversation's burst began
+-- (' channel:<uuid>=41 '; seq says how far it is), and how often a channel was told of its threads (' channel:<uuid>..', a dot each).
+-- Twenty topics or so are remembered: a burst over more is a burst for no reader.
 
 create function hub_internal.broadcast_message()
   returns trigger
@@ -91,32 +92,46 @@ create function hub_internal.broadcast_message()
 as $$
 declare
   v_topic text := case when new.task_thread_id is null then 'channel:' || new.channel_id else 'thread:' || new.task_thread_id end;
-  v_burst text := current_setting('hub.burst_messages', true);
-  v_times integer := octet_length(split_part(split_part(v_burst, v_topic, 2), ' ', 1));
+  v_first text := split_part(split_part(current_setting('hub.burst_messages', true), v_topic || '=', 2), ' ', 1);
   v_sent  boolean;
 begin
-  if v_times > 50 then
-    return null;
-  end if;
-  v_burst := set_config('hub.burst_messages', case when v_times > 0 then replace(v_burst, v_topic, v_topic || '.')
-                                                   else right(coalesce(v_burst, ''), 1500) || ' ' || v_topic || '.' end, true);
-  if v_times is distinct from 50 then
-    v_sent := realtime.send(
-      case when octet_length(new.content) + coalesce(octet_length(new.embed_data::text), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7500
-           then to_jsonb(new)
-           else jsonb_build_object('id', new.id, 'seq', new.seq, 'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id, 'truncated', true)
-      end, 'message', v_topic, true) is null;
+  if v_first <> '' then
+    if new.seq - v_first::bigint >= 50 then
+      if new.seq - v_first::bigint = 50 then
+        v_sent := realtime.send(
+          jsonb_build_object('id', coalesce(new.task_thread_id, new.channel_id), 'seq', new.seq, 'channel_id', new.channel_id,
+                             'task_thread_id', new.task_thread_id, 'refetch', true, 'from_seq', new.seq), 'message', v_topic, true) is null;
+      end if;
+      return null;
+    end if;
   else
-    v_sent := realtime.send(
-      jsonb_build_object('id', coalesce(new.task_thread_id, new.channel_id), 'seq', new.seq, 'channel_id', new.channel_id,
-                         'task_thread_id', new.task_thread_id, 'refetch', true, 'from_seq', new.seq), 'message', v_topic, true) is null;
+    v_first := set_config('hub.burst_messages', right(coalesce(current_setting('hub.burst_messages', true), ''), 1200) || v_topic || '=' || new.seq || ' ', true);
   end if;
+  v_sent := realtime.send(
+    case when octet_length(new.content) + coalesce(octet_length(new.embed_data::text), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7500
+         then to_jsonb(new)
+         else jsonb_build_object('id', new.id, 'seq', new.seq, 'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id, 'truncated', true)
+    end, 'message', v_topic, true) is null;
   return null;
 end;
 $$;
 create trigger hub_channel_messages_broadcast
   after insert on public.hub_channel_messages
   for each row execute function hub_internal.broadcast_message();
+
+create function hub_internal.thread_payload(p_thread public.hub_task_threads)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return case when coalesce(octet_length(p_thread.metadata::text), 0) <= 7500
+              then to_jsonb(p_thread) || jsonb_build_object('seq', p_thread.message_count)
+              else jsonb_build_object('id', p_thread.id, 'seq', p_thread.message_count, 'channel_id', p_thread.channel_id,
+                                      'status', p_thread.status, 'truncated', true) end;
+end;
+$$;
 
 create function hub_internal.broadcast_thread()
   returns trigger
@@ -125,29 +140,25 @@ create function hub_internal.broadcast_thread()
   set search_path = ''
 as $$
 declare
-  v_topic   text := 'channel:' || new.channel_id;
-  v_payload jsonb := case when coalesce(octet_length(new.metadata::text), 0) <= 7500
-                          then to_jsonb(new) || jsonb_build_object('seq', new.message_count)
-                          else jsonb_build_object('id', new.id, 'seq', new.message_count, 'channel_id', new.channel_id, 'status', new.status, 'truncated', true)
-                     end;
-  v_burst   text := current_setting('hub.burst_threads', true);
-  v_times   integer := octet_length(split_part(split_part(v_burst, v_topic, 2), ' ', 1));
-  v_sent    boolean;
+  v_topic text := 'channel:' || new.channel_id;
+  v_times integer := octet_length(split_part(split_part(current_setting('hub.burst_threads', true), v_topic, 2), ' ', 1));
+  v_told  text;
+  v_sent  boolean;
 begin
-  if v_times is null or v_times <= 50 then
-    v_burst := set_config('hub.burst_threads', case when v_times > 0 then replace(v_burst, v_topic, v_topic || '.')
-                                                    else right(coalesce(v_burst, ''), 1500) || ' ' || v_topic || '.' end, true);
-  end if;
-  if v_times is null or v_times < 50 then
-    v_sent := realtime.send(v_payload, 'thread', v_topic, true) is null;
-  elsif v_times = 50 then
-    v_sent := realtime.send(jsonb_build_object('id', new.channel_id, 'seq', new.message_count, 'channel_id', new.channel_id, 'refetch', true),
-                            'thread', v_topic, true) is null;
+  if v_times > 50 is not true then
+    v_told := set_config('hub.burst_threads', case when v_times > 0 then replace(current_setting('hub.burst_threads', true), v_topic, v_topic || '.')
+                else right(coalesce(current_setting('hub.burst_threads', true), ''), 1500) || ' ' || v_topic || '.' end, true);
+    if v_times = 50 then
+      v_sent := realtime.send(jsonb_build_object('id', new.channel_id, 'seq', new.message_count, 'channel_id', new.channel_id, 'refetch', true),
+                              'thread', v_topic, true) is null;
+    else
+      v_sent := realtime.send(hub_internal.thread_payload(new), 'thread', v_topic, true) is null;
+    end if;
   end if;
   -- Who reads the thread itself sees its count by its messages.
   if tg_op = 'UPDATE' and (new.status <> old.status or new.name <> old.name or new.task_id is distinct from old.task_id
                            or new.team_id is distinct from old.team_id or new.metadata is distinct from old.metadata) then
-    v_sent := realtime.send(v_payload, 'thread', 'thread:' || new.id, true) is null;
+    v_sent := realtime.send(hub_internal.thread_payload(new), 'thread', 'thread:' || new.id, true) is null;
   end if;
   return null;
 end;
@@ -404,7 +415,7 @@ create policy hub_messages_all_not_anon on realtime.messages as restrictive for 
   using (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and topic !~ '^device:')
   with check (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and topic !~ '^device:');
 
-revoke all on function hub_internal.broadcast_message(), hub_internal.broadcast_thread(), hub_internal.broadcast_task(),
+revoke all on function hub_internal.broadcast_message(), hub_internal.thread_payload(public.hub_task_threads), hub_internal.broadcast_thread(), hub_internal.broadcast_task(),
   hub_internal.wake_devices(integer), hub_internal.wake_device(text), hub_internal.wake_devices_insert(), hub_internal.wake_device_change(),
   hub_internal.broadcast_steer(public.mac_tasks, text), hub_internal.keep_broadcasts(), hub_internal.is_hub_topic(text), hub_internal.may_listen(text)
   from public, anon, authenticated, service_role;
