@@ -40,6 +40,8 @@ const MARGIN: TimeDelta = TimeDelta::minutes(2);
 const CATCH_UP: i64 = 10_000;
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// So many attempts in a row are more than a Postgres that starts.
+const LOUD: u32 = 6;
 /// A slot can only begin when the transactions that run have ended.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -126,7 +128,7 @@ impl Feed {
 
     /// Reads until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut pause = PAUSE;
+        let (mut pause, mut failures) = (PAUSE, 0_u32);
         loop {
             let begun = time::Instant::now();
             let outcome = tokio::select! {
@@ -135,11 +137,15 @@ impl Feed {
                 () = stop.cancelled() => return,
             };
             let Err(why) = outcome;
+            failures += 1;
             if self.streaming.send_replace(false) {
+                failures = 0;
                 self.missed_since = Utc::now().naive_utc() - MARGIN;
                 self.changes.tell_interrupted();
                 tracing::warn!(%why, "the replication stream broke; Realtime goes on when it is there again");
                 pause = PAUSE;
+            } else if failures == LOUD {
+                tracing::warn!(%why, "there is no replication stream: broadcasts of the database and changes of rows are not heard");
             } else {
                 tracing::debug!(%why, "no replication stream yet");
             }
@@ -205,7 +211,7 @@ impl Feed {
             .with_options("-c datestyle=ISO,MDY -c timezone=UTC -c bytea_output=hex -c intervalstyle=postgres -c extra_float_digits=1")
             .with_start_lsn(Lsn::ZERO);
         let mut client = ReplicationClient::connect_gated(config).await?;
-        let create = format!("create_replication_slot \"{slot}\" temporary logical pgoutput noexport_snapshot");
+        let create = format!("CREATE_REPLICATION_SLOT \"{slot}\" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT");
         {
             let mut creating = pin!(client.simple_query(&create));
             let made = time::timeout(PATIENCE, &mut creating).await;
