@@ -82,7 +82,7 @@ pub async fn serve(socket: WebSocket, realtime: Realtime, version: Version, key:
         let confirm = socket.channels.values().map(|channel| channel.confirm_at).min();
         tokio::select! {
             () = stop.cancelled() => break End::Close(close_code::RESTART, "the server ends"),
-            () = full.cancelled() => break End::Close(close_code::POLICY, "too slow: more than 1 MB was waiting to be read"),
+            () = full.cancelled() => break End::Close(close_code::POLICY, "too slow: more than 8 MB was waiting to be read"),
             frame = stream.next() => match frame {
                 None | Some(Err(_)) => break End::Gone,
                 Some(Ok(frame)) => {
