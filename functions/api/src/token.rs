@@ -1,6 +1,6 @@
 //! Tokens of the project, verified with its secret.
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
@@ -12,7 +12,11 @@ pub type Claims = Map<String, Value>;
 pub enum BadToken {
     /// `exp` is past.
     Expired,
-    /// No token of ours: its form, its algorithm or its signature.
+    /// Somebody else signed it.
+    Signature,
+    /// It does not say when it ends.
+    Incomplete,
+    /// No token: its form or its algorithm.
     Invalid,
 }
 
@@ -39,7 +43,9 @@ impl Verifier {
         validation.leeway = 0;
         jsonwebtoken::decode::<Claims>(token, &self.secret, &validation).map(|data| data.claims).map_err(|error| {
             match error.kind() {
-                jsonwebtoken::errors::ErrorKind::ExpiredSignature => BadToken::Expired,
+                ErrorKind::ExpiredSignature => BadToken::Expired,
+                ErrorKind::InvalidSignature => BadToken::Signature,
+                ErrorKind::MissingRequiredClaim(_) => BadToken::Incomplete,
                 _ => BadToken::Invalid,
             }
         })

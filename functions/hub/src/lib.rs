@@ -12,6 +12,7 @@ pub mod error;
 pub mod follow;
 mod hub;
 pub mod migrate;
+pub mod realtime;
 pub mod types;
 pub mod wake;
 

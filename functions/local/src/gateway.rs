@@ -1,9 +1,10 @@
-//! The one door: REST, sign-in and health on one port of 127.0.0.1, with the habits of Supabase's gateway.
+//! The one door: REST, sign-in, functions, Realtime and health on one port of 127.0.0.1, with the habits of Supabase's gateway.
 
 use crate::{
     auth::Auth,
     error::{Error, Result},
     keys::{Claims, Keys},
+    realtime::Realtime,
     rest::Rest,
 };
 use axum::{
@@ -41,6 +42,8 @@ pub struct Gateway {
     pub auth: Auth,
     /// `/functions/v1`.
     pub functions: Api,
+    /// `/realtime/v1`.
+    pub realtime: Realtime,
 }
 
 /// Takes the port, before anything slow is done.
@@ -113,6 +116,8 @@ impl Gateway {
             .route("/rest/v1/", rest.clone())
             .route("/rest/v1/{*path}", rest)
             .nest_service("/auth/v1", auth)
+            // Asks for a key itself, in the words of Realtime's clients.
+            .nest_service("/realtime/v1", self.realtime.router())
             .route_service("/functions/v1/{*path}", self.functions.clone().router())
             .fallback(unknown)
             .layer(cors)
@@ -140,24 +145,14 @@ async fn health(State(gateway): State<Gateway>) -> Response {
     let word = |well| if well { "ok" } else { "unreachable" };
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response =
-        (status, Json(json!({"status": word(healthy), "database": word(healthy), "rest": word(healthy)})))
+        (status, Json(json!({"status": word(healthy), "database": word(healthy), "rest": word(healthy), "realtime": word(gateway.realtime.flows())})))
             .into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-async fn unknown(request: Request) -> Response {
-    let path = request.uri().path();
-    let message = if under(path, "/realtime/v1") {
-        "Realtime is not part of this local stack yet"
-    } else {
-        "no Route matched with those values"
-    };
-    plain(StatusCode::NOT_FOUND, message)
-}
-
-fn under(path: &str, mount: &str) -> bool {
-    path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+async fn unknown() -> Response {
+    plain(StatusCode::NOT_FOUND, "no Route matched with those values")
 }
 
 fn plain(status: StatusCode, message: &str) -> Response {

@@ -1,4 +1,4 @@
-//! One machine's Supabase: an embedded Postgres, sign-in, REST and a gateway, and `hub dev` that runs them with a worker.
+//! One machine's Supabase: an embedded Postgres, sign-in, REST, Realtime and a gateway, and `hub dev` that runs them with a worker.
 //!
 //! In production all of it is Supabase's own. Nothing of the hub's meaning lives here: that is SQL.
 
@@ -11,6 +11,7 @@ pub mod files;
 pub mod gateway;
 pub mod keys;
 pub mod postgres;
+pub mod realtime;
 pub mod rest;
 
 pub use dev::{DevEvent, DevOptions, Ready, run};

@@ -180,7 +180,7 @@ impl Auth {
         self.inner.keys.verify(token).map_err(|bad| {
             let why = match bad {
                 BadToken::Expired => "token has invalid claims: token is expired",
-                BadToken::Invalid => "token signature is invalid",
+                BadToken::Signature | BadToken::Incomplete | BadToken::Invalid => "token signature is invalid",
             };
             Refusal::new(
                 StatusCode::FORBIDDEN,

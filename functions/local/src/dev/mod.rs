@@ -15,6 +15,7 @@ use crate::{
     gateway::{self, Gateway},
     keys::{Keys, Secrets},
     postgres::{self, Binaries, Cluster, ClusterOptions, MAJORS, Passwords, Place, connect_options},
+    realtime::Realtime,
     rest::Rest,
 };
 use data_dir::DataDir;
@@ -113,6 +114,7 @@ struct Stack {
     cluster: Option<Cluster>,
     rest: Option<Rest>,
     auth: Option<Auth>,
+    realtime: Option<Realtime>,
     gateway: Option<JoinHandle<()>>,
     worker: Option<Worker>,
     /// The directory stays ours until all has ended.
@@ -170,7 +172,7 @@ impl Stack {
             None => dir.join("projects"),
         };
         let serving = self.serve(options, &database, &keys, listener, &projects_root);
-        let people = step(out, "starting REST, sign-in and the gateway", serving).await?;
+        let people = step(out, "starting REST, sign-in, Realtime and the gateway", serving).await?;
         if options.worker {
             let url = database.owner_url();
             let starting = Worker::start(&url, &projects_root, &self.stop);
@@ -257,17 +259,19 @@ impl Stack {
         projects_root: &Path,
     ) -> Result<people::People> {
         let port = database.options.port;
-        let (rest, auth) = tokio::try_join!(
+        let (rest, auth, realtime) = tokio::try_join!(
             Rest::start(port, &database.secrets, self.stop.clone()),
             Auth::start(port, &database.secrets, keys.clone(), options.auth.clone()),
+            Realtime::start(port, &database.secrets, keys.clone(), self.stop.clone()),
         )?;
+        self.realtime = Some(realtime.clone());
         self.rest = Some(rest.clone());
         self.auth = Some(auth.clone());
         let db = Db::connect_as(&database.owner_url(), "hub functions")
             .await
             .map_err(|error| Error::Schema(error.to_string()))?;
         let functions = Api::new(db, keys.verifier());
-        let gateway = Gateway { keys: keys.clone(), rest, auth: auth.clone(), functions };
+        let gateway = Gateway { keys: keys.clone(), rest, auth: auth.clone(), functions, realtime };
         self.gateway = Some(tokio::spawn(gateway.serve(listener, self.stop.clone())));
         let people = people::prepare(&auth, database).await?;
         projects::prepare(database, projects_root, options.projects_root.is_none()).await?;
@@ -325,6 +329,9 @@ impl Stack {
             }
             if let Some(auth) = self.auth.take() {
                 auth.close().await;
+            }
+            if let Some(realtime) = self.realtime.take() {
+                realtime.close().await;
             }
         })
         .await;

@@ -1,0 +1,3 @@
+//! Supabase Realtime from a client's end.
+
+pub mod frame;

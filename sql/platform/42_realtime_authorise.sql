@@ -1,0 +1,74 @@
+-- Why: may this caller hear, and say, something on a private topic? The policies on realtime.messages answer, and they can only be
+-- asked with rows of that table. Supabase's Realtime server does it in four exchanges; here it is one, for functions/local alone.
+--
+-- To hear: rows of the topic, inserted as the server, are looked for as the caller. To say: the caller inserts. All of it is
+-- rolled back by an error of our own, so that no row is ever seen or sent; what PL/pgSQL keeps in variables survives.
+
+begin;
+lock table pg_catalog.pg_authid in share row exclusive mode;       -- see 10_roles.sql: one runner at a time
+set local role supabase_admin;
+
+create or replace function realtime.hub_authorise(
+    p_topic text, p_claims jsonb, p_headers jsonb default '{}',
+    out hears_broadcast boolean, out hears_presence boolean, out says_broadcast boolean, out says_presence boolean, out fault text)
+  language plpgsql
+  volatile
+as $$
+declare
+  v_now timestamp := clock_timestamp() at time zone 'utc';
+  v_ids uuid[] := array[gen_random_uuid(), gen_random_uuid()];
+begin
+  hears_broadcast := false;
+  hears_presence  := false;
+  says_broadcast  := false;
+  says_presence   := false;
+  -- A token can not name a role that REST would not take either.
+  if not coalesce(pg_catalog.pg_has_role('authenticator', (select r.oid from pg_catalog.pg_roles r where r.rolname = p_claims ->> 'role'), 'member'), false) then
+    fault := 'the token names no role of a caller';
+    return;
+  end if;
+  begin
+    insert into realtime.messages (id, topic, extension, inserted_at, updated_at)
+    values (v_ids[1], p_topic, 'broadcast', v_now, v_now), (v_ids[2], p_topic, 'presence', v_now, v_now);
+    perform set_config('realtime.topic', p_topic, true),
+            set_config('request.jwt.claims', p_claims::text, true),
+            set_config('request.jwt.claim.sub', coalesce(p_claims ->> 'sub', ''), true),
+            set_config('request.jwt.claim.role', p_claims ->> 'role', true),
+            set_config('request.headers', p_headers::text, true),
+            set_config('role', p_claims ->> 'role', true);
+    begin
+      select coalesce(bool_or(m.extension = 'broadcast'), false), coalesce(bool_or(m.extension = 'presence'), false)
+        into hears_broadcast, hears_presence
+        from realtime.messages m
+       where m.inserted_at = v_now and m.id = any (v_ids);
+    exception
+      when others then
+        fault := sqlerrm;
+    end;
+    begin
+      insert into realtime.messages (topic, extension, inserted_at, updated_at) values (p_topic, 'broadcast', v_now, v_now);
+      says_broadcast := true;
+    exception
+      when insufficient_privilege then null;
+      when others then
+        fault := coalesce(fault, sqlerrm);
+    end;
+    begin
+      insert into realtime.messages (topic, extension, inserted_at, updated_at) values (p_topic, 'presence', v_now, v_now);
+      says_presence := true;
+    exception
+      when insufficient_privilege then null;
+      when others then
+        fault := coalesce(fault, sqlerrm);
+    end;
+    raise exception using errcode = 'UHROL';
+  exception
+    when sqlstate 'UHROL' then null;
+  end;
+end;
+$$;
+comment on function realtime.hub_authorise(text, jsonb, jsonb) is
+  'What the bearer of these claims may hear and say on a private topic; fault: a policy''s own error. Only in a local stack.';
+revoke all on function realtime.hub_authorise(text, jsonb, jsonb) from public;
+
+commit;
