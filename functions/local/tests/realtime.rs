@@ -39,14 +39,8 @@ impl Socket {
         self.refs += 1;
         let reference = self.refs.to_string();
         let join_ref = Value::from(format!("j{topic}"));
-        let frame = frame::text(
-            self.version,
-            &join_ref,
-            &Value::from(reference.as_str()),
-            topic,
-            event,
-            &payload.to_string(),
-        );
+        let frame =
+            frame::text(self.version, &join_ref, &Value::from(reference.as_str()), topic, event, &payload.to_string());
         let Frame::Text(text) = frame else { panic!() };
         self.ws.send(Ws::text(text)).await.unwrap();
         reference
@@ -135,7 +129,8 @@ async fn run(connection: &mut PgConnection, statements: &str) {
 }
 
 /// Anybody signed in may hear and say anything on topics that begin with `test:`.
-const OPEN: &str = "create policy t_select on realtime.messages for select to authenticated using (topic like 'test:%');
+const OPEN: &str =
+    "create policy t_select on realtime.messages for select to authenticated using (topic like 'test:%');
      create policy t_insert on realtime.messages for insert to authenticated with check (topic like 'test:%');";
 
 fn say(number: usize) -> String {
@@ -166,8 +161,16 @@ async fn a_handshake_without_a_good_key_is_refused_in_words() {
         ("vsn=2.0.0".to_owned(), 401, "API key is missing"),
         ("apikey=x".into(), 401, "The token provided is not a valid JWT"),
         (format!("apikey={}", sign(&ours, role())), 401, "Token has expired"),
-        (format!("apikey={}", sign(&ours, json!({"role": "anon"}))), 401, "Fields `role` and `exp` are required in JWT"),
-        (format!("apikey={}", sign(&ours, json!({"exp": 99_999_999_999_i64}))), 401, "Fields `role` and `exp` are required in JWT"),
+        (
+            format!("apikey={}", sign(&ours, json!({"role": "anon"}))),
+            401,
+            "Fields `role` and `exp` are required in JWT",
+        ),
+        (
+            format!("apikey={}", sign(&ours, json!({"exp": 99_999_999_999_i64}))),
+            401,
+            "Fields `role` and `exp` are required in JWT",
+        ),
         (format!("apikey={}", theirs.api_key("anon").unwrap()), 401, "Failed to validate JWT signature"),
         (format!("apikey={}&vsn=3.0.0", stack.var("SUPABASE_ANON_KEY")), 400, "vsn must be 1.0.0 or 2.0.0"),
     ] {
@@ -226,7 +229,10 @@ async fn the_database_says_each_thing_once_in_order_and_only_what_is_committed()
         (json!({"private": true, "broadcast": {"replay": {"since": "x"}}}), "Replay params are not valid"),
     ] {
         let (status, response) = late.join("test:b", &token, config).await;
-        assert_eq!((status.as_str(), response["reason"].as_str().unwrap()), ("error", &*format!("UnableToReplayMessages: {why}")));
+        assert_eq!(
+            (status.as_str(), response["reason"].as_str().unwrap()),
+            ("error", &*format!("UnableToReplayMessages: {why}"))
+        );
     }
     stack.stop().await;
 }
@@ -239,9 +245,8 @@ async fn a_stream_that_breaks_loses_nothing_and_leaves_nothing() {
     let mut socket = Socket::open(&stack, Version::V2).await;
     let changes = json!([{"event": "INSERT", "schema": "public", "table": "hub_channel_messages"}]);
     socket.joined("test:a", &token, json!({"private": true, "postgres_changes": changes})).await;
-    let system = |status: &'static str| {
-        move |message: &Message| message.event == "system" && json(message)["status"] == status
-    };
+    let system =
+        |status: &'static str| move |message: &Message| message.event == "system" && json(message)["status"] == status;
     socket.until(system("ok")).await;
     stack.sql(&say(1)).await;
     assert_eq!(socket.broadcast().await.1["n"], 1);
@@ -325,7 +330,10 @@ async fn a_right_that_ends_is_the_last_thing_heard() {
         )
         .await;
     let mut admin = admin(&stack).await;
-    let channel: String = sqlx::query_scalar("select c.id::text from hub_channels c where c.name = 'lab'").fetch_one(&mut admin).await.unwrap();
+    let channel: String = sqlx::query_scalar("select c.id::text from hub_channels c where c.name = 'lab'")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
     let topic = format!("channel:{channel}");
     let private = || json!({"private": true});
     let mut leaver = Socket::open(&stack, Version::V2).await;
@@ -333,11 +341,14 @@ async fn a_right_that_ends_is_the_last_thing_heard() {
     leaver.joined(&topic, stack.var("HUB_OUTSIDER_JWT"), private()).await;
     stayer.joined(&topic, stack.var("HUB_VIEWER_JWT"), private()).await;
     let post = |text: &str| {
-        format!("insert into hub_channel_messages (channel_id, content, sender_type) values ('{channel}', '{text}', 'system');")
+        format!(
+            "insert into hub_channel_messages (channel_id, content, sender_type) values ('{channel}', '{text}', 'system');"
+        )
     };
     run(&mut admin, &post("one")).await;
     assert_eq!(leaver.broadcast().await.1["content"], "one");
-    let leave = "delete from hub_members where user_id = (select id from auth.users where email = 'outsider@hub.local');";
+    let leave =
+        "delete from hub_members where user_id = (select id from auth.users where email = 'outsider@hub.local');";
     run(&mut admin, &format!("{leave} {}", post("two"))).await;
     assert_eq!(stayer.broadcast().await.1["content"], "one");
     assert_eq!(stayer.broadcast().await.1["content"], "two");
@@ -385,12 +396,16 @@ async fn equal_questions_are_one_subscription_and_garbage_is_an_answer() {
     let stack = Stack::start().await;
     let token = stack.var("HUB_OPERATOR_JWT").to_owned();
     let mut admin = admin(&stack).await;
-    let channel: String = sqlx::query_scalar("select id::text from hub_channels where name = 'quick'").fetch_one(&mut admin).await.unwrap();
+    let channel: String = sqlx::query_scalar("select id::text from hub_channels where name = 'quick'")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
     let mut sockets = Vec::new();
     for _ in 0..20 {
         let mut socket = Socket::open(&stack, Version::V2).await;
         let filter = format!("channel_id=eq.{channel}");
-        let changes = json!([{"event": "INSERT", "schema": "public", "table": "hub_channel_messages", "filter": filter}]);
+        let changes =
+            json!([{"event": "INSERT", "schema": "public", "table": "hub_channel_messages", "filter": filter}]);
         socket.joined("rows", &token, json!({"postgres_changes": changes})).await;
         socket.until(|message| message.event == "system" && json(message)["status"] == "ok").await;
         sockets.push(socket);
@@ -405,7 +420,15 @@ async fn equal_questions_are_one_subscription_and_garbage_is_an_answer() {
     for frame in [vec![], vec![3, 255, 255], vec![9; 100]] {
         bad.ws.send(Ws::binary(frame)).await.unwrap();
     }
-    for filter in ["id=eq.'; drop table hub_servers; --", "nonsense=eq.1", "id=foo.1", "content=match.(", "id=eq.not-a-uuid", "id=in.(1", "\u{0}"] {
+    for filter in [
+        "id=eq.'; drop table hub_servers; --",
+        "nonsense=eq.1",
+        "id=foo.1",
+        "content=match.(",
+        "id=eq.not-a-uuid",
+        "id=in.(1",
+        "\u{0}",
+    ] {
         let changes = json!([{"event": "*", "schema": "public", "table": "hub_channel_messages", "filter": filter}]);
         bad.joined("rows", &token, json!({"postgres_changes": changes})).await;
         let told = bad.until(|message| message.event == "system").await;
@@ -450,7 +473,10 @@ async fn a_policy_that_fails_lets_nobody_in() {
     assert!(response["reason"].as_str().unwrap().starts_with("Unauthorized"), "{response}");
     // Nothing of the asking stays.
     let mut admin = admin(&stack).await;
-    let left: i64 = sqlx::query_scalar("select count(*) from realtime.messages where topic like 'test:%'").fetch_one(&mut admin).await.unwrap();
+    let left: i64 = sqlx::query_scalar("select count(*) from realtime.messages where topic like 'test:%'")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
     assert_eq!(left, 0);
     stack.stop().await;
 }

@@ -21,10 +21,8 @@ pub struct Rights {
 
 impl Rights {
     /// Of a public channel, where policies are not asked.
-    pub const PUBLIC: Self = Self {
-        hears: Hears { broadcast: true, presence: true },
-        says: Hears { broadcast: true, presence: true },
-    };
+    pub const PUBLIC: Self =
+        Self { hears: Hears { broadcast: true, presence: true }, says: Hears { broadcast: true, presence: true } };
 
     /// Whether it may be in the room at all.
     #[must_use]
@@ -40,17 +38,24 @@ impl Authoriser {
         Self { pool }
     }
 
-    /// The rights of the bearer of verified claims. A policy that fails grants nothing.
+    /// The rights of the bearer of verified claims, once what the transaction `after` committed is visible. A policy that fails
+    /// grants nothing.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ask(&self, topic: &str, claims: &Claims) -> sqlx::Result<Rights> {
-        let (hears_broadcast, hears_presence, says_broadcast, says_presence, fault): (bool, bool, bool, bool, Option<String>) =
-            sqlx::query_as("select a.* from realtime.hub_authorise($1, $2) a")
-                .bind(topic)
-                .bind(Json(claims))
-                .fetch_one(&self.pool)
-                .await?;
+    pub async fn ask(&self, topic: &str, claims: &Claims, after: Option<u32>) -> sqlx::Result<Rights> {
+        let (hears_broadcast, hears_presence, says_broadcast, says_presence, fault): (
+            bool,
+            bool,
+            bool,
+            bool,
+            Option<String>,
+        ) = sqlx::query_as("select a.* from realtime.hub_authorise($1, $2, $3) a")
+            .bind(topic)
+            .bind(Json(claims))
+            .bind(after.map(i64::from))
+            .fetch_one(&self.pool)
+            .await?;
         if let Some(fault) = fault {
             tracing::warn!(
                 realtime.topic = topic,

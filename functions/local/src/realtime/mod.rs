@@ -31,10 +31,7 @@ use crate::{
 use authorise::Authoriser;
 use axum::{
     Json, Router,
-    extract::{
-        Query, State, WebSocketUpgrade,
-        ws::rejection::WebSocketUpgradeRejection,
-    },
+    extract::{Query, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{any, get},
@@ -154,7 +151,9 @@ impl Realtime {
         let mut streaming = feed.status();
         let feed = tokio::spawn(feed.run(stop.clone()));
         if time::timeout(STREAM_WITHIN, streaming.wait_for(|streaming| *streaming)).await.is_err() {
-            tracing::warn!("Realtime waits for the replication stream; until it flows, broadcasts of the database are late");
+            tracing::warn!(
+                "Realtime waits for the replication stream; until it flows, broadcasts of the database are late"
+            );
         }
         let authoriser = Authoriser::new(pool.clone());
         let sockets = AtomicUsize::new(0);
@@ -244,7 +243,8 @@ async fn open(
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(SecretString::from);
-    let Some(key) = header("x-api-key").or_else(|| header("apikey")).or(handshake.apikey.map(SecretString::from)) else {
+    let Some(key) = header("x-api-key").or_else(|| header("apikey")).or(handshake.apikey.map(SecretString::from))
+    else {
         return refuse(StatusCode::UNAUTHORIZED, "API key is missing");
     };
     let key = match realtime.bearer(&key) {

@@ -61,7 +61,10 @@ pub async fn batch(State(realtime): State<Realtime>, method: Method, headers: He
         Err(refusal) => return refusal,
     };
     let Ok(Batch { messages }) = serde_json::from_slice::<Batch>(&body) else {
-        return (StatusCode::BAD_REQUEST, Json(json!({"message": "the body must be JSON: {messages: [{topic, event, payload}]}"})))
+        return (
+            StatusCode::BAD_REQUEST,
+            Json(json!({"message": "the body must be JSON: {messages: [{topic, event, payload}]}"})),
+        )
             .into_response();
     };
     let Some(messages) = messages.filter(|messages| !messages.is_empty()) else {
@@ -150,7 +153,7 @@ pub async fn single(
     let private = query.get("private").is_some_and(|private| private == "true");
     let room = RoomKey { private, topic: topic.into() };
     if private {
-        match realtime.authoriser().ask(&room.topic, &bearer.claims).await {
+        match realtime.authoriser().ask(&room.topic, &bearer.claims, None).await {
             Ok(rights) if rights.says.broadcast => {}
             Ok(_) => {
                 let message = "You do not have permissions to write to this Channel topic";
@@ -169,7 +172,7 @@ async fn say(realtime: &Realtime, bearer: &Bearer, messages: Vec<Ready>) -> Resp
     for Ready { room, .. } in &messages {
         if !may.contains_key(room) {
             let says = !room.private
-                || match realtime.authoriser().ask(&room.topic, &bearer.claims).await {
+                || match realtime.authoriser().ask(&room.topic, &bearer.claims, None).await {
                     Ok(rights) => rights.says.broadcast,
                     Err(error) => return unavailable(&error),
                 };
