@@ -3,6 +3,7 @@
 //! What is heard is a hint with a number in it. A subscriber fetches after every [`Event::Joined`] and [`Event::Gap`], and then
 //! has missed nothing.
 
+mod channel;
 mod client;
 pub mod frame;
 mod queue;

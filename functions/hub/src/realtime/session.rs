@@ -1,14 +1,9 @@
 //! The task that owns the socket: opens it while a topic is wanted, joins, hears, keeps it alive, renews the token, and starts
 //! again when it breaks.
-//!
-//! A topic is `Out` (to be joined at a time), `Joining`, `Joined`, `Stale` (waits for a token: its own was refused) or `Refused`
-//! (until there is another token). What is joining or joined is `Out` again when the socket is lost.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
-use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -19,8 +14,9 @@ use tokio::{
 use tokio_tungstenite::tungstenite;
 
 use super::{
+    channel::{Channel, LONGEST_PAUSE, STEADY, State, broadcast, pause, shortened, words},
     client::{Command, Token, TokenSource, Topic},
-    frame::{self, Body, Broadcast, Frame, Payload, Version},
+    frame::{self, Frame, Payload, Version},
     queue::{Event, Queue},
     socket::{Dial, Fault, Wire},
 };
@@ -31,71 +27,8 @@ const HEARTBEAT: Duration = Duration::from_secs(25);
 /// A heartbeat, a join, a frame that is written: who does not answer, or take it, in this time is gone.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-/// What lasted this long begins anew with quick attempts.
-const STEADY: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Where trying again soon is of little use.
 const LASTING_PAUSE: Duration = Duration::from_secs(60);
-const LONGEST_TEXT: usize = 300;
-
-#[derive(Debug)]
-enum State {
-    Out { at: Instant },
-    Joining { reference: String, until: Instant },
-    Joined { reference: String, since: Instant },
-    Stale,
-    Refused,
-}
-
-#[derive(Debug)]
-struct Channel {
-    private: bool,
-    state: State,
-    failures: u32,
-    /// Its token was refused, and nothing joined since.
-    was_stale: bool,
-    /// Why it is not joined, once that was told.
-    away: Option<String>,
-    queues: Vec<Arc<Queue>>,
-}
-
-impl Channel {
-    fn tell(&self, event: &Event) {
-        for queue in &self.queues {
-            queue.push(event.clone());
-        }
-    }
-
-    fn tell_away(&mut self, why: &str) {
-        if self.away.is_none() {
-            self.away = Some(why.to_owned());
-            self.tell(&Event::Away { why: why.to_owned() });
-        }
-    }
-
-    fn retry(&mut self, why: &str) {
-        if matches!(self.state, State::Joined { since, .. } if since.elapsed() >= STEADY) {
-            self.failures = 0;
-        }
-        self.state = State::Out { at: Instant::now() + pause(self.failures, LONGEST_PAUSE) };
-        self.failures = self.failures.saturating_add(1);
-        self.tell_away(why);
-    }
-
-    fn refuse(&mut self, reason: String) {
-        self.tell(&Event::Refused(reason));
-        self.state = State::Refused;
-    }
-
-    /// The join on the server that this is, or will be.
-    fn reference(&self) -> Option<&str> {
-        match &self.state {
-            State::Joining { reference, .. } | State::Joined { reference, .. } => Some(reference),
-            _ => None,
-        }
-    }
-}
 
 /// Why a socket was given up.
 enum End {
@@ -536,43 +469,5 @@ async fn at(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Quick at first, twice as long each time, and never in step with other clients.
-fn pause(failures: u32, longest: Duration) -> Duration {
-    let whole = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(longest);
-    whole.mul_f64(rand::rng().random_range(0.5..1.0))
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect()
-}
-
-fn words(value: &Value) -> String {
-    match value {
-        Value::String(text) => shortened(text),
-        other => shortened(&other.to_string()),
-    }
-}
-
-/// A broadcast in a frame of its own kind, or in text.
-fn broadcast(payload: Payload) -> Option<Broadcast> {
-    #[derive(Deserialize)]
-    struct Text<'a> {
-        event: String,
-        #[serde(borrow)]
-        payload: Option<&'a RawValue>,
-        #[serde(borrow)]
-        meta: Option<&'a RawValue>,
-    }
-    match payload {
-        Payload::Broadcast(broadcast) => Some(broadcast),
-        Payload::Json(raw) => {
-            let Text { event, payload, meta } = serde_json::from_str(raw.get()).ok()?;
-            let body = Bytes::from(payload.map_or("null", RawValue::get).to_owned());
-            Some(Broadcast { event, body: Body::Json(body), meta: meta.map(|meta| meta.get().to_owned()) })
-        }
-        Payload::Bytes(_) => None,
     }
 }
