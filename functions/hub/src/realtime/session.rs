@@ -17,7 +17,7 @@ use super::{
     channel::{Channel, LONGEST_PAUSE, STEADY, State, broadcast, pause, shortened, words},
     client::{Command, Token, TokenSource, Topic},
     frame::{self, Frame, Payload, Version},
-    queue::{Event, Queue},
+    queue::Event,
     socket::{Dial, Fault, Wire},
 };
 use crate::error::{Error, Result};
@@ -399,11 +399,11 @@ impl Session {
                     channel.tell(&Event::Broadcast(broadcast));
                 }
             }
-            ("phx_reply", Payload::Json(payload)) => {
-                if matches!(channel.state, State::Joining { .. }) && message.reference == *current {
-                    let reference = current.to_owned();
-                    self.answered(&message.topic, reference, &payload);
-                }
+            ("phx_reply", Payload::Json(payload))
+                if matches!(channel.state, State::Joining { .. }) && message.reference == *current =>
+            {
+                let reference = current.to_owned();
+                self.answered(&message.topic, reference, &payload);
             }
             ("phx_close" | "phx_error", _) => channel.retry("the server closed the topic"),
             ("system", Payload::Json(payload)) => {

@@ -32,16 +32,22 @@ const KEY: &str = "the key";
 
 /// Gives the tokens of a list; the last one for ever.
 #[derive(Clone)]
-struct Tokens(Arc<Mutex<(VecDeque<(&'static str, Option<u64>)>, Vec<Option<String>>)>>);
+struct Tokens(Arc<Mutex<Held>>);
+
+struct Held {
+    /// With the seconds after which to ask for the next.
+    tokens: VecDeque<(&'static str, Option<u64>)>,
+    /// What was said to be spent, a question each.
+    asked: Vec<Option<String>>,
+}
 
 impl Tokens {
     fn new(tokens: &[(&'static str, Option<u64>)]) -> Self {
-        Self(Arc::new(Mutex::new((tokens.iter().copied().collect(), Vec::new()))))
+        Self(Arc::new(Mutex::new(Held { tokens: tokens.iter().copied().collect(), asked: Vec::new() })))
     }
 
-    /// What was said to be spent, a question each.
     fn asked(&self) -> Vec<Option<String>> {
-        self.0.lock().unwrap().1.clone()
+        self.0.lock().unwrap().asked.clone()
     }
 }
 
@@ -49,8 +55,8 @@ impl TokenSource for Tokens {
     fn token(&self, spent: Option<SecretString>) -> BoxFuture<'_, Result<Token>> {
         use secrecy::ExposeSecret;
         let mut held = self.0.lock().unwrap();
-        held.1.push(spent.map(|spent| spent.expose_secret().to_owned()));
-        let next = if held.0.len() > 1 { held.0.pop_front() } else { held.0.front().copied() };
+        held.asked.push(spent.map(|spent| spent.expose_secret().to_owned()));
+        let next = if held.tokens.len() > 1 { held.tokens.pop_front() } else { held.tokens.front().copied() };
         async move {
             let (access, seconds) = next.ok_or_else(|| Error::Unauthorized("no tokens".into()))?;
             Ok(Token { access: access.into(), renew_in: seconds.map(Duration::from_secs) })
@@ -339,8 +345,8 @@ async fn a_new_token_is_told_on_every_topic_and_used_for_later_joins() {
     let (realtime, mut server) = pair(&tokens);
     let _topics = [realtime.join(Topic::private("a")), realtime.join(Topic::private("b"))];
     let mut end = server.socket().await;
-    let mut joins = vec![end.admit().await, end.admit().await];
-    let mut renewed = vec![end.heard("access_token").await, end.heard("access_token").await];
+    let mut joins = [end.admit().await, end.admit().await];
+    let mut renewed = [end.heard("access_token").await, end.heard("access_token").await];
     joins.sort_by(|a, b| a.topic.cmp(&b.topic));
     renewed.sort_by(|a, b| a.topic.cmp(&b.topic));
     for (join, renewed) in joins.iter().zip(&renewed) {
