@@ -1,6 +1,8 @@
 //! `Follow` and `Wake` over a project's URL, against a server that has one conversation and a Realtime of one page: what they
 //! give when they are told, when they are told badly, and when they are not told at all.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
