@@ -190,7 +190,8 @@ export function listen(db, topic, config = {}, { changes = [], presence = false 
 /** A private channel, joined. */
 export async function joined(db, topic, config = {}, more = {}) {
   const ear = listen(db, topic, config, more);
-  await Promise.race([ear.joined(), ear.refused().then(({ error }) => Promise.reject(new Error(`${topic}: ${error}`)), () => {})]);
+  const { state, error } = await ear.states.find(({ state }) => state !== "CLOSED", "the answer to the join");
+  assert.equal(state, "SUBSCRIBED", `${topic}: ${error}`);
   if (more.changes?.length) await ear.flows();
   return ear;
 }

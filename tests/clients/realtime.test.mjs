@@ -85,3 +85,175 @@ for (const [by, vsn] of [["broadcast", "2.0.0"], ["changes", "2.0.0"], ["broadca
     await Promise.all([threads.return(), inThread.return(), inChannel.return()]);
   });
 }
+
+for (const by of ["broadcast", "changes"]) {
+  test(`by ${by}: the connection is lost, and nothing is missed or shown twice`, async () => {
+    const line = await wire();
+    const person = await newPerson("ada", { transport: line.transport });
+    const { channel } = await membersServer([[person, "operator"]]);
+    const other = await live("OPERATOR");
+    ok(await admin.rpc("hub_set_member", { p_server_id: channel.server_id, p_user_id: (await other.auth.getUser()).data.user.id, p_role: "operator" }));
+    const messages = serverClient(person, by).subscribeToChannelMessages(channel.id);
+    const seen = [];
+    const take = async (content) => seen.push(...(await until(messages, (m) => m.content === content, content)).map((m) => m.content));
+    const say = async (...contents) => {
+      for (const content of contents) await post(other, channel.id, content);
+    };
+    await say("1", "2");
+    await take("2");
+    for (const [away, back] of [[["3", "4", "5"], ["6"]], [["7"], ["8", "9"]]]) {
+      line.cut();
+      await say(...away);
+      line.mend();
+      // Some before it is back, some after; it can not tell.
+      await say(...back);
+      await take(back.at(-1));
+    }
+    assert.deepEqual(seen, ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    await messages.return();
+    line.close();
+    ok(await admin.rpc("hub_set_member", { p_server_id: channel.server_id, p_user_id: (await other.auth.getUser()).data.user.id, p_role: null }));
+  });
+}
+
+test("task:<uuid>, joined late: a replay and then live, each change once", async () => {
+  const person = await newPerson("ada");
+  const { channel } = await membersServer([[person, "operator"]]);
+  const begun = Date.now() - 60_000;
+  const { task } = await send(person, channel.id, "What is in this folder?");
+  const { heard } = await joinedPrivate(person, `task:${task.id}`, { broadcast: { replay: { since: begun } } });
+  await heard.find((m) => m.payload.status === "complete", "complete");
+  const told = heard.all.map((m) => m.payload);
+  assert.deepEqual(told.map((t) => t.seq), told.map((_, i) => i + 1), "from the first change to the last");
+  assert.ok(heard.all.every((m) => m.event === "task" && m.payload.id === task.id));
+  assert.equal(told[0].status, "running");
+  const row = ok(await person.from("mac_tasks").select("*").eq("id", task.id).single());
+  assert.equal(told.at(-1).result, row.result);
+  assert.ok(told.some((t) => t.status === "running" && t.partial_output), "its progress");
+});
+
+test("replay: the newest of what was said since, in order, marked; not on public channels", async () => {
+  const person = await newPerson("ada");
+  const { channel } = await membersServer([[person, "operator"]]);
+  const topic = `channel:${channel.id}`;
+  for (const content of ["1", "2", "3", "4", "5"]) await post(person, channel.id, content);
+  const all = await joinedPrivate(person, topic, { broadcast: { replay: { since: Date.now() - 600_000, limit: 3 } } });
+  await post(person, channel.id, "6");
+  await all.heard.find((m) => m.payload.content === "6");
+  assert.deepEqual(all.heard.all.map((m) => [m.payload.content, m.meta?.replayed]), [["3", true], ["4", true], ["5", true], ["6", undefined]]);
+  assert.ok(all.heard.all.every((m) => /^[0-9a-f-]{36}$/.test(m.meta.id)));
+  await person.removeChannel(all.channel);
+
+  const none = await joinedPrivate(person, topic, { broadcast: { replay: { since: Date.now() + 600_000 } } });
+  await post(person, channel.id, "7");
+  assert.equal((await none.heard.next()).payload.content, "7");
+  await person.removeChannel(none.channel);
+  assert.throws(() => person.channel("open", { config: { broadcast: { replay: { since: 0 } } } }), /private/);
+});
+
+test("who may not listen is refused, and told nothing else", async () => {
+  const [member, outsider] = [await newPerson("member"), await live("OUTSIDER")];
+  const { channel } = await membersServer([[member, "viewer"]], { threaded: true });
+  const operator = await newPerson("operator");
+  ok(await admin.rpc("hub_set_member", { p_server_id: channel.server_id, p_user_id: operator.id, p_role: "operator" }));
+  const { task, thread } = await send(operator, channel.id, "What is in this folder?");
+  const topics = [`channel:${channel.id}`, `thread:${thread.id}`, `task:${task.id}`];
+  for (const topic of topics) await joinedPrivate(member, topic);
+
+  const open = (await channelNamed(db, "quick")).id;
+  const refusals = [
+    ...topics.map((topic) => [outsider, topic]),
+    ...topics.map((topic) => [liveAnon(), topic]),
+    [liveAnon(), `channel:${open}`],
+    [member, "device:dev"], [outsider, "device:dev"], [liveAnon(), "device:dev"],
+    [member, `thread:${channel.id}`], [member, `task:${thread.id}`], [member, `channel:${task.id}`],
+    [member, `channel:${channel.id.toUpperCase()}`], [member, `channel:${randomUUID()}`], [member, "channel:"], [member, "device:"],
+    [member, "anything"], [member, `channel:${channel.id} `], [member, `xchannel:${channel.id}`],
+    [await liveWith(need("HUB_DEVICE_JWT")), `channel:${channel.id}`], [await liveWith(need("HUB_DEVICE_JWT")), "device:other"],
+  ];
+  for (const [client, topic] of refusals) {
+    const { error } = await listen(client, topic, { private: true }).refused();
+    assert.equal(error, `Unauthorized: You do not have permissions to read from this Channel topic: ${topic}`);
+  }
+  // What anybody signed in may read, the outsider hears; and the device hears of itself.
+  await joinedPrivate(outsider, `channel:${open}`);
+  const device = await joinedPrivate(await liveWith(need("HUB_DEVICE_JWT")), "device:dev");
+  await send(operator, channel.id, "Once more");
+  const wake = await device.heard.find((m) => m.event === "wake");
+  assert.equal(typeof wake.payload.seq, "number");
+});
+
+test("a membership that ends ends what is heard, at its place between the messages", async () => {
+  const { transport, frames } = recorder();
+  const [owner, leaving] = [await newPerson("owner"), await newPerson("leaving", { transport })];
+  const { server, channel } = await membersServer([[owner, "owner"], [leaving, "operator"]]);
+  const open = (await channelNamed(db, "quick")).id;
+  const { thread } = ok(await owner.rpc("hub_send", { p_channel_id: channel.id, p_content: "What is in this folder?" }));
+  assert.equal(thread, null);
+  const [room, marker, changes] = [
+    await joinedPrivate(leaving, `channel:${channel.id}`),
+    await joinedPrivate(leaving, `channel:${open}`),
+    await joined(leaving, "changes", {}, { changes: [{ event: "*", schema: "public", table: "hub_channel_messages", filter: `channel_id=in.(${channel.id},${open})` }] }),
+  ];
+  const secret = `secret ${randomUUID()}`;
+  await post(owner, channel.id, "the last words");
+  ok(await owner.rpc("hub_set_member", { p_server_id: server.id, p_user_id: leaving.id, p_role: null }));
+  await post(owner, channel.id, secret);
+  const after = await post(db, open, `for everybody ${secret.slice(-12)}`);
+
+  await marker.heard.find((m) => m.payload.id === after.id);
+  await changes.heard.find((c) => c.new.id === after.id);
+  await room.heard.find((m) => m.payload.content === "the last words");
+  const why = await room.system.find((m) => m.status === "error");
+  assert.match(why.message, /permission/);
+  await room.closed();
+  // Postgres Changes ask when they tell: whether the last words were told in time nobody promises.
+  assert.equal(frames.all.filter((frame) => frame.includes(secret)).length, 0, "not even on the wire");
+
+  const again = listen(leaving, `channel:${channel.id}`, { private: true });
+  assert.match((await again.refused()).error, /^Unauthorized/);
+  // Let in again, it hears again.
+  await leaving.removeChannel(again.channel);
+  ok(await owner.rpc("hub_set_member", { p_server_id: server.id, p_user_id: leaving.id, p_role: "viewer" }));
+  const back = await joinedPrivate(leaving, `channel:${channel.id}`);
+  const welcome = await post(owner, channel.id, "welcome");
+  assert.equal((await back.heard.find((m) => m.payload.content === "welcome")).payload.id, welcome.id);
+});
+
+test("a server that becomes for members only lets its listeners go", async () => {
+  const [owner, reader] = [await newPerson("owner"), await newPerson("reader")];
+  const { server, channel } = await membersServer([[owner, "owner"], [reader, "viewer"]]);
+  const both = [await joinedPrivate(owner, `channel:${channel.id}`), await joinedPrivate(reader, `channel:${channel.id}`)];
+  const { error } = await admin.from("hub_members").delete().eq("server_id", server.id).eq("user_id", reader.id);
+  assert.equal(error, null);
+  await both[1].closed();
+  const said = await post(owner, channel.id, "still here");
+  await both[0].heard.find((m) => m.payload.id === said.id);
+});
+
+test("nobody but the database speaks on a topic of the hub", async () => {
+  const [owner, reader] = [await newPerson("owner"), await newPerson("reader")];
+  const { channel } = await membersServer([[owner, "owner"], [reader, "viewer"]]);
+  const topic = `channel:${channel.id}`;
+  const ear = await joinedPrivate(reader, topic);
+  const mouth = await joinedPrivate(owner, topic, { broadcast: { self: true } });
+  await mouth.channel.send({ type: "broadcast", event: "message", payload: { id: "forged", content: "forged" } });
+  await mouth.channel.send({ type: "broadcast", event: "message", payload: new TextEncoder().encode("forged").buffer });
+  await assert.rejects(mouth.channel.httpSend("message", { content: "forged" }), /permission/);
+  const silent = owner.channel(`${topic}?`, { config: { private: true } });
+  await assert.rejects(silent.httpSend("message", { content: "forged" }), /permission/);
+  await assert.rejects(liveAnon().channel(topic, { config: { private: true } }).httpSend("message", { content: "forged" }), /permission/);
+  // The batch door leaves out in silence what may not be said.
+  const late = (await newPerson("late")).channel(topic, { config: { private: true } });
+  assert.equal(await late.send({ type: "broadcast", event: "message", payload: { content: "forged" } }), "ok");
+  const said = await post(owner, channel.id, "the real one");
+  for (const { heard } of [ear, mouth]) {
+    assert.equal((await heard.next()).payload.id, said.id, "the first that is heard");
+  }
+  // A public channel of that name is another room.
+  const stranger = await joined(await live("OUTSIDER"), topic, { broadcast: { self: true } });
+  await stranger.channel.send({ type: "broadcast", event: "message", payload: { content: "in the other room" } });
+  assert.equal((await stranger.heard.next()).payload.content, "in the other room");
+  const next = await post(owner, channel.id, "the next");
+  assert.equal((await ear.heard.next()).payload.id, next.id);
+});
