@@ -1,15 +1,16 @@
 // What every test of this folder needs: a client for each person of `hub dev`, and the document's ServerClient.
 import { createClient } from "@supabase/supabase-js";
+import { subscriptions } from "./subscriptions.mjs";
 import WebSocket from "ws"; // Node 20 has none of its own
 import { setTimeout as sleep } from "node:timers/promises";
 
-const need = (name) => process.env[name] ?? assertFail(name);
+export const need = (name) => process.env[name] ?? assertFail(name);
 function assertFail(name) {
   throw new Error(`${name} is not set: run ./run`);
 }
 
 export const url = need("SUPABASE_URL");
-const anonKey = need("SUPABASE_ANON_KEY");
+export const anonKey = need("SUPABASE_ANON_KEY");
 const quiet = { auth: { persistSession: false, autoRefreshToken: false }, realtime: { transport: WebSocket } };
 
 export const anon = () => createClient(url, anonKey, quiet);
@@ -18,8 +19,8 @@ export const withToken = (variable) =>
   createClient(url, anonKey, { ...quiet, global: { headers: { Authorization: `Bearer ${need(variable)}` } } });
 
 /** Signs a person in with their password, as an app does. */
-export async function signIn(person) {
-  const client = createClient(url, anonKey, quiet);
+export async function signIn(person, options = {}) {
+  const client = createClient(url, anonKey, { ...quiet, ...options });
   const { error } = await client.auth.signInWithPassword({
     email: need(`HUB_${person}_EMAIL`),
     password: need(`HUB_${person}_PASSWORD`),
@@ -34,8 +35,9 @@ export function ok({ data, error }) {
   return data;
 }
 
-/** The document's ServerClient, method by method, but the subscriptions. */
-export const serverClient = (db) => ({
+/** The document's ServerClient, method by method. `by`: how it hears, by private "broadcast" or by Postgres "changes". */
+export const serverClient = (db, by = "broadcast") => ({
+  ...subscriptions(db, by),
   fetchServers: async () => ok(await db.from("hub_servers").select("*").order("name")),
   fetchChannels: async (serverId) => ok(await db.from("hub_channels").select("*").eq("server_id", serverId).order("name")),
   fetchChannelMessages: async (channelId, limit, before) => {

@@ -100,8 +100,10 @@ pub async fn serve(socket: WebSocket, realtime: Realtime, version: Version, key:
     };
     // Leaves all rooms; nothing is queued after this.
     drop(socket);
-    if let End::Close(code, reason) = end {
-        ending.send((code, reason)).ok();
+    match end {
+        End::Close(code, reason) => drop(ending.send((code, reason))),
+        // The writer waits for one or the other.
+        End::Gone => drop(ending),
     }
     drop(writer.await);
 }
@@ -163,8 +165,8 @@ impl Socket {
         let message = match &frame {
             WsMessage::Text(text) => frame::read_text(self.version, text),
             WsMessage::Binary(bytes) if self.version == Version::V2 => frame::read_client_binary(bytes),
-            WsMessage::Close(_) => return Some(End::Gone),
-            WsMessage::Binary(_) | WsMessage::Ping(_) | WsMessage::Pong(_) => return None,
+            // A close is answered while the stream is read to its end.
+            WsMessage::Binary(_) | WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Close(_) => return None,
         };
         if !self.frames.allows() {
             return Some(End::Close(close_code::POLICY, "too many messages per second"));
