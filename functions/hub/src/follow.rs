@@ -37,6 +37,9 @@ pub struct Follow {
     pause: Duration,
     ask_at: Instant,
     told: Option<Told>,
+    /// The highest number that was told. Realtime reads the log, and a commit is in the log a moment before it is seen: an answer
+    /// below this is asked for again.
+    told_up_to: i64,
 }
 
 /// The conversation's topic.
@@ -55,8 +58,8 @@ enum Heard {
     Nothing,
     /// The next message.
     Next(Box<Message>),
-    /// There is more than this tells: ask.
-    More,
+    /// There is more than this tells, up to a number at least: ask.
+    More(i64),
 }
 
 impl Follow {
@@ -75,7 +78,7 @@ impl Follow {
                 said: false,
             }),
         };
-        Self { hub: hub.clone(), channel, thread, after, pause: QUICK, ask_at: Instant::now(), told }
+        Self { hub: hub.clone(), channel, thread, after, pause: QUICK, ask_at: Instant::now(), told, told_up_to: 0 }
     }
 
     /// The number of the last message it gave.
@@ -152,7 +155,7 @@ impl Follow {
         let joined = self.told.as_ref().is_some_and(|told| told.joined);
         self.ask_at = Instant::now();
         if !whole_page {
-            self.ask_at += if joined { NET } else { self.pause };
+            self.ask_at += if joined && self.after >= self.told_up_to { NET } else { self.pause };
         }
         Ok(messages)
     }
@@ -168,7 +171,11 @@ impl Follow {
                     self.after = message.seq;
                     return Some(*message);
                 }
-                Heard::More => self.ask_at = now,
+                Heard::More(up_to) => {
+                    self.told_up_to = self.told_up_to.max(up_to);
+                    self.pause = QUICK;
+                    self.ask_at = now;
+                }
             },
             Event::Joined { .. } => {
                 if std::mem::take(&mut told.said) {
@@ -204,17 +211,17 @@ fn heard(broadcast: &Broadcast, after: i64, thread: Option<Uuid>) -> Heard {
         refetch: bool,
     }
     let ("message", Body::Json(body)) = (broadcast.event.as_str(), &broadcast.body) else { return Heard::Nothing };
-    let Ok(reference) = serde_json::from_slice::<Reference>(body) else { return Heard::More };
+    let Ok(reference) = serde_json::from_slice::<Reference>(body) else { return Heard::More(0) };
     match reference.seq {
         Some(seq) if seq <= after => return Heard::Nothing,
         Some(seq) if seq == after + 1 && !reference.truncated && !reference.refetch => {}
         // Numbers have no gaps: what lies between was sent while nobody listened, or is on its way by another.
-        _ => return Heard::More,
+        seq => return Heard::More(seq.unwrap_or(0)),
     }
     match serde_json::from_slice::<Message>(body) {
         Ok(message) if message.task_thread_id == thread => Heard::Next(Box::new(message)),
         // Of another conversation: its numbers say nothing here.
         Ok(_) => Heard::Nothing,
-        Err(_) => Heard::More,
+        Err(_) => Heard::More(0),
     }
 }

@@ -31,6 +31,8 @@ const DEAF: Duration = Duration::from_secs(1);
 /// Over a project's URL, while Realtime does not tell.
 const API_LOOK: Duration = Duration::from_secs(2);
 const API_DEVICE: Duration = Duration::from_secs(1);
+/// Realtime reads the log, and a commit is in the log a moment before others see it: whoever was quicker than that looks once more.
+const AGAIN: Duration = Duration::from_millis(100);
 /// We notify ourselves this often: a half-open socket, or a pooler that keeps no session, is silent without an error.
 const PROBE: Duration = Duration::from_secs(60);
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
@@ -153,8 +155,14 @@ async fn listen_realtime(api: &Api, device: &str, signals: &Signals, ready: ones
     let mut ready = Some(ready);
     let (mut joined, mut was_deaf) = (false, false);
     let (mut look, mut wanted, mut net) = (patient(API_LOOK), patient(API_DEVICE), patient(NET));
+    let mut again: Option<Instant> = None;
     loop {
         tokio::select! {
+            () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                again = None;
+                signals.look.notify_one();
+                signals.device.notify_one();
+            }
             event = subscription.next() => match event {
                 Some(Event::Joined { .. }) => {
                     if std::mem::take(&mut was_deaf) {
@@ -168,11 +176,14 @@ async fn listen_realtime(api: &Api, device: &str, signals: &Signals, ready: ones
                     }
                 }
                 Some(Event::Gap) => signals.all(),
-                Some(Event::Broadcast(broadcast)) => match broadcast.event.as_str() {
-                    "wake" => signals.look.notify_one(),
-                    "cancel" | "steer" => signals.device.notify_one(),
-                    _ => {}
-                },
+                Some(Event::Broadcast(broadcast)) => {
+                    match broadcast.event.as_str() {
+                        "wake" => signals.look.notify_one(),
+                        "cancel" | "steer" => signals.device.notify_one(),
+                        _ => continue,
+                    }
+                    again = Some(Instant::now() + AGAIN);
+                }
                 Some(Event::Away { why } | Event::Refused(why)) => {
                     if !std::mem::replace(&mut was_deaf, true) {
                         tracing::warn!(

@@ -226,4 +226,17 @@ mod tests {
         assert!(read(json!({"schema": "*", "select": ["a"]})).unwrap_err().contains("wildcard"));
         assert_eq!(read(json!({"table": "a", "select": ["a", 1]})).unwrap().select, Some(vec!["a".into()]));
     }
+
+    proptest::proptest! {
+        /// Whatever a client sends is read or refused, and what is read keeps every part apart.
+        #[test]
+        fn any_text_is_read_or_refused(text in r#"([a-z]{1,3}=(not\.)?(eq|in|like|is)\.["(),.\\'%a-z0-9 ]{0,12},?){0,4}|\PC{0,60}"#) {
+            if let Ok(filters) = filters(&text) {
+                for filter in filters {
+                    proptest::prop_assert!(OPERATORS.contains(&filter.operator));
+                    proptest::prop_assert!(filter.value.len() <= text.len() + 2 && !filter.value.contains('\0'));
+                }
+            }
+        }
+    }
 }

@@ -27,15 +27,18 @@ struct Ready {
     said: Said,
 }
 
-fn bearer(realtime: &Realtime, headers: &HeaderMap) -> Result<Bearer, Response> {
+fn bearer(realtime: &Realtime, headers: &HeaderMap) -> Result<Bearer, BadBearer> {
     let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let token = text(header::AUTHORIZATION)
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .or_else(|| text(header::HeaderName::from_static("apikey")));
-    let bearer = token.ok_or(BadBearer::Malformed).and_then(|token| realtime.bearer(&SecretString::from(token)));
-    bearer.map_err(|bad| (StatusCode::UNAUTHORIZED, Json(json!({"message": bad.to_string()}))).into_response())
+    token.ok_or(BadBearer::Malformed).and_then(|token| realtime.bearer(&SecretString::from(token)))
+}
+
+fn unauthorized(bad: BadBearer) -> Response {
+    (StatusCode::UNAUTHORIZED, Json(json!({"message": bad.to_string()}))).into_response()
 }
 
 fn unprocessable(errors: &Value) -> Response {
@@ -58,7 +61,7 @@ pub async fn batch(State(realtime): State<Realtime>, method: Method, headers: He
     }
     let bearer = match bearer(&realtime, &headers) {
         Ok(bearer) => bearer,
-        Err(refusal) => return refusal,
+        Err(bad) => return unauthorized(bad),
     };
     let Ok(Batch { messages }) = serde_json::from_slice::<Batch>(&body) else {
         return (
@@ -130,7 +133,7 @@ pub async fn single(
     }
     let bearer = match bearer(&realtime, &headers) {
         Ok(bearer) => bearer,
-        Err(refusal) => return refusal,
+        Err(bad) => return unauthorized(bad),
     };
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let body = match kind.split(';').next().map(str::trim) {
