@@ -131,7 +131,8 @@ impl Realtime {
         let password = &secrets.admin_password;
         let connect = connect_options(port, role, password)
             .application_name("hub realtime")
-            .options([("timezone", "UTC"), ("statement_timeout", "8s")]);
+            // Nothing that is written here outlives the process: subscriptions, and rows to ask policies with that are rolled back.
+            .options([("timezone", "UTC"), ("statement_timeout", "8s"), ("synchronous_commit", "off")]);
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_secs(8))
