@@ -33,5 +33,48 @@ end;
 $$;
 comment on function hub_internal.execute_command_as(jsonb, uuid, text) is 'hub_execute_command for the bearer of these claims. Errors: as hub_execute_command.';
 
-revoke all on function hub_internal.speak_as(jsonb), hub_internal.execute_command_as(jsonb, uuid, text)
+create function public.hub_send_to(p_channel text, p_content text, p_idempotency_key text default null)
+  returns jsonb
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_channel uuid;
+begin
+  if p_channel ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    v_channel := p_channel::uuid;
+  else
+    -- As the caller: what they may not see is not found.
+    select c.id into v_channel
+      from public.hub_servers s
+      join public.hub_channels c on c.server_id = s.id
+     where s.name = split_part(p_channel, '/', 1) and c.name = substr(p_channel, char_length(split_part(p_channel, '/', 1)) + 2);
+    if v_channel is null then
+      perform hub_internal.refuse('UH004', 'not found', 'the channel', 'Name it by its id, or as server/channel.');
+    end if;
+  end if;
+  return public.hub_send(v_channel, p_content, null, p_idempotency_key);
+end;
+$$;
+comment on function public.hub_send_to(text, text, text) is
+  'hub_send into a channel named by its id or as server/channel, for scripts. Errors: as hub_send.';
+
+create function hub_internal.send_to_as(p_claims jsonb, p_channel text, p_content text, p_idempotency_key text)
+  returns jsonb
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  perform hub_internal.speak_as(p_claims);
+  return public.hub_send_to(p_channel, p_content, p_idempotency_key);
+end;
+$$;
+comment on function hub_internal.send_to_as(jsonb, text, text, text) is 'hub_send_to for the bearer of these claims. Errors: as hub_send.';
+
+revoke all on function public.hub_send_to(text, text, text) from public, anon, authenticated, service_role;
+grant execute on function public.hub_send_to(text, text, text) to authenticated, service_role;
+revoke all on function hub_internal.speak_as(jsonb), hub_internal.execute_command_as(jsonb, uuid, text),
+  hub_internal.send_to_as(jsonb, text, text, text)
   from public, anon, authenticated, service_role;

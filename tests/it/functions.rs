@@ -1,7 +1,7 @@
 //! `koji-discord-bot` over HTTP, by every kind of caller and with every kind of body.
 
 use hub::db::Db;
-use hub_api::{Api, Verifier};
+use hub_api::{Api, Secrets, Verifier};
 use hub_tests::World;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use reqwest::{Client, StatusCode};
@@ -37,7 +37,7 @@ async fn functions() -> Functions {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    tokio::spawn(hub_api::serve(Api::new(db, Verifier::new(&SECRET.into())), listener, stop.clone()));
+    tokio::spawn(hub_api::serve(Api::new(db, Verifier::new(&SECRET.into()), Secrets::default()), listener, stop.clone()));
     let channel = async |name: &str| -> Uuid {
         sqlx::query_scalar("select id from public.hub_channels where name = $1")
             .bind(name)

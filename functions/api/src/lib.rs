@@ -5,16 +5,15 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
 
-mod caller;
-mod koji;
+mod function;
 mod problem;
 mod router;
 mod serve;
 mod token;
 
 pub use crate::{
-    problem::Problem,
     router::Api,
     serve::serve,
     token::{BadToken, Claims, Verifier},
 };
+pub use hub_edge::{Problem, Secrets};

@@ -3,7 +3,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -357,6 +357,83 @@ impl Db {
     /// `NotFound`, `Forbidden`, `Conflict` (a channel that takes no commands).
     pub async fn execute_command_as(&self, claims: &Value, channel: Uuid, command: &str) -> Result<Reply> {
         row!(self, query_file_scalar!("../../sql/queries/koji/execute_command_as.sql", claims, channel, command))
+    }
+
+    /// A message in the name of the bearer of `claims`, which the caller has verified: what `hub_send` returns.
+    ///
+    /// # Errors
+    /// As `hub_send`.
+    pub async fn send_to_as(&self, claims: &Value, channel: &str, content: &str, key: Option<&str>) -> Result<Value> {
+        row!(self, query_file_scalar!("../../sql/queries/edges/send_to_as.sql", claims, channel, content, key))
+    }
+
+    /// Stores a delivery whose signature the caller has checked: `{delivery, duplicate}`. The payload goes as it is, to the digit.
+    ///
+    /// # Errors
+    /// `BadInput`.
+    pub async fn receive_webhook(
+        &self,
+        provider: &str,
+        delivery: &str,
+        event: &str,
+        payload: &RawValue,
+    ) -> Result<Value> {
+        row!(
+            self,
+            query_file_scalar!(
+                "../../sql/queries/edges/receive_webhook.sql",
+                provider,
+                delivery,
+                event,
+                Json(payload) as _
+            )
+        )
+    }
+
+    /// Takes in a message of a bridged chat.
+    ///
+    /// # Errors
+    /// `BadInput`, `NotFound` (no such bridge).
+    pub async fn receive_bridged(
+        &self,
+        provider: &str,
+        target: &str,
+        external: &str,
+        author: &str,
+        content: &str,
+        reply_to: Option<&str>,
+    ) -> Result<Value> {
+        row!(
+            self,
+            query_file_scalar!(
+                "../../sql/queries/edges/receive_bridged.sql",
+                provider,
+                target,
+                external,
+                author,
+                content,
+                reply_to
+            )
+        )
+    }
+
+    /// Takes in an agent's message.
+    ///
+    /// # Errors
+    /// `Forbidden`, `BadInput`, `Conflict`, `NotFound`.
+    pub async fn receive_hook(
+        &self,
+        token: &SecretString,
+        message: &str,
+        target: &str,
+        deliver: bool,
+        key: Option<&str>,
+    ) -> Result<Value> {
+        let token = token.expose_secret();
+        row!(
+            self,
+            query_file_scalar!("../../sql/queries/edges/receive_hook.sql", token, message, target, deliver, key)
+        )
     }
 
     pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {

@@ -1,0 +1,255 @@
+//! The one function of the database that a request comes to, and what its answer means over HTTP.
+
+use crate::{Problem, Response, discord, telegram};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use uuid::Uuid;
+
+/// In whose name the database is called.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// The bearer of a token of the project. Whoever reaches the database verifies it.
+    Bearer(SecretString),
+    /// The functions themselves, who checked a signature.
+    Service,
+}
+
+/// A call.
+#[derive(Debug)]
+pub enum Call {
+    /// A command of Koji.
+    Command {
+        /// The token of who typed it.
+        token: SecretString,
+        /// Where.
+        channel: Uuid,
+        /// What.
+        command: String,
+    },
+    /// A message.
+    Send {
+        /// The token of who sends it.
+        token: SecretString,
+        /// Where: an id, or `server/channel`.
+        channel: String,
+        /// What.
+        content: String,
+        /// The same again is the same message.
+        key: Option<String>,
+    },
+    /// A delivery, to be stored before anything else happens.
+    Webhook {
+        /// Who sent it.
+        provider: &'static str,
+        /// Its number there.
+        delivery: String,
+        /// What it tells of.
+        event: String,
+        /// All of it.
+        payload: Box<RawValue>,
+    },
+    /// A message from a chat.
+    Bridged {
+        /// Which chat.
+        provider: &'static str,
+        /// `channel:<id>` there.
+        target: String,
+        /// The message's number there.
+        external: String,
+        /// Who wrote it.
+        author: String,
+        /// What.
+        content: String,
+        /// The message it answers.
+        reply_to: Option<String>,
+    },
+    /// A message of an agent.
+    Hook {
+        /// Its own token.
+        token: SecretString,
+        /// What it says.
+        message: String,
+        /// `channel:<id>` or `user:<id>`.
+        target: String,
+        /// Whether to say it, or only to check that it may.
+        deliver: bool,
+        /// The same again is the same message.
+        key: Option<String>,
+    },
+}
+
+/// What the database refuses with: a SQLSTATE and words.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Refused {
+    /// The hub's code, Postgres', or PostgREST's.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// What.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// About what.
+    #[serde(default, alias = "details")]
+    pub detail: Option<String>,
+    /// What to do.
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+impl Call {
+    /// In whose name.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        match self {
+            Self::Command { token, .. } | Self::Send { token, .. } => Caller::Bearer(token.clone()),
+            Self::Webhook { .. } | Self::Bridged { .. } | Self::Hook { .. } => Caller::Service,
+        }
+    }
+
+    /// The response to what the function returned.
+    #[must_use]
+    pub fn answer(&self, value: &Value) -> Response {
+        match self {
+            Self::Command { .. } | Self::Send { .. } | Self::Hook { .. } => Response::json(200, value),
+            // The same delivery again is no news, and no error.
+            Self::Webhook { .. } if value.get("duplicate") == Some(&Value::Bool(true)) => Response::json(200, value),
+            Self::Webhook { .. } => Response::json(202, value),
+            Self::Bridged { provider: discord::NAME, .. } => discord::answer(value),
+            Self::Bridged { .. } => telegram::answer(),
+        }
+    }
+
+    /// The response to a refusal.
+    #[must_use]
+    pub fn refused(&self, refused: &Refused) -> Response {
+        let problem = refused.problem();
+        match self {
+            // A chat that is bridged to nothing, or text that is refused: to send it again would change nothing, and whoever
+            // gets anything but 2xx sends it again. What passes is sent again.
+            Self::Bridged { provider: discord::NAME, .. } if problem.status < 500 => discord::refused(&problem),
+            Self::Bridged { .. } if problem.status < 500 => telegram::answer(),
+            Self::Hook { .. } if problem.status == 403 && refused.message.as_deref() == Some("token not valid") => {
+                Problem::new(401, "the token is not valid").hint("hub_create_hook_token makes one.").into()
+            }
+            _ => problem.into(),
+        }
+    }
+}
+
+impl Refused {
+    /// What a client is told. What is ours to mend shows nothing of itself.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let code = self.code.as_deref().unwrap_or("");
+        let status = match code {
+            "UH001" | "22P02" | "22P05" => 400,
+            "PGRST301" | "PGRST302" | "PGRST303" => 401,
+            "42501" | "UH005" => 403,
+            "UH004" => 404,
+            "UH002" | "UH003" => 409,
+            "57014" => 504,
+            _ if code.starts_with("08") || code.starts_with("53") || code.starts_with("40") || code.starts_with("57P") => 503,
+            _ if code.starts_with("PGRST00") => 503,
+            _ => 500,
+        };
+        match status {
+            401 => Problem::new(401, "the token is not one of this project, or has expired")
+                .hint("Send the header `Authorization: Bearer <token>` with a signed-in person's token."),
+            504 => Problem::new(504, "this took too long"),
+            503 => Problem::new(503, "the hub is not available now").hint("Try again in a few seconds."),
+            500 => Problem::new(500, "the hub could not do this; its log says why"),
+            status => {
+                let message = self.message.as_deref().unwrap_or("refused");
+                let detail = match self.detail.as_deref().filter(|detail| !detail.is_empty()) {
+                    Some(detail) => format!("{message}: {detail}"),
+                    None => message.to_owned(),
+                };
+                let problem = Problem::new(status, detail).code(code);
+                match &self.hint {
+                    Some(hint) => problem.hint(hint),
+                    None => problem,
+                }
+            }
+        }
+    }
+}
+
+/// The name of the function, and its arguments, as PostgREST takes them.
+impl Call {
+    /// `/rest/v1/rpc/<name>`.
+    #[must_use]
+    pub fn function(&self) -> &'static str {
+        match self {
+            Self::Command { .. } => "hub_execute_command",
+            Self::Send { .. } => "hub_send_to",
+            Self::Webhook { .. } => "hub_receive_webhook",
+            Self::Bridged { .. } => "hub_receive_bridged",
+            Self::Hook { .. } => "hub_receive_hook",
+        }
+    }
+
+    /// Its arguments as a JSON object.
+    #[must_use]
+    pub fn arguments(&self) -> String {
+        use secrecy::ExposeSecret;
+        match self {
+            Self::Command { channel, command, .. } => json!({"p_channel_id": channel, "p_command": command}).to_string(),
+            Self::Send { channel, content, key, .. } => {
+                json!({"p_channel": channel, "p_content": content, "p_idempotency_key": key}).to_string()
+            }
+            Self::Webhook { provider, delivery, event, payload } => {
+                let rest = json!({"p_provider": provider, "p_delivery_id": delivery, "p_event": event}).to_string();
+                // The payload is passed on as it is: parsed and written again, a number could change.
+                format!(r#"{},"p_payload":{payload}}}"#, rest.trim_end_matches('}'))
+            }
+            Self::Bridged { provider, target, external, author, content, reply_to } => json!({
+                "p_provider": provider, "p_target": target, "p_external_id": external, "p_author": author,
+                "p_content": content, "p_reply_to": reply_to,
+            })
+            .to_string(),
+            Self::Hook { token, message, target, deliver, key } => json!({
+                "p_token": token.expose_secret(), "p_message": message, "p_target": target, "p_deliver": deliver,
+                "p_idempotency_key": key,
+            })
+            .to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_passed_on_to_the_digit() {
+        let payload = RawValue::from_string(r#"{"n":0.10000000000000000001}"#.into()).unwrap();
+        let call = Call::Webhook { provider: "github", delivery: "d}".into(), event: "push".into(), payload };
+        assert_eq!(
+            call.arguments(),
+            r#"{"p_delivery_id":"d}","p_event":"push","p_provider":"github","p_payload":{"n":0.10000000000000000001}}"#
+        );
+    }
+
+    #[test]
+    fn a_refusal_has_the_status_of_its_kind_and_a_fault_of_ours_shows_nothing() {
+        for (code, status) in [
+            ("UH001", 400),
+            ("42501", 403),
+            ("UH004", 404),
+            ("UH003", 409),
+            ("UH005", 403),
+            ("PGRST301", 401),
+            ("40001", 503),
+            ("08006", 503),
+            ("57014", 504),
+            ("XX000", 500),
+            ("42883", 500),
+        ] {
+            let refused =
+                Refused { code: Some(code.into()), message: Some("m".into()), detail: Some("internals".into()), hint: None };
+            let problem = refused.problem();
+            assert_eq!(problem.status, status, "{code}");
+            assert_eq!(problem.detail.contains("internals"), status < 500 && status != 401, "{code}");
+        }
+    }
+}

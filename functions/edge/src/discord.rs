@@ -1,0 +1,142 @@
+//! `koji-discord-bot` as Discord calls it: interactions, each signed. A slash command `/hot city:brooklyn` is the text `!hot brooklyn` in
+//! the bridged channel, and its answer is the interaction's.
+
+use crate::{Problem, Request, Response, Secrets, Step, call::Call, signature};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// How the database knows it.
+pub const NAME: &str = "discord";
+/// An interaction is answered within three seconds or not at all: an older one is a replay.
+const WINDOW: i64 = 300;
+const MESSAGE: usize = 2000;
+/// Only the one who asked sees it.
+const EPHEMERAL: u32 = 64;
+
+#[derive(Deserialize)]
+struct Interaction {
+    id: String,
+    #[serde(rename = "type")]
+    kind: u8,
+    channel_id: Option<String>,
+    member: Option<Member>,
+    user: Option<User>,
+    data: Option<Data>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    user: User,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    name: Option<String>,
+    #[serde(default)]
+    options: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    value: Value,
+}
+
+pub fn is_interaction(request: &Request<'_>) -> bool {
+    (request.header)("x-signature-ed25519").is_some()
+}
+
+pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
+    let header = request.header;
+    let mut key = [0; 32];
+    let known = secrets.discord_public_key.as_ref().is_some_and(|text| hex::decode_to_slice(text, &mut key).is_ok());
+    if !known {
+        return Err(Problem::new(503, "Discord's interactions are not configured here")
+            .hint("Set DISCORD_PUBLIC_KEY to the application's public key."));
+    }
+    let (signed, at) = (header("x-signature-ed25519").unwrap_or(""), header("x-signature-timestamp").unwrap_or(""));
+    if !signature::discord(&key, at, request.body, signed) {
+        return Err(Problem::new(401, "invalid request signature"));
+    }
+    if !at.parse::<i64>().is_ok_and(|at| (request.now - at).abs() <= WINDOW) {
+        return Err(Problem::new(401, "the request is older than five minutes, or from the future"));
+    }
+    let interaction: Interaction = serde_json::from_slice(request.body)
+        .map_err(|error| Problem::new(400, format!("the body is no interaction of Discord: {error}")))?;
+    match interaction.kind {
+        // A ping.
+        1 => Ok(Step::Answer(Response::json(200, &json!({"type": 1})))),
+        2 => {
+            let missing = |what: &str| Problem::new(400, format!("the interaction has no {what}"));
+            let data = interaction.data.ok_or_else(|| missing("data"))?;
+            let name = data.name.ok_or_else(|| missing("data.name"))?;
+            let channel = interaction.channel_id.ok_or_else(|| missing("channel_id"))?;
+            let author = interaction.member.map(|member| member.user).or(interaction.user).ok_or_else(|| missing("user"))?;
+            let mut content = format!("!{name}");
+            for choice in data.options {
+                content.push(' ');
+                content.push_str(&word(&choice.value));
+            }
+            Ok(Step::Call(Call::Bridged {
+                provider: NAME,
+                target: format!("channel:{channel}"),
+                external: interaction.id,
+                author: author.username.replace('\0', " "),
+                content: content.replace('\0', " "),
+                reply_to: None,
+            }))
+        }
+        _ => Ok(Step::Answer(said("This is not something that can be pressed here.", EPHEMERAL))),
+    }
+}
+
+/// An argument of a command: quoted where it has spaces or quotes, as a person would type it.
+fn word(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    if !text.is_empty() && text.chars().all(|char| !char.is_whitespace() && char != '"') {
+        text
+    } else {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    }
+}
+
+/// What was answered: the command's text, or what was queued.
+pub fn answer(value: &Value) -> Response {
+    let chunk = value.pointer("/reply/chunks/0").and_then(Value::as_str);
+    let more = value.pointer("/reply/chunks/1").is_some();
+    let text = match (chunk, value.pointer("/task/id").and_then(Value::as_str)) {
+        (Some(chunk), _) if more => format!("{}\n…", cut(chunk, MESSAGE - 2)),
+        (Some(chunk), _) => chunk.to_owned(),
+        (None, Some(task)) => format!("⏳ Task {} queued", &task[..task.len().min(4)]),
+        (None, None) => "Done.".to_owned(),
+    };
+    said(&cut(&text, MESSAGE), 0)
+}
+
+/// A refusal, to the one who asked alone.
+pub fn refused(problem: &Problem) -> Response {
+    let text = match (problem.status, &problem.hint) {
+        (404, _) => "This channel is not connected to the hub.".to_owned(),
+        (_, Some(hint)) => format!("{} {hint}", problem.detail),
+        (_, None) => problem.detail.clone(),
+    };
+    said(&cut(&text, MESSAGE), EPHEMERAL)
+}
+
+fn said(text: &str, flags: u32) -> Response {
+    // Nobody is called by what a command's answer happens to contain.
+    Response::json(200, &json!({"type": 4, "data": {"content": text, "flags": flags, "allowed_mentions": {"parse": []}}}))
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}

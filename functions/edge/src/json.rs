@@ -1,0 +1,124 @@
+//! Bodies that are JSON.
+
+use crate::{Problem, Request};
+use serde_json::{Value, value::RawValue};
+use std::borrow::Cow;
+use uuid::Uuid;
+
+/// Refuses a body of another kind; one that says no kind is taken for what it should be.
+pub fn only_json(request: &Request<'_>) -> Result<(), Problem> {
+    let kind = (request.header)("content-type").map(str::to_ascii_lowercase);
+    match kind.as_deref().map(|kind| kind.split(';').next().unwrap_or("").trim()) {
+        None | Some("application/json") => Ok(()),
+        Some(kind) if kind.starts_with("application/") && kind.ends_with("+json") => Ok(()),
+        Some(_) => Err(Problem::new(415, "the body must be application/json")),
+    }
+}
+
+/// An object of few fields, each looked at by name.
+pub struct Fields {
+    body: Value,
+    example: &'static str,
+}
+
+impl Fields {
+    /// Reads a body; `example` is shown with what is wrong.
+    pub fn read(body: &[u8], example: &'static str) -> Result<Self, Problem> {
+        let bad = |detail: String| Problem::new(400, detail).hint(format!("Send {example}."));
+        let body: Value = serde_json::from_slice(body).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
+        Ok(Self { body, example })
+    }
+
+    /// What is wrong with the body.
+    pub fn bad(&self, detail: impl Into<String>) -> Problem {
+        Problem::new(400, detail).hint(format!("Send {}.", self.example))
+    }
+
+    /// A text that must be there. Postgres' text holds every character but the zero one.
+    pub fn text(&self, name: &str) -> Result<String, Problem> {
+        match self.optional_text(name)? {
+            Some(text) => Ok(text),
+            None if self.body.get(name).is_some() => Err(self.bad(format!("{name} must be a string"))),
+            None => Err(self.bad(format!("{name} is missing"))),
+        }
+    }
+
+    /// A text that may be there.
+    pub fn optional_text(&self, name: &str) -> Result<Option<String>, Problem> {
+        match self.body.get(name) {
+            Some(Value::String(text)) => Ok(Some(text.replace('\0', " "))),
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => Err(self.bad(format!("{name} must be a string"))),
+        }
+    }
+
+    /// A flag that may be there.
+    pub fn flag(&self, name: &str, otherwise: bool) -> Result<bool, Problem> {
+        match self.body.get(name) {
+            Some(Value::Bool(flag)) => Ok(*flag),
+            None | Some(Value::Null) => Ok(otherwise),
+            Some(_) => Err(self.bad(format!("{name} must be true or false"))),
+        }
+    }
+
+    /// An id that must be there.
+    pub fn id(&self, name: &str) -> Result<Uuid, Problem> {
+        let text = self.text(name)?;
+        Uuid::try_parse(&text).map_err(|_| self.bad(format!("{name} is not a UUID")))
+    }
+}
+
+/// JSON as Postgres' `jsonb` takes it: the escape of the zero character, which it does not hold, becomes that of the replacement
+/// character. Anything else stays as it is, to the digit.
+pub fn storable(body: &[u8]) -> Result<Box<RawValue>, Problem> {
+    let bad = |detail: String| Problem::new(400, detail);
+    let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
+    let raw: &RawValue = serde_json::from_str(text).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
+    match without_zero(raw.get()) {
+        Cow::Borrowed(_) => Ok(raw.to_owned()),
+        Cow::Owned(text) => RawValue::from_string(text).map_err(|error| bad(format!("the body is not JSON: {error}"))),
+    }
+}
+
+fn without_zero(json: &str) -> Cow<'_, str> {
+    const ZERO: &str = "\\u0000";
+    let (mut from, mut clean) = (0, String::new());
+    while let Some(at) = json[from..].find(ZERO).map(|at| at + from) {
+        // A backslash that is itself escaped begins no escape.
+        let backslashes = json[..at].bytes().rev().take_while(|&byte| byte == b'\\').count();
+        clean.push_str(&json[from..at]);
+        clean.push_str(if backslashes % 2 == 0 { "\\ufffd" } else { ZERO });
+        from = at + ZERO.len();
+    }
+    if from == 0 {
+        return Cow::Borrowed(json);
+    }
+    clean.push_str(&json[from..]);
+    Cow::Owned(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_zero_character_is_replaced_and_nothing_else() {
+        let store = |text: &str| storable(text.as_bytes()).unwrap().get().to_owned();
+        assert_eq!(store(r#"{"a": "x\u0000y", "n": 1.000000000000000000001}"#), r#"{"a": "x\ufffdy", "n": 1.000000000000000000001}"#);
+        assert_eq!(store(r#"["\\u0000", "\\\u0000\u0000"]"#), r#"["\\u0000", "\\\ufffd\ufffd"]"#);
+        for bad in [b"".as_slice(), b"{", b"\xff", b"{}{}"] {
+            assert_eq!(storable(bad).unwrap_err().status, 400);
+        }
+    }
+
+    #[test]
+    fn fields_are_looked_at_by_name() {
+        let fields = Fields::read(br#"{"a": "x\u0000", "b": 5, "c": null, "d": true}"#, "{}").unwrap();
+        assert_eq!(fields.text("a").unwrap(), "x ");
+        assert_eq!(fields.text("b").unwrap_err().detail, "b must be a string");
+        assert_eq!(fields.text("z").unwrap_err().detail, "z is missing");
+        assert_eq!(fields.text("c").unwrap_err().detail, "c must be a string");
+        assert_eq!(fields.id("a").unwrap_err().detail, "a is not a UUID");
+        assert!(fields.flag("d", false).unwrap() && fields.flag("c", true).unwrap() && fields.flag("b", true).is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! The HTTP functions without HTTP: a request as bytes goes in, a call of one database function comes out, and what the database
+//! said becomes a response. The same code serves axum, AWS Lambda and, as WebAssembly, Supabase Edge Functions; only how bytes
+//! arrive and how the database is reached differs.
+//!
+//! Nothing here waits, opens anything, or knows the time but by its argument.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
+
+mod call;
+mod discord;
+mod github;
+mod hooks;
+mod json;
+mod koji;
+mod problem;
+mod send;
+mod signature;
+mod telegram;
+#[cfg(test)]
+mod tests;
+
+pub use crate::{
+    call::{Call, Caller, Refused},
+    problem::Problem,
+};
+
+use secrecy::SecretString;
+use serde::Serialize;
+use std::fmt;
+
+/// The functions there are, by the last part of their path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// Koji's commands, from Aura and from Discord.
+    Koji,
+    /// What GitHub reports.
+    GitHub,
+    /// What Telegram's users write.
+    Telegram,
+    /// What agents tell each other.
+    Hooks,
+    /// The plain way in.
+    Send,
+}
+
+impl Function {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Koji, Self::GitHub, Self::Telegram, Self::Hooks, Self::Send];
+
+    /// Its name in the address.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Koji => "koji-discord-bot",
+            Self::GitHub => "github-webhook",
+            Self::Telegram => "telegram-webhook",
+            Self::Hooks => "hooks-agent",
+            Self::Send => "send",
+        }
+    }
+
+    /// By its name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|function| function.name() == name)
+    }
+
+    /// The largest body it takes, in bytes: what the provider may send, or what the fields may hold in JSON.
+    #[must_use]
+    pub const fn body_limit(self) -> usize {
+        match self {
+            // GitHub sends no more than this.
+            Self::GitHub => 25 * 1024 * 1024,
+            Self::Telegram | Self::Send | Self::Hooks => 1024 * 1024,
+            Self::Koji => 64 * 1024,
+        }
+    }
+}
+
+/// A request. Headers are asked for by lower-case names.
+pub struct Request<'a> {
+    /// `POST`, …
+    pub method: &'a str,
+    /// The value of a header, if there is one and it is text.
+    pub header: &'a dyn Fn(&str) -> Option<&'a str>,
+    /// The body as it came: signatures are over these bytes.
+    pub body: &'a [u8],
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// Secrets of the outside world. A function whose secret is not set refuses everything, and says so.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    /// `GITHUB_WEBHOOK_SECRET`.
+    pub github_webhook: Option<SecretString>,
+    /// `DISCORD_PUBLIC_KEY`, hexadecimal. No secret, but kept with them.
+    pub discord_public_key: Option<String>,
+    /// `TELEGRAM_WEBHOOK_SECRET`.
+    pub telegram_webhook: Option<SecretString>,
+}
+
+impl Secrets {
+    /// As the environment, or whatever else, has them.
+    #[must_use]
+    pub fn from(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        Self {
+            github_webhook: set("GITHUB_WEBHOOK_SECRET").map(SecretString::from),
+            discord_public_key: set("DISCORD_PUBLIC_KEY"),
+            telegram_webhook: set("TELEGRAM_WEBHOOK_SECRET").map(SecretString::from),
+        }
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+/// A token in the clear, for whoever passes it on.
+#[must_use]
+pub fn expose(token: &SecretString) -> &str {
+    secrecy::ExposeSecret::expose_secret(token)
+}
+
+/// What to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// JSON.
+    pub body: String,
+}
+
+impl Response {
+    fn json(status: u16, body: &impl Serialize) -> Self {
+        let body = serde_json::to_string(body).unwrap_or_else(|_| "{}".into());
+        Self { status, content_type: "application/json", body }
+    }
+}
+
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Self {
+        Self { content_type: "application/problem+json", ..Self::json(problem.status, &problem) }
+    }
+}
+
+/// What a request comes to.
+#[derive(Debug)]
+pub enum Step {
+    /// The answer is known.
+    Answer(Response),
+    /// The database knows.
+    Call(Call),
+}
+
+/// Reads a request to a function.
+#[must_use]
+pub fn plan(function: Function, request: &Request<'_>, secrets: &Secrets) -> Step {
+    let planned = if request.method != "POST" {
+        Err(Problem::new(405, "this function takes POST"))
+    } else if request.body.len() > function.body_limit() {
+        let detail = format!("the body is larger than {} KB", function.body_limit() / 1024);
+        Err(Problem::new(413, detail))
+    } else {
+        match function {
+            Function::Koji if discord::is_interaction(request) => discord::plan(request, secrets),
+            Function::Koji => koji::plan(request),
+            Function::GitHub => github::plan(request, secrets),
+            Function::Telegram => telegram::plan(request, secrets),
+            Function::Hooks => hooks::plan(request),
+            Function::Send => send::plan(request),
+        }
+    };
+    planned.unwrap_or_else(|problem| Step::Answer(problem.into()))
+}

@@ -1,0 +1,58 @@
+//! What went wrong, as `application/problem+json` (RFC 9457).
+
+use serde::Serialize;
+
+/// An error as a client sees it. `type` is left out, which means `about:blank`: the status says the kind, `code` the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: u16,
+    /// The status in words.
+    pub title: &'static str,
+    /// What is wrong, naming the field.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The hub's own code (`UH001` and so on), or Postgres'.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+impl Problem {
+    /// A problem of this status.
+    pub fn new(status: u16, detail: impl Into<String>) -> Self {
+        Self { status, title: title(status), detail: detail.into(), hint: None, code: None }
+    }
+
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, with a code.
+    #[must_use]
+    pub fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+}
+
+fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        409 => "Conflict",
+        413 => "Payload Too Large",
+        415 => "Unsupported Media Type",
+        429 => "Too Many Requests",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "Internal Server Error",
+    }
+}

@@ -1,0 +1,181 @@
+//! Each function by requests as they come, signatures included.
+
+use super::*;
+use ed25519_dalek::{Signer, SigningKey};
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+const NOW: i64 = 1_700_000_000;
+
+fn secrets() -> Secrets {
+    Secrets::from(|name| match name {
+        "GITHUB_WEBHOOK_SECRET" => Some("s".into()),
+        "TELEGRAM_WEBHOOK_SECRET" => Some(" t\n".into()),
+        "DISCORD_PUBLIC_KEY" => Some(hex::encode(key().verifying_key().to_bytes())),
+        _ => None,
+    })
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
+}
+
+fn ask(function: Function, headers: &[(&str, String)], body: &[u8]) -> Step {
+    let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+    plan(function, &Request { method: "POST", header: &header, body, now: NOW }, &secrets())
+}
+
+fn status(step: Step) -> u16 {
+    match step {
+        Step::Answer(response) => response.status,
+        Step::Call(call) => panic!("{call:?}"),
+    }
+}
+
+fn github(body: &[u8], change: impl Fn(&mut Vec<(&'static str, String)>)) -> Step {
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"s").unwrap();
+    mac.update(body);
+    let mut headers = vec![
+        ("x-hub-signature-256", format!("sha256={}", hex::encode(mac.finalize().into_bytes()))),
+        ("x-github-delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958".into()),
+        ("x-github-event", "push".into()),
+        ("content-type", "application/json".into()),
+    ];
+    change(&mut headers);
+    ask(Function::GitHub, &headers, body)
+}
+
+fn drop_header(name: &'static str) -> impl Fn(&mut Vec<(&'static str, String)>) {
+    move |headers| headers.retain(|(known, _)| *known != name)
+}
+
+fn set(name: &'static str, value: &'static str) -> impl Fn(&mut Vec<(&'static str, String)>) {
+    move |headers| {
+        headers.retain(|(known, _)| *known != name);
+        headers.push((name, value.into()));
+    }
+}
+
+#[test]
+fn github_is_verified_and_read_as_it_is() {
+    let Step::Call(Call::Webhook { provider, delivery, event, payload }) = github(br#"{"ref": "refs/heads/main"}"#, |_| {}) else { panic!() };
+    assert_eq!((provider, event.as_str(), payload.get()), ("github", "push", r#"{"ref": "refs/heads/main"}"#));
+    assert_eq!(delivery, "72d3162e-cc78-11e3-81ab-4c9367dc0958");
+    let form = github(b"payload=%7B%22a%22%3A%201%7D", set("content-type", "application/x-www-form-urlencoded"));
+    assert!(matches!(form, Step::Call(Call::Webhook { payload, .. }) if payload.get() == r#"{"a": 1}"#));
+    for (step, expected) in [
+        (github(b"{}", drop_header("x-hub-signature-256")), 401),
+        (github(b"{}", set("x-hub-signature-256", "sha256=00")), 401),
+        (github(b"{}", set("x-hub-signature-256", "sha1=00")), 401),
+        (github(b"{}", drop_header("x-github-delivery")), 400),
+        (github(b"{}", set("x-github-event", "")), 400),
+        (github(b"{}", set("x-github-delivery", "two words")), 400),
+        (github(b"{", |_| {}), 400),
+        (github(b"[]", |_| {}), 400),
+        (github(b"\xff", |_| {}), 400),
+        (github(b"{}", set("content-type", "text/plain")), 415),
+        (github(b"a=b", set("content-type", "application/x-www-form-urlencoded")), 400),
+    ] {
+        assert_eq!(status(step), expected);
+    }
+    // No secret: everything is refused, in words.
+    let header = |_: &str| None;
+    let request = Request { method: "POST", header: &header, body: b"{}", now: NOW };
+    let Step::Answer(response) = plan(Function::GitHub, &request, &Secrets::default()) else { panic!() };
+    assert!(response.status == 503 && response.body.contains("GITHUB_WEBHOOK_SECRET"), "{}", response.body);
+}
+
+fn telegram(body: &Value, token: &str) -> Step {
+    ask(Function::Telegram, &[("x-telegram-bot-api-secret-token", token.into())], body.to_string().as_bytes())
+}
+
+#[test]
+fn telegram_messages_of_people_are_taken_and_all_else_is_answered() {
+    let message = json!({"message_id": 5, "chat": {"id": -100, "type": "group"}, "from": {"id": 1, "is_bot": false, "first_name": "Ada", "username": "ada"},
+                         "date": 1, "text": "!stats", "reply_to_message": {"message_id": 4}, "message_thread_id": 9});
+    let Step::Call(Call::Bridged { target, external, author, content, reply_to, .. }) = telegram(&json!({"update_id": 7, "message": message}), "t") else { panic!() };
+    assert_eq!((target.as_str(), external.as_str(), author.as_str(), content.as_str()), ("channel:-100/9", "5", "@ada", "!stats"));
+    assert_eq!(reply_to.as_deref(), Some("4"));
+    let mut bot = message.clone();
+    bot["from"]["is_bot"] = true.into();
+    let mut silent = message.clone();
+    silent["text"] = Value::Null;
+    for update in [json!({"update_id": 7}), json!({"update_id": 7, "message": bot}), json!({"update_id": 7, "message": silent}), json!({"update_id": 8, "edited_message": message})] {
+        assert_eq!(status(telegram(&update, "t")), 200, "{update}");
+    }
+    assert_eq!(status(telegram(&json!({"update_id": 7}), "wrong")), 401);
+    assert_eq!(status(ask(Function::Telegram, &[], b"{}")), 401);
+    assert_eq!(status(telegram(&json!({}), "t")), 400);
+}
+
+fn discord(body: &Value, at: i64) -> Step {
+    let body = body.to_string();
+    let signed = hex::encode(key().sign(format!("{at}{body}").as_bytes()).to_bytes());
+    let headers = [("x-signature-ed25519", signed), ("x-signature-timestamp", at.to_string())];
+    ask(Function::Koji, &headers, body.as_bytes())
+}
+
+#[test]
+fn discord_interactions_are_commands_of_the_bridged_channel() {
+    let Step::Answer(pong) = discord(&json!({"id": "1", "type": 1}), NOW) else { panic!() };
+    assert_eq!((pong.status, pong.body.as_str()), (200, r#"{"type":1}"#));
+    let command = json!({"id": "2", "type": 2, "channel_id": "42", "member": {"user": {"username": "ada"}},
+                         "data": {"name": "lead", "options": [{"name": "name", "type": 3, "value": "cafe \"regular\""}, {"value": 3}]}});
+    let Step::Call(call) = discord(&command, NOW) else { panic!() };
+    let Call::Bridged { target, external, content, author, .. } = &call else { panic!() };
+    assert_eq!((target.as_str(), external.as_str(), author.as_str()), ("channel:42", "2", "ada"));
+    assert_eq!(content, r#"!lead "cafe ""regular""" 3"#);
+    let answer = call.answer(&json!({"reply": {"text": "x", "chunks": ["Pipeline: 23 @everyone"]}}));
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((&body["type"], &body["data"]["content"]), (&json!(4), &json!("Pipeline: 23 @everyone")));
+    assert_eq!(body["data"]["allowed_mentions"], json!({"parse": []}));
+    let refused = call.refused(&Refused { code: Some("UH004".into()), ..Refused::default() });
+    assert!(refused.status == 200 && refused.body.contains("not connected"));
+    // A fault of ours is one, so that Discord says so.
+    assert_eq!(call.refused(&Refused::default()).status, 500);
+    for at in [NOW - 301, NOW + 301] {
+        assert_eq!(status(discord(&command, at)), 401);
+    }
+    let headers = [("x-signature-ed25519", "00".repeat(64)), ("x-signature-timestamp", NOW.to_string())];
+    assert_eq!(status(ask(Function::Koji, &headers, b"{\"id\":\"1\",\"type\":1}")), 401);
+}
+
+#[test]
+fn people_and_agents_show_a_token_and_name_what_they_want() {
+    let with = |function, body: &Value| ask(function, &[("authorization", "Bearer hush".into())], body.to_string().as_bytes());
+    let channel = "00000000-0000-0000-0000-000000000001";
+    assert!(matches!(with(Function::Koji, &json!({"channel_id": channel, "command": "!st\u{0}ats"})), Step::Call(Call::Command { command, .. }) if command == "!st ats"));
+    assert!(matches!(with(Function::Send, &json!({"channel": "a/b", "content": "x"})), Step::Call(Call::Send { key: None, .. })));
+    assert!(matches!(with(Function::Hooks, &json!({"message": "x", "channel": "user:1"})), Step::Call(Call::Hook { deliver: true, .. })));
+    for (function, body, says) in [
+        (Function::Koji, json!("x"), "channel_id is missing"),
+        (Function::Koji, json!({"channel_id": "leads", "command": "!stats"}), "channel_id is not a UUID"),
+        (Function::Koji, json!({"channel_id": channel, "command": null}), "command must be a string"),
+        (Function::Send, json!({"channel": "a/b"}), "content is missing"),
+        (Function::Hooks, json!({"message": "x", "channel": "123"}), "channel must be written"),
+        (Function::Hooks, json!({"message": "x", "channel": "user:"}), "channel must be written"),
+        (Function::Hooks, json!({"message": "x", "channel": "user:1", "deliver": "yes"}), "deliver must be true or false"),
+    ] {
+        let Step::Answer(response) = with(function, &body) else { panic!("{body}") };
+        assert!(response.status == 400 && response.body.contains(says), "{body}: {}", response.body);
+        assert_eq!(response.content_type, "application/problem+json");
+    }
+    for headers in [vec![], vec![("authorization", "hush".to_owned())], vec![("authorization", "Basic hush".to_owned())], vec![("authorization", "Bearer ".to_owned())]] {
+        assert_eq!(status(ask(Function::Send, &headers, b"{}")), 401);
+    }
+    let call = format!("{:?}", with(Function::Send, &json!({"channel": "a/b", "content": "x"})));
+    assert!(!call.contains("hush"), "{call}");
+}
+
+#[test]
+fn other_methods_and_large_bodies_are_refused() {
+    let header = |_: &str| None;
+    let get = Request { method: "GET", header: &header, body: b"", now: NOW };
+    assert_eq!(status(plan(Function::Send, &get, &secrets())), 405);
+    assert_eq!(status(ask(Function::Koji, &[], &vec![b'x'; 64 * 1024 + 1])), 413);
+    assert_eq!(status(ask(Function::Send, &[("content-type", "text/plain".into())], b"x")), 415);
+    for function in Function::ALL {
+        assert_eq!(Function::named(function.name()), Some(function));
+    }
+}

@@ -1,0 +1,2 @@
+-- Takes in a message of a chat: provider, target, its id there, author, text, the message it answers.
+select public.hub_receive_bridged($1, $2, $3, $4, $5, $6) as "taken!: Json<Value>"
