@@ -1,0 +1,139 @@
+// One corpus of requests, asked of the functions in axum (`hub dev`) and in Deno (WebAssembly over PostgREST): the answers are the same, but for ids
+// and times.
+import assert from "node:assert/strict";
+import { createHmac, createPrivateKey, randomUUID, sign } from "node:crypto";
+import { test } from "node:test";
+
+const axum = `${process.env.SUPABASE_URL}/functions/v1`;
+const edge = `${process.env.EDGE_URL}/functions/v1`;
+const operator = process.env.HUB_OPERATOR_JWT;
+const viewer = process.env.HUB_VIEWER_JWT;
+const outsider = process.env.HUB_OUTSIDER_JWT;
+
+const rest = async (path) => {
+  const key = process.env.SUPABASE_SERVICE_ROLE_KEY;
+  const response = await fetch(`${process.env.SUPABASE_URL}/rest/v1/${path}`, { headers: { apikey: key, authorization: `Bearer ${key}` } });
+  return response.json();
+};
+const channel = async (name) => (await rest(`hub_channels?name=eq.${name}&select=id`))[0].id;
+const leads = await channel("leads");
+const quick = await channel("quick");
+
+// Deno listens when it has compiled; until then nobody answers.
+for (let i = 0; ; i++) {
+  try {
+    await fetch(`${edge}/send`);
+    break;
+  } catch (error) {
+    if (i === 300) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+const bearer = (token) => ({ authorization: `Bearer ${token}`, "content-type": "application/json" });
+const github = (event, body, more = {}) => ({
+  "content-type": "application/json",
+  "x-github-event": event,
+  "x-github-delivery": randomUUID(),
+  "x-hub-signature-256": `sha256=${createHmac("sha256", "github-secret").update(body).digest("hex")}`,
+  ...more,
+});
+const telegram = (token) => ({ "content-type": "application/json", "x-telegram-bot-api-secret-token": token });
+const key = createPrivateKey({ key: Buffer.from(process.env.DISCORD_PRIVATE_KEY, "hex"), format: "der", type: "pkcs8" });
+const discord = (body, at = Math.floor(Date.now() / 1000)) => ({
+  "content-type": "application/json",
+  "x-signature-timestamp": String(at),
+  "x-signature-ed25519": sign(null, Buffer.concat([Buffer.from(String(at)), Buffer.from(body)]), key).toString("hex"),
+});
+const json = JSON.stringify;
+const push = json({ ref: "refs/heads/main", repository: { full_name: "a/b" }, commits: [] });
+
+// name, function, headers (made anew for each side), body, and the status that both must give
+const corpus = [
+  ["a command", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!stats" }), 200],
+  ["a command that is none", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!statz" }), 200],
+  ["a long answer", "koji-discord-bot", () => bearer(operator), json({ channel_id: leads, command: "!export brooklyn" }), 200],
+  ["a command that writes, by a viewer", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!send-samples 2" }), 403],
+  ["a command in a channel of tasks", "koji-discord-bot", () => bearer(viewer), json({ channel_id: quick, command: "!stats" }), 409],
+  ["a command nowhere", "koji-discord-bot", () => bearer(viewer), json({ channel_id: randomUUID(), command: "!stats" }), 404],
+  ["no token", "koji-discord-bot", () => ({}), json({ channel_id: leads, command: "!stats" }), 401],
+  ["a body that is no JSON", "koji-discord-bot", () => bearer(viewer), "{", 400],
+  ["a field of another type", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: 5 }), 400],
+  ["another kind of body", "koji-discord-bot", () => ({ ...bearer(viewer), "content-type": "text/plain" }), "!stats", 415],
+  ["a body too large", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "x".repeat(70_000) }), 413],
+  ["quotes, unicode and a zero", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: '!lead "caf\u00e9 \u{1f9a5}\u0000"' }), 200],
+  ["a message", "send", () => bearer(operator), json({ channel: "buf-barista/quick", content: "What is here?" }), 200],
+  ["a message by id", "send", () => bearer(operator), json({ channel: quick, content: "What is here?", idempotency_key: "k" }), 200],
+  ["a message nowhere", "send", () => bearer(operator), json({ channel: "buf-barista/nowhere", content: "x" }), 404],
+  ["a message of a reader", "send", () => bearer(outsider), json({ channel: quick, content: "x" }), 403],
+  ["an empty message", "send", () => bearer(operator), json({ channel: quick, content: "" }), 400],
+  ["a push", "github-webhook", () => github("push", push), push, 202],
+  ["a ping", "github-webhook", () => github("ping", push), push, 202],
+  ["a push with a bad signature", "github-webhook", () => github("push", push, { "x-hub-signature-256": "sha256=00" }), push, 401],
+  ["a push without a delivery id", "github-webhook", () => github("push", push, { "x-github-delivery": "" }), push, 400],
+  ["a delivery that is no object", "github-webhook", () => github("push", "[]"), "[]", 400],
+  ["a delivery of a megabyte", "github-webhook", () => github("push", json({ long: "x".repeat(1_000_000) })), json({ long: "x".repeat(1_000_000) }), 202],
+  ["an update of no bridged chat", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 1, message: { message_id: 1, chat: { id: 5 }, from: { first_name: "A" }, text: "hello" } }), 200],
+  ["an update of something else", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 1, poll: {} }), 200],
+  ["an update of somebody else", "telegram-webhook", () => telegram("wrong"), json({ update_id: 1 }), 401],
+  ["a ping of Discord", "koji-discord-bot", () => discord(json({ id: "1", type: 1 })), json({ id: "1", type: 1 }), 200],
+  ["an old ping of Discord", "koji-discord-bot", () => discord(json({ id: "1", type: 1 }), 1_700_000_000), json({ id: "1", type: 1 }), 401],
+  ["a forged ping of Discord", "koji-discord-bot", () => discord("{}"), json({ id: "1", type: 1 }), 401],
+  ["a command of no bridged channel", "koji-discord-bot", () => discord(json({ id: "2", type: 2, channel_id: "9", user: { username: "a" }, data: { name: "stats" } })),
+    json({ id: "2", type: 2, channel_id: "9", user: { username: "a" }, data: { name: "stats" } }), 200],
+  ["an agent with no token of ours", "hooks-agent", () => bearer("hubhook_00"), json({ message: "x", channel: `channel:${quick}` }), 401],
+  ["an agent with a bare id", "hooks-agent", () => bearer("hubhook_00"), json({ message: "x", channel: quick }), 400],
+  ["a function there is not", "nothing", () => ({}), "{}", 404],
+];
+
+// Ids and times differ, and nothing else.
+function plain(value) {
+  if (Array.isArray(value)) return value.map(plain);
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, plain(inner)]));
+  if (typeof value !== "string") return typeof value === "number" ? "number" : value;
+  return value
+    .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "<id>")
+    .replace(/\d{4}-\d\d-\d\dT[\d:.]+(\+00:00|Z)/g, "<time>")
+    .replace(/Task [0-9a-f]{4}/g, "Task <id>");
+}
+
+async function ask(base, [, name, headers, body]) {
+  const response = await fetch(`${base}/${name}`, { method: "POST", headers: headers(), body });
+  const text = await response.text();
+  return {
+    status: response.status,
+    type: response.headers.get("content-type"),
+    store: response.headers.get("cache-control"),
+    id: /^[\w.-]{1,64}$/.test(response.headers.get("x-request-id") ?? ""),
+    body: plain(text.startsWith("{") ? JSON.parse(text) : text),
+  };
+}
+
+for (const request of corpus) {
+  test(`${request[1]}: ${request[0]}`, async () => {
+    const [here, there] = [await ask(axum, request), await ask(edge, request)];
+    assert.equal(here.status, request[4], json(here.body));
+    assert.deepEqual(there, here);
+  });
+}
+
+test("the same delivery again is no news, wherever it comes in", async () => {
+  const headers = github("push", push);
+  const ids = [];
+  for (const base of [axum, edge, axum]) {
+    const response = await fetch(`${base}/github-webhook`, { method: "POST", headers, body: push });
+    ids.push([response.status, await response.json()]);
+  }
+  assert.deepEqual(ids.map(([status, { duplicate }]) => [status, duplicate]), [[202, false], [200, true], [200, true]]);
+  assert.equal(new Set(ids.map(([, { delivery }]) => delivery)).size, 1);
+});
+
+test("a browser may ask, and the request's id is kept", async () => {
+  for (const base of [axum, edge]) {
+    const options = await fetch(`${base}/send`, { method: "OPTIONS", headers: { origin: "https://example.com", "access-control-request-method": "POST" } });
+    assert.equal(options.status, 200);
+    assert.equal(options.headers.get("access-control-allow-origin"), "*");
+    const response = await fetch(`${base}/send`, { method: "POST", headers: { "x-request-id": "mine-1" }, body: "{}" });
+    assert.equal(response.headers.get("x-request-id"), "mine-1");
+  }
+});
