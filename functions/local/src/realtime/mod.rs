@@ -167,6 +167,7 @@ impl Realtime {
             .route("/websocket", get(open))
             .route("/api/broadcast", any(rest::batch))
             .route("/api/broadcast/{topic}/events/{event}", any(rest::single))
+            .fallback(unknown)
             .layer(axum::extract::DefaultBodyLimit::max(MAX_FRAME))
             .with_state(self.clone())
     }
@@ -272,6 +273,10 @@ async fn open(
             socket::serve(socket, realtime, version, key, stop).await;
             drop(seat);
         })
+}
+
+async fn unknown() -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({"message": "no Route matched with those values"}))).into_response()
 }
 
 fn refuse(status: StatusCode, message: &str) -> Response {

@@ -263,7 +263,7 @@ impl Socket {
         };
         let membership = self.realtime.rooms().join(key, joining);
         let rights = if config.private {
-            let asked = self.realtime.authoriser().ask(name, &bearer.claims, None).await;
+            let asked = self.realtime.authoriser().ask(name, &bearer.claims).await;
             let rights = asked.map_err(|error| {
                 tracing::warn!(%error, "policies could not be asked");
                 Refused::no_database()
@@ -462,21 +462,21 @@ impl Socket {
                     channel.confirm_at = bearer.confirm_at();
                     channel.bearer = bearer;
                 }
-                self.ask_again(topic, None).await;
+                self.ask_again(topic).await;
                 self.subscribe(topic).await;
             }
         }
     }
 
     /// Asks the policies of a channel again. What it would hear meanwhile waits.
-    async fn ask_again(&mut self, topic: &str, after: Option<u32>) {
+    async fn ask_again(&mut self, topic: &str) {
         let Some(channel) = self.channels.get_mut(topic) else { return };
         let name = topic.strip_prefix("realtime:").unwrap_or(topic);
         if !channel.membership.key().private {
             return;
         }
         channel.membership.hold();
-        match self.realtime.authoriser().ask(name, &channel.bearer.claims, after).await {
+        match self.realtime.authoriser().ask(name, &channel.bearer.claims).await {
             Err(error) => {
                 tracing::warn!(%error, "policies could not be asked");
                 self.shut(topic, "Realtime was unable to connect to the project database");
@@ -512,15 +512,15 @@ impl Socket {
             if channel.bearer.expires <= chrono::Utc::now().timestamp() {
                 self.shut(&topic, "Token has expired");
             } else {
-                self.ask_again(&topic, None).await;
+                self.ask_again(&topic).await;
             }
         }
     }
 
-    async fn obey(&mut self, Command::Recheck(member, after): Command) {
+    async fn obey(&mut self, Command::Recheck(member): Command) {
         let topic = self.channels.iter().find(|(_, channel)| channel.membership.id() == member);
         if let Some(topic) = topic.map(|(topic, _)| topic.clone()) {
-            self.ask_again(&topic, after).await;
+            self.ask_again(&topic).await;
         }
     }
 
