@@ -43,7 +43,8 @@ fn overhear(message: RealtimeMessage) -> RealtimeMessage {
 fn wait_for_changes_of(topic: &str) {
     let flowing = FLOWING.lock().unwrap();
     let not_yet = |topics: &mut Option<HashSet<String>>| !topics.as_ref().is_some_and(|topics| topics.contains(topic));
-    let (_, timeout) = FLOWS.wait_timeout_while(flowing, PATIENCE, not_yet).unwrap();
+    let (flowing, timeout) = FLOWS.wait_timeout_while(flowing, PATIENCE, not_yet).unwrap();
+    drop(flowing);
     assert!(!timeout.timed_out(), "no changes of {topic}");
 }
 
