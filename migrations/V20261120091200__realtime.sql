@@ -328,7 +328,8 @@ create function hub_internal.keep_broadcasts()
   set search_path = ''
 as $$
 begin
-  if to_regprocedure('realtime.hub_keep_partitions(timestamptz)') is not null then
+  -- Without the right: an older sql/platform, of which `hub dev` does it alone.
+  if has_function_privilege(to_regprocedure('realtime.hub_keep_partitions(timestamptz)'), 'execute') then
     execute 'select realtime.hub_keep_partitions()';
   end if;
 end;

@@ -59,6 +59,8 @@ begin
     exception
       when lock_not_available or duplicate_table or unique_violation then
         null;                                     -- somebody else is at it
+      when others then
+        raise warning 'the partition % of realtime.messages can not be made: %', v_name, sqlerrm;
     end;
   end loop;
   for v_name in
@@ -75,6 +77,8 @@ begin
     exception
       when lock_not_available then
         null;
+      when others then
+        raise warning 'the partition % of realtime.messages can not be dropped: %', v_name, sqlerrm;
     end;
   end loop;
   return v_changed;

@@ -339,21 +339,30 @@ begin
       with mine as materialized (
         select s.id, s.claims, s.filters from realtime.subscription s
          where s.entity = v_entity and s.claims_role = v_role and s.action_filter in ('*', v_action::text)
+      ), asked as materialized (                  -- or the planner filters first: once for each socket
+        select distinct m.filters from mine m
       ), passed as materialized (
-        select f.filters from (select distinct m.filters from mine m) f
+        select f.filters from asked f
          where case when v_action = 'DELETE' then realtime.is_visible_through_filters(v_old, f.filters)
                                              else realtime.is_visible_through_filters(v_new, f.filters) end
+      ), told as materialized (
+        select m.id, m.claims from mine m join passed p on p.filters = m.filters
       )
-      select array_agg(m.id), array_agg(distinct m.claims) into v_ids, v_all_claims
-        from mine m join passed p on p.filters = m.filters;
+      select (select array_agg(t.id) from told t), (select array_agg(c.claims) from (select distinct t.claims from told t) c)
+        into v_ids, v_all_claims;
 
       -- 2. Policies, once for all who have the same claims. A policy that raises lets nobody see; rolling back gives the role back.
       if v_rls and v_action <> 'DELETE' and v_ids is not null then
         v_seen_by := '{}';
+        -- Prepared, so that the policies are planned once a role and not once for all claims.
+        if exists (select from pg_catalog.pg_prepared_statements p where p.name = 'hub_probe') then
+          deallocate hub_probe;
+        end if;
+        execute 'prepare hub_probe as ' || v_probe;
         foreach v_claims in array v_all_claims loop
           begin
             perform set_config('request.jwt.claims', v_claims::text, true), set_config('role', v_claims ->> 'role', true);
-            execute v_probe into v_yes;
+            execute 'execute hub_probe' into v_yes;
             perform set_config('role', 'none', true), set_config('request.jwt.claims', '', true);
           exception
             when others then

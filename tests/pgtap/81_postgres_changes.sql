@@ -268,6 +268,15 @@ select tap.unsubscribe();
 select tap.subscribe('a', 'odd.keys', '{}', 'viewer');
 select is(tap.told_to(tap.change('I', 'odd.keys', k)), 'a', format('found by the key %s', k::text)) from odd.keys k;
 
+-- Equal rights are asked about once
+create sequence odd.asked;
+grant usage on sequence odd.asked to authenticated;
+create policy counted on odd.keys as restrictive for select to authenticated using (nextval('odd.asked') > 0);
+delete from odd.keys where k8 = '';
+select tap.subscribe('s' || n, 'odd.keys', array[tap.filter('k7', 'gt', (n % 3)::text)], case when n % 2 = 0 then 'owner' else 'operator' end) from generate_series(1, 20) n;
+select is((select sum(array_length(subscription_ids, 1))::int from odd.keys k, realtime.apply_rls(tap.change('I', 'odd.keys', k))), 14, 'of twenty and one, those hear of it whose filter passes');
+select is((select last_value::int from odd.asked), 3, 'and the policies were asked once for each person');
+
 -- The hub's own tables
 select tap.unsubscribe();
 create temp table sent as select (public.hub_send(tap.channel('evals'), 'secret') -> 'message' ->> 'id')::uuid as labs, (public.hub_send(tap.channel('quick'), 'open') -> 'message' ->> 'id')::uuid as open;

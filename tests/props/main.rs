@@ -1,8 +1,9 @@
-//! Properties against pure models: the queue, the age of threads, the numbers of a conversation, Koji's commands.
+//! Properties against pure models: the queue, the age of threads, the numbers of a conversation, Koji's commands, frames.
 //! The hub's clock is an argument, so a case moves time as it likes and waits for nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod frames;
 mod koji;
 mod numbering;
 mod queue;

@@ -35,7 +35,9 @@ impl FromRequestParts<Api> for Caller {
         let claims = api.verifier.verify(token).map_err(|why| {
             refuse(match why {
                 BadToken::Expired => "the token has expired",
-                BadToken::Signature | BadToken::Incomplete | BadToken::Invalid => "the token is not one of this project",
+                BadToken::Signature | BadToken::Incomplete | BadToken::Invalid => {
+                    "the token is not one of this project"
+                }
             })
         })?;
         match claims.get("role").and_then(|role| role.as_str()) {

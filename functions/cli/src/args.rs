@@ -68,6 +68,23 @@ pub enum Command {
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
     },
+    /// Print a conversation as it grows, until Ctrl-C
+    #[command(
+        after_help = "Examples:\n  hub tail buf-barista/quick\n  hub tail cloud-hub/dispatch --thread 7f0c… --last 100\n  hub tail buf-barista/quick --after 41 --json      # an object a line; goes on behind message 41"
+    )]
+    Tail {
+        /// SERVER/CHANNEL
+        channel: String,
+        /// This thread instead of the channel's own messages
+        #[arg(long, value_name = "ID")]
+        thread: Option<Uuid>,
+        /// How many of the messages that are there
+        #[arg(long, default_value_t = 10, value_name = "COUNT")]
+        last: u32,
+        /// Begin behind the message of this number instead
+        #[arg(long, value_name = "NUMBER", conflicts_with = "last", value_parser = clap::value_parser!(i64).range(0..))]
+        after: Option<i64>,
+    },
     /// Ask Koji: one command, one answer, nothing kept
     #[command(
         after_help = "Examples:\n  hub koji '!stats'\n  hub koji '!hot brooklyn'\n  hub koji '!export brooklyn' > leads.csv"

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::accounts;
 use crate::args::{Device, Member, Task, ThreadStatus, TokenOf};
-use crate::output::{Output, print_line, shorten, table};
+use crate::output::{Output, print_line, shorten, table, tame, try_print_line};
 use crate::target::{As, Target};
 
 pub async fn migrate(target: &Target, platform: bool, out: Output) -> Result<ExitCode> {
@@ -109,9 +109,9 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
     let mut seen: Vec<Message> = Vec::new();
     let (since, mut explained) = (tokio::time::Instant::now(), String::new());
     loop {
-        // Read the row before the messages: once it is final, its last message is there to be read.
+        // Read the row before the messages: once it is final, its last message is there to be read, if it was not already told.
         let now = hub.task(&task.id.to_string()).await?;
-        let messages = follow.look().await?;
+        let messages = if now.is_final() && seen.iter().any(ends) { Vec::new() } else { follow.look().await? };
         for message in messages.into_iter().filter(|message| message.task_id == Some(task.id)) {
             if !out.json {
                 print_line(&message.content);
@@ -129,14 +129,61 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
                 explained = reason;
             }
         }
-        let told = seen.iter().any(|message| {
-            matches!(message.content_type.as_deref(), Some("result" | "error")) || message.content.starts_with('🚫')
-        });
-        if now.is_final() && told {
+        if now.is_final() && seen.iter().any(ends) {
             if out.json {
                 print_line(&serde_json::to_string_pretty(&json!({ "task": now, "messages": seen }))?);
             }
             return Ok(if now.status == "complete" { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    }
+}
+
+/// Whether this is the last that a conversation says of a task.
+fn ends(message: &Message) -> bool {
+    matches!(message.content_type.as_deref(), Some("result" | "error")) || message.content.starts_with('🚫')
+}
+
+/// Prints a conversation as it grows, until it is told to stop or nobody reads.
+pub async fn tail(
+    target: &Target,
+    channel: &str,
+    thread: Option<Uuid>,
+    last: u32,
+    after: Option<i64>,
+    out: Output,
+) -> Result<ExitCode> {
+    let hub = target.connect(As::Person).await?;
+    let (_, channel) = hub.channel_named(channel).await?;
+    let there = match thread {
+        Some(id) => {
+            let thread = hub.thread(id).await?;
+            if thread.channel_id != channel.id {
+                bail!("thread {id} is not in {}", channel.name);
+            }
+            thread.message_count
+        }
+        None => channel.message_count,
+    };
+    let after = after.unwrap_or_else(|| (there - i64::from(last)).max(0));
+    let mut follow = Follow::new(&hub, channel.id, thread, after);
+    let stop = tokio_util::sync::CancellationToken::new();
+    tokio::spawn(until_told_to_stop(stop.clone()));
+    loop {
+        let messages = tokio::select! {
+            messages = follow.next() => messages?,
+            () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+        };
+        for message in messages {
+            let line = if out.json {
+                serde_json::to_string(&message)?
+            } else {
+                let who = message.sender_label.as_deref().unwrap_or(&message.sender_type);
+                let at = message.created_at.map(|at| at.format("%H:%M:%S ").to_string()).unwrap_or_default();
+                tame(&format!("{at}{who}: {}", message.content))
+            };
+            if !try_print_line(&line) {
+                return Ok(ExitCode::SUCCESS);
+            }
         }
     }
 }

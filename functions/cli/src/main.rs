@@ -65,6 +65,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Send { channel, text, wait, thread, idempotency_key } => {
             commands::send(&target, &channel, text, wait, thread, idempotency_key, out).await
         }
+        Command::Tail { channel, thread, last, after } => {
+            commands::tail(&target, &channel, thread, last, after, out).await
+        }
         Command::Koji { command, channel } => commands::koji(&target, &channel, &command.join(" "), out).await,
         Command::Serve(options) => commands::serve(&target, options).await,
         Command::Task { command } => commands::task(&target, command, out).await,

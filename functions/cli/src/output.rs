@@ -24,8 +24,18 @@ impl Output {
 
 /// A closed pipe (`hub … | head`) is no reason to panic.
 pub fn print_line(text: &str) {
+    try_print_line(text);
+}
+
+/// Whether anybody reads it.
+pub fn try_print_line(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+}
+
+/// What others wrote, without what would steer the terminal.
+pub fn tame(text: &str) -> String {
+    text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect()
 }
 
 /// Columns, as wide as their widest cell.
@@ -59,6 +69,11 @@ mod tests {
     fn a_table_lines_up_whatever_the_letters() {
         let text = table(&["name", "state"], &[vec!["é".into(), "on".into()], vec!["mac1".into(), "off".into()]]);
         assert_eq!(text, "name  state\né     on\nmac1  off");
+    }
+
+    #[test]
+    fn what_others_wrote_does_not_steer_the_terminal() {
+        assert_eq!(tame("a\n\u{1b}[2Jb\r\u{9b}c"), "a\n[2Jbc");
     }
 
     #[test]

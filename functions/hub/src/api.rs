@@ -1,9 +1,13 @@
 //! The hub over a project's URL: PostgREST at `/rest/v1`, sign-in at `/auth/v1`. What may be done is decided there, by the
 //! token; the errors are those of Postgres, read by the same function.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
 use postgrest::{Builder, Postgrest};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -15,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     config::Credential,
     error::{Error, Refusal, Result},
+    realtime::{Realtime, Token, TokenSource},
     types::{
         AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
         Reply, Running, Sent, Server, Sweep, Task, Thread,
@@ -24,6 +29,8 @@ use crate::{
 const WITHIN: Duration = Duration::from_secs(20);
 /// A token is renewed this long before it ends.
 const RENEW_BEFORE: TimeDelta = TimeDelta::seconds(60);
+/// For Realtime, of tokens that end sooner than that.
+const RENEW_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 
 /// What a sign-in gives.
 #[derive(Debug, Clone)]
@@ -50,6 +57,23 @@ struct Inner {
     http: reqwest::Client,
     /// Held while signing in: of many requests with an ended token one renews it and the others wait.
     tokens: Mutex<Option<Tokens>>,
+    realtime: OnceLock<Realtime>,
+}
+
+/// Realtime's view of the sign-in. Weak: the socket's task ends with the last clone and its subscriptions.
+struct SignIn(Weak<Inner>);
+
+impl TokenSource for SignIn {
+    fn token(&self, spent: Option<SecretString>) -> BoxFuture<'_, Result<Token>> {
+        let inner = self.0.upgrade();
+        Box::pin(async move {
+            let api = Api(inner.ok_or_else(|| Error::Internal("the hub was closed".into()))?);
+            let access = api.bearer(spent.as_ref().map(ExposeSecret::expose_secret)).await?;
+            let ends = api.0.tokens.lock().await.as_ref().map(|tokens| tokens.expires_at);
+            let renew_in = ends.map(|ends| (ends - RENEW_BEFORE - Utc::now()).to_std().unwrap_or_default());
+            Ok(Token { access, renew_in: renew_in.map(|renew_in| renew_in.max(RENEW_AT_MOST_EVERY)) })
+        })
+    }
 }
 
 impl std::fmt::Debug for Api {
@@ -89,7 +113,27 @@ impl Api {
             .timeout(WITHIN)
             .build()
             .map_err(|error| Error::Internal(format!("no HTTP client: {}", error.without_url())))?;
-        Ok(Self(Arc::new(Inner { base, key, credential, rest, http, tokens: Mutex::new(None) })))
+        Ok(Self(Arc::new(Inner {
+            base,
+            key,
+            credential,
+            rest,
+            http,
+            tokens: Mutex::new(None),
+            realtime: OnceLock::new(),
+        })))
+    }
+
+    /// The project's Realtime, as the same caller. Clones share one socket. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the address is neither `http://` nor `https://`.
+    pub fn realtime(&self) -> Result<&Realtime> {
+        if let Some(realtime) = self.0.realtime.get() {
+            return Ok(realtime);
+        }
+        let realtime = Realtime::connect(&self.0.base, &self.0.key, SignIn(Arc::downgrade(&self.0)))?;
+        Ok(self.0.realtime.get_or_init(|| realtime))
     }
 
     /// Whether the service key speaks: then everything is allowed, keeping time too.

@@ -10,10 +10,16 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::{Instant, interval, sleep, sleep_until, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
-use crate::{api::Api, db::Db, error::Result, hub::Hub};
+use crate::{
+    api::Api,
+    db::Db,
+    error::Result,
+    hub::Hub,
+    realtime::{Event, Topic},
+};
 
 const TASKS: &str = "hub_tasks";
 const DEVICE: &str = "hub_device";
@@ -22,9 +28,11 @@ const ERRANDS: &str = "hub_errands";
 const NET: Duration = Duration::from_secs(15);
 /// While deaf, and where nothing can be heard.
 const DEAF: Duration = Duration::from_secs(1);
-/// Over a project's URL, until Realtime tells.
+/// Over a project's URL, while Realtime does not tell.
 const API_LOOK: Duration = Duration::from_secs(2);
 const API_DEVICE: Duration = Duration::from_secs(1);
+/// Realtime reads the log, and a commit is in the log a moment before others see it: whoever was quicker than that looks once more.
+const AGAIN: Duration = Duration::from_millis(100);
 /// We notify ourselves this often: a half-open socket, or a pooler that keeps no session, is silent without an error.
 const PROBE: Duration = Duration::from_secs(60);
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
@@ -119,10 +127,7 @@ async fn listen(hub: Hub, device: String, signals: Arc<Signals>, ready: oneshot:
             poll(&signals, DEAF, DEAF).await;
         }
         Hub::Postgres(db) => listen_postgres(&db, &device, &signals, ready).await,
-        Hub::Api(Api { .. }) => {
-            drop(ready);
-            poll(&signals, API_LOOK, API_DEVICE).await;
-        }
+        Hub::Api(api) => listen_realtime(&api, &device, &signals, ready).await,
     }
 }
 
@@ -135,6 +140,81 @@ async fn poll(signals: &Signals, look_every: Duration, device_every: Duration) {
             _ = net.tick() => signals.errand.notify_one(),
         }
     }
+}
+
+/// Over a project's URL: the device's private topic. While it is not joined, it asks.
+async fn listen_realtime(api: &Api, device: &str, signals: &Signals, ready: oneshot::Sender<()>) {
+    let mut subscription = match api.realtime() {
+        Ok(realtime) => realtime.join(Topic::private(format!("device:{device}"))),
+        Err(error) => {
+            tracing::warn!(device.name = %device, error = %error, "realtime can not be used: asking every second or two instead");
+            drop(ready);
+            return poll(signals, API_LOOK, API_DEVICE).await;
+        }
+    };
+    let mut ready = Some(ready);
+    let (mut joined, mut was_deaf) = (false, false);
+    let (mut look, mut wanted, mut net) = (patient(API_LOOK), patient(API_DEVICE), patient(NET));
+    let mut again: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                again = None;
+                signals.look.notify_one();
+                signals.device.notify_one();
+            }
+            event = subscription.next() => match event {
+                Some(Event::Joined { .. }) => {
+                    if std::mem::take(&mut was_deaf) {
+                        tracing::info!(device.name = %device, "hearing realtime again");
+                    }
+                    joined = true;
+                    signals.all();
+                    if let Some(ready) = ready.take() {
+                        // Nobody waits any more if this took long.
+                        ready.send(()).ok();
+                    }
+                }
+                Some(Event::Gap) => signals.all(),
+                Some(Event::Broadcast(broadcast)) => {
+                    match broadcast.event.as_str() {
+                        "wake" => signals.look.notify_one(),
+                        "cancel" | "steer" => signals.device.notify_one(),
+                        _ => continue,
+                    }
+                    again = Some(Instant::now() + AGAIN);
+                }
+                Some(Event::Away { why } | Event::Refused(why)) => {
+                    if !std::mem::replace(&mut was_deaf, true) {
+                        tracing::warn!(
+                            device.name = %device, realtime.fault = %why,
+                            "not hearing realtime: asking every second or two until it works"
+                        );
+                    }
+                    joined = false;
+                    ready = None;
+                    signals.all();
+                }
+                Some(Event::System { status, message }) => {
+                    tracing::debug!(device.name = %device, realtime.status = %status, realtime.message = %message, "realtime says");
+                }
+                None => return poll(signals, API_LOOK, API_DEVICE).await,
+            },
+            _ = look.tick(), if !joined => signals.look.notify_one(),
+            _ = wanted.tick(), if !joined => signals.device.notify_one(),
+            _ = net.tick() => {
+                signals.look.notify_one();
+                signals.errand.notify_one();
+            }
+        }
+    }
+}
+
+/// Ticks that were not waited for are not made up for.
+fn patient(every: Duration) -> Interval {
+    let mut interval = interval(every);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 async fn listen_postgres(db: &Db, device: &str, signals: &Signals, ready: oneshot::Sender<()>) {

@@ -47,14 +47,14 @@ async fn it_asks_for_a_key_and_answers_only_this_machine() {
     // Open doors: health and the (empty) key set.
     assert_eq!(
         answer(stack.http.get(url("/health"))).await,
-        (200, json!({"status": "ok", "database": "ok", "rest": "ok"}))
+        (200, json!({"status": "ok", "database": "ok", "rest": "ok", "realtime": "ok"}))
     );
     assert_eq!(answer(stack.http.get(url("/auth/v1/.well-known/jwks.json"))).await, (200, json!({"keys": []})));
 
     for (path, status) in [
         ("/", 404),
         ("/nothing", 404),
-        ("/realtime/v1/websocket", 404),
+        ("/realtime/v1/nothing", 404),
         ("/functions/v1/hello", 404),
         ("/rest/v2/x", 404),
     ] {

@@ -3,12 +3,20 @@
 use super::rooms::Hears;
 use crate::keys::Claims;
 use sqlx::{PgPool, types::Json};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Asks policies.
 #[derive(Clone, Debug)]
 pub struct Authoriser {
     pool: PgPool,
+    /// Thousands join at once, or are asked about when the stream is mended: they queue here, without the pool's time limit, and
+    /// leave connections to others.
+    turns: Arc<Semaphore>,
 }
+
+/// How many are asked about at once.
+const TURNS: usize = 3;
 
 /// What the policies answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,10 +29,8 @@ pub struct Rights {
 
 impl Rights {
     /// Of a public channel, where policies are not asked.
-    pub const PUBLIC: Self = Self {
-        hears: Hears { broadcast: true, presence: true },
-        says: Hears { broadcast: true, presence: true },
-    };
+    pub const PUBLIC: Self =
+        Self { hears: Hears { broadcast: true, presence: true }, says: Hears { broadcast: true, presence: true } };
 
     /// Whether it may be in the room at all.
     #[must_use]
@@ -37,20 +43,29 @@ impl Authoriser {
     /// Over connections of the Realtime server's own role.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, turns: Arc::new(Semaphore::new(TURNS)) }
     }
 
-    /// The rights of the bearer of verified claims. A policy that fails grants nothing.
+    /// The rights of the bearer of verified claims, once what the transaction `after` committed is visible. A policy that fails
+    /// grants nothing.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ask(&self, topic: &str, claims: &Claims) -> sqlx::Result<Rights> {
-        let (hears_broadcast, hears_presence, says_broadcast, says_presence, fault): (bool, bool, bool, bool, Option<String>) =
-            sqlx::query_as("select a.* from realtime.hub_authorise($1, $2) a")
-                .bind(topic)
-                .bind(Json(claims))
-                .fetch_one(&self.pool)
-                .await?;
+    pub async fn ask(&self, topic: &str, claims: &Claims, after: Option<u32>) -> sqlx::Result<Rights> {
+        // Never closed.
+        let _turn = self.turns.acquire().await.ok();
+        let (hears_broadcast, hears_presence, says_broadcast, says_presence, fault): (
+            bool,
+            bool,
+            bool,
+            bool,
+            Option<String>,
+        ) = sqlx::query_as("select a.* from realtime.hub_authorise($1, $2, $3) a")
+            .bind(topic)
+            .bind(Json(claims))
+            .bind(after.map(i64::from))
+            .fetch_one(&self.pool)
+            .await?;
         if let Some(fault) = fault {
             tracing::warn!(
                 realtime.topic = topic,

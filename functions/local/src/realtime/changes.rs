@@ -41,6 +41,8 @@ pub struct Changed {
     pub change: Change,
     /// When it was committed, in microseconds since 2000.
     pub committed: i64,
+    /// By which transaction.
+    pub xid: u32,
 }
 
 /// Where frames go.
@@ -277,15 +279,14 @@ impl Changes {
 
     /// Asks who may see these, all in one exchange; one by one if that fails, so that a change that can not be decided hides no other.
     async fn decide(&self, batch: &[Changed]) {
-        let changes: Vec<Json<Value>> = batch.iter().map(|changed| Json(wal(changed))).collect();
-        if self.ask(&changes).await.is_ok() {
+        if self.ask(batch).await.is_ok() {
             return;
         }
-        for (changed, wal) in batch.iter().zip(&changes) {
-            let mut outcome = self.ask(std::slice::from_ref(wal)).await;
+        for changed in batch {
+            let mut outcome = self.ask(std::slice::from_ref(changed)).await;
             if outcome.as_ref().is_err_and(|error| error.as_database_error().is_none()) {
                 tokio::time::sleep(RETRY).await;
-                outcome = self.ask(std::slice::from_ref(wal)).await;
+                outcome = self.ask(std::slice::from_ref(changed)).await;
             }
             if let Err(error) = outcome {
                 let Relation { schema, table, .. } = &*changed.relation;
@@ -295,21 +296,15 @@ impl Changes {
         }
     }
 
-    async fn ask(&self, changes: &[Json<Value>]) -> sqlx::Result<()> {
-        let answers: Vec<(String, Vec<Uuid>, Option<Vec<String>>)> = sqlx::query_as(
-            "select (a.wal)::text, a.subscription_ids, a.errors
-               from unnest($1::jsonb[]) with ordinality c (wal, n),
-                    lateral (select coalesce(jsonb_agg(jsonb_build_object('name', k.attname)), '[]') as pk
-                               from pg_index i
-                               join pg_attribute k on k.attrelid = i.indrelid and k.attnum = any (i.indkey)
-                              where i.indrelid = (c.wal ->> 'oid')::oid and i.indisprimary) k,
-                    lateral realtime.apply_rls(c.wal || jsonb_build_object('pk', k.pk), $2) a
-              order by c.n",
-        )
-        .bind(changes)
-        .bind(MAX_RECORD)
-        .fetch_all(&self.inner.pool)
-        .await?;
+    async fn ask(&self, batch: &[Changed]) -> sqlx::Result<()> {
+        let changes: Vec<Json<Value>> = batch.iter().map(|changed| Json(wal(changed))).collect();
+        let answers: Vec<(String, Vec<Uuid>, Option<Vec<String>>)> =
+            sqlx::query_as("select d.wal, d.subscription_ids, d.errors from realtime.hub_decide($1, $2, $3) d")
+                .bind(changes)
+                .bind(batch.last().map(|changed| i64::from(changed.xid)))
+                .bind(MAX_RECORD)
+                .fetch_all(&self.inner.pool)
+                .await?;
         for (wal, groups, errors) in answers {
             self.send(&wal, &groups, errors.as_deref().unwrap_or_default());
         }
@@ -379,7 +374,7 @@ impl Drop for Subscription {
 
 /// A change in the shape of wal2json's second version.
 fn wal(changed: &Changed) -> Value {
-    let Changed { relation, change, committed } = changed;
+    let Changed { relation, change, committed, .. } = changed;
     let (action, new, old) = match change {
         Change::Insert(new) => ("I", Some(new), None),
         Change::Update(old, new) => ("U", Some(new), old.as_ref().or(Some(new))),
@@ -437,7 +432,7 @@ mod tests {
         let text = |text: &'static str| Cell::Text(Bytes::from_static(text.as_bytes()));
         let change = Change::Update(None, vec![text("1"), Cell::Null, Cell::Unchanged]);
         assert_eq!(
-            wal(&Changed { relation: Arc::new(relation), change, committed: 1_500_000 }),
+            wal(&Changed { relation: Arc::new(relation), change, committed: 1_500_000, xid: 7 }),
             json!({
                 "action": "U", "oid": 7, "schema": "public", "table": "note", "timestamp": "2000-01-01T00:00:01.500+00:00",
                 "columns": [{"name": "id", "typeoid": 23, "value": "1"}, {"name": "text", "typeoid": 25, "value": null}],

@@ -221,10 +221,19 @@ mod tests {
             "access_token": "t", "version": "x",
         }))
         .unwrap();
-        assert!(join.config.private && join.config.broadcast.to_self && !join.config.broadcast.ack && join.config.presence.enabled);
+        assert!(
+            join.config.private
+                && join.config.broadcast.to_self
+                && !join.config.broadcast.ack
+                && join.config.presence.enabled
+        );
         assert_eq!(join.config.postgres_changes.len(), 1);
         assert_eq!(join.token(), Some("t"));
-        for odd in [json!({}), json!({"config": 5, "access_token": 7}), json!({"config": {"broadcast": [], "postgres_changes": null}})] {
+        for odd in [
+            json!({}),
+            json!({"config": 5, "access_token": 7}),
+            json!({"config": {"broadcast": [], "postgres_changes": null}}),
+        ] {
             let join: Join = serde_json::from_value(odd).unwrap();
             assert!(!join.config.private && join.token().is_none() && join.config.postgres_changes.is_empty());
         }
@@ -237,7 +246,8 @@ mod tests {
         assert_eq!(replay_of(&json!({"since": 5})), Some((5, 25)));
         assert_eq!(replay_of(&json!({"since": 5, "limit": 100})), Some((5, 25)));
         assert_eq!(replay_of(&json!({"since": 5, "limit": 0})), Some((5, 1)));
-        for bad in [json!({}), json!({"since": "x"}), json!({"since": -1}), json!({"since": 5, "limit": "x"}), json!(7)] {
+        for bad in [json!({}), json!({"since": "x"}), json!({"since": -1}), json!({"since": 5, "limit": "x"}), json!(7)]
+        {
             assert_eq!(replay_of(&bad), None, "{bad}");
         }
     }

@@ -160,13 +160,17 @@ impl Feed {
 
     async fn stream(&mut self) -> Result<std::convert::Infallible, Broken> {
         let mut client = self.open().await?;
+        // A right that ended meanwhile is in a log that nobody read.
+        self.rooms.recheck(None, None);
         self.catch_up().await?;
         self.streaming.send_replace(true);
         let mut reader = Reader::default();
-        let mut committed = 0;
+        let (mut committed, mut transaction) = (0, 0);
         loop {
             match client.recv().await?.ok_or(Broken::Ended)? {
-                ReplicationEvent::Begin { commit_time_micros, .. } => committed = commit_time_micros,
+                ReplicationEvent::Begin { commit_time_micros, xid, .. } => {
+                    (committed, transaction) = (commit_time_micros, xid)
+                }
                 ReplicationEvent::XLogData { data, .. } => {
                     if let Some((relation, change)) = reader.read(data)? {
                         if relation.schema == "realtime" && relation.table == "messages" {
@@ -176,13 +180,13 @@ impl Feed {
                                 self.tell(&message);
                             }
                         } else if self.changes.wants(relation.oid) {
-                            self.changes.offer(Changed { relation, change, committed });
+                            self.changes.offer(Changed { relation, change, committed, xid: transaction });
                         }
                     }
                 }
                 ReplicationEvent::Message { prefix, content, .. } if prefix == RECHECK => {
                     let subject = std::str::from_utf8(&content).ok().filter(|subject| !subject.is_empty());
-                    self.rooms.recheck(subject);
+                    self.rooms.recheck(subject, Some(transaction));
                 }
                 ReplicationEvent::Commit { end_lsn, .. } => client.update_applied_lsn(end_lsn),
                 ReplicationEvent::KeepAlive { wal_end, .. } => client.update_applied_lsn(wal_end),
@@ -216,7 +220,9 @@ impl Feed {
             let mut creating = pin!(client.simple_query(&create));
             let made = time::timeout(PATIENCE, &mut creating).await;
             if made.is_err() {
-                tracing::warn!("the replication stream waits for a long transaction to end (pg_stat_activity shows it: xact_start)");
+                tracing::warn!(
+                    "the replication stream waits for a long transaction to end (pg_stat_activity shows it: xact_start)"
+                );
             }
             match made {
                 Ok(made) => made?,

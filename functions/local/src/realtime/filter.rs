@@ -53,7 +53,8 @@ impl Wanted {
     /// # Errors
     /// What is wrong with it, for the client.
     pub fn read(entry: &Value) -> Result<Self, String> {
-        let entry = Entry::deserialize(entry).map_err(|_| "each entry of postgres_changes must be an object".to_owned())?;
+        let entry =
+            Entry::deserialize(entry).map_err(|_| "each entry of postgres_changes must be an object".to_owned())?;
         let text = |name: &str, value: Option<Value>| match value {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -67,7 +68,10 @@ impl Wanted {
         };
         let (schema, table) = match (text("schema", entry.schema)?, text("table", entry.table)?) {
             (None, None) => {
-                return Err("No subscription params provided. Please provide at least a `schema` or `table` to subscribe to".into());
+                return Err(
+                    "No subscription params provided. Please provide at least a `schema` or `table` to subscribe to"
+                        .into(),
+                );
             }
             (schema, table) => (schema.unwrap_or_else(|| "public".into()), table.unwrap_or_else(|| "*".into())),
         };
@@ -116,7 +120,8 @@ pub fn filters(text: &str) -> Result<Vec<Filter>, String> {
 
 /// At commas that are neither in parentheses nor in a quoted value.
 fn split(text: &str) -> Vec<&str> {
-    let (mut parts, mut start, mut depth, mut quoted, mut escaped, mut before) = (Vec::new(), 0, 0_usize, false, false, '\0');
+    let (mut parts, mut start, mut depth, mut quoted, mut escaped, mut before) =
+        (Vec::new(), 0, 0_usize, false, false, '\0');
     for (at, char) in text.char_indices() {
         match char {
             _ if escaped => escaped = false,
@@ -146,9 +151,10 @@ fn filter(text: &str) -> Result<Filter, String> {
     let (column, rest) = text.split_once('=').ok_or_else(form)?;
     let (negate, rest) = rest.strip_prefix("not.").map_or((false, rest), |rest| (true, rest));
     let (operator, value) = rest.split_once('.').ok_or_else(form)?;
-    let operator = OPERATORS.into_iter().find(|known| *known == operator).ok_or_else(|| {
-        format!("{operator:?} is no operator: use one of {}", OPERATORS.join(", "))
-    })?;
+    let operator = OPERATORS
+        .into_iter()
+        .find(|known| *known == operator)
+        .ok_or_else(|| format!("{operator:?} is no operator: use one of {}", OPERATORS.join(", ")))?;
     let value = if operator == "in" {
         let inner = value.strip_prefix('(').and_then(|value| value.strip_suffix(')'));
         format!("{{{}}}", inner.ok_or("`in` filter value must be wrapped by parentheses")?)
@@ -188,7 +194,10 @@ mod tests {
     #[test]
     fn each_form_of_a_filter() {
         assert_eq!(one("id=eq.5"), Filter { column: "id".into(), operator: "eq", value: "5".into(), negate: false });
-        assert_eq!(one(" a=not.like.h%y "), Filter { column: "a".into(), operator: "like", value: "h%y".into(), negate: true });
+        assert_eq!(
+            one(" a=not.like.h%y "),
+            Filter { column: "a".into(), operator: "like", value: "h%y".into(), negate: true }
+        );
         assert_eq!(one("a=in.(x,y)").value, "{x,y}");
         assert_eq!(one(r#"a=eq."x,y=\"z""#).value, r#"x,y="z"#);
         assert_eq!(one("a=eq.b=c.d").value, "b=c.d");
@@ -207,11 +216,27 @@ mod tests {
         let read = |entry| Wanted::read(&entry);
         let all = Wanted { event: "*", schema: "public".into(), table: "*".into(), filters: vec![], select: None };
         assert_eq!(read(json!({"event": "*", "schema": "public"})), Ok(all.clone()));
-        assert_eq!(read(json!({"event": "insert", "table": "a"})), Ok(Wanted { event: "INSERT", table: "a".into(), ..all }));
+        assert_eq!(
+            read(json!({"event": "insert", "table": "a"})),
+            Ok(Wanted { event: "INSERT", table: "a".into(), ..all })
+        );
         assert!(read(json!({"event": "*"})).is_err());
         assert!(read(json!({"schema": 5})).unwrap_err().contains("`schema`"));
         assert!(read(json!([])).is_err());
         assert!(read(json!({"schema": "*", "select": ["a"]})).unwrap_err().contains("wildcard"));
         assert_eq!(read(json!({"table": "a", "select": ["a", 1]})).unwrap().select, Some(vec!["a".into()]));
+    }
+
+    proptest::proptest! {
+        /// Whatever a client sends is read or refused, and what is read keeps every part apart.
+        #[test]
+        fn any_text_is_read_or_refused(text in r#"([a-z]{1,3}=(not\.)?(eq|in|like|is)\.["(),.\\'%a-z0-9 ]{0,12},?){0,4}|\PC{0,60}"#) {
+            if let Ok(filters) = filters(&text) {
+                for filter in filters {
+                    proptest::prop_assert!(OPERATORS.contains(&filter.operator));
+                    proptest::prop_assert!(filter.value.len() <= text.len() + 2 && !filter.value.contains('\0'));
+                }
+            }
+        }
     }
 }

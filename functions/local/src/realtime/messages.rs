@@ -142,7 +142,11 @@ fn unhex(text: &str) -> Option<Bytes> {
     if !rest.is_empty() {
         return None;
     }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect::<Option<Vec<u8>>>().map(Bytes::from)
+    pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+        .collect::<Option<Vec<u8>>>()
+        .map(Bytes::from)
 }
 
 #[cfg(test)]

@@ -31,10 +31,7 @@ use crate::{
 use authorise::Authoriser;
 use axum::{
     Json, Router,
-    extract::{
-        Query, State, WebSocketUpgrade,
-        ws::rejection::WebSocketUpgradeRejection,
-    },
+    extract::{Query, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{any, get},
@@ -134,7 +131,8 @@ impl Realtime {
         let password = &secrets.admin_password;
         let connect = connect_options(port, role, password)
             .application_name("hub realtime")
-            .options([("timezone", "UTC"), ("statement_timeout", "8s")]);
+            // Nothing that is written here outlives the process: subscriptions, and rows to ask policies with that are rolled back.
+            .options([("timezone", "UTC"), ("statement_timeout", "8s"), ("synchronous_commit", "off")]);
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_secs(8))
@@ -154,7 +152,9 @@ impl Realtime {
         let mut streaming = feed.status();
         let feed = tokio::spawn(feed.run(stop.clone()));
         if time::timeout(STREAM_WITHIN, streaming.wait_for(|streaming| *streaming)).await.is_err() {
-            tracing::warn!("Realtime waits for the replication stream; until it flows, broadcasts of the database are late");
+            tracing::warn!(
+                "Realtime waits for the replication stream; until it flows, broadcasts of the database are late"
+            );
         }
         let authoriser = Authoriser::new(pool.clone());
         let sockets = AtomicUsize::new(0);
@@ -244,7 +244,8 @@ async fn open(
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(SecretString::from);
-    let Some(key) = header("x-api-key").or_else(|| header("apikey")).or(handshake.apikey.map(SecretString::from)) else {
+    let Some(key) = header("x-api-key").or_else(|| header("apikey")).or(handshake.apikey.map(SecretString::from))
+    else {
         return refuse(StatusCode::UNAUTHORIZED, "API key is missing");
     };
     let key = match realtime.bearer(&key) {

@@ -10,8 +10,9 @@ use std::sync::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Frames above this wait for nobody: the socket is closed.
-const LIMIT: usize = 1024 * 1024;
+/// So much may wait for a reader that is behind: a burst of many rows, not a connection that is stuck. What waits is shared with all
+/// who wait for the same.
+const LIMIT: usize = 8 * 1024 * 1024;
 /// What a waiting frame costs beside its bytes, which sockets share.
 const EACH: usize = 64;
 

@@ -169,7 +169,8 @@ impl Input {
 mod tests {
     use super::*;
 
-    const RELATION: &[u8] = b"R\0\0\0\x07public\0note\0d\0\x02\x01id\0\0\0\0\x17\xff\xff\xff\xff\0text\0\0\0\0\x19\xff\xff\xff\xff";
+    const RELATION: &[u8] =
+        b"R\0\0\0\x07public\0note\0d\0\x02\x01id\0\0\0\0\x17\xff\xff\xff\xff\0text\0\0\0\0\x19\xff\xff\xff\xff";
 
     #[test]
     fn rows_of_a_table_that_was_described() {

@@ -27,15 +27,18 @@ struct Ready {
     said: Said,
 }
 
-fn bearer(realtime: &Realtime, headers: &HeaderMap) -> Result<Bearer, Response> {
+fn bearer(realtime: &Realtime, headers: &HeaderMap) -> Result<Bearer, BadBearer> {
     let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let token = text(header::AUTHORIZATION)
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .or_else(|| text(header::HeaderName::from_static("apikey")));
-    let bearer = token.ok_or(BadBearer::Malformed).and_then(|token| realtime.bearer(&SecretString::from(token)));
-    bearer.map_err(|bad| (StatusCode::UNAUTHORIZED, Json(json!({"message": bad.to_string()}))).into_response())
+    token.ok_or(BadBearer::Malformed).and_then(|token| realtime.bearer(&SecretString::from(token)))
+}
+
+fn unauthorized(bad: BadBearer) -> Response {
+    (StatusCode::UNAUTHORIZED, Json(json!({"message": bad.to_string()}))).into_response()
 }
 
 fn unprocessable(errors: &Value) -> Response {
@@ -58,10 +61,13 @@ pub async fn batch(State(realtime): State<Realtime>, method: Method, headers: He
     }
     let bearer = match bearer(&realtime, &headers) {
         Ok(bearer) => bearer,
-        Err(refusal) => return refusal,
+        Err(bad) => return unauthorized(bad),
     };
     let Ok(Batch { messages }) = serde_json::from_slice::<Batch>(&body) else {
-        return (StatusCode::BAD_REQUEST, Json(json!({"message": "the body must be JSON: {messages: [{topic, event, payload}]}"})))
+        return (
+            StatusCode::BAD_REQUEST,
+            Json(json!({"message": "the body must be JSON: {messages: [{topic, event, payload}]}"})),
+        )
             .into_response();
     };
     let Some(messages) = messages.filter(|messages| !messages.is_empty()) else {
@@ -127,7 +133,7 @@ pub async fn single(
     }
     let bearer = match bearer(&realtime, &headers) {
         Ok(bearer) => bearer,
-        Err(refusal) => return refusal,
+        Err(bad) => return unauthorized(bad),
     };
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let body = match kind.split(';').next().map(str::trim) {
@@ -150,7 +156,7 @@ pub async fn single(
     let private = query.get("private").is_some_and(|private| private == "true");
     let room = RoomKey { private, topic: topic.into() };
     if private {
-        match realtime.authoriser().ask(&room.topic, &bearer.claims).await {
+        match realtime.authoriser().ask(&room.topic, &bearer.claims, None).await {
             Ok(rights) if rights.says.broadcast => {}
             Ok(_) => {
                 let message = "You do not have permissions to write to this Channel topic";
@@ -169,7 +175,7 @@ async fn say(realtime: &Realtime, bearer: &Bearer, messages: Vec<Ready>) -> Resp
     for Ready { room, .. } in &messages {
         if !may.contains_key(room) {
             let says = !room.private
-                || match realtime.authoriser().ask(&room.topic, &bearer.claims).await {
+                || match realtime.authoriser().ask(&room.topic, &bearer.claims, None).await {
                     Ok(rights) => rights.says.broadcast,
                     Err(error) => return unavailable(&error),
                 };

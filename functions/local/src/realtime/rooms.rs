@@ -57,8 +57,8 @@ pub enum Said {
 /// Told to the task of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// The member is on hold: ask its policies again, then release it or let it go.
-    Recheck(MemberId),
+    /// The member is on hold: ask its policies again, once what this transaction committed is visible, then release it or let it go.
+    Recheck(MemberId, Option<u32>),
 }
 
 /// Who joins.
@@ -126,7 +126,8 @@ impl Rooms {
     #[must_use]
     pub fn join(&self, key: RoomKey, joining: Joining) -> Membership {
         let id = MemberId(self.inner.next.fetch_add(1, Ordering::Relaxed));
-        let mut member = Some(Member { joining, hears: Hears::default(), held: Some(Vec::new()), replayed: HashSet::new() });
+        let mut member =
+            Some(Member { joining, hears: Hears::default(), held: Some(Vec::new()), replayed: HashSet::new() });
         loop {
             let room = Arc::clone(lock(&self.inner.rooms).entry(key.clone()).or_default());
             let mut inside = lock(&room);
@@ -161,13 +162,13 @@ impl Rooms {
     }
 
     /// Puts the members of private rooms on hold whose token is `subject`'s (none: all), and has their sockets ask again.
-    pub fn recheck(&self, subject: Option<&str>) {
+    pub fn recheck(&self, subject: Option<&str>, after: Option<u32>) {
         for (_, room) in self.all(|key| key.private) {
             for (id, member) in &mut lock(&room).members {
                 if subject.is_none() || member.joining.subject.as_deref() == subject {
                     member.held.get_or_insert_default();
                     // A socket that is gone leaves by itself.
-                    member.joining.commands.send(Command::Recheck(*id)).ok();
+                    member.joining.commands.send(Command::Recheck(*id, after)).ok();
                 }
             }
         }
@@ -279,9 +280,7 @@ impl Room {
             Said::Text(_) => None,
         };
         let mut packets = Packets::new(|version| match said {
-            Said::Text(payload) => {
-                Some(frame::text(version, &Value::Null, &Value::Null, &topic, "broadcast", payload))
-            }
+            Said::Text(payload) => Some(frame::text(version, &Value::Null, &Value::Null, &topic, "broadcast", payload)),
             Said::Broadcast(broadcast, _) => broadcast.to_client(version, &topic),
         });
         for (member, to) in &mut self.members {
@@ -421,8 +420,8 @@ mod tests {
         let (mut ada, mut bob) = (join(&rooms, true, "ada"), join(&rooms, true, "bob"));
         ada.membership.release(ALL, []);
         bob.membership.release(ALL, []);
-        rooms.recheck(Some("ada"));
-        assert_eq!(ada.commands.try_recv().unwrap(), Command::Recheck(ada.membership.id()));
+        rooms.recheck(Some("ada"), Some(7));
+        assert_eq!(ada.commands.try_recv().unwrap(), Command::Recheck(ada.membership.id(), Some(7)));
         assert!(bob.commands.try_recv().is_err());
         rooms.say(&key(true), &said(1, None), None);
         assert_eq!((ada.heard().len(), bob.heard()), (0, b"1".to_vec()));
@@ -438,8 +437,9 @@ mod tests {
         bob.membership.release(ALL, []);
         bob.membership.track("bob", Map::new());
         drop(bob);
-        let frames: Vec<String> =
-            std::iter::from_fn(|| ada.waiting.ready()).map(|p| String::from_utf8_lossy(p.bytes()).into_owned()).collect();
+        let frames: Vec<String> = std::iter::from_fn(|| ada.waiting.ready())
+            .map(|p| String::from_utf8_lossy(p.bytes()).into_owned())
+            .collect();
         assert!(frames[0].contains(r#""joins":{"bob""#) && frames[1].contains(r#""leaves":{"bob""#), "{frames:?}");
     }
 }

@@ -82,7 +82,7 @@ pub async fn serve(socket: WebSocket, realtime: Realtime, version: Version, key:
         let confirm = socket.channels.values().map(|channel| channel.confirm_at).min();
         tokio::select! {
             () = stop.cancelled() => break End::Close(close_code::RESTART, "the server ends"),
-            () = full.cancelled() => break End::Close(close_code::POLICY, "too slow: more than 1 MB was waiting to be read"),
+            () = full.cancelled() => break End::Close(close_code::POLICY, "too slow: more than 8 MB was waiting to be read"),
             frame = stream.next() => match frame {
                 None | Some(Err(_)) => break End::Gone,
                 Some(Ok(frame)) => {
@@ -252,7 +252,8 @@ impl Socket {
                 return Err(Refused::new("UnableToReplayMessages", "Replay is not allowed for public channels"));
             }
             Some(replay) => Some(
-                replay_of(replay).ok_or_else(|| Refused::new("UnableToReplayMessages", "Replay params are not valid"))?,
+                replay_of(replay)
+                    .ok_or_else(|| Refused::new("UnableToReplayMessages", "Replay params are not valid"))?,
             ),
         };
         let entries: Vec<Value> = config.postgres_changes.into_iter().filter(|entry| !entry.is_null()).collect();
@@ -267,7 +268,7 @@ impl Socket {
         };
         let membership = self.realtime.rooms().join(key, joining);
         let rights = if config.private {
-            let asked = self.realtime.authoriser().ask(name, &bearer.claims).await;
+            let asked = self.realtime.authoriser().ask(name, &bearer.claims, None).await;
             let rights = asked.map_err(|error| {
                 tracing::warn!(%error, "policies could not be asked");
                 Refused::no_database()
@@ -431,7 +432,11 @@ impl Socket {
         match event.as_deref() {
             Some("track") => match payload.get("payload").cloned().unwrap_or_else(|| json!({})) {
                 _ if !channel.rights.says.presence => {
-                    self.reply(message, false, &json!({"reason": "You do not have permissions to show presence in this Channel topic"}));
+                    self.reply(
+                        message,
+                        false,
+                        &json!({"reason": "You do not have permissions to show presence in this Channel topic"}),
+                    );
                 }
                 Value::Object(meta) => {
                     channel.membership.track(&channel.presence_key, meta);
@@ -462,21 +467,21 @@ impl Socket {
                     channel.confirm_at = bearer.confirm_at();
                     channel.bearer = bearer;
                 }
-                self.ask_again(topic).await;
+                self.ask_again(topic, None).await;
                 self.subscribe(topic).await;
             }
         }
     }
 
     /// Asks the policies of a channel again. What it would hear meanwhile waits.
-    async fn ask_again(&mut self, topic: &str) {
+    async fn ask_again(&mut self, topic: &str, after: Option<u32>) {
         let Some(channel) = self.channels.get_mut(topic) else { return };
         let name = topic.strip_prefix("realtime:").unwrap_or(topic);
         if !channel.membership.key().private {
             return;
         }
         channel.membership.hold();
-        match self.realtime.authoriser().ask(name, &channel.bearer.claims).await {
+        match self.realtime.authoriser().ask(name, &channel.bearer.claims, after).await {
             Err(error) => {
                 tracing::warn!(%error, "policies could not be asked");
                 self.shut(topic, "Realtime was unable to connect to the project database");
@@ -500,23 +505,27 @@ impl Socket {
     /// Looks at tokens that are due.
     async fn confirm(&mut self) {
         let now = Instant::now();
-        let due: Vec<String> =
-            self.channels.iter().filter(|(_, channel)| channel.confirm_at <= now).map(|(topic, _)| topic.clone()).collect();
+        let due: Vec<String> = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| channel.confirm_at <= now)
+            .map(|(topic, _)| topic.clone())
+            .collect();
         for topic in due {
             let Some(channel) = self.channels.get_mut(&topic) else { continue };
             channel.confirm_at = channel.bearer.confirm_at();
             if channel.bearer.expires <= chrono::Utc::now().timestamp() {
                 self.shut(&topic, "Token has expired");
             } else {
-                self.ask_again(&topic).await;
+                self.ask_again(&topic, None).await;
             }
         }
     }
 
-    async fn obey(&mut self, Command::Recheck(member): Command) {
+    async fn obey(&mut self, Command::Recheck(member, after): Command) {
         let topic = self.channels.iter().find(|(_, channel)| channel.membership.id() == member);
         if let Some(topic) = topic.map(|(topic, _)| topic.clone()) {
-            self.ask_again(&topic).await;
+            self.ask_again(&topic, after).await;
         }
     }
 
