@@ -101,7 +101,12 @@ pub async fn serve(socket: WebSocket, realtime: Realtime, version: Version, key:
     // Leaves all rooms; nothing is queued after this.
     drop(socket);
     match end {
-        End::Close(code, reason) => drop(ending.send((code, reason))),
+        End::Close(code, reason) => {
+            ending.send((code, reason)).ok();
+            // What was sent and not read would have the connection reset, and the reason lost with it.
+            let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+            drop(timeout(GOODBYE, rest).await);
+        }
         // The writer waits for one or the other.
         End::Gone => drop(ending),
     }
