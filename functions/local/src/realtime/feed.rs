@@ -356,7 +356,7 @@ mod tests {
         let snapshot = Snapshot::read("100:105:100,103").unwrap();
         let seen: Vec<u32> = (97..108).filter(|xid| snapshot.sees(*xid)).collect();
         assert_eq!(seen, [97, 98, 99, 101, 102, 104]);
-        assert_eq!(Snapshot::read("7:7:").unwrap().running, []);
+        assert!(Snapshot::read("7:7:").unwrap().running.is_empty());
         for bad in ["", "1", "1:2", "1:x:", "1:2:3,x"] {
             assert_eq!(Snapshot::read(bad), None, "{bad}");
         }

@@ -280,8 +280,8 @@ impl Socket {
         } else {
             Rights::PUBLIC
         };
-        let replayed = match replay {
-            None => Vec::new(),
+        let (replayed, before) = match replay {
+            None => (Vec::new(), Vec::new()),
             Some((since, limit)) => {
                 messages::replay(self.realtime.pool(), name, since, limit).await.map_err(|error| {
                     tracing::warn!(%error, "messages could not be replayed");
@@ -300,7 +300,7 @@ impl Socket {
         if config.presence.enabled && rights.hears.presence {
             membership.present(|present| self.event(&message.topic, &message.join_ref, "presence_state", &present));
         }
-        membership.release(rights.hears, replayed.iter().map(|stored| stored.id));
+        membership.release(rights.hears, replayed.iter().map(|stored| stored.id).chain(before));
         for fault in &faults {
             self.system(&message.topic, &message.join_ref, "postgres_changes", "error", fault);
         }
