@@ -117,6 +117,8 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         ));
         figures.push(Figure::of_rounds(against("commit to the last frame"), "ms", &side.elapsed, &few.elapsed, None));
     }
+    drop(sides);
+    stack.end()?;
     Ok(figures)
 }
 

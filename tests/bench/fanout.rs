@@ -1,18 +1,14 @@
 //! One topic, many sockets: from the commit of `realtime.send` to each of them, against a loop that writes the same bytes to as many
-//! bare connections when a notification comes.
+//! bare connections when it is notified of a row that was committed.
 
 use crate::{
     ears::{self, Crowd, Times},
-    stack::{Stack, processor},
+    stack::{Stack, processor, processor_here},
     tools::{Aim, Bench, Figure, quantile, run as execute},
 };
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use hub::realtime::frame::{Body, Broadcast, Frame, Version};
-use nix::sys::{
-    resource::{UsageWho, getrusage},
-    time::TimeValLike,
-};
 use sqlx::{PgConnection, postgres::PgListener};
 use std::{
     io::Write,
@@ -36,6 +32,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let mut sizes: Vec<usize> = [most, 1000, 100, 1].into_iter().map(|size| size.min(most)).collect();
     sizes.dedup();
     let stack = Stack::start(bench, &["--no-worker"]).await?;
+    execute(&mut stack.connect().await?, "create table public.bench_fanout (content text)").await?;
     let mut figures = Vec::new();
     // The most first: memory that a run before it left to the allocator would hide what it takes.
     for size in sizes {
@@ -43,6 +40,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         more.append(&mut figures);
         figures = more;
     }
+    stack.end()?;
     Ok(figures)
 }
 
@@ -121,7 +119,7 @@ async fn measure(bench: &Bench, stack: &Stack, size: usize, weigh: bool) -> Resu
     Ok(figures)
 }
 
-/// Commits so many messages a second, numbered: broadcasts, or notifications when there is no topic.
+/// Commits so many messages a second, numbered: broadcasts, or rows and their notifications when there is no topic.
 async fn send(
     connection: &mut PgConnection,
     times: &Times,
@@ -143,7 +141,9 @@ async fn send(
                     .await?;
             }
             None => {
-                sqlx::query("select pg_notify('bench_fanout', $1)")
+                sqlx::query(
+                    "with told as (select pg_notify('bench_fanout', $1)) insert into public.bench_fanout select $1 from told",
+                )
                     .bind(number.to_string())
                     .execute(&mut *connection)
                     .await?;
@@ -198,7 +198,7 @@ async fn bare(stack: &Stack, size: usize, topic: &str) -> Result<(Crowd, Writer)
             let mut listener = PgListener::connect(&database).await?;
             listener.listen("bench_fanout").await?;
             ready.send(()).ok();
-            let mut before = thread_processor()?;
+            let mut before = processor_here()?;
             loop {
                 tokio::select! {
                     notification = listener.recv() => {
@@ -211,7 +211,7 @@ async fn bare(stack: &Stack, size: usize, topic: &str) -> Result<(Crowd, Writer)
                         if question.is_none() {
                             return Ok(());
                         }
-                        let now = thread_processor()?;
+                        let now = processor_here()?;
                         tell.send(now - before)?;
                         before = now;
                     }
@@ -221,12 +221,6 @@ async fn bare(stack: &Stack, size: usize, topic: &str) -> Result<(Crowd, Writer)
     });
     is_ready.await.context("the writer did not start")?;
     Ok((crowd, Writer { processor, ask }))
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn thread_processor() -> Result<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
-    Ok((usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1000.0)
 }
 
 /// The bytes that Realtime sends for the same.

@@ -50,7 +50,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             Some(Aim::AtMost(3.0)),
         ));
     }
-    drop(stack);
+    stack.end()?;
     Ok(figures)
 }
 

@@ -37,15 +37,18 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let mut listener = PgListener::connect(stack.env("DATABASE_URL")?).await?;
     listener.listen("bench").await?;
 
-    let (mut progress, mut alone, mut raw, mut durable) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let [mut progress, mut after, mut alone, mut raw, mut durable] = [(); 5].map(|()| Vec::new());
     for round in 0..(4 * bench.rounds).max(2) {
-        let (task, attempt) = claimed(&mut sender, channel).await?;
+        let (task, attempt, thread) = claimed(&mut sender, channel).await?;
         let topic = format!("task:{task}");
         let mut socket = ears::open(&stack).await?;
-        ears::join(&mut socket, &topic, stack.env("HUB_VIEWER_JWT")?, true, None).await?;
+        // As the app does: the conversation as well, so that a note is two messages on one socket, the task's the second.
+        for topic in [&format!("thread:{thread}"), &topic] {
+            ears::join(&mut socket, topic, stack.env("HUB_VIEWER_JWT")?, true, None).await?;
+        }
         // That it was claimed may be told after the join: what comes before this is none of ours.
         say(&mut sender, &topic, "begin").await?;
-        while commit(&mut sender, &mut socket).await?.1["note"] != "begin" {}
+        while commit(&mut sender, &mut socket, &topic).await?.heard["note"] != "begin" {}
         for note in 0..NOTES {
             sleep(IDLE).await;
             let text = format!("Note {note} of {round}");
@@ -56,13 +59,14 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
                 .bind(&text)
                 .execute(&mut sender)
                 .await?;
-            let (took, heard) = commit(&mut sender, &mut socket).await?;
+            let told = commit(&mut sender, &mut socket, &topic).await?;
+            let heard = &told.heard;
             ensure!(heard["partial_output"].as_str() == Some(&text), "another message came than was due: {heard}");
-            let progress_took = took;
 
             sleep(IDLE).await;
             say(&mut sender, &topic, &text).await?;
-            let (alone_took, heard) = commit(&mut sender, &mut socket).await?;
+            let alone_told = commit(&mut sender, &mut socket, &topic).await?;
+            let heard = &alone_told.heard;
             ensure!(heard["note"].as_str() == Some(&text), "another message came than was due: {heard}");
 
             sleep(IDLE).await;
@@ -74,8 +78,9 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
 
             // The first finds everything cold.
             if round > 0 {
-                progress.push(progress_took);
-                alone.push(alone_took);
+                progress.push(told.took);
+                after.push(told.after);
+                alone.push(alone_told.took);
                 raw.push(raw_took);
                 durable.push(durable_took);
             }
@@ -92,6 +97,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         for (what, ours, peer, against, aim) in [
             ("hub_report_progress", &progress, &raw, "a raw NOTIFY", Some(Aim::AtMost(5.0))),
             ("realtime.send alone", &alone, &raw, "a raw NOTIFY", None),
+            ("hub_report_progress once its commit is answered", &after, &raw, "a raw NOTIFY", None),
             ("hub_report_progress", &progress, &durable, "a row and its NOTIFY", None),
         ] {
             figures.push(Figure::of_samples(
@@ -104,13 +110,14 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             ));
         }
     }
+    stack.end()?;
     Ok(figures)
 }
 
-/// A new task that a device runs.
-async fn claimed(connection: &mut PgConnection, channel: Uuid) -> Result<(Uuid, i32)> {
+/// A new task that a device runs, its attempt and its thread.
+async fn claimed(connection: &mut PgConnection, channel: Uuid) -> Result<(Uuid, i32, Uuid)> {
     sqlx::query("select public.hub_send($1, 'Do a thing please')").bind(channel).execute(&mut *connection).await?;
-    sqlx::query_as("select id, attempt from public.hub_claim_tasks($1, 1, '1 hour')")
+    sqlx::query_as("select id, attempt, thread_id from public.hub_claim_tasks($1, 1, '1 hour')")
         .bind(DEVICE)
         .fetch_optional(connection)
         .await?
@@ -128,25 +135,39 @@ async fn say(connection: &mut PgConnection, topic: &str, note: &str) -> Result<(
     Ok(())
 }
 
-/// Milliseconds from sending COMMIT to the next broadcast, and what it says.
-async fn commit(connection: &mut PgConnection, socket: &mut Socket) -> Result<(f64, Value)> {
+/// What the subscriber heard.
+struct Told {
+    /// Milliseconds from sending COMMIT.
+    took: f64,
+    /// Milliseconds from the answer to COMMIT: none, if the subscriber heard first.
+    after: f64,
+    heard: Value,
+}
+
+/// Commits, and waits for the next broadcast of the topic.
+async fn commit(connection: &mut PgConnection, socket: &mut Socket, topic: &str) -> Result<Told> {
     let begun = Instant::now();
     let (committed, heard) = tokio::join!(
-        execute(connection, "commit"),
+        async {
+            execute(connection, "commit").await?;
+            anyhow::Ok(millis(begun))
+        },
         timeout(BOUND, async {
             loop {
                 let message = ears::next(socket).await?;
-                if let Payload::Broadcast(broadcast) = message.payload {
+                if let Payload::Broadcast(broadcast) = message.payload
+                    && message.topic.strip_prefix("realtime:") == Some(topic)
+                {
                     return anyhow::Ok((millis(begun), broadcast.body));
                 }
             }
         })
     );
-    committed?;
+    let committed = committed?;
     let (took, Body::Json(body)) = heard.context("no broadcast came")?? else {
         anyhow::bail!("the broadcast is no JSON");
     };
-    Ok((took, serde_json::from_slice(&body)?))
+    Ok(Told { took, after: (took - committed).max(0.0), heard: serde_json::from_slice(&body)? })
 }
 
 async fn notified(connection: &mut PgConnection, listener: &mut PgListener, sql: &str) -> Result<f64> {

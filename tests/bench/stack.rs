@@ -11,6 +11,7 @@ use sqlx::{Connection, PgConnection};
 use std::{
     collections::BTreeMap,
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -23,19 +24,12 @@ const BOUND: Duration = Duration::from_secs(120);
 pub struct Stack {
     child: Child,
     env: BTreeMap<String, String>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
-            // It stops its Postgres in order; its folder goes after that.
-            kill(Pid::from_raw(id), Signal::SIGTERM).ok();
-            let begun = Instant::now();
-            while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < BOUND {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
+        self.halt();
     }
 }
 
@@ -56,7 +50,7 @@ impl Stack {
             .stdin(Stdio::null())
             .spawn()
             .context("hub dev")?;
-        let mut stack = Self { child, env: BTreeMap::new(), _folder: folder };
+        let mut stack = Self { child, env: BTreeMap::new(), folder };
         // Ready when dev.env is there; gone when the process is.
         let file = data.join("dev.env");
         let begun = Instant::now();
@@ -70,6 +64,27 @@ impl Stack {
         }
         stack.env = read_env_file(&file)?;
         Ok(stack)
+    }
+
+    fn halt(&mut self) {
+        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+            // It stops its Postgres in order; its folder goes after that.
+            kill(Pid::from_raw(id), Signal::SIGTERM).ok();
+            let begun = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < BOUND {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// Stops it. An error, if a part of it panicked while it ran.
+    pub fn end(mut self) -> Result<()> {
+        self.halt();
+        let said = std::fs::read_to_string(self.folder.path().join("log"))?;
+        match said.lines().find(|line| line.contains("panicked at")) {
+            Some(line) => bail!("hub dev: {line}"),
+            None => Ok(()),
+        }
     }
 
     /// What `dev.env` says.
@@ -98,14 +113,20 @@ impl Stack {
 
 /// Milliseconds of processor that a process has taken, its threads added up.
 pub fn processor(pid: u32) -> Result<f64> {
-    let mut nanoseconds = 0.0;
     let folder = format!("/proc/{pid}/task");
-    for thread in std::fs::read_dir(&folder).with_context(|| folder.clone())? {
-        let file = thread?.path().join("schedstat");
-        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        let first: f64 = text.split(' ').next().unwrap_or_default().parse().context("schedstat")?;
-        nanoseconds += first;
-    }
+    let threads = std::fs::read_dir(&folder).with_context(|| folder.clone())?;
+    threads.map(|thread| scheduled(&thread?.path().join("schedstat"))).sum()
+}
+
+/// Milliseconds of processor that this thread has taken.
+pub fn processor_here() -> Result<f64> {
+    scheduled(Path::new("/proc/thread-self/schedstat"))
+}
+
+/// The first number of a `schedstat`, in nanoseconds.
+fn scheduled(file: &Path) -> Result<f64> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse().context("schedstat")?;
     Ok(nanoseconds / 1e6)
 }
 
