@@ -16,14 +16,17 @@ use axum::{
     routing::any,
 };
 use hub_api::Api;
-use postrust_server::lenient_uri::LenientListener;
+use postrust_server::lenient_uri::LenientStream;
 use serde_json::{Value, json};
 use std::{
     future::IntoFuture,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
-use tokio::{net::TcpListener, time};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time,
+};
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
@@ -46,6 +49,35 @@ pub struct Gateway {
     pub realtime: Realtime,
 }
 
+/// Takes connections. Addresses are read as leniently as PostgREST reads them.
+struct Door(TcpListener);
+
+impl axum::serve::Listener for Door {
+    type Io = LenientStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.0.accept().await {
+                Ok((stream, address)) => {
+                    // Else a second small frame waits until the client has confirmed the first, which takes it up to 40 ms.
+                    stream.set_nodelay(true).ok();
+                    return (LenientStream::new(stream), address);
+                }
+                // A connection that broke at once, or no file left for it: neither passes sooner by asking at once.
+                Err(error) => {
+                    tracing::debug!(%error, "a connection was not taken");
+                    time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
 /// Takes the port, before anything slow is done.
 ///
 /// # Errors
@@ -62,9 +94,8 @@ impl Gateway {
     /// Serves until `stop`, then lets running requests end for a moment.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let router = self.router();
-        let serving = axum::serve(LenientListener(listener), router)
-            .with_graceful_shutdown(stop.clone().cancelled_owned())
-            .into_future();
+        let serving =
+            axum::serve(Door(listener), router).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
         tokio::select! {
             outcome = serving => {
                 if let Err(error) = outcome {
