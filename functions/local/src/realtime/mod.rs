@@ -62,6 +62,8 @@ const SOCKETS: usize = 20_000;
 const MAX_FRAME: usize = 5 * 1024 * 1024;
 /// What a socket reads at once: the memory it costs while nothing happens.
 const READ_BUFFER: usize = 2048;
+/// Frames that wait together are written together, up to this; a socket that was ever sent a burst keeps as much.
+const WRITE_BUFFER: usize = 4096;
 
 /// The endpoint. Cheap to clone.
 #[derive(Clone)]
@@ -267,10 +269,10 @@ async fn open(
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
         .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_BUFFER)
         .on_upgrade(async move |socket| {
             let stop = realtime.inner.stop.clone();
-            socket::serve(socket, realtime, version, key, stop).await;
+            socket::serve(socket, realtime, version, key.token, stop).await;
             drop(seat);
         })
 }

@@ -49,7 +49,8 @@ struct Socket {
     version: Version,
     outbox: Outbox,
     commands: mpsc::UnboundedSender<Command>,
-    key: Bearer,
+    /// For channels that are joined without a token. Its claims are read again then: most never are.
+    key: SecretString,
     channels: HashMap<String, Channel>,
     joins: Rate,
     frames: Rate,
@@ -57,7 +58,13 @@ struct Socket {
 }
 
 /// Serves a socket until it ends.
-pub async fn serve(socket: WebSocket, realtime: Realtime, version: Version, key: Bearer, stop: CancellationToken) {
+pub async fn serve(
+    socket: WebSocket,
+    realtime: Realtime,
+    version: Version,
+    key: SecretString,
+    stop: CancellationToken,
+) {
     let (sink, mut stream) = socket.split();
     let (outbox, waiting) = outbox();
     let (commands, mut told) = mpsc::unbounded_channel();
@@ -118,17 +125,19 @@ async fn write(
     mut waiting: Waiting,
     mut end: tokio::sync::oneshot::Receiver<(u16, &'static str)>,
 ) {
+    let full = waiting.full();
     let close = loop {
+        // Too much waiting ends the reader, and that is heard here.
         let packet = tokio::select! {
             biased;
-            Ok(close) = &mut end => break Some(close),
+            // Without a word, the client is gone. A second look at what has been answered would be one too many.
+            close = &mut end => break close.ok(),
             packet = waiting.next() => packet,
         };
         let Some(packet) = packet else {
             // Everybody who could queue is gone, or too much waits: the reader says which.
             break end.await.ok();
         };
-        let full = waiting.full();
         let written = async {
             sink.feed(packet.into_message()).await?;
             while let Some(packet) = waiting.ready() {
@@ -136,7 +145,9 @@ async fn write(
             }
             sink.flush().await
         };
+        // In this order: a socket with room takes all at once, and nothing needs to be woken.
         tokio::select! {
+            biased;
             written = written => if written.is_err() { break None },
             // It does not read: there is no use in waiting for it.
             () = full.cancelled() => break end.await.ok(),
@@ -243,7 +254,7 @@ impl Socket {
         }
         let bearer = match join.token() {
             Some(token) => self.bearer(token)?,
-            None => self.bearer(self.key.token.expose_secret())?,
+            None => self.bearer(self.key.expose_secret())?,
         };
         let Join { config, .. } = join;
         let replay = match &config.broadcast.replay {
