@@ -1,45 +1,15 @@
--- Why: what the Realtime server of a local stack (functions/local) asks of the database in one exchange where Supabase's takes several,
--- and with the care that a reader of the log needs: a commit is in the log a moment before other sessions see it.
+-- Why: what the Realtime server of a local stack (functions/local) asks of the database in one exchange where Supabase's takes several.
 
 begin;
 lock table pg_catalog.pg_authid in share row exclusive mode;       -- see 10_roles.sql: one runner at a time
 set local role supabase_admin;
-
--- Waits until a transaction that the log shows as committed is visible. That is so at once, unless its backend was not given
--- the processor between writing the log and saying so; whoever asks in that moment is answered from the past.
-create or replace function realtime.hub_await_commit(p_xid bigint)
-  returns void
-  language plpgsql
-  volatile
-as $$
-declare
-  v_next  bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
-  -- The log has the lower half of the number.
-  v_xid   bigint := (v_next / 4294967296) * 4294967296 + p_xid;
-  v_until timestamptz := clock_timestamp() + interval '5 seconds';
-begin
-  if v_xid - v_next > 2147483648 then
-    v_xid := v_xid - 4294967296;
-  elsif v_next - v_xid > 2147483648 then
-    v_xid := v_xid + 4294967296;
-  end if;
-  while not pg_visible_in_snapshot(v_xid::text::xid8, pg_current_snapshot()) loop
-    if clock_timestamp() > v_until then
-      raise exception 'transaction % is in the log and not visible', v_xid;
-    end if;
-    perform pg_sleep(0.0002);
-  end loop;
-end;
-$$;
-comment on function realtime.hub_await_commit(bigint) is 'Returns when what a transaction of the log committed is visible. Only in a local stack.';
-revoke all on function realtime.hub_await_commit(bigint) from public;
 
 -- May this caller hear, and say, something on a private topic? The policies on realtime.messages answer, and they can only be asked
 -- with rows of that table. To hear: rows of the topic, inserted as the server, are looked for as the caller. To say: the caller
 -- inserts. All of it is rolled back by an error of our own, so that no row is ever seen or sent; what PL/pgSQL keeps in
 -- variables survives.
 create or replace function realtime.hub_authorise(
-    p_topic text, p_claims jsonb, p_after bigint default null,
+    p_topic text, p_claims jsonb,
     out hears_broadcast boolean, out hears_presence boolean, out says_broadcast boolean, out says_presence boolean, out fault text)
   language plpgsql
   volatile
@@ -52,9 +22,6 @@ begin
   hears_presence  := false;
   says_broadcast  := false;
   says_presence   := false;
-  if p_after is not null then
-    perform realtime.hub_await_commit(p_after);
-  end if;
   -- A token can not name a role that REST would not take either.
   if not coalesce(pg_catalog.pg_has_role('authenticator', (select r.oid from pg_catalog.pg_roles r where r.rolname = p_claims ->> 'role'), 'member'), false) then
     fault := 'the token names no role of a caller';
@@ -100,19 +67,17 @@ begin
   end;
 end;
 $$;
-comment on function realtime.hub_authorise(text, jsonb, bigint) is
-  'What the bearer of these claims may hear and say on a private topic, once transaction p_after is visible; fault: a policy''s own error. Only in a local stack.';
-revoke all on function realtime.hub_authorise(text, jsonb, bigint) from public;
+comment on function realtime.hub_authorise(text, jsonb) is
+  'What the bearer of these claims may hear and say on a private topic; fault: a policy''s own error. Only in a local stack.';
+revoke all on function realtime.hub_authorise(text, jsonb) from public;
 
--- Who may see these changes, each in the shape of realtime.apply_rls without its primary key, in their order; p_last is the
--- transaction of the last of them.
-create or replace function realtime.hub_decide(p_changes jsonb[], p_last bigint, p_max_record_bytes integer)
+-- Who may see these changes, each in the shape of realtime.apply_rls without its primary key, in their order.
+create or replace function realtime.hub_decide(p_changes jsonb[], p_max_record_bytes integer)
   returns table (wal text, subscription_ids uuid[], errors text[])
   language plpgsql
   volatile
 as $$
 begin
-  perform realtime.hub_await_commit(p_last);
   return query
     select (a.wal)::text, a.subscription_ids, a.errors
       from unnest(p_changes) with ordinality c (change, n),
@@ -124,8 +89,8 @@ begin
      order by c.n;
 end;
 $$;
-comment on function realtime.hub_decide(jsonb[], bigint, integer) is
+comment on function realtime.hub_decide(jsonb[], integer) is
   'Which subscriptions may see which of these changes, and what they are sent. Only in a local stack.';
-revoke all on function realtime.hub_decide(jsonb[], bigint, integer) from public;
+revoke all on function realtime.hub_decide(jsonb[], integer) from public;
 
 commit;

@@ -8,6 +8,9 @@ const BATCH: u64 = 50;
 pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let database = bench.fresh("drain").await?;
     bench.script(&database, "drain_setup.sql", &[]).await?;
+    let silent = bench.fresh("drain_silent").await?;
+    bench.script(&silent, "drain_setup.sql", &[]).await?;
+    bench.script(&silent, "silence.sql", &[]).await?;
     let lane = database.count("select max(id)::bigint from hub_internal.lanes").await?;
     let mut figures = Vec::new();
     for (clients, batch) in [(1, 1), (4, 1), (8, 1), (1, BATCH), (4, BATCH)] {
@@ -20,12 +23,16 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         let tasks = u64::from(bench.seconds) * if batch == 1 { 500 + 150 * u64::from(clients) } else { 4000 };
         let each = (tasks / batch / u64::from(clients)).max(1);
         let tasks = each * batch * u64::from(clients);
-        let (mut ours, mut peer) = (Vec::new(), Vec::new());
+        let (mut ours, mut quiet, mut peer) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..bench.rounds {
-            bench.script(&database, "drain_fill.sql", &[("n", tasks)]).await?;
-            for (script, table, rates) in
-                [(our_script, "public.mac_tasks", &mut ours), (peer_script, "bare.tasks", &mut peer)]
-            {
+            for database in [&database, &silent] {
+                bench.script(database, "drain_fill.sql", &[("n", tasks)]).await?;
+            }
+            for (database, script, table, rates) in [
+                (&database, our_script, "public.mac_tasks", &mut ours),
+                (&silent, our_script, "public.mac_tasks", &mut quiet),
+                (&database, peer_script, "bare.tasks", &mut peer),
+            ] {
                 let outcome =
                     bench.pgbench(&database.url(), script, clients, Amount::Each(each), &[("lane", lane)]).await?;
                 // What a batch took is counted afterwards: it may be fewer than it asked for.
@@ -57,8 +64,11 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         } else {
             format!("drain, {clients} client(s), batches of {batch}")
         };
+        let alone = format!("{name}, against itself without broadcasts");
         figures.push(Figure::of_rounds(name, "tasks/s", &ours, &peer, Some(Aim::AtLeast(0.85))));
+        figures.push(Figure::of_rounds(alone, "tasks/s", &ours, &quiet, None));
     }
     bench.drop_database(&database).await?;
+    bench.drop_database(&silent).await?;
     Ok(figures)
 }

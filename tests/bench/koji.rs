@@ -1,73 +1,22 @@
 //! `!stats` over HTTP, through a stack of its own (`hub dev`), against the query that it is.
 
-use crate::tools::{Aim, Amount, Bench, Figure, median, millis};
-use anyhow::{Context, Result, bail, ensure};
-use hub::config::read_env_file;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use crate::{
+    stack::Stack,
+    tools::{Aim, Amount, Bench, Figure, median, millis},
 };
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::{
-    os::unix::fs::PermissionsExt,
-    process::Stdio,
-    time::{Duration, Instant},
-};
-use tokio::{process::Child, task::JoinSet, time::sleep};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 /// For a machine that hangs.
 const BOUND: Duration = Duration::from_secs(120);
 
-/// A running `hub dev`, stopped and removed when it is dropped.
-struct Stack {
-    child: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
-            // It stops its Postgres in order; its folder goes after that.
-            kill(Pid::from_raw(id), Signal::SIGTERM).ok();
-            let begun = Instant::now();
-            while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < BOUND {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-    }
-}
-
 pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
-    ensure!(bench.hub.is_file(), "no program at {}: cargo build --release first", bench.hub.display());
-    let folder = tempfile::tempdir()?;
-    // As root, the database in it belongs to another user.
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
-    let data = folder.path().join("hub");
-    let log = std::fs::File::create(folder.path().join("log"))?;
-    let child = tokio::process::Command::new(&bench.hub)
-        .args(["dev", "--port", &free_port()?, "--db-port", &free_port()?, "--data-dir"])
-        .arg(&data)
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .stdin(Stdio::null())
-        .spawn()
-        .context("hub dev")?;
-    let mut stack = Stack { child, _folder: folder };
-    // Ready when dev.env is there; gone when the process is.
-    let file = data.join("dev.env");
-    let begun = Instant::now();
-    while !file.is_file() {
-        if let Some(status) = stack.child.try_wait()? {
-            let said = std::fs::read_to_string(data.with_file_name("log")).unwrap_or_default();
-            bail!("hub dev ended with {status}: {said}");
-        }
-        ensure!(begun.elapsed() < BOUND, "hub dev is not ready after {} s", BOUND.as_secs());
-        sleep(Duration::from_millis(50)).await;
-    }
-    let mut env = read_env_file(&file)?;
-    let mut take = |name: &str| env.remove(name).with_context(|| format!("dev.env has no {name}"));
-    let url = format!("{}/functions/v1/koji-discord-bot", take("SUPABASE_URL")?);
-    let (key, token, database) = (take("SUPABASE_ANON_KEY")?, take("HUB_VIEWER_JWT")?, take("DATABASE_URL")?);
+    let stack = Stack::start(bench, &[]).await?;
+    let url = format!("{}/functions/v1/koji-discord-bot", stack.env("SUPABASE_URL")?);
+    let (key, token) = (stack.env("SUPABASE_ANON_KEY")?.to_owned(), stack.env("HUB_VIEWER_JWT")?.to_owned());
+    let database = stack.env("DATABASE_URL")?.to_owned();
     let pool = sqlx::PgPool::connect(&database).await?;
     let channel: uuid::Uuid = sqlx::query_scalar(
         "select c.id from hub_channels c join hub_servers s on s.id = c.server_id where s.name = 'koji-pipeline' and c.name = 'leads'",
@@ -101,12 +50,8 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             Some(Aim::AtMost(3.0)),
         ));
     }
-    drop(stack);
+    stack.end()?;
     Ok(figures)
-}
-
-fn free_port() -> Result<String> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string())
 }
 
 struct Caller {

@@ -1,12 +1,17 @@
 //! Measures the hub against its peers and prints a table of ratios. Started by `tests/bench/run`, which gives it a Postgres.
 
 mod backlog;
+mod changes;
 mod decay;
 mod drain;
+mod ears;
+mod fanout;
 mod koji;
 mod life;
 mod page;
 mod pickup;
+mod push;
+mod stack;
 mod tools;
 
 use anyhow::{Result, bail};
@@ -14,18 +19,19 @@ use clap::Parser;
 use std::process::ExitCode;
 use tools::{Aim, Bench, Figure};
 
-const NAMES: [&str; 7] = ["life", "drain", "backlog", "pickup", "koji", "decay", "page"];
+const NAMES: [&str; 10] = ["life", "drain", "backlog", "pickup", "koji", "decay", "page", "push", "fanout", "changes"];
 
 /// Measures the hub against its peers, in one run on one machine.
 #[derive(Parser)]
 #[command(name = "tests/bench/run")]
 struct Args {
-    /// Which benches: life, drain, backlog, pickup, koji, decay, page; all when none is named.
+    /// Which benches: life, drain, backlog, pickup, koji, decay, page, push, fanout, changes; all when none is named.
     names: Vec<String>,
     /// How long one round of one side runs.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// The size of what lies in the tables: 1 is 1,000,000 pending beside 10,000,000 finished tasks, 1,000,000 threads, 2,000,000 messages.
+    /// The size of what lies in the tables: 1 is 1,000,000 pending beside 10,000,000 finished tasks, 1,000,000 threads,
+    /// 2,000,000 messages, 5,000 sockets.
     #[arg(long, default_value_t = 0.1)]
     scale: f64,
     /// Rounds of each side, in turn; the median of their ratios counts.
@@ -67,7 +73,10 @@ async fn main() -> Result<ExitCode> {
             "pickup" => pickup::run(&bench).await,
             "koji" => koji::run(&bench).await,
             "decay" => decay::run(&bench).await,
-            _ => page::run(&bench).await,
+            "page" => page::run(&bench).await,
+            "push" => push::run(&bench).await,
+            "fanout" => fanout::run(&bench).await,
+            _ => changes::run(&bench).await,
         };
         match done {
             Ok(more) => {

@@ -109,9 +109,11 @@ export async function wire() {
 }
 
 const clients = new Set();
+const sockets = new Set();
 /** Closes what the tests of a file opened. */
 export async function hangUp() {
-  for (const client of clients) await client.realtime.disconnect();
+  for (const socket of sockets) socket.terminate();
+  await Promise.all([...clients].map((client) => client.realtime.disconnect()));
 }
 const kept = (client) => (clients.add(client), client);
 
@@ -215,6 +217,7 @@ export async function rawSocket({ vsn = "2.0.0", apikey = anonKey, query } = {})
   const address = new URL("/realtime/v1/websocket", url.replace(/^http/, "ws"));
   for (const [name, value] of Object.entries(query ?? { apikey, vsn })) if (value !== undefined) address.searchParams.set(name, value);
   const socket = new WebSocket(address.href);
+  sockets.add(socket);
   const frames = new Inbox("frames");
   const closed = new Inbox("close");
   socket.on("message", (data, binary) => frames.add(binary ? data : data.toString()));

@@ -278,6 +278,8 @@ async fn a_device_is_woken_and_wanted_and_looks_again_after_each_join() {
     for (event, expected) in [("wake", Signal::Look), ("cancel", Signal::Device), ("steer", Signal::Device)] {
         server.tell(event, json!({"seq": 1}));
         assert_eq!(signal(&wake).await, expected, "{event}");
+        // And once more, for a commit that was told before it was seen.
+        both().await;
     }
     server.tell("other", json!({}));
     assert!(timeout(Duration::from_millis(300), wake.next()).await.is_err());

@@ -16,20 +16,44 @@ use axum::{
     routing::any,
 };
 use hub_api::Api;
-use postrust_server::lenient_uri::LenientListener;
+use postrust_server::lenient_uri::LenientStream;
 use serde_json::{Value, json};
 use std::{
     future::IntoFuture,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
-use tokio::{net::TcpListener, time};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time,
+};
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 /// Requests that run when the stack ends get this long.
 const DRAIN: Duration = Duration::from_millis(1000);
 const API_KEY: HeaderName = HeaderName::from_static("apikey");
+
+/// Lets request targets be as REST clients write them.
+struct Lenient(TcpListener);
+
+impl axum::serve::Listener for Lenient {
+    type Io = LenientStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
+        // Or the second of two frames waits until the client has acknowledged the first: 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection is gone already");
+        }
+        (LenientStream::new(stream), address)
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
 
 /// What the gateway leads to.
 #[derive(Clone)]
@@ -62,9 +86,8 @@ impl Gateway {
     /// Serves until `stop`, then lets running requests end for a moment.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let router = self.router();
-        let serving = axum::serve(LenientListener(listener), router)
-            .with_graceful_shutdown(stop.clone().cancelled_owned())
-            .into_future();
+        let serving =
+            axum::serve(Lenient(listener), router).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
         tokio::select! {
             outcome = serving => {
                 if let Err(error) = outcome {

@@ -2,6 +2,7 @@
 
 mod data_dir;
 mod env_file;
+mod open_files;
 mod people;
 mod projects;
 mod ready;
@@ -152,6 +153,9 @@ impl Stack {
     async fn live(&mut self, options: &DevOptions, out: Out<'_>) -> Result<()> {
         let began = Instant::now();
         out(DevEvent::Step(format!("hub dev in {}", options.data_dir.display())));
+        if let Some(warning) = open_files::raise() {
+            out(DevEvent::Warning(warning));
+        }
         let data_dir = DataDir::take(&options.data_dir)?;
         let dir = data_dir.path().to_path_buf();
         let listener = gateway::bind(options.port).await?;

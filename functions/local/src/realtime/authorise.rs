@@ -46,12 +46,11 @@ impl Authoriser {
         Self { pool, turns: Arc::new(Semaphore::new(TURNS)) }
     }
 
-    /// The rights of the bearer of verified claims, once what the transaction `after` committed is visible. A policy that fails
-    /// grants nothing.
+    /// The rights of the bearer of verified claims. A policy that fails grants nothing.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ask(&self, topic: &str, claims: &Claims, after: Option<u32>) -> sqlx::Result<Rights> {
+    pub async fn ask(&self, topic: &str, claims: &Claims) -> sqlx::Result<Rights> {
         // Never closed.
         let _turn = self.turns.acquire().await.ok();
         let (hears_broadcast, hears_presence, says_broadcast, says_presence, fault): (
@@ -60,10 +59,9 @@ impl Authoriser {
             bool,
             bool,
             Option<String>,
-        ) = sqlx::query_as("select a.* from realtime.hub_authorise($1, $2, $3) a")
+        ) = sqlx::query_as("select a.* from realtime.hub_authorise($1, $2) a")
             .bind(topic)
             .bind(Json(claims))
-            .bind(after.map(i64::from))
             .fetch_one(&self.pool)
             .await?;
         if let Some(fault) = fault {

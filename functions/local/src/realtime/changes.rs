@@ -41,8 +41,6 @@ pub struct Changed {
     pub change: Change,
     /// When it was committed, in microseconds since 2000.
     pub committed: i64,
-    /// By which transaction.
-    pub xid: u32,
 }
 
 /// Where frames go.
@@ -299,9 +297,8 @@ impl Changes {
     async fn ask(&self, batch: &[Changed]) -> sqlx::Result<()> {
         let changes: Vec<Json<Value>> = batch.iter().map(|changed| Json(wal(changed))).collect();
         let answers: Vec<(String, Vec<Uuid>, Option<Vec<String>>)> =
-            sqlx::query_as("select d.wal, d.subscription_ids, d.errors from realtime.hub_decide($1, $2, $3) d")
+            sqlx::query_as("select d.wal, d.subscription_ids, d.errors from realtime.hub_decide($1, $2) d")
                 .bind(changes)
-                .bind(batch.last().map(|changed| i64::from(changed.xid)))
                 .bind(MAX_RECORD)
                 .fetch_all(&self.inner.pool)
                 .await?;
@@ -374,7 +371,7 @@ impl Drop for Subscription {
 
 /// A change in the shape of wal2json's second version.
 fn wal(changed: &Changed) -> Value {
-    let Changed { relation, change, committed, .. } = changed;
+    let Changed { relation, change, committed } = changed;
     let (action, new, old) = match change {
         Change::Insert(new) => ("I", Some(new), None),
         Change::Update(old, new) => ("U", Some(new), old.as_ref().or(Some(new))),
@@ -432,7 +429,7 @@ mod tests {
         let text = |text: &'static str| Cell::Text(Bytes::from_static(text.as_bytes()));
         let change = Change::Update(None, vec![text("1"), Cell::Null, Cell::Unchanged]);
         assert_eq!(
-            wal(&Changed { relation: Arc::new(relation), change, committed: 1_500_000, xid: 7 }),
+            wal(&Changed { relation: Arc::new(relation), change, committed: 1_500_000 }),
             json!({
                 "action": "U", "oid": 7, "schema": "public", "table": "note", "timestamp": "2000-01-01T00:00:01.500+00:00",
                 "columns": [{"name": "id", "typeoid": 23, "value": "1"}, {"name": "text", "typeoid": 25, "value": null}],

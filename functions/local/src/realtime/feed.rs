@@ -4,6 +4,9 @@
 //! Broadcasts (`realtime.messages`) go to the rooms as they are committed, other tables' rows to [`Changes`], and a message with
 //! the prefix `realtime.recheck` has a person's rights asked again, in its place between the broadcasts.
 //!
+//! A commit is in the log a moment before other sessions see it. Nothing is told before it is seen: whoever hears of a row and
+//! asks for it finds it.
+//!
 //! When the stream breaks, sockets stay. A new slot begins where it begins, not where the old one ended: what was committed in
 //! between is read from `realtime.messages`, and what was heard already is known by its id. Rows can not be read again, so those who
 //! listen to them are told.
@@ -19,7 +22,7 @@ use chrono::{NaiveDateTime, TimeDelta, Utc};
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationConfig, ReplicationEvent};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use std::{
     collections::{HashSet, VecDeque},
     pin::pin,
@@ -31,6 +34,9 @@ use uuid::Uuid;
 
 /// Of Postgres Changes, and of broadcasts.
 const PUBLICATIONS: [&str; 2] = ["supabase_realtime", "supabase_realtime_messages_publication"];
+/// Between writing a commit to the log and showing it, a backend is only not given the processor.
+const LOOK_AGAIN: Duration = Duration::from_micros(200);
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
 const RECHECK: &str = "realtime.recheck";
 /// Ids of broadcasts that were heard are kept, to know them again.
 const KNOWN: usize = 65_536;
@@ -72,6 +78,37 @@ pub struct Feed {
     missed_since: NaiveDateTime,
 }
 
+/// What one moment's sessions see.
+#[derive(Debug, PartialEq, Eq)]
+struct Snapshot {
+    xmin: u64,
+    xmax: u64,
+    running: Vec<u64>,
+}
+
+impl Snapshot {
+    /// As `pg_snapshot` is written: `xmin:xmax:xip,xip`.
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (xmin, xmax) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let running = parts.next()?.split(',').filter(|xid| !xid.is_empty()).map(|xid| xid.parse().ok());
+        Some(Self { xmin, xmax, running: running.collect::<Option<_>>()? })
+    }
+
+    /// Whether a transaction that the log shows as committed is seen. The log has the lower half of its number.
+    fn sees(&self, xid: u32) -> bool {
+        const HALF: u64 = 1 << 31;
+        const EPOCH: u64 = 1 << 32;
+        let mut xid = self.xmax & !(EPOCH - 1) | u64::from(xid);
+        if xid > self.xmax + HALF {
+            xid = xid.saturating_sub(EPOCH);
+        } else if xid + HALF < self.xmax {
+            xid += EPOCH;
+        }
+        xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid))
+    }
+}
+
 /// Ids of the latest broadcasts.
 #[derive(Default)]
 struct Known {
@@ -108,6 +145,8 @@ enum Broken {
     Database(#[from] sqlx::Error),
     #[error("Postgres ended the stream")]
     Ended,
+    #[error("a transaction of the log is not visible after {} s", SEEN_WITHIN.as_secs())]
+    Unseen,
     #[error("the publication {0} is missing; `hub migrate --platform` makes it")]
     NoPublication(&'static str),
 }
@@ -161,10 +200,11 @@ impl Feed {
     async fn stream(&mut self) -> Result<std::convert::Infallible, Broken> {
         let mut client = self.open().await?;
         // A right that ended meanwhile is in a log that nobody read.
-        self.rooms.recheck(None, None);
+        self.rooms.recheck(None);
         self.catch_up().await?;
         self.streaming.send_replace(true);
         let mut reader = Reader::default();
+        let mut eyes = Eyes { connection: self.connect().await?, snapshot: None };
         let (mut committed, mut transaction) = (0, 0);
         loop {
             match client.recv().await?.ok_or(Broken::Ended)? {
@@ -177,16 +217,21 @@ impl Feed {
                             if let Change::Insert(row) = &change
                                 && let Some(message) = Stored::read(&relation, row)
                             {
+                                if self.rooms.is_open(&message.room) {
+                                    eyes.see(transaction).await?;
+                                }
                                 self.tell(&message);
                             }
                         } else if self.changes.wants(relation.oid) {
-                            self.changes.offer(Changed { relation, change, committed, xid: transaction });
+                            eyes.see(transaction).await?;
+                            self.changes.offer(Changed { relation, change, committed });
                         }
                     }
                 }
                 ReplicationEvent::Message { prefix, content, .. } if prefix == RECHECK => {
                     let subject = std::str::from_utf8(&content).ok().filter(|subject| !subject.is_empty());
-                    self.rooms.recheck(subject, Some(transaction));
+                    eyes.see(transaction).await?;
+                    self.rooms.recheck(subject);
                 }
                 ReplicationEvent::Commit { end_lsn, .. } => client.update_applied_lsn(end_lsn),
                 ReplicationEvent::KeepAlive { wal_end, .. } => client.update_applied_lsn(wal_end),
@@ -194,6 +239,11 @@ impl Feed {
                 _ => {}
             }
         }
+    }
+
+    /// A session of its own, which ends with the stream: a look must not wait for the pool's others.
+    async fn connect(&self) -> sqlx::Result<PgConnection> {
+        PgConnection::connect_with(&self.pool.connect_options()).await
     }
 
     async fn open(&self) -> Result<ReplicationClient, Broken> {
@@ -267,5 +317,57 @@ impl Feed {
         if self.known.add(message) {
             self.rooms.say(&message.room, &message.said(), None);
         }
+    }
+}
+
+/// What the database shows.
+struct Eyes {
+    connection: PgConnection,
+    snapshot: Option<Snapshot>,
+}
+
+impl Eyes {
+    /// Returns when a transaction of the log is seen. One look serves all that was committed before it; there is no event to
+    /// wait for.
+    async fn see(&mut self, transaction: u32) -> Result<(), Broken> {
+        let begun = time::Instant::now();
+        loop {
+            if self.snapshot.as_ref().is_some_and(|snapshot| snapshot.sees(transaction)) {
+                return Ok(());
+            }
+            if self.snapshot.is_some() && begun.elapsed() > SEEN_WITHIN {
+                return Err(Broken::Unseen);
+            }
+            let look = sqlx::query_scalar::<_, String>("select pg_current_snapshot()::text");
+            self.snapshot = Snapshot::read(&look.fetch_one(&mut self.connection).await?);
+            if !self.snapshot.as_ref().is_some_and(|snapshot| snapshot.sees(transaction)) {
+                time::sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_sees_what_had_ended() {
+        let snapshot = Snapshot::read("100:105:100,103").unwrap();
+        let seen: Vec<u32> = (97..108).filter(|xid| snapshot.sees(*xid)).collect();
+        assert_eq!(seen, [97, 98, 99, 101, 102, 104]);
+        assert!(Snapshot::read("7:7:").unwrap().running.is_empty());
+        for bad in ["", "1", "1:2", "1:x:", "1:2:3,x"] {
+            assert_eq!(Snapshot::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_of_the_epoch_that_is_near() {
+        let epoch = 1_u64 << 32;
+        let after = Snapshot { xmin: epoch + 5, xmax: epoch + 5, running: vec![] };
+        assert!(after.sees(u32::MAX - 1) && after.sees(4) && !after.sees(5) && !after.sees(6));
+        let before = Snapshot { xmin: epoch - 5, xmax: epoch - 5, running: vec![] };
+        assert!(!before.sees(3) && before.sees(u32::MAX - 10) && !before.sees(u32::MAX));
     }
 }

@@ -91,27 +91,36 @@ impl Stored {
     }
 }
 
-/// What a topic was told since a time in milliseconds, at most the newest `limit`, oldest first.
+/// What a topic was told since a time in milliseconds: at most the newest `limit`, oldest first, and the ids of those before them, which
+/// who joins now did not ask for and may still be on their way by the stream.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn replay(pool: &PgPool, topic: &str, since: i64, limit: i64) -> sqlx::Result<Vec<Stored>> {
-    let rows: Vec<Fields> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select {COLUMNS}
-           from realtime.messages m
-          where m.topic = $1 and m.private and m.extension = 'broadcast'
-            and m.inserted_at >= to_timestamp($2::double precision / 1000) at time zone 'utc'
-            and m.inserted_at < (now() at time zone 'utc') + interval '1 minute'
-            and m.event is not null
-          order by m.inserted_at desc, m.tableoid desc, m.ctid desc
-          limit $3"
-    )))
+pub async fn replay(pool: &PgPool, topic: &str, since: i64, limit: i64) -> sqlx::Result<(Vec<Stored>, Vec<Uuid>)> {
+    const BEFORE: i64 = 1000;
+    let mut rows: Vec<Fields> = sqlx::query_as(
+        "select m.id, m.topic, m.event, m.private, m.inserted_at, case when m.n <= $3 then m.payload::text end,
+                case when m.n <= $3 then m.binary_payload end
+           from (select m.*, row_number() over (order by m.inserted_at desc, m.tableoid desc, m.ctid desc) as n
+                   from realtime.messages m
+                  where m.topic = $1 and m.private and m.extension = 'broadcast' and m.event is not null
+                    and m.inserted_at >= to_timestamp($2::double precision / 1000) at time zone 'utc'
+                    and m.inserted_at < (now() at time zone 'utc') + interval '1 minute'
+                  order by m.inserted_at desc, m.tableoid desc, m.ctid desc
+                  limit $3 + $4) m
+          order by m.n",
+    )
     .bind(topic)
     .bind(since)
     .bind(limit)
+    .bind(BEFORE)
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().rev().filter_map(Stored::from_fields).collect())
+    let before = rows.split_off(rows.len().min(usize::try_from(limit).unwrap_or(0)));
+    Ok((
+        rows.into_iter().rev().filter_map(Stored::from_fields).collect(),
+        before.into_iter().map(|row| row.0).collect(),
+    ))
 }
 
 /// What these topics were told since a time, oldest first, at most `limit`.

@@ -62,6 +62,8 @@ const SOCKETS: usize = 20_000;
 const MAX_FRAME: usize = 5 * 1024 * 1024;
 /// What a socket reads at once: the memory it costs while nothing happens.
 const READ_BUFFER: usize = 2048;
+/// Frames that wait together are written together, up to this; a socket that was ever sent a burst keeps as much.
+const WRITE_BUFFER: usize = 4096;
 
 /// The endpoint. Cheap to clone.
 #[derive(Clone)]
@@ -167,6 +169,7 @@ impl Realtime {
             .route("/websocket", get(open))
             .route("/api/broadcast", any(rest::batch))
             .route("/api/broadcast/{topic}/events/{event}", any(rest::single))
+            .fallback(unknown)
             .layer(axum::extract::DefaultBodyLimit::max(MAX_FRAME))
             .with_state(self.clone())
     }
@@ -266,12 +269,16 @@ async fn open(
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
         .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_BUFFER)
         .on_upgrade(async move |socket| {
             let stop = realtime.inner.stop.clone();
-            socket::serve(socket, realtime, version, key, stop).await;
+            socket::serve(socket, realtime, version, key.token, stop).await;
             drop(seat);
         })
+}
+
+async fn unknown() -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({"message": "no Route matched with those values"}))).into_response()
 }
 
 fn refuse(status: StatusCode, message: &str) -> Response {

@@ -101,17 +101,14 @@ impl Outbox {
 }
 
 impl Waiting {
-    /// The next frame. `None` when nobody can queue any more, or when too much waited.
+    /// The next frame. `None` when nobody can queue any more, or when too much waited; who already waits here is not woken by that.
     pub async fn next(&mut self) -> Option<Packet> {
-        tokio::select! {
-            biased;
-            () = self.full.cancelled() => None,
-            packet = self.queue.recv() => {
-                let packet = packet?;
-                self.waiting.fetch_sub(packet.size(), Ordering::Relaxed);
-                Some(packet)
-            }
+        if self.full.is_cancelled() {
+            return None;
         }
+        let packet = self.queue.recv().await?;
+        self.waiting.fetch_sub(packet.size(), Ordering::Relaxed);
+        Some(packet)
     }
 
     /// The next frame if it waits already.

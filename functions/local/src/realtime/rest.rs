@@ -156,7 +156,7 @@ pub async fn single(
     let private = query.get("private").is_some_and(|private| private == "true");
     let room = RoomKey { private, topic: topic.into() };
     if private {
-        match realtime.authoriser().ask(&room.topic, &bearer.claims, None).await {
+        match realtime.authoriser().ask(&room.topic, &bearer.claims).await {
             Ok(rights) if rights.says.broadcast => {}
             Ok(_) => {
                 let message = "You do not have permissions to write to this Channel topic";
@@ -175,7 +175,7 @@ async fn say(realtime: &Realtime, bearer: &Bearer, messages: Vec<Ready>) -> Resp
     for Ready { room, .. } in &messages {
         if !may.contains_key(room) {
             let says = !room.private
-                || match realtime.authoriser().ask(&room.topic, &bearer.claims, None).await {
+                || match realtime.authoriser().ask(&room.topic, &bearer.claims).await {
                     Ok(rights) => rights.says.broadcast,
                     Err(error) => return unavailable(&error),
                 };

@@ -57,8 +57,8 @@ pub enum Said {
 /// Told to the task of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// The member is on hold: ask its policies again, once what this transaction committed is visible, then release it or let it go.
-    Recheck(MemberId, Option<u32>),
+    /// The member is on hold: ask its policies again, then release it or let it go.
+    Recheck(MemberId),
 }
 
 /// Who joins.
@@ -149,8 +149,8 @@ impl Rooms {
     }
 
     /// Whether anybody is in a room.
-    #[cfg(test)]
-    fn is_open(&self, key: &RoomKey) -> bool {
+    #[must_use]
+    pub fn is_open(&self, key: &RoomKey) -> bool {
         lock(&self.inner.rooms).contains_key(key)
     }
 
@@ -162,13 +162,13 @@ impl Rooms {
     }
 
     /// Puts the members of private rooms on hold whose token is `subject`'s (none: all), and has their sockets ask again.
-    pub fn recheck(&self, subject: Option<&str>, after: Option<u32>) {
+    pub fn recheck(&self, subject: Option<&str>) {
         for (_, room) in self.all(|key| key.private) {
             for (id, member) in &mut lock(&room).members {
                 if subject.is_none() || member.joining.subject.as_deref() == subject {
                     member.held.get_or_insert_default();
                     // A socket that is gone leaves by itself.
-                    member.joining.commands.send(Command::Recheck(*id, after)).ok();
+                    member.joining.commands.send(Command::Recheck(*id)).ok();
                 }
             }
         }
@@ -420,8 +420,8 @@ mod tests {
         let (mut ada, mut bob) = (join(&rooms, true, "ada"), join(&rooms, true, "bob"));
         ada.membership.release(ALL, []);
         bob.membership.release(ALL, []);
-        rooms.recheck(Some("ada"), Some(7));
-        assert_eq!(ada.commands.try_recv().unwrap(), Command::Recheck(ada.membership.id(), Some(7)));
+        rooms.recheck(Some("ada"));
+        assert_eq!(ada.commands.try_recv().unwrap(), Command::Recheck(ada.membership.id()));
         assert!(bob.commands.try_recv().is_err());
         rooms.say(&key(true), &said(1, None), None);
         assert_eq!((ada.heard().len(), bob.heard()), (0, b"1".to_vec()));

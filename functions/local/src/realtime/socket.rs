@@ -49,7 +49,8 @@ struct Socket {
     version: Version,
     outbox: Outbox,
     commands: mpsc::UnboundedSender<Command>,
-    key: Bearer,
+    /// For channels that are joined without a token. Its claims are read again then: most never are.
+    key: SecretString,
     channels: HashMap<String, Channel>,
     joins: Rate,
     frames: Rate,
@@ -57,7 +58,13 @@ struct Socket {
 }
 
 /// Serves a socket until it ends.
-pub async fn serve(socket: WebSocket, realtime: Realtime, version: Version, key: Bearer, stop: CancellationToken) {
+pub async fn serve(
+    socket: WebSocket,
+    realtime: Realtime,
+    version: Version,
+    key: SecretString,
+    stop: CancellationToken,
+) {
     let (sink, mut stream) = socket.split();
     let (outbox, waiting) = outbox();
     let (commands, mut told) = mpsc::unbounded_channel();
@@ -101,7 +108,12 @@ pub async fn serve(socket: WebSocket, realtime: Realtime, version: Version, key:
     // Leaves all rooms; nothing is queued after this.
     drop(socket);
     match end {
-        End::Close(code, reason) => drop(ending.send((code, reason))),
+        End::Close(code, reason) => {
+            ending.send((code, reason)).ok();
+            // What was sent and not read would have the connection reset, and the reason lost with it.
+            let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+            drop(timeout(GOODBYE, rest).await);
+        }
         // The writer waits for one or the other.
         End::Gone => drop(ending),
     }
@@ -113,17 +125,19 @@ async fn write(
     mut waiting: Waiting,
     mut end: tokio::sync::oneshot::Receiver<(u16, &'static str)>,
 ) {
+    let full = waiting.full();
     let close = loop {
+        // Too much waiting ends the reader, and that is heard here.
         let packet = tokio::select! {
             biased;
-            Ok(close) = &mut end => break Some(close),
+            // Without a word, the client is gone. A second look at what has been answered would be one too many.
+            close = &mut end => break close.ok(),
             packet = waiting.next() => packet,
         };
         let Some(packet) = packet else {
             // Everybody who could queue is gone, or too much waits: the reader says which.
             break end.await.ok();
         };
-        let full = waiting.full();
         let written = async {
             sink.feed(packet.into_message()).await?;
             while let Some(packet) = waiting.ready() {
@@ -131,7 +145,9 @@ async fn write(
             }
             sink.flush().await
         };
+        // In this order: a socket with room takes all at once, and nothing needs to be woken.
         tokio::select! {
+            biased;
             written = written => if written.is_err() { break None },
             // It does not read: there is no use in waiting for it.
             () = full.cancelled() => break end.await.ok(),
@@ -238,7 +254,7 @@ impl Socket {
         }
         let bearer = match join.token() {
             Some(token) => self.bearer(token)?,
-            None => self.bearer(self.key.token.expose_secret())?,
+            None => self.bearer(self.key.expose_secret())?,
         };
         let Join { config, .. } = join;
         let replay = match &config.broadcast.replay {
@@ -263,7 +279,7 @@ impl Socket {
         };
         let membership = self.realtime.rooms().join(key, joining);
         let rights = if config.private {
-            let asked = self.realtime.authoriser().ask(name, &bearer.claims, None).await;
+            let asked = self.realtime.authoriser().ask(name, &bearer.claims).await;
             let rights = asked.map_err(|error| {
                 tracing::warn!(%error, "policies could not be asked");
                 Refused::no_database()
@@ -275,8 +291,8 @@ impl Socket {
         } else {
             Rights::PUBLIC
         };
-        let replayed = match replay {
-            None => Vec::new(),
+        let (replayed, before) = match replay {
+            None => (Vec::new(), Vec::new()),
             Some((since, limit)) => {
                 messages::replay(self.realtime.pool(), name, since, limit).await.map_err(|error| {
                     tracing::warn!(%error, "messages could not be replayed");
@@ -295,7 +311,7 @@ impl Socket {
         if config.presence.enabled && rights.hears.presence {
             membership.present(|present| self.event(&message.topic, &message.join_ref, "presence_state", &present));
         }
-        membership.release(rights.hears, replayed.iter().map(|stored| stored.id));
+        membership.release(rights.hears, replayed.iter().map(|stored| stored.id).chain(before));
         for fault in &faults {
             self.system(&message.topic, &message.join_ref, "postgres_changes", "error", fault);
         }
@@ -462,21 +478,21 @@ impl Socket {
                     channel.confirm_at = bearer.confirm_at();
                     channel.bearer = bearer;
                 }
-                self.ask_again(topic, None).await;
+                self.ask_again(topic).await;
                 self.subscribe(topic).await;
             }
         }
     }
 
     /// Asks the policies of a channel again. What it would hear meanwhile waits.
-    async fn ask_again(&mut self, topic: &str, after: Option<u32>) {
+    async fn ask_again(&mut self, topic: &str) {
         let Some(channel) = self.channels.get_mut(topic) else { return };
         let name = topic.strip_prefix("realtime:").unwrap_or(topic);
         if !channel.membership.key().private {
             return;
         }
         channel.membership.hold();
-        match self.realtime.authoriser().ask(name, &channel.bearer.claims, after).await {
+        match self.realtime.authoriser().ask(name, &channel.bearer.claims).await {
             Err(error) => {
                 tracing::warn!(%error, "policies could not be asked");
                 self.shut(topic, "Realtime was unable to connect to the project database");
@@ -512,15 +528,15 @@ impl Socket {
             if channel.bearer.expires <= chrono::Utc::now().timestamp() {
                 self.shut(&topic, "Token has expired");
             } else {
-                self.ask_again(&topic, None).await;
+                self.ask_again(&topic).await;
             }
         }
     }
 
-    async fn obey(&mut self, Command::Recheck(member, after): Command) {
+    async fn obey(&mut self, Command::Recheck(member): Command) {
         let topic = self.channels.iter().find(|(_, channel)| channel.membership.id() == member);
         if let Some(topic) = topic.map(|(topic, _)| topic.clone()) {
-            self.ask_again(&topic, after).await;
+            self.ask_again(&topic).await;
         }
     }
 
