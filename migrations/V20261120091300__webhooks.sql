@@ -1,0 +1,30 @@
+-- Why: what the world reports becomes work here. A request is verified by an HTTP function, stored once by the id its sender gave it, and
+-- answered; whoever keeps time (or hears NOTIFY hub_errands, payload `webhooks`) turns what is stored into tasks, by rules that are rows.
+-- A crash after the answer loses nothing. Other agents come in here, too, by tokens of their own.
+--
+-- A delivery:  stored -> done                     tasks were made
+--              stored -> ignored                  no rule, nothing to do (a ping): error says why
+--              stored -> stored                   it failed: attempt + 1, run_after later
+--              stored -> failed                   five times, or it can never succeed
+--
+-- For the HTTP side; trusted callers (service_role, postgres) unless said otherwise:
+--
+--   public.hub_receive_webhook(p_provider text, p_delivery_id text, p_event text, p_payload jsonb)
+--     returns jsonb {delivery: uuid, duplicate: boolean}
+--     p_provider: lower case (github); p_delivery_id, p_event: 1 to 200 characters. Signature, length and JSON are the caller's to check; \u0000 can
+--     not be stored in jsonb (22P05): replace it. Errors: UH001, 42501.
+--   public.hub_process_webhooks(p_now timestamptz default now(), p_limit int default 100) returns int
+--     deliveries looked at; call again while it equals p_limit. Errors: UH001, 42501.
+--   public.hub_create_hook_token(p_name text, p_targets text[]) returns jsonb {id, name, targets, token}
+--     for owners of the servers of all targets (channel:<uuid> of theirs, user:<uuid> of a member of theirs); the token is told this once:
+--     `hubhook_` and 64 hex digits. Errors: UH001, UH004, 42501.
+--   public.hub_revoke_hook_token(p_id uuid) returns void
+--     for its maker and the owners of a server it reaches. Errors: UH004.
+--   public.hub_receive_hook(p_token text, p_message text, p_target text, p_deliver boolean default true, p_idempotency_key text default null)
+--     returns jsonb {delivered: boolean, target: text, message, task, thread, reply}
+--     as hub_send does in that channel, with the token's name as the sender; for user:<uuid> a row of hub_direct_messages, which that user reads.
+--     p_deliver false checks everything and keeps nothing. Errors: 42501 with the message `token not valid` (unknown or revoked: HTTP 401),
+--     42501 `permission denied` (a target it was not given: 403), UH001 (a bare id, an empty message), UH003 the key was used for something else.
+--
+-- Tables people reach through the API: hub_webhook_rules, hub_hook_tokens (owners), hub_direct_messages (the addressee),
+-- hub_webhook_deliveries (operators of the servers where it became a task; not the payload).

@@ -1,0 +1,40 @@
+-- Why: what happens here is said elsewhere. A bridge ties a channel to a chat or a URL; what is to be said out there is a row of hub_outbox, in the
+-- transaction of what it tells of, and a worker delivers it. Chats come in by the same bridge, as a principal with few rights.
+--
+-- A row:  pending -> sending                 claimed: attempt + 1, a lease; of one target only one is in flight, in order of seq
+--         sending -> sent                    external_id is kept: edits and replies refer to it
+--         sending -> pending                 failed, or the lease ran out (hub_recover): run_after later, Retry-After obeyed
+--         sending -> dead                    12 attempts, or for good; hub_retry_outbox starts it again
+--         pending -> summarised | dead       past expires_at: chat lines become one line that counts them, anything else is dead
+--
+-- For the HTTP side and the worker; trusted callers (service_role, postgres) unless said otherwise:
+--
+--   public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null)
+--     returns jsonb {duplicate: boolean, echo: boolean, bridge: uuid, message, task, thread, reply}
+--     p_provider: discord or telegram. p_target: channel:<id> or user:<id>, where the id may be followed by /<topic> (Telegram's message_thread_id).
+--     p_external_id, p_reply_to: the message's id in that chat, as hub_complete_outbox names it; exactly once for a bridge. A reply to something of a
+--     thread goes on in it. echo: it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a command; a bridge
+--     that goes both ways gets it by the outbox, too, so do not send it. Errors: UH001, UH004 no such bridge (answer the provider 200), 42501.
+--   public.hub_claim_outbox(p_limit int default 10, p_lease interval default '60 seconds') returns setof hub_outbox
+--   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null) returns hub_outbox            UH002
+--   public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false)
+--     returns hub_outbox: pending with run_after, or dead. UH002
+--   public.hub_outbox_due() returns timestamptz: when the next row may be claimed (past: now; null: nothing waits)
+--   public.hub_retry_outbox(p_id uuid) returns hub_outbox: owners of its server. UH003 it was sent or summarised, UH004, 42501
+--   NOTIFY hub_errands, payload `outbox`: something may be claimed now.
+--
+-- A row as claimed:
+--   id uuid, seq, server_id, bridge_id (null for an answer without a bridge), provider discord | telegram | github | webhook
+--   target          channel:<id>, user:<id>; for webhook the https URL; for github channel:<owner>/<name>#<number>
+--   secret_name     name of the worker's environment variable: DISCORD_BOT_TOKEN, TELEGRAM_BOT_TOKEN, HUB_GITHUB_TOKEN or HUB_BRIDGE_<NAME>.
+--                   For discord its value may be a webhook URL instead of a bot's token; for webhook it is the signing secret.
+--   kind            post | edit | reply | webhook | github_comment. An edit whose message was never sent is handed out as a post.
+--   edit_of         edit: the external id to edit.   reply_to: the external id to reply to, or null: then post it.
+--   nonce           25 characters, the same at each attempt: Discord's nonce. idempotency_key: webhook-id is `id`.
+--   body            chat:           {text, sender, sender_type, content_type, embed (or null), message, task}   (ids; text is not split, not escaped)
+--                   webhook:        {type: message.posted | task.progress | task.complete | task.failed | task.cancelled, timestamp, data: {server, channel,
+--                                   thread, message, task, sender, sender_type, content_type, text, embed}}
+--                   github_comment: {repository, number, text, task}   (text is Markdown of at most 60,000 characters with our marker at its end)
+--   attempt         the fence; lease_expires_at; expires_at; run_after; summarises: how many messages a summary stands for, else 0
+--
+-- hub_bridges (owners, through the API): server_id, channel_id, provider, target, direction in | out | both, allow_commands, secret_name, enabled.
