@@ -475,7 +475,7 @@ begin
     end if;
   end if;
   return v_facts || jsonb_build_object(
-    'url', case when v_url ~ '^https?://[^\s[:cntrl:]]{1,480}$' then v_url end,
+    'url', case when char_length(v_url) <= 500 and v_url ~ '^https?://[^\s[:cntrl:]]+$' then v_url end,
     'number', case when v_facts ->> 'number' ~ '^[0-9]{1,15}$' then v_facts ->> 'number' end);
 end;
 $$;
@@ -522,6 +522,11 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_payload is null', 'Give the body as JSON.');
   end if;
 
+  -- NOTIFY takes a lock of the whole database until its commit is on disk: sixty-four senders would wait for each other's disk, one by one.
+  -- So of those that are in flight at once one tells for all. Who hears it waits for the others (process_webhooks): they are in flight by
+  -- the shared lock, which they hold before they find that somebody else tells.
+  perform pg_advisory_xact_lock_shared(hashtextextended('hub_webhooks in flight', 0));
+
   -- A replay costs one look at an index. Of two at the same moment the second waits for the first, and then sees it.
   select d.id into v_id from public.hub_webhook_deliveries d where d.provider = p_provider and d.delivery_id = p_delivery_id;
   if found then
@@ -535,7 +540,9 @@ begin
     select d.id into v_id from public.hub_webhook_deliveries d where d.provider = p_provider and d.delivery_id = p_delivery_id;
     return jsonb_build_object('delivery', v_id, 'duplicate', true);
   end if;
-  perform pg_notify('hub_errands', 'webhooks');
+  if pg_try_advisory_xact_lock(hashtextextended('hub_webhooks told', 0)) then
+    perform pg_notify('hub_errands', 'webhooks');
+  end if;
   return jsonb_build_object('delivery', v_id, 'duplicate', false);
 end;
 $$;
@@ -672,12 +679,21 @@ declare
   v_delivery public.hub_webhook_deliveries;
   v_result   record;
   v_done     integer := 0;
+  v_timeout  text := current_setting('lock_timeout');
 begin
   if not hub_internal.is_trusted() then
     perform hub_internal.refuse('42501', 'permission denied', 'processing webhooks', 'Only service_role and postgres do this.');
   elsif p_now is null or p_limit is null or p_limit not between 1 and 10000 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_now or p_limit', 'p_limit is 1 to 10,000.');
   end if;
+  -- Those in flight when we were told, who told nobody themselves. Not for long: somebody may have left a transaction open, and newcomers
+  -- wait behind us. Who is missed then is found by the next round.
+  begin
+    set local lock_timeout = '2s';
+    perform pg_advisory_lock(hashtextextended('hub_webhooks in flight', 0)), pg_advisory_unlock(hashtextextended('hub_webhooks in flight', 0));
+    execute format('set local lock_timeout = %L', v_timeout);
+  exception when lock_not_available then null;    -- goes back to the timeout before, too
+  end;
   while v_done < p_limit loop
     -- SKIP LOCKED: of two keepers, each delivery is one's.
     select d.* into v_delivery from public.hub_webhook_deliveries d
