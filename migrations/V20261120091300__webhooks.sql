@@ -686,6 +686,9 @@ begin
   elsif p_now is null or p_limit is null or p_limit not between 1 and 10000 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_now or p_limit', 'p_limit is 1 to 10,000.');
   end if;
+  -- One keeper at a time: each holds the channels it has posted in until it is done, and two would take them in different orders. The second
+  -- waits and does not leave: what it was told of may have come after the first looked.
+  perform pg_advisory_xact_lock(hashtextextended('hub_webhooks processed', 0));
   -- Those in flight when we were told, who told nobody themselves. Not for long: somebody may have left a transaction open, and newcomers
   -- wait behind us. Who is missed then is found by the next round.
   begin
@@ -695,7 +698,7 @@ begin
   exception when lock_not_available then null;    -- goes back to the timeout before, too
   end;
   while v_done < p_limit loop
-    -- SKIP LOCKED: of two keepers, each delivery is one's.
+    -- SKIP LOCKED: somebody may look at one in a transaction of their own.
     select d.* into v_delivery from public.hub_webhook_deliveries d
      where d.status = 'stored' and d.run_after <= p_now
      order by d.run_after, d.seq limit 1 for no key update skip locked;
@@ -706,7 +709,10 @@ begin
       update public.hub_webhook_deliveries d
          set status = v_result.status, error = v_result.reason, task_ids = v_result.tasks, server_ids = v_result.servers, attempt = d.attempt + 1, finished_at = p_now
        where d.id = v_delivery.id;
-    exception when others then                    -- what it did is undone, the others go on
+    exception
+      when deadlock_detected or serialization_failure or lock_not_available then  -- met somebody: no fault of its own
+        update public.hub_webhook_deliveries d set run_after = p_now + interval '1 second' where d.id = v_delivery.id;
+      when others then                            -- what it did is undone, the others go on
       update public.hub_webhook_deliveries d
          set status = case when d.attempt >= 4 then 'failed' else 'stored' end, attempt = d.attempt + 1,
              run_after = p_now + interval '10 seconds' * 4 ^ d.attempt, finished_at = case when d.attempt >= 4 then p_now end,

@@ -566,15 +566,15 @@ begin
   -- The first row of each target, from target to target by the index: what is behind it is not read.
   for v_id, v_lock in
     with recursive heads as (
-      (select o.id, o.provider, o.target, o.status, o.run_after from public.hub_outbox o
+      (select o.id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
         where o.status in ('pending', 'sending') order by o.provider, o.target, o.seq limit 1)
       union all
       select n.* from heads h cross join lateral (
-        select o.id, o.provider, o.target, o.status, o.run_after from public.hub_outbox o
+        select o.id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
          where o.status in ('pending', 'sending') and (o.provider, o.target) > (h.provider, h.target)
          order by o.provider, o.target, o.seq limit 1) n
     )
-    select h.id, hashtextextended('hub_outbox ' || h.provider || ' ' || h.target, 0) from heads h where h.status = 'pending' and h.run_after <= p_now order by h.run_after
+    select h.id, hashtextextended('hub_outbox ' || h.provider || ' ' || h.target, 0) from heads h where h.status = 'pending' and h.run_after <= p_now order by h.run_after, h.seq
   loop
     exit when v_count >= p_limit;
     -- Of two workers one has the target. Rows alone would not do: theirs and ours may be two, when an earlier one was committed late.

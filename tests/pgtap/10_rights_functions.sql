@@ -18,7 +18,8 @@ with made as (select public.hub_create_hook_token('tap', array['channel:' || qui
 update stage set token = (made.t ->> 'id')::uuid, secret = made.t ->> 'token' from made;
 insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, quick, 'discord', 'channel:' || n from stage, generate_series(1, 3) n;
 insert into public.hub_channel_messages (channel_id, content, sender_type) select quick, 'out', 'system' from stage;
-update stage set outbox = (select id from public.hub_claim_outbox(1)), dead = (select o.id from public.hub_outbox o where o.status = 'pending' order by o.seq limit 1);
+update stage set outbox = (select id from public.hub_claim_outbox(1));
+update stage set dead = (select o.id from public.hub_outbox o where o.status = 'pending' order by o.seq limit 1);
 update public.hub_outbox set status = 'dead' where id = (select dead from stage);
 grant select on stage to public;
 
