@@ -818,7 +818,15 @@ begin
     v_done := v_done + hub_internal.enlane(p_limit - v_done);
   end if;
 
-  -- 5. Not counted, and last: it waits for nobody, whatever is locked by now.
+  -- 5. What goes out and what came in: leases of deliveries, what is past its time, what was kept long enough.
+  if v_done < p_limit then
+    v_done := v_done + hub_internal.keep_outbox(p_now, p_limit - v_done);
+  end if;
+  if v_done < p_limit then
+    v_done := v_done + hub_internal.keep_webhooks(p_now, p_limit - v_done);
+  end if;
+
+  -- 6. Not counted, and last: it waits for nobody, whatever is locked by now.
   perform hub_internal.keep_broadcasts();
   return v_done;
 end;

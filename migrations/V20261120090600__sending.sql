@@ -247,6 +247,92 @@ create policy mac_tasks_insert_operators on public.mac_tasks for insert to authe
 
 -- Sending ------------------------------------------------------------------------------------------------------------------------
 
+-- What a message is in a channel that takes tasks, whoever sent it: message, task, thread. The caller has looked at its rights. p_said is what
+-- the routing reads; p_wish what the sender's own rule says instead: model, agent, project, priority, metadata, reply_to.
+create function hub_internal.place(p_channel public.hub_channels, p_threaded boolean, p_thread_id uuid, p_content text, p_said text, p_idempotency_key text,
+                                   p_sender_type text, p_sender text, p_label text, p_person uuid, p_wish jsonb default null)
+  returns jsonb
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_thread   public.hub_task_threads;
+  v_message  public.hub_channel_messages;
+  v_task     public.mac_tasks;
+  v_last     public.mac_tasks;
+  v_route    record;
+  v_task_id  uuid := gen_random_uuid();
+  v_blocked  boolean;
+begin
+  if p_channel.is_read_only then
+    perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; use another channel.');
+  end if;
+  if p_thread_id is not null then
+    select * into v_thread from public.hub_task_threads t where t.id = p_thread_id and t.channel_id = p_channel.id;
+    if not found then
+      perform hub_internal.refuse('UH004', 'not found', format('thread %s in that channel', p_thread_id), 'Check p_thread_id.');
+    end if;
+  end if;
+
+  -- A repeated key is looked for under the conversation's lock, as the numbering does: of two senders of one key, the second
+  -- waits here and then finds what the first has made.
+  if p_idempotency_key is not null then
+    if p_thread_id is null then
+      perform from public.hub_channels c where c.id = p_channel.id for no key update;
+    else
+      perform from public.hub_task_threads t where t.id = p_thread_id for no key update;
+    end if;
+    select * into v_message from public.hub_channel_messages m where m.sender_id = p_sender and m.idempotency_key = p_idempotency_key;
+    if found then
+      if (v_message.channel_id, v_message.task_thread_id, v_message.content) is distinct from (p_channel.id, p_thread_id, p_content) then
+        perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
+      end if;
+      select * into v_task from public.mac_tasks t where t.message_id = v_message.id order by t.created_at limit 1;
+      select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+      return jsonb_build_object('message', to_jsonb(v_message), 'task', case when v_task.id is not null then to_jsonb(v_task) end,
+                                'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
+    end if;
+  end if;
+
+  insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key, reply_to)
+  values (p_channel.id, p_thread_id, p_sender_type, p_sender, p_label, p_content, 'text', p_idempotency_key, (p_wish ->> 'reply_to')::uuid)
+  returning * into v_message;
+
+  select * into v_route from hub_internal.classify(p_said, p_channel.id);
+
+  if p_thread_id is not null then
+    -- The thread's row is locked by the message above: replies follow each other, each sees the one before it.
+    select * into v_last from public.mac_tasks t where t.thread_id = p_thread_id order by t.created_at desc, t.id desc limit 1;
+    v_blocked := coalesce(v_last.status in ('pending', 'running', 'waiting', 'blocked'), false);
+    insert into public.mac_tasks (id, content, project, status, model_preference, task_type, platform, channel_id, thread_id, message_id, parent_id,
+                                  requested_agent, session_id, session_device, created_by, created_at)
+    values (v_task_id, p_content, coalesce(v_last.project, p_channel.project_path), case when v_blocked then 'blocked' else 'pending' end,
+            coalesce(v_last.model_preference, v_route.model), v_route.task_type, coalesce(v_last.platform, v_route.platform), p_channel.id, p_thread_id,
+            v_message.id, v_last.id,
+            coalesce(v_last.requested_agent, case when v_last.session_id is not null then v_last.agent end),
+            case when not v_blocked then v_last.session_id end, case when not v_blocked then v_last.session_device end, p_person, clock_timestamp())
+    returning * into v_task;
+  else
+    if p_threaded then
+      v_thread := hub_internal.open_thread(p_channel.id, v_task_id, p_content);
+      insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to)
+      values (p_channel.id, v_thread.id, p_sender_type, p_sender, p_label, p_content, 'text', v_message.id);
+    end if;
+    insert into public.mac_tasks (id, content, project, model_preference, requested_agent, priority, task_type, platform, channel_id, thread_id, message_id,
+                                  metadata, created_by, created_at)
+    values (v_task_id, p_content, coalesce(p_wish ->> 'project', p_channel.project_path), coalesce(p_wish ->> 'model', v_route.model), p_wish ->> 'agent',
+            (p_wish ->> 'priority')::integer, v_route.task_type, v_route.platform, p_channel.id, v_thread.id, v_message.id,
+            p_wish -> 'metadata', p_person, clock_timestamp())
+    returning * into v_task;
+  end if;
+
+  select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+  return jsonb_build_object('message', to_jsonb(v_message), 'task', to_jsonb(v_task),
+                            'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
+end;
+$$;
+
 create function hub_internal.send(p_channel_id uuid, p_content text, p_thread_id uuid, p_idempotency_key text)
   returns jsonb
   language plpgsql
@@ -257,16 +343,9 @@ as $$
 declare
   v_channel  public.hub_channels := hub_internal.readable_channel(p_channel_id);
   v_server   public.hub_servers;
-  v_thread   public.hub_task_threads;
-  v_message  public.hub_channel_messages;
-  v_task     public.mac_tasks;
-  v_last     public.mac_tasks;
-  v_route    record;
   v_person   uuid := hub_internal.person();
   v_sender   text := coalesce(v_person::text, hub_internal.caller_role());
   v_label    text := case when v_person is null then v_sender else hub_internal.person_label() end;
-  v_task_id  uuid := gen_random_uuid();
-  v_blocked  boolean;
 begin
   select * into v_server from public.hub_servers s where s.id = v_channel.server_id;
   if p_content is null or btrim(p_content, E' \t\r\n') = '' or char_length(p_content) > 100000 then
@@ -280,69 +359,8 @@ begin
     return jsonb_build_object('message', null, 'task', null, 'thread', null, 'reply', hub_internal.execute_command(p_channel_id, p_content));
   end if;
   perform hub_internal.require_operate(hub_internal.may_operate(v_server.id), 'making a task in this channel');
-  if v_channel.is_read_only then
-    perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; use another channel.');
-  end if;
-  if p_thread_id is not null then
-    select * into v_thread from public.hub_task_threads t where t.id = p_thread_id and t.channel_id = p_channel_id;
-    if not found then
-      perform hub_internal.refuse('UH004', 'not found', format('thread %s in that channel', p_thread_id), 'Check p_thread_id.');
-    end if;
-  end if;
-
-  -- A repeated key is looked for under the conversation's lock, as the numbering does: of two senders of one key, the second
-  -- waits here and then finds what the first has made.
-  if p_idempotency_key is not null then
-    if p_thread_id is null then
-      perform from public.hub_channels c where c.id = p_channel_id for no key update;
-    else
-      perform from public.hub_task_threads t where t.id = p_thread_id for no key update;
-    end if;
-    select * into v_message from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key;
-    if found then
-      if (v_message.channel_id, v_message.task_thread_id, v_message.content) is distinct from (p_channel_id, p_thread_id, p_content) then
-        perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
-      end if;
-      select * into v_task from public.mac_tasks t where t.message_id = v_message.id order by t.created_at limit 1;
-      select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
-      return jsonb_build_object('message', to_jsonb(v_message), 'task', case when v_task.id is not null then to_jsonb(v_task) end,
-                                'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
-    end if;
-  end if;
-
-  insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key)
-  values (p_channel_id, p_thread_id, 'human', v_sender, v_label, p_content, 'text', p_idempotency_key)
-  returning * into v_message;
-
-  select * into v_route from hub_internal.classify(p_content, p_channel_id);
-
-  if p_thread_id is not null then
-    -- The thread's row is locked by the message above: replies follow each other, each sees the one before it.
-    select * into v_last from public.mac_tasks t where t.thread_id = p_thread_id order by t.created_at desc, t.id desc limit 1;
-    v_blocked := coalesce(v_last.status in ('pending', 'running', 'waiting', 'blocked'), false);
-    insert into public.mac_tasks (id, content, project, status, model_preference, task_type, platform, channel_id, thread_id, message_id, parent_id,
-                                  requested_agent, session_id, session_device, created_by, created_at)
-    values (v_task_id, p_content, coalesce(v_last.project, v_channel.project_path), case when v_blocked then 'blocked' else 'pending' end,
-            coalesce(v_last.model_preference, v_route.model), v_route.task_type, coalesce(v_last.platform, v_route.platform), p_channel_id, p_thread_id,
-            v_message.id, v_last.id,
-            coalesce(v_last.requested_agent, case when v_last.session_id is not null then v_last.agent end),
-            case when not v_blocked then v_last.session_id end, case when not v_blocked then v_last.session_device end, v_person, clock_timestamp())
-    returning * into v_task;
-  else
-    if v_server.architecture_type = 'threaded_task_isolation' then
-      v_thread := hub_internal.open_thread(p_channel_id, v_task_id, p_content);
-      insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to)
-      values (p_channel_id, v_thread.id, 'human', v_sender, v_label, p_content, 'text', v_message.id);
-    end if;
-    insert into public.mac_tasks (id, content, project, model_preference, task_type, platform, channel_id, thread_id, message_id, created_by, created_at)
-    values (v_task_id, p_content, v_channel.project_path, v_route.model, v_route.task_type, v_route.platform, p_channel_id, v_thread.id,
-            v_message.id, v_person, clock_timestamp())
-    returning * into v_task;
-  end if;
-
-  select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
-  return jsonb_build_object('message', to_jsonb(v_message), 'task', to_jsonb(v_task),
-                            'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
+  return hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id, p_content, p_content, p_idempotency_key,
+                            'human', v_sender, v_label, v_person);
 end;
 $$;
 
@@ -428,7 +446,7 @@ comment on function public.hub_create_task_thread(uuid, uuid) is
 
 revoke all on function hub_internal.command_words(text), hub_internal.chunks(text, int), hub_internal.edit_distance(text, text), hub_internal.execute_command(uuid, text),
   hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
-  hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text),
+  hub_internal.place(public.hub_channels, boolean, uuid, text, text, text, text, text, text, uuid, jsonb), hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text),
   public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.execute_command(uuid, text), hub_internal.send(uuid, text, uuid, text),

@@ -7,13 +7,20 @@ create temp table stage as select
   tap.server('buf-barista') as barista, tap.server('aura-labs') as labs,
   tap.task('bridge') as pending, tap.task('evals') as labs_task, tap.running('workshop') as running,
   (select (public.hub_send(tap.channel('dispatch'), 'thread') -> 'thread' ->> 'id')::uuid) as thread,
-  tap.running('garden') as failed, null::uuid as loose, null::uuid as sweep;
+  tap.running('garden') as failed, null::uuid as loose, null::uuid as sweep, null::uuid as token, null::text as secret, null::uuid as outbox, null::uuid as dead;
 select public.hub_execute_command(leads, '!sweep Troy') from stage;
 update stage set sweep = (select id from public.hub_claim_sweeps());
 select from stage s, public.hub_fail_task(s.failed, 1, 'no', false);
 insert into public.mac_tasks (content, channel_id) select 'no thread yet', dispatch from stage;
 update stage set loose = (select id from public.mac_tasks where content = 'no thread yet');
 select from stage s, public.hub_register_device('tap-gone', 'linux', '[]', 1), public.hub_revoke_device('tap-gone');
+with made as (select public.hub_create_hook_token('tap', array['channel:' || quick]) as t from stage)
+update stage set token = (made.t ->> 'id')::uuid, secret = made.t ->> 'token' from made;
+insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, quick, 'discord', 'channel:' || n from stage, generate_series(1, 3) n;
+insert into public.hub_channel_messages (channel_id, content, sender_type) select quick, 'out', 'system' from stage;
+update stage set outbox = (select id from public.hub_claim_outbox(1));
+update stage set dead = (select o.id from public.hub_outbox o where o.status = 'pending' order by o.seq limit 1);
+update public.hub_outbox set status = 'dead' where id = (select dead from stage);
 grant select on stage to public;
 
 -- Each line: what is called, then what comes of it for anon, an anonymous sign-in, an outsider, a viewer, an operator, an owner, the
@@ -49,6 +56,19 @@ insert into matrix values
   ($$select public.hub_claim_sweeps()$$,                                      '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_complete_sweep(sweep, 1, '[]') from stage$$,           '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_fail_sweep(sweep, 1, 'no') from stage$$,               '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_receive_webhook('github', 'd1', 'ping', '{}')$$,         '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_process_webhooks()$$,                                    '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_create_hook_token('t', array['channel:' || quick]) from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$select public.hub_create_hook_token('t', array['channel:' || prototypes]) from stage$$, '{42501,42501,UH004,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$select public.hub_create_hook_token('t', array['user:' || tap.id('viewer')])$$, '{42501,42501,UH004,UH004,UH004,ok,42501,42501,ok,ok}'),
+  ($$select public.hub_revoke_hook_token(token) from stage$$,                   '{42501,UH004,UH004,UH004,UH004,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_receive_hook(secret, 'x', 'channel:' || quick) from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_receive_bridged('discord', 'channel:2', 'm1', 'Larry', 'x')$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select * from public.hub_claim_outbox()$$,                                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_complete_outbox(outbox, 1, 'e1') from stage$$,           '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_fail_outbox(outbox, 1, 'no') from stage$$,               '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_outbox_due()$$,                                          '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_retry_outbox(dead) from stage$$,                         '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
   ($$select public.hub_drain_device('tap-all')$$,                             '{42501,UH004,42501,42501,42501,42501,UH004,UH004,ok,ok}'),
   ($$select public.hub_drain_device('tap-own')$$,                             '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
   ($$select public.hub_revoke_device('tap-own')$$,                            '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),

@@ -6,6 +6,14 @@ create temp table stage as select tap.running('quick') as running, tap.task('pro
   (select id from public.hub_channels where name = 'quick') as quick, (select id from public.hub_channels where name = 'prototypes') as prototypes,
   (select id from public.hub_channels where name = 'heartbeat') as feed, tap.server('buf-barista') as barista;
 insert into public.hub_routing_rules (server_id, query, model) values (tap.server('aura-labs'), 'secretword', 'codex');
+insert into public.hub_bridges (server_id, channel_id, provider, target) select tap.server('aura-labs'), prototypes, 'discord', 'channel:1' from stage;
+insert into public.hub_channel_messages (channel_id, content, sender_type) select prototypes, 'out', 'system' from stage;
+insert into public.hub_webhook_rules (server_id, event, repository, channel_id, template) values (tap.server('aura-labs'), 'issues', 'tap/tap', tap.channel('evals'), 'Look at it: {body}');
+select public.hub_receive_webhook('github', 'tap-1', 'issues', '{"action":"opened","repository":{"full_name":"tap/tap"},"issue":{"number":1,"title":"t","body":"secret"}}');
+select public.hub_receive_webhook('github', 'tap-2', 'ping', '{}');
+select public.hub_process_webhooks();
+create temp table token as select public.hub_create_hook_token('tap', array['channel:' || prototypes, 'user:' || tap.id('viewer')]) as t from stage;
+select public.hub_receive_hook(t ->> 'token', 'for the viewer', 'user:' || tap.id('viewer')) from token;
 grant select on stage to public;
 
 -- What each sees: anon, an anonymous sign-in, an outsider, a viewer, an operator, an owner, the device that holds the task, another, service, postgres.
@@ -27,7 +35,18 @@ insert into reads values
   ($$public.hub_routing_rules where server_id = tap.server('aura-labs')$$,                '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_routing_models where task_type = 'code'$$,                                '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.mesh_devices where name = 'tap-all'$$,                                        '{42501,0,1,1,1,1,1,0,1,1}'),
-  ($$public.mesh_device_servers where device = 'tap-own'$$,                               '{42501,0,1,1,1,1,0,0,1,1}');
+  ($$public.mesh_device_servers where device = 'tap-own'$$,                               '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$(select id from public.hub_webhook_deliveries where delivery_id = 'tap-1') d$$,      '{42501,0,0,0,1,1,0,0,1,1}'),
+  ($$(select id from public.hub_webhook_deliveries where delivery_id = 'tap-2') d$$,      '{42501,0,0,0,0,0,0,0,1,1}'),
+  ($$(select payload from public.hub_webhook_deliveries where delivery_id = 'tap-1') d$$, '{42501,42501,42501,42501,42501,42501,42501,42501,1,1}'),
+  ($$public.hub_webhook_rules where repository = 'tap/tap'$$,                             '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$(select id from public.hub_hook_tokens where name = 'tap') t$$,                      '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$(select token_hash from public.hub_hook_tokens where name = 'tap') t$$,              '{42501,42501,42501,42501,42501,42501,42501,42501,1,1}'),
+  ($$public.hub_direct_messages where content = 'for the viewer'$$,                       '{42501,0,0,1,0,0,0,0,1,1}'),
+  ($$public.hub_bridges where server_id = tap.server('aura-labs')$$,                      '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$public.hub_outbox where body ->> 'text' = 'out'$$,                                   '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$hub_internal.bridge_messages$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$hub_internal.webhook_tasks$$,                                                        '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}');
 select is(tap.sees(a.actor, r.what), a.expected, format('%s reads %s', a.actor, r.what))
   from reads r
  cross join lateral unnest(array['anon', 'anonymous', 'outsider', 'viewer', 'operator', 'owner', 'device:tap-all', 'device:tap-other', 'service', 'postgres'],
@@ -57,6 +76,19 @@ insert into writes values
   ($$insert into public.hub_routing_rules (server_id, query, model) select barista, 'cobol', 'claude' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
   ($$insert into public.hub_routing_rules (query, model) values ('cobol', 'claude')$$,                    '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$delete from public.hub_routing_models$$,                                                             '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$insert into public.hub_webhook_rules (server_id, event, channel_id, template) select barista, 'push', quick, 'Look' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_webhook_rules (server_id, event, channel_id, template) select barista, 'push', prototypes, 'Look' from stage$$, '{42501,42501,42501,42501,42501,UH004,42501,42501,UH004,UH004}'),
+  ($$update public.hub_webhook_rules set last_matched_at = now()$$,                                       '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, quick, 'discord', 'channel:9' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, prototypes, 'discord', 'channel:9' from stage$$, '{42501,42501,42501,42501,42501,UH004,42501,42501,UH004,UH004}'),
+  ($$update public.hub_bridges set server_id = tap.server('buf-barista')$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,UH004,UH004}'),
+  ($$insert into public.hub_webhook_deliveries (provider, delivery_id, event, payload) values ('github', 'x', 'push', '{}')$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_outbox set body = '{}'$$,                                                          '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$delete from public.hub_outbox$$,                                                                     '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_hook_tokens set revoked_at = null$$,                                               '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_hook_tokens (name, token_hash, targets) values ('x', '\x00', '{x}')$$,        '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_direct_messages (user_id, sender_id, sender_label, content) values (tap.id('viewer'), 'x', 'x', 'x')$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_direct_messages set content = 'x'$$,                                               '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.koji_commands select * from public.koji_commands where false$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}');
 select is(tap.outcome(a.actor, w.what), a.expected, format('%s: %s', a.actor, w.what))
   from writes w
@@ -90,6 +122,12 @@ select policies_are('public', t.name, t.policies) from (values
   ('hub_task_attempts', array['hub_task_attempts_select_readers']),
   ('mesh_devices', array['mesh_devices_select_readers']),
   ('mesh_device_servers', array['mesh_device_servers_select_readers']),
+  ('hub_webhook_deliveries', array['hub_webhook_deliveries_select_operators']),
+  ('hub_webhook_rules', array['hub_webhook_rules_select_owners', 'hub_webhook_rules_insert_owners', 'hub_webhook_rules_update_owners', 'hub_webhook_rules_delete_owners']),
+  ('hub_hook_tokens', array['hub_hook_tokens_select_owners']),
+  ('hub_direct_messages', array['hub_direct_messages_select_oneself', 'hub_direct_messages_update_oneself', 'hub_direct_messages_delete_oneself']),
+  ('hub_bridges', array['hub_bridges_select_owners', 'hub_bridges_insert_owners', 'hub_bridges_update_owners', 'hub_bridges_delete_owners']),
+  ('hub_outbox', array['hub_outbox_select_owners']),
   ('koji_commands', array['koji_commands_select_readers'])) t (name, policies);
 
 select * from finish();

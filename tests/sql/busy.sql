@@ -23,3 +23,37 @@ update public.mac_tasks set lease_expires_at = now() - interval '5 minutes' wher
 update public.mesh_devices set last_heartbeat_at = now() - interval '1 hour', drained_at = now() where name = 'busy-3';
 select public.hub_decay_threads();
 select public.hub_post_feeds();
+
+-- Reports from GitHub, dealt with in each way; bridges, and an outbox with what is sent, waits, is in flight, is late, is dead.
+insert into public.hub_webhook_rules (server_id, event, repository, channel_id, template)
+select c.server_id, e.event, 'busy/*', c.id, 'Look at {title}: {body}'
+  from public.hub_channels c, (values ('issues'), ('issue_comment'), ('check_suite')) e (event) where c.name = 'bridge';
+select count(public.hub_receive_webhook('github', 'busy-' || n, (array['ping', 'issues', 'issue_comment', 'star', 'issues'])[n % 5 + 1],
+         jsonb_build_object('action', case n % 5 when 2 then 'created' else 'opened' end, 'repository', case n % 5 when 4 then null else '{"full_name":"busy/app"}'::jsonb end,
+           'issue', jsonb_build_object('number', n, 'title', 'It breaks'), 'comment', '{"body":"/hub mend it","author_association":"OWNER"}'::jsonb)))
+  from generate_series(1, 25) n;
+select public.hub_process_webhooks();
+select public.hub_receive_webhook('github', 'busy-late', 'issues', '{}');
+insert into public.hub_bridges (server_id, channel_id, provider, target, direction, secret_name)
+select c.server_id, c.id, b.provider, b.target, b.direction, b.secret_name
+  from public.hub_channels c, (values ('discord', 'channel:71', 'both', null), ('telegram', 'channel:-72/3', 'both', null), ('webhook', 'https://example.com/busy', 'out', 'HUB_BRIDGE_BUSY')) b (provider, target, direction, secret_name)
+ where c.name = 'garden';
+select count(public.hub_receive_bridged('discord', 'channel:71', 'busy-' || n, 'Larry', 'Plant ' || n)) from generate_series(1, 5) n;
+do $$
+declare
+  o public.hub_outbox;
+begin
+  for n in 1 .. 6 loop
+    for o in select * from public.hub_claim_outbox() loop
+      if n = 3 then
+        perform public.hub_fail_outbox(o.id, o.attempt, '403', null, true);
+      elsif n < 6 then
+        perform public.hub_complete_outbox(o.id, o.attempt, case when o.kind <> 'webhook' then 'busy-' || o.seq end);
+      elsif o.provider <> 'discord' then
+        perform public.hub_fail_outbox(o.id, o.attempt, '429', '90 seconds');
+      end if;
+    end loop;
+  end loop;
+end;
+$$;
+select count(public.hub_create_hook_token('busy', array['channel:' || c.id])) from public.hub_channels c where c.name = 'garden';

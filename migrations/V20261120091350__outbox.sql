@@ -1,0 +1,865 @@
+-- Why: what happens here is said elsewhere. A bridge ties a channel to a chat or a URL; what is to be said out there is a row of hub_outbox, in the
+-- transaction of what it tells of, and a worker delivers it. Chats come in by the same bridge, as a principal with few rights.
+--
+-- A row:  pending -> sending                 claimed: attempt + 1, a lease; of one target only one is in flight, in order of seq
+--         sending -> sent                    external_id is kept: edits and replies refer to it
+--         sending -> pending                 failed, or the lease ran out (hub_recover): run_after later, Retry-After obeyed
+--         sending -> dead                    12 attempts, or for good; hub_retry_outbox starts it again
+--         pending -> summarised | dead       past expires_at: chat lines become one line that counts them, anything else is dead
+--
+-- For the HTTP side and the worker; trusted callers (service_role, postgres) unless said otherwise:
+--
+--   public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null)
+--     returns jsonb {duplicate: boolean, echo: boolean, bridge: uuid, message, task, thread, reply}
+--     p_provider: discord or telegram. p_target: channel:<id> or user:<id>, where the id may be followed by /<topic> (Telegram's message_thread_id).
+--     p_external_id, p_reply_to: the message's id in that chat, as hub_complete_outbox names it; exactly once for a bridge. A reply to something of a
+--     thread goes on in it. echo: it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a command; a bridge
+--     that goes both ways gets it by the outbox, too, so do not send it. Errors: UH001, UH004 no such bridge (answer the provider 200), 42501.
+--   public.hub_claim_outbox(p_limit int default 10, p_lease interval default '60 seconds') returns setof hub_outbox
+--   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null) returns hub_outbox            UH002
+--   public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false)
+--     returns hub_outbox: pending with run_after, or dead. UH002
+--   public.hub_outbox_due() returns timestamptz: when the next row may be claimed (past: now; null: nothing waits)
+--   public.hub_retry_outbox(p_id uuid) returns hub_outbox: owners of its server. UH003 it was sent or summarised, UH004, 42501
+--   NOTIFY hub_errands, payload `outbox`: something may be claimed now.
+--
+-- A row as claimed:
+--   id uuid, seq, server_id, bridge_id (null for an answer without a bridge), provider discord | telegram | github | webhook
+--   target          channel:<id>, user:<id>; for webhook the https URL; for github channel:<owner>/<name>#<number>
+--   secret_name     name of the worker's environment variable: DISCORD_BOT_TOKEN, TELEGRAM_BOT_TOKEN, HUB_GITHUB_TOKEN or HUB_BRIDGE_<NAME>.
+--                   For discord its value may be a webhook URL instead of a bot's token; for webhook it is the signing secret.
+--   kind            post | edit | reply | webhook | github_comment. An edit whose message was never sent is handed out as a post.
+--   edit_of         edit: the external id to edit.   reply_to: the external id to reply to, or null: then post it.
+--   nonce           25 characters, the same at each attempt: Discord's nonce. idempotency_key: webhook-id is `id`.
+--   body            chat:           {text, sender, sender_type, content_type, embed (or null), message, task}   (ids; text is not split, not escaped)
+--                   webhook:        {type: message.posted | task.progress | task.complete | task.failed | task.cancelled, timestamp, data: {server, channel,
+--                                   thread, message, task, sender, sender_type, content_type, text, embed}}
+--                   github_comment: {repository, number, text, task}   (text is Markdown of at most 60,000 characters with our marker at its end)
+--   attempt         the fence; lease_expires_at; expires_at; run_after; summarises: how many messages a summary stands for, else 0
+--
+-- hub_bridges (owners, through the API): server_id, channel_id, provider, target, direction in | out | both, allow_commands, secret_name, enabled.
+
+-- Bridges -----------------------------------------------------------------------------------------------------------------------------
+
+create table public.hub_bridges (
+  id             uuid primary key default gen_random_uuid(),
+  server_id      uuid not null references public.hub_servers (id) on delete cascade,
+  channel_id     uuid not null references public.hub_channels (id) on delete cascade,
+  provider       text not null,
+  target         text not null,
+  direction      text not null default 'both',
+  allow_commands boolean not null default false,
+  secret_name    text,
+  enabled        boolean not null default true,
+  created_at     timestamptz not null default now(),
+  updated_at     timestamptz not null default now(),
+  constraint hub_bridges_provider_check check (provider in ('discord', 'telegram', 'github', 'webhook')),
+  constraint hub_bridges_direction_check check (direction in ('in', 'out', 'both')),
+  -- A namespace, so that an owner can not have the worker sign or sign in with whatever else its environment holds.
+  constraint hub_bridges_secret_name_check check (secret_name ~ '^(HUB_BRIDGE_[A-Z0-9_]{1,50}|HUB_GITHUB_TOKEN|DISCORD_BOT_TOKEN|TELEGRAM_BOT_TOKEN)$')
+);
+comment on table public.hub_bridges is
+  'What ties a channel to a chat (both ways), to a URL (out), or to a repository (whose token writes the answers). Its owners alone see and change it.';
+comment on column public.hub_bridges.target is
+  'channel:<id> or user:<id>, with /<topic> for a topic of Telegram; for webhook an https URL; for github channel:<owner>/<name>, where * is any. Never a bare id.';
+comment on column public.hub_bridges.allow_commands is
+  'Whether ! and @model in text from there mean anything. Everybody who can write there then has every command of the channel, those that write included.';
+comment on column public.hub_bridges.secret_name is
+  'The name of an environment variable of the worker, never the secret: HUB_BRIDGE_<NAME>, or the provider''s own when null. A webhook needs one to sign with.';
+-- What comes in must have one place to go to.
+create unique index hub_bridges_target_idx on public.hub_bridges (provider, target) where direction in ('in', 'both');
+create unique index hub_bridges_channel_idx on public.hub_bridges (channel_id, provider, target);
+create index hub_bridges_server_idx on public.hub_bridges (server_id);
+
+-- Which message there is which message here: for replies, for edits, and to know our own when they come back.
+create table hub_internal.bridge_messages (
+  bridge_id   uuid not null references public.hub_bridges (id) on delete cascade,
+  external_id text not null,
+  message_id  uuid,
+  task_id     uuid,
+  incoming    boolean not null,
+  created_at  timestamptz not null default now(),
+  primary key (bridge_id, external_id)
+);
+comment on table hub_internal.bridge_messages is 'Messages of a bridge by their ids on the other side, kept for the setting outbox_retention.';
+create index bridge_messages_message_idx on hub_internal.bridge_messages (message_id, bridge_id);
+create index bridge_messages_age_idx on hub_internal.bridge_messages (created_at);
+
+-- What goes out -------------------------------------------------------------------------------------------------------------------------
+
+create table public.hub_outbox (
+  id               uuid primary key default gen_random_uuid(),
+  seq              bigint generated by default as identity,
+  server_id        uuid not null references public.hub_servers (id) on delete cascade,
+  bridge_id        uuid references public.hub_bridges (id) on delete cascade,
+  provider         text not null,
+  target           text not null,
+  secret_name      text not null,
+  kind             text not null,
+  body             jsonb not null,
+  idempotency_key  text not null,
+  nonce            text generated always as (left(replace(id::text, '-', ''), 25)) stored,
+  status           text not null default 'pending',
+  attempt          integer not null default 0,
+  max_attempts     integer not null default 12,
+  run_after        timestamptz not null default now(),
+  expires_at       timestamptz not null,
+  lease_expires_at timestamptz,
+  external_id      text,
+  edit_of          text,
+  reply_to         text,
+  error            text,
+  message_id       uuid,
+  reply_message_id uuid,
+  task_id          uuid,
+  is_progress      boolean not null default false,
+  summarises       integer not null default 0,
+  created_at       timestamptz not null default now(),
+  updated_at       timestamptz not null default now(),
+  finished_at      timestamptz,
+  constraint hub_outbox_kind_check check (kind in ('post', 'edit', 'reply', 'webhook', 'github_comment')),
+  constraint hub_outbox_status_check check (status in ('pending', 'sending', 'sent', 'dead', 'summarised'))
+) with (fillfactor = 70);
+comment on table public.hub_outbox is 'What is to be said elsewhere, in order for each target. Finished rows are kept for the setting outbox_retention.';
+comment on column public.hub_outbox.seq is 'Its place among what goes to the same target.';
+comment on column public.hub_outbox.attempt is 'The fence: a worker that names any but the live attempt changes nothing.';
+comment on column public.hub_outbox.is_progress is 'Of a task''s progress: one message out there, which the rows after the first edit.';
+comment on column public.hub_outbox.summarises is 'How many messages that were never sent this one stands for.';
+create unique index hub_outbox_idempotency_idx on public.hub_outbox (idempotency_key);
+create index hub_outbox_target_idx on public.hub_outbox (provider, target, seq) where status in ('pending', 'sending');
+create unique index hub_outbox_in_flight_idx on public.hub_outbox (provider, target) where status = 'sending';
+create index hub_outbox_due_idx on public.hub_outbox (run_after) where status = 'pending';
+create index hub_outbox_expiry_idx on public.hub_outbox (expires_at) where status = 'pending';
+create index hub_outbox_lease_idx on public.hub_outbox (lease_expires_at) where status = 'sending';
+create index hub_outbox_finished_idx on public.hub_outbox (finished_at) where finished_at is not null;
+create index hub_outbox_progress_idx on public.hub_outbox (task_id, bridge_id, seq) where is_progress;
+create index hub_outbox_server_idx on public.hub_outbox (server_id, status);
+create index hub_outbox_bridge_idx on public.hub_outbox (bridge_id);
+
+insert into hub_internal.settings (name, value, about) values
+  ('outbox_ttl',         '1 hour',  'a line for a chat that could not be sent for this long is summarised with the others'),
+  ('outbox_webhook_ttl', '3 days',  'a webhook or an answer on GitHub that could not be sent for this long is a dead letter'),
+  ('outbox_retention',   '30 days', 'what was sent, or given up, is kept for this long');
+
+alter table public.hub_bridges            enable row level security;
+alter table public.hub_outbox             enable row level security;
+alter table hub_internal.bridge_messages  enable row level security;
+revoke all on public.hub_bridges, public.hub_outbox, hub_internal.bridge_messages from public, anon, authenticated, service_role;
+grant select on public.hub_bridges, public.hub_outbox to authenticated;
+grant insert (id, server_id, channel_id, provider, target, direction, allow_commands, secret_name, enabled),
+      update (channel_id, target, direction, allow_commands, secret_name, enabled), delete
+  on public.hub_bridges to authenticated;
+grant select, insert, update, delete on public.hub_bridges, public.hub_outbox to service_role;
+create policy hub_bridges_select_owners on public.hub_bridges for select to authenticated
+  using (server_id in (select hub_internal.my_owned_server_ids()));
+create policy hub_bridges_insert_owners on public.hub_bridges for insert to authenticated
+  with check (server_id in (select hub_internal.my_owned_server_ids()));
+create policy hub_bridges_update_owners on public.hub_bridges for update to authenticated
+  using (server_id in (select hub_internal.my_owned_server_ids()))
+  with check (server_id in (select hub_internal.my_owned_server_ids()));
+create policy hub_bridges_delete_owners on public.hub_bridges for delete to authenticated
+  using (server_id in (select hub_internal.my_owned_server_ids()));
+create policy hub_outbox_select_owners on public.hub_outbox for select to authenticated
+  using (server_id in (select hub_internal.my_owned_server_ids()));
+
+-- An address that a request may go to, as far as its text tells: https, a name with a dot, no user, no number in a private net. What the name
+-- means is looked up when it is delivered, by the worker, which refuses private addresses and redirects once more.
+create function hub_internal.is_public_url(p_url text)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_host text := lower(substring(p_url from '^https://([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?(?:[/?][!-~]*)?$'));
+begin
+  -- An address in numbers is refused whole: decimal, octal and short forms of a private one are many, and receivers have names.
+  return coalesce(char_length(p_url) <= 2000 and v_host ~ '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$'
+                  and v_host !~ '(^|\.)(localhost|local|internal|localdomain|home|lan|arpa|test|invalid)$', false);
+end;
+$$;
+
+create function hub_internal.check_bridge()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_read_only boolean;
+begin
+  -- Before anything is looked up: this runs before the policy does, and must tell a stranger nothing.
+  if not hub_internal.may_own(new.server_id) then
+    perform hub_internal.refuse('42501', 'permission denied', 'bridges of this server', 'An owner of the server makes them.');
+  end if;
+  select c.is_read_only into v_read_only from public.hub_channels c where c.id = new.channel_id and c.server_id = new.server_id;
+  if not found then
+    perform hub_internal.refuse('UH004', 'not found', format('channel_id %s', new.channel_id), 'Give a channel of this server.');
+  end if;
+  if new.provider = 'webhook' then
+    if not hub_internal.is_public_url(new.target) then
+      perform hub_internal.refuse('UH001', 'bad input', 'target', 'A webhook''s target is an https URL of a public name: no user, no private name, no address in numbers.');
+    elsif new.secret_name is null then
+      perform hub_internal.refuse('UH001', 'bad input', 'secret_name is null', 'Name the worker''s environment variable that holds the signing secret: HUB_BRIDGE_<NAME>.');
+    end if;
+  elsif new.provider = 'github' then
+    if (new.target ~ '^channel:[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._*-]{1,100}$') is not true then
+      perform hub_internal.refuse('UH001', 'bad input', 'target', 'A repository is written channel:<owner>/<name>; all of an owner''s are channel:<owner>/*.');
+    end if;
+  elsif (new.target ~ '^(channel|user):-?[A-Za-z0-9_@.-]{1,64}(/[0-9]{1,20})?$') is not true then
+    perform hub_internal.refuse('UH001', 'bad input', 'target', 'A target is written channel:<id> or user:<id>, never as a bare id.');
+  end if;
+  if new.direction <> 'out' and new.provider in ('webhook', 'github') then
+    perform hub_internal.refuse('UH001', 'bad input', format('direction %L', new.direction), 'A bridge of this provider goes out only; GitHub comes in by hub_webhook_rules.');
+  elsif new.direction <> 'out' and v_read_only then
+    perform hub_internal.refuse('UH001', 'bad input', format('direction %L', new.direction), 'This channel is read only: it can be bridged out.');
+  end if;
+  if tg_op = 'UPDATE' then
+    new.updated_at := now();
+  end if;
+  return new;
+end;
+$$;
+create trigger hub_bridges_check
+  before insert or update on public.hub_bridges
+  for each row execute function hub_internal.check_bridge();
+
+-- A bridge that was switched off or turned away has nothing more to say.
+create function hub_internal.silence_bridge()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  update public.hub_outbox o
+     set status = 'dead', error = 'its bridge was switched off or changed', finished_at = now(), updated_at = now()
+   where o.bridge_id = new.id and o.status = 'pending';
+  return null;
+end;
+$$;
+create trigger hub_bridges_silence
+  after update on public.hub_bridges
+  for each row when (old.enabled and (not new.enabled or new.direction = 'in' or new.target <> old.target or new.channel_id <> old.channel_id))
+  execute function hub_internal.silence_bridge();
+
+create function hub_internal.default_secret(p_provider text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return case p_provider when 'discord' then 'DISCORD_BOT_TOKEN' when 'telegram' then 'TELEGRAM_BOT_TOKEN' when 'github' then 'HUB_GITHUB_TOKEN' end;
+end;
+$$;
+
+create function hub_internal.wake_outbox()
+  returns trigger
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  perform pg_notify('hub_errands', 'outbox');
+  return null;
+end;
+$$;
+create trigger hub_outbox_wake
+  after insert on public.hub_outbox
+  for each statement execute function hub_internal.wake_outbox();
+
+-- Every message passes here, and nearly all find no bridge: one look at an index. What is new goes to each bridge of its channel but the
+-- one it came from. Not told: the copy that opens a thread (its original was), and a thread's own life.
+create function hub_internal.mirror_message()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_bridge   public.hub_bridges;
+  v_end      text;
+  v_progress boolean;
+  v_reply    uuid;
+  v_body     jsonb;
+begin
+  if new.task_id is not null and new.content_type in ('result', 'error', 'notice') then
+    v_end := case new.content_type when 'result' then 'complete' when 'error' then 'failed'
+                                   else case when new.embed_data ->> 'title' = 'Task Cancelled' then 'cancelled' end end;
+    if v_end is not null then
+      perform hub_internal.answer_on_github(new, v_end);
+    end if;
+  end if;
+
+  for v_bridge in
+    select b.* from public.hub_bridges b
+     where b.channel_id = new.channel_id and b.enabled and b.direction <> 'in' and b.provider <> 'github' order by b.created_at, b.id
+  loop
+    continue when new.sender_id = 'bridge:' || v_bridge.id;
+    exit when new.content_type in ('warning', 'summary') or (new.task_thread_id is not null and new.seq = 1 and new.content_type = 'text');
+    v_progress := new.task_id is not null and v_end is null and new.content_type in ('task', 'progress', 'notice');
+    v_reply := case when v_end is not null then (select t.message_id from public.mac_tasks t where t.id = new.task_id) else new.reply_to end;
+
+    if v_bridge.provider = 'webhook' then
+      v_body := jsonb_build_object(
+        'type', case when v_end is not null then 'task.' || v_end when v_progress then 'task.progress' else 'message.posted' end,
+        'timestamp', to_char(new.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'data', jsonb_build_object('server', v_bridge.server_id, 'channel', new.channel_id, 'thread', new.task_thread_id, 'message', new.id, 'task', new.task_id,
+          'sender', new.sender_label, 'sender_type', new.sender_type, 'content_type', new.content_type, 'text', new.content, 'embed', new.embed_data));
+    else
+      v_body := jsonb_build_object('text', new.content, 'sender', new.sender_label, 'sender_type', new.sender_type, 'content_type', new.content_type,
+                                   'embed', new.embed_data, 'message', new.id, 'task', new.task_id);
+    end if;
+
+    if v_progress then
+      -- What nobody tried to send yet says the newest instead. One that was tried may have arrived: that gets an edit behind it.
+      update public.hub_outbox o
+         set body = v_body, message_id = new.id, updated_at = now(), expires_at = greatest(o.expires_at, now() + hub_internal.setting('outbox_ttl'))
+       where o.task_id = new.task_id and o.bridge_id = v_bridge.id and o.is_progress and o.status = 'pending' and o.attempt = 0;
+      continue when found;
+    end if;
+    insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, message_id, reply_message_id, task_id, is_progress)
+    values (v_bridge.server_id, v_bridge.id, v_bridge.provider, v_bridge.target, coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)),
+            case when v_bridge.provider = 'webhook' then 'webhook'
+                 when v_progress then case when exists (select from public.hub_outbox o
+                   where o.task_id = new.task_id and o.bridge_id = v_bridge.id and o.is_progress and o.status in ('pending', 'sending', 'sent')) then 'edit' else 'post' end
+                 when v_reply is not null then 'reply' else 'post' end,
+            v_body, v_bridge.id || ':' || new.id,
+            now() + hub_internal.setting(case when v_bridge.provider = 'webhook' then 'outbox_webhook_ttl' else 'outbox_ttl' end),
+            new.id, v_reply, new.task_id, v_progress);
+  end loop;
+  return null;
+end;
+$$;
+
+-- The end of a task that came of a comment goes back to where it was asked. Told with the ending's own message, and so once for each ending.
+create function hub_internal.answer_on_github(p_message public.hub_channel_messages, p_end text)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_task   hub_internal.webhook_tasks;
+  v_bridge public.hub_bridges;
+  v_server uuid;
+  v_rest   text;
+begin
+  select w.* into v_task from hub_internal.webhook_tasks w where w.task_id = p_message.task_id and w.answer;
+  if not found then
+    return;
+  end if;
+  select c.server_id into v_server from public.hub_channels c where c.id = p_message.channel_id;
+  select b.* into v_bridge from public.hub_bridges b
+   where b.channel_id = p_message.channel_id and b.provider = 'github' and b.enabled and hub_internal.glob_matches(substr(b.target, 9), v_task.repository, true)
+   order by position('*' in b.target) > 0, b.created_at limit 1;
+  -- Out there nobody needs to know which machine it was.
+  v_rest := case p_end when 'cancelled' then substring(p_message.content from 'cancelled: (.*)$') else substring(p_message.content from E'\n(.*)$') end;
+  insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, message_id, task_id)
+  values (v_server, v_bridge.id, v_task.provider, format('channel:%s#%s', v_task.repository, v_task.number), coalesce(v_bridge.secret_name, hub_internal.default_secret('github')),
+          'github_comment',
+          jsonb_build_object('repository', v_task.repository, 'number', v_task.number, 'task', v_task.task_id,
+            'text', format(E'%s Task %s %s%s\n\n<!-- aura-hub:%s -->', case p_end when 'complete' then '✅' when 'failed' then '❌' else '🚫' end,
+                           hub_internal.task_short(v_task.task_id), p_end,
+                           coalesce(E'\n\n' || hub_internal.shorten(nullif(v_rest, ''), case p_end when 'complete' then 59000 else 1000 end), ''), v_task.task_id)),
+          'answer:' || p_message.id, now() + hub_internal.setting('outbox_webhook_ttl'), p_message.id, v_task.task_id);
+end;
+$$;
+
+-- By its name after the broadcast: people who look are told first.
+create trigger hub_channel_messages_mirror
+  after insert on public.hub_channel_messages
+  for each row execute function hub_internal.mirror_message();
+
+-- Coming in -----------------------------------------------------------------------------------------------------------------------------
+
+create function hub_internal.receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text)
+  returns jsonb
+  language plpgsql
+  volatile
+  security definer                                -- only the service and the database come this far
+  set search_path = ''
+as $$
+declare
+  v_bridge   public.hub_bridges;
+  v_channel  public.hub_channels;
+  v_kind     text;
+  v_known    hub_internal.bridge_messages;
+  v_asked    hub_internal.bridge_messages;
+  v_thread   uuid;
+  v_sender   text;
+  v_label    text;
+  v_message  public.hub_channel_messages;
+  v_result   jsonb := '{"message": null, "task": null, "thread": null, "reply": null}';
+  v_command  boolean;
+begin
+  if not hub_internal.is_trusted() then
+    perform hub_internal.refuse('42501', 'permission denied', 'receiving bridged messages', 'Only service_role and postgres do this.');
+  elsif (p_provider in ('discord', 'telegram')) is not true then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_provider', 'discord or telegram.');
+  elsif (p_target ~ '^(channel|user):-?[A-Za-z0-9_@.-]{1,64}(/[0-9]{1,20})?$') is not true then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_target', 'A target is written channel:<id> or user:<id>, never as a bare id.');
+  elsif (char_length(p_external_id) between 1 and 180) is not true then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_external_id', 'The message''s id in that chat: 1 to 180 characters.');
+  elsif p_content is null or btrim(p_content, E' \t\r\n') = '' or char_length(p_content) > 100000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_content', 'A message has 1 to 100,000 characters, and more than blanks.');
+  end if;
+
+  -- Locked: messages of one bridge come in one after another, and of two with one id the second finds the first.
+  select b.* into v_bridge from public.hub_bridges b
+   where b.provider = p_provider and b.target = p_target and b.direction in ('in', 'both') and b.enabled for no key update;
+  if not found then
+    perform hub_internal.refuse('UH004', 'not found', format('a bridge from %s %s', p_provider, p_target), 'An owner of a server makes one in hub_bridges.');
+  end if;
+  v_result := v_result || jsonb_build_object('duplicate', false, 'echo', false, 'bridge', v_bridge.id);
+  select m.* into v_known from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.external_id = p_external_id;
+  if found then
+    return v_result || jsonb_build_object(
+      'duplicate', v_known.incoming, 'echo', not v_known.incoming,
+      'message', case when v_known.incoming then (select to_jsonb(m) from public.hub_channel_messages m where m.id = v_known.message_id) end,
+      'task',    case when v_known.incoming then (select to_jsonb(t) from public.mac_tasks t where t.id = v_known.task_id) end,
+      'thread',  case when v_known.incoming then (select to_jsonb(h) from public.mac_tasks t join public.hub_task_threads h on h.id = t.thread_id where t.id = v_known.task_id) end);
+  end if;
+
+  select c.* into v_channel from public.hub_channels c where c.id = v_bridge.channel_id;
+  select s.architecture_type into v_kind from public.hub_servers s where s.id = v_channel.server_id;
+  if v_channel.is_read_only then
+    perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; bridge another channel.');
+  end if;
+  if p_reply_to is not null then
+    select m.* into v_asked from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.external_id = p_reply_to;
+    v_thread := coalesce((select m.task_thread_id from public.hub_channel_messages m where m.id = v_asked.message_id),
+                         (select t.thread_id from public.mac_tasks t where t.id = v_asked.task_id));
+  end if;
+  v_sender := 'bridge:' || v_bridge.id;
+  -- With where they are, so that nobody takes a name there for somebody here.
+  v_label := format('%s (%s)', coalesce(nullif(hub_internal.shorten(hub_internal.one_line(hub_internal.tamed(left(p_author, 200))), 60), ''), 'somebody'), initcap(p_provider));
+  v_command := btrim(hub_internal.tamed(p_content), E' \t\r\n') like '!%';
+
+  if v_kind = 'command_dispatch' and v_command and v_bridge.allow_commands then
+    v_result := v_result || jsonb_build_object('reply', hub_internal.execute_command(v_channel.id, btrim(p_content, E' \t\r\n')));
+    if v_bridge.direction = 'both' then
+      insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, reply_to)
+      values (v_bridge.server_id, v_bridge.id, v_bridge.provider, v_bridge.target, coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)), 'reply',
+              jsonb_build_object('text', v_result #>> '{reply,text}', 'sender', 'Aura Hub', 'sender_type', 'system', 'content_type', 'text', 'embed', null, 'message', null, 'task', null),
+              v_bridge.id || ':reply:' || p_external_id, now() + hub_internal.setting('outbox_ttl'), p_external_id);
+    end if;
+  elsif v_kind = 'command_dispatch' or (v_command and not v_bridge.allow_commands) then
+    insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key, reply_to)
+    values (v_channel.id, v_thread, 'human', v_sender, v_label, p_content, 'text', p_external_id, v_asked.message_id)
+    returning * into v_message;
+    v_result := v_result || jsonb_build_object('message', to_jsonb(v_message));
+  else
+    v_result := v_result || hub_internal.place(v_channel, v_kind = 'threaded_task_isolation', v_thread, p_content,
+      -- No name of a model, nobody addressed: the channel and the rules decide.
+      case when v_bridge.allow_commands then p_content else regexp_replace(p_content, '(claude|codex|gemini)', 'agent', 'gi') end,
+      p_external_id, 'human', v_sender, v_label, null, jsonb_strip_nulls(jsonb_build_object('reply_to', v_asked.message_id)));
+  end if;
+  insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming)
+  values (v_bridge.id, p_external_id, (v_result #>> '{message,id}')::uuid, (v_result #>> '{task,id}')::uuid, true);
+  return v_result;
+end;
+$$;
+
+create function public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null)
+  returns jsonb
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  return hub_internal.receive_bridged(p_provider, p_target, p_external_id, p_author, p_content, p_reply_to);
+end;
+$$;
+comment on function public.hub_receive_bridged(text, text, text, text, text, text) is
+  'What was written in a bridged chat, once for its id there: {duplicate, echo, bridge, message, task, thread, reply}. Errors: UH001, UH004 no such bridge, 42501.';
+
+-- Going out -----------------------------------------------------------------------------------------------------------------------------
+
+create function hub_internal.require_delivery()
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if not hub_internal.is_trusted() then
+    perform hub_internal.refuse('42501', 'permission denied', 'delivering', 'Only service_role and postgres do this.');
+  end if;
+end;
+$$;
+
+-- Past their time: the lines of a chat become one that says how many there were, in the place of the first of them; a summary that was
+-- not sent yet goes into the new one. Whatever else is late is a dead letter.
+create function hub_internal.expire_outbox(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_target record;
+  v_gone   record;
+  v_done   integer := 0;
+begin
+  update public.hub_outbox o
+     set status = 'dead', error = concat_ws('; ', 'past its time to live', o.error), finished_at = p_now, updated_at = p_now
+   where o.id in (select d.id from public.hub_outbox d
+                   where d.status = 'pending' and d.expires_at <= p_now and (d.kind in ('webhook', 'github_comment') or d.summarises > 0)
+                   order by d.expires_at limit p_limit for update skip locked);
+  get diagnostics v_done = row_count;
+
+  for v_target in
+    select distinct o.provider, o.target from public.hub_outbox o
+     where o.status = 'pending' and o.expires_at <= p_now and o.kind in ('post', 'edit', 'reply') and o.summarises = 0 limit p_limit
+  loop
+    with gone as (
+      update public.hub_outbox o
+         set status = 'summarised', error = concat_ws('; ', 'past its time to live', o.error), finished_at = p_now, updated_at = p_now
+       where o.id in (select d.id from public.hub_outbox d
+                       where d.provider = v_target.provider and d.target = v_target.target and d.status = 'pending' and d.kind in ('post', 'edit', 'reply')
+                         and (d.expires_at <= p_now or d.summarises > 0) for update skip locked)
+      returning o.*
+    )
+    -- A stale edit is nothing that anybody misses.
+    select count(*) as rows, sum(case when g.summarises > 0 then g.summarises when g.kind = 'edit' then 0 else 1 end) as messages, min(g.seq) as seq, max(g.run_after) as run_after,
+           min(coalesce((g.body ->> 'since')::timestamptz, g.created_at)) as since,
+           (array_agg(g.server_id))[1] as server_id, (array_agg(g.bridge_id))[1] as bridge_id, (array_agg(g.secret_name))[1] as secret_name
+      into v_gone from gone g;
+    v_done := v_done + v_gone.rows;
+    continue when coalesce(v_gone.messages, 0) = 0;
+    insert into public.hub_outbox (seq, server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, run_after, expires_at, summarises)
+    values (v_gone.seq, v_gone.server_id, v_gone.bridge_id, v_target.provider, v_target.target, v_gone.secret_name, 'post',
+            jsonb_build_object('text', format('⏱️ %s not sent while this chat could not be reached (%s to %s UTC).',
+                                              case v_gone.messages when 1 then '1 message was' else v_gone.messages || ' messages were' end,
+                                              to_char(v_gone.since at time zone 'utc', 'YYYY-MM-DD HH24:MI'), to_char(p_now at time zone 'utc', 'YYYY-MM-DD HH24:MI')),
+                               'sender', 'Aura Hub', 'sender_type', 'system', 'content_type', 'notice', 'embed', null, 'message', null, 'task', null, 'since', v_gone.since),
+            'summary:' || gen_random_uuid(), greatest(p_now, v_gone.run_after), p_now + interval '7 days', v_gone.messages);
+  end loop;
+  return v_done;
+end;
+$$;
+
+create function hub_internal.claim_outbox(p_limit int, p_lease interval, p_now timestamptz)
+  returns setof public.hub_outbox
+  language plpgsql
+  volatile
+  security definer                                -- only the service and the database come this far
+  set search_path = ''
+as $$
+declare
+  v_id    uuid;
+  v_lock  bigint;
+  v_row   public.hub_outbox;
+  v_count integer := 0;
+begin
+  perform hub_internal.require_delivery();
+  if p_limit is null or p_limit not between 1 and 100 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_limit', 'Claim 1 to 100 rows.');
+  elsif p_lease is null or p_lease not between interval '1 second' and interval '1 hour' then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_lease', 'A lease lasts 1 second to 1 hour.');
+  end if;
+  if exists (select from public.hub_outbox o where o.status = 'pending' and o.expires_at <= p_now) then
+    perform hub_internal.expire_outbox(p_now, 1000);
+  end if;
+
+  -- The first row of each target, from target to target by the index: what is behind it is not read.
+  for v_id, v_lock in
+    with recursive heads as (
+      (select o.id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
+        where o.status in ('pending', 'sending') order by o.provider, o.target, o.seq limit 1)
+      union all
+      select n.* from heads h cross join lateral (
+        select o.id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
+         where o.status in ('pending', 'sending') and (o.provider, o.target) > (h.provider, h.target)
+         order by o.provider, o.target, o.seq limit 1) n
+    )
+    select h.id, hashtextextended('hub_outbox ' || h.provider || ' ' || h.target, 0) from heads h where h.status = 'pending' and h.run_after <= p_now order by h.run_after, h.seq
+  loop
+    exit when v_count >= p_limit;
+    -- Of two workers one has the target. Rows alone would not do: theirs and ours may be two, when an earlier one was committed late.
+    continue when not pg_try_advisory_xact_lock(v_lock);
+    -- Looked at again, now that nobody else takes from this target.
+    update public.hub_outbox o
+       set status = 'sending', attempt = o.attempt + 1, lease_expires_at = p_now + p_lease, updated_at = p_now,
+           edit_of = case when o.kind = 'edit' then (select p.external_id from public.hub_outbox p
+                       where p.task_id = o.task_id and p.bridge_id = o.bridge_id and p.is_progress and p.kind = 'post' and p.status = 'sent' and p.external_id is not null
+                       order by p.seq desc limit 1) end,
+           reply_to = case when o.reply_message_id is null then o.reply_to else (select m.external_id from hub_internal.bridge_messages m
+                       where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id order by m.incoming desc limit 1) end
+     where o.id = v_id and o.status = 'pending' and o.run_after <= p_now and o.expires_at > p_now
+       and not exists (select from public.hub_outbox f where f.provider = o.provider and f.target = o.target and f.status = 'sending')
+    returning o.* into v_row;
+    continue when not found;
+    if v_row.kind = 'edit' and v_row.edit_of is null then
+      update public.hub_outbox o set kind = 'post' where o.id = v_id returning o.* into v_row;
+    end if;
+    v_count := v_count + 1;
+    return next v_row;
+  end loop;
+end;
+$$;
+
+create function public.hub_claim_outbox(p_limit int default 10, p_lease interval default '60 seconds')
+  returns setof public.hub_outbox
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  return query select * from hub_internal.claim_outbox(p_limit, p_lease, now());
+end;
+$$;
+comment on function public.hub_claim_outbox(int, interval) is
+  'Takes what is to be delivered, at most one row of a target; they are in flight now, for as long as the lease. A NOTIFY on hub_errands says when to look. Errors: UH001, 42501.';
+
+-- More for that target: whoever delivered this may be gone already.
+create function hub_internal.wake_target(p_row public.hub_outbox, p_now timestamptz)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  if exists (select from public.hub_outbox o where o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and o.run_after <= p_now) then
+    perform pg_notify('hub_errands', 'outbox');
+  end if;
+end;
+$$;
+
+create function hub_internal.held_outbox(p_id uuid, p_attempt int)
+  returns public.hub_outbox
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_row public.hub_outbox;
+begin
+  perform hub_internal.require_delivery();
+  select o.* into v_row from public.hub_outbox o where o.id = p_id and o.attempt = p_attempt and o.status = 'sending' for no key update;
+  if not found then
+    perform hub_internal.refuse('UH002', 'lease lost', format('outbox row %s is not held at attempt %s', coalesce(p_id::text, 'null'), coalesce(p_attempt::text, 'null')),
+                                'Forget it: another worker has it, or it was given up.');
+  end if;
+  return v_row;
+end;
+$$;
+
+create function hub_internal.complete_outbox(p_id uuid, p_attempt int, p_external_id text)
+  returns public.hub_outbox
+  language plpgsql
+  volatile
+  security definer                                -- only the service and the database come this far
+  set search_path = ''
+as $$
+declare
+  v_row public.hub_outbox := hub_internal.held_outbox(p_id, p_attempt);
+begin
+  if char_length(p_external_id) not between 1 and 180 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_external_id', 'The message''s id on the other side: 1 to 180 characters, or null where there is none.');
+  end if;
+  update public.hub_outbox o
+     set status = 'sent', external_id = coalesce(p_external_id, o.edit_of), error = null, lease_expires_at = null, finished_at = clock_timestamp(), updated_at = clock_timestamp()
+   where o.id = v_row.id
+  returning o.* into v_row;
+  if v_row.bridge_id is not null and v_row.external_id is not null then
+    insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming)
+    values (v_row.bridge_id, v_row.external_id, v_row.message_id, v_row.task_id, false)
+    on conflict (bridge_id, external_id) do nothing;
+  end if;
+  perform hub_internal.wake_target(v_row, now());
+  return v_row;
+end;
+$$;
+
+create function public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null)
+  returns public.hub_outbox
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  return hub_internal.complete_outbox(p_id, p_attempt, p_external_id);
+end;
+$$;
+comment on function public.hub_complete_outbox(uuid, int, text) is
+  'Says that a row was delivered, and which id it has there: later edits and replies name it. Errors: UH001, UH002, 42501.';
+
+-- Five seconds, doubling, at most an hour; between half and all of it, so that those who failed together do not come back together.
+create function hub_internal.outbox_backoff(p_attempt int)
+  returns interval
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  return least(interval '1 hour', interval '5 seconds' * power(2, least(greatest(p_attempt, 1), 20) - 1)) * (0.5 + random() / 2);
+end;
+$$;
+
+create function hub_internal.fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval, p_permanent boolean, p_now timestamptz)
+  returns public.hub_outbox
+  language plpgsql
+  volatile
+  security definer                                -- only the service and the database come this far
+  set search_path = ''
+as $$
+declare
+  v_row  public.hub_outbox := hub_internal.held_outbox(p_id, p_attempt);
+  v_dead boolean := coalesce(p_permanent, false) or v_row.attempt >= v_row.max_attempts;
+begin
+  update public.hub_outbox o
+     set status = case when v_dead then 'dead' else 'pending' end, lease_expires_at = null, updated_at = clock_timestamp(),
+         finished_at = case when v_dead then clock_timestamp() end,
+         -- Never before the other side said; a little later, since it told others the same.
+         run_after = case when p_retry_after is null then p_now + hub_internal.outbox_backoff(v_row.attempt)
+                          else p_now + least(greatest(p_retry_after, interval '0'), interval '1 day') + random() * interval '1 second' end,
+         error = hub_internal.shorten(coalesce(nullif(btrim(p_error), ''), 'no reason given'), 500)
+   where o.id = v_row.id
+  returning o.* into v_row;
+  if v_dead then
+    perform hub_internal.wake_target(v_row, p_now);
+  end if;
+  return v_row;
+end;
+$$;
+
+create function public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false)
+  returns public.hub_outbox
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  return hub_internal.fail_outbox(p_id, p_attempt, p_error, p_retry_after, p_permanent, now());
+end;
+$$;
+comment on function public.hub_fail_outbox(uuid, int, text, interval, boolean) is
+  'Says why a row was not delivered: pending again after p_retry_after or a backoff, or dead (12 attempts, or p_permanent). Errors: UH002, 42501.';
+
+create function hub_internal.outbox_due()
+  returns timestamptz
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  perform hub_internal.require_delivery();
+  return (
+    with recursive heads as (
+      (select o.provider, o.target, o.status, least(o.run_after, o.expires_at) as due from public.hub_outbox o
+        where o.status in ('pending', 'sending') order by o.provider, o.target, o.seq limit 1)
+      union all
+      select n.* from heads h cross join lateral (
+        select o.provider, o.target, o.status, least(o.run_after, o.expires_at) from public.hub_outbox o
+         where o.status in ('pending', 'sending') and (o.provider, o.target) > (h.provider, h.target)
+         order by o.provider, o.target, o.seq limit 1) n
+    )
+    select min(h.due) from heads h where h.status = 'pending');
+end;
+$$;
+
+create function public.hub_outbox_due()
+  returns timestamptz
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return hub_internal.outbox_due();
+end;
+$$;
+comment on function public.hub_outbox_due() is 'When hub_claim_outbox has something next; null: nothing waits but what is in flight. Errors: 42501.';
+
+create function hub_internal.retry_outbox(p_id uuid, p_now timestamptz)
+  returns public.hub_outbox
+  language plpgsql
+  volatile
+  security definer                                -- people hold no write grant on hub_outbox
+  set search_path = ''
+as $$
+declare
+  v_row public.hub_outbox;
+begin
+  select o.* into v_row from public.hub_outbox o where o.id = p_id for no key update;
+  if not found or not hub_internal.may_read(v_row.server_id) then
+    perform hub_internal.refuse('UH004', 'not found', format('outbox row %s', coalesce(p_id::text, 'null')), 'Check the id, and that you may read its server.');
+  elsif not hub_internal.may_own(v_row.server_id) then
+    perform hub_internal.refuse('42501', 'permission denied', 'the outbox of this server', 'Only an owner of the server has something sent again.');
+  elsif v_row.status not in ('dead', 'pending') then
+    perform hub_internal.refuse('UH003', 'conflict', format('the row is %s', v_row.status), 'Only what is dead, or waits, is sent again.');
+  end if;
+  -- A dead one goes to the end: what came after it may be in flight, or sent.
+  update public.hub_outbox o
+     set status = 'pending', run_after = p_now, finished_at = null, max_attempts = o.attempt + 12, updated_at = p_now,
+         seq = case when v_row.status = 'dead' then nextval(pg_get_serial_sequence('public.hub_outbox', 'seq')) else o.seq end,
+         expires_at = greatest(o.expires_at, p_now + hub_internal.setting(case when o.kind in ('webhook', 'github_comment') then 'outbox_webhook_ttl' else 'outbox_ttl' end))
+   where o.id = p_id
+  returning o.* into v_row;
+  perform pg_notify('hub_errands', 'outbox');
+  return v_row;
+end;
+$$;
+
+create function public.hub_retry_outbox(p_id uuid)
+  returns public.hub_outbox
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  return hub_internal.retry_outbox(p_id, now());
+end;
+$$;
+comment on function public.hub_retry_outbox(uuid) is
+  'Has a dead letter, or one that waits for its next attempt, sent now; it gets twelve more attempts. Errors: UH003 sent or in flight, UH004, 42501 not an owner.';
+
+create function hub_internal.keep_outbox(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_done integer;
+  v_more integer;
+begin
+  update public.hub_outbox o
+     set status = case when o.attempt >= o.max_attempts then 'dead' else 'pending' end, lease_expires_at = null, updated_at = p_now,
+         run_after = p_now, error = 'lease lost: its worker was not heard of', finished_at = case when o.attempt >= o.max_attempts then p_now end
+   where o.id in (select d.id from public.hub_outbox d where d.status = 'sending' and d.lease_expires_at < p_now
+                   order by d.lease_expires_at limit p_limit for update skip locked);
+  get diagnostics v_done = row_count;
+  if v_done > 0 then
+    perform pg_notify('hub_errands', 'outbox');
+  end if;
+  v_done := v_done + hub_internal.expire_outbox(p_now, p_limit);
+  delete from public.hub_outbox o
+   where o.id in (select d.id from public.hub_outbox d where d.finished_at < p_now - hub_internal.setting('outbox_retention')
+                   order by d.finished_at limit p_limit for update skip locked);
+  get diagnostics v_more = row_count;
+  v_done := v_done + v_more;
+  delete from hub_internal.bridge_messages m
+   where (m.bridge_id, m.external_id) in (select d.bridge_id, d.external_id from hub_internal.bridge_messages d
+                                           where d.created_at < p_now - hub_internal.setting('outbox_retention') order by d.created_at limit p_limit for update skip locked);
+  get diagnostics v_more = row_count;
+  return v_done + v_more;
+end;
+$$;
+comment on function hub_internal.keep_outbox(timestamptz, int) is 'The part of hub_recover that is about the outbox: leases, what is past its time to live, what was kept long enough.';
+
+revoke all on function hub_internal.is_public_url(text), hub_internal.check_bridge(), hub_internal.silence_bridge(), hub_internal.default_secret(text), hub_internal.wake_outbox(),
+  hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text),
+  hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.claim_outbox(int, interval, timestamptz),
+  hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text), hub_internal.outbox_backoff(int),
+  hub_internal.fail_outbox(uuid, int, text, interval, boolean, timestamptz), hub_internal.outbox_due(), hub_internal.retry_outbox(uuid, timestamptz),
+  hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval),
+  public.hub_complete_outbox(uuid, int, text), public.hub_fail_outbox(uuid, int, text, interval, boolean), public.hub_outbox_due(), public.hub_retry_outbox(uuid)
+  from public, anon, authenticated, service_role;
+grant execute on function hub_internal.retry_outbox(uuid, timestamptz), public.hub_retry_outbox(uuid) to authenticated, service_role;
+grant execute on function hub_internal.receive_bridged(text, text, text, text, text, text), hub_internal.claim_outbox(int, interval, timestamptz),
+  hub_internal.complete_outbox(uuid, int, text), hub_internal.fail_outbox(uuid, int, text, interval, boolean, timestamptz), hub_internal.outbox_due(),
+  public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval), public.hub_complete_outbox(uuid, int, text),
+  public.hub_fail_outbox(uuid, int, text, interval, boolean), public.hub_outbox_due() to service_role;

@@ -1,0 +1,1 @@
+../../migrations/V20261120091300__webhooks.sql

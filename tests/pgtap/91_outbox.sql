@@ -1,0 +1,248 @@
+-- Bridges and what goes out: who they let in, no echo, one message a task, order, leases, backoff, time to live, dead letters.
+\ir setup.psql
+select no_plan();
+
+create function pg_temp.bridge(p_channel text, p_provider text, p_target text, p_more jsonb default '{}') returns uuid language plpgsql as $$
+declare
+  v_id uuid;
+begin
+  insert into public.hub_bridges (server_id, channel_id, provider, target, direction, allow_commands, secret_name, enabled)
+  select c.server_id, c.id, p_provider, p_target, coalesce(p_more ->> 'direction', 'both'), coalesce((p_more ->> 'allow_commands')::boolean, false), p_more ->> 'secret_name',
+         coalesce((p_more ->> 'enabled')::boolean, true)
+    from public.hub_channels c where c.name = p_channel returning id into v_id;
+  return v_id;
+end;
+$$;
+create function pg_temp.come(p_target text, p_id text, p_text text, p_reply_to text default null, p_provider text default 'discord', p_author text default 'Larry') returns jsonb language sql as $$
+  select public.hub_receive_bridged(p_provider, p_target, p_id, p_author, p_text, p_reply_to)
+$$;
+create function pg_temp.say(p_channel text, p_text text) returns void language sql as $$
+  insert into public.hub_channel_messages (channel_id, content, sender_type, sender_id, sender_label) values (tap.channel(p_channel), p_text, 'human', tap.id('owner')::text, 'Owner')
+$$;
+-- Claims and sends all there is, one by one; what was sent, in order.
+create function pg_temp.deliver() returns table (target text, kind text, edit_of text, reply_to text, text text) language plpgsql as $$
+#variable_conflict use_column
+declare
+  o public.hub_outbox;
+begin
+  loop
+    select * into o from public.hub_claim_outbox(1);
+    exit when not found;
+    perform public.hub_complete_outbox(o.id, o.attempt, coalesce(o.edit_of, 'e' || o.seq));
+    target := o.target; kind := o.kind; edit_of := o.edit_of; reply_to := o.reply_to; text := o.body ->> 'text';
+    return next;
+  end loop;
+end;
+$$;
+create function pg_temp.waiting() returns bigint language sql as $$ select count(*) from public.hub_outbox where status = 'pending' $$;
+
+-- Making one
+select throws_ok(format($$ select pg_temp.bridge('quick', 'discord', %L) $$, x), 'UH001', 'bad input', 'target ' || x)
+  from unnest(array['123', '', 'channel:', 'group:1', 'channel:1 2', 'user:1/x', 'https://example.com/', 'channel:1/2/3']) x;
+select lives_ok(format($$ select pg_temp.bridge('quick', 'telegram', %L) $$, x), 'target ' || x) from unnest(array['channel:-1001234567890', 'channel:-1001234567890/42', 'user:77', 'channel:@public_name']) x;
+select throws_ok(format($$ select pg_temp.bridge('quick', 'webhook', %L, '{"direction":"out","secret_name":"HUB_BRIDGE_X"}') $$, x), 'UH001', 'bad input', 'URL ' || replace(left(x, 60), E'\n', ' '))
+  from unnest(array['http://example.com/', 'channel:1', 'https://localhost/', 'https://127.0.0.1/', 'https://2130706433/', 'https://0x7f.1/', 'https://[::1]/', 'https://user@example.com/', 'https://user:pw@example.com/',
+                    'https://printer.local/', 'https://db.internal/x', 'https://metadata.google.internal/', 'https://host/', 'https://example.com:999999/', 'https://example.com/a b', E'https://example.com/\nx', 'https://exämple.com/',
+                    'https://1.1/', 'https://example.com.', 'https://example.com/' || repeat('x', 2000)]) x;
+select lives_ok(format($$ select pg_temp.bridge('quick', 'webhook', %L, '{"direction":"out","secret_name":"HUB_BRIDGE_X"}') $$, x), 'URL ' || x)
+  from unnest(array['https://example.com', 'https://hooks.example.com:8443/in?x=1&y=%20', 'https://a-b.example.co/']) x;
+select throws_ok($$ select pg_temp.bridge('quick', 'webhook', 'https://example.com/1', '{"direction":"out"}') $$, 'UH001', 'bad input', 'a webhook is signed');
+select throws_ok($$ select pg_temp.bridge('quick', 'webhook', 'https://example.com/2', '{"secret_name":"HUB_BRIDGE_X"}') $$, 'UH001', 'bad input', 'a webhook goes out only');
+select throws_ok($$ select pg_temp.bridge('quick', 'github', 'channel:acme/app') $$, 'UH001', 'bad input');
+select throws_ok($$ select pg_temp.bridge('quick', 'discord', 'channel:1', '{"secret_name":"DATABASE_URL"}') $$, '23514', null, 'not just any variable of the worker');
+select throws_ok($$ select pg_temp.bridge('quick', 'slack', 'channel:1') $$, '23514');
+select throws_ok($$ select pg_temp.bridge('heartbeat', 'discord', 'channel:1') $$, 'UH001', 'bad input', 'nothing comes into a feed');
+select lives_ok($$ select pg_temp.bridge('heartbeat', 'discord', 'channel:1', '{"direction":"out"}') $$, 'but it goes out');
+delete from public.hub_bridges;
+
+-- Coming in
+create temp table b as select pg_temp.bridge('quick', 'discord', 'channel:1') as quick, pg_temp.bridge('dispatch', 'telegram', 'channel:-5/7') as dispatch, pg_temp.bridge('leads', 'discord', 'channel:3') as leads,
+  pg_temp.bridge('quick', 'telegram', 'channel:9', '{"direction":"out"}') as second;
+grant select on b to public;
+select throws_ok($$ select pg_temp.come('channel:2', 'm', 'x') $$, 'UH004', 'not found', 'no bridge there');
+select throws_ok($$ select pg_temp.come('channel:9', 'm', 'x', null, 'telegram') $$, 'UH004', 'not found', 'one that only goes out lets nobody in');
+select throws_ok($$ select pg_temp.come('1', 'm', 'x') $$, 'UH001', 'bad input', 'a bare id');
+select throws_ok($$ select pg_temp.come('channel:1', '', 'x') $$, 'UH001', 'bad input');
+select throws_ok($$ select pg_temp.come('channel:1', null, 'x') $$, 'UH001', 'bad input');
+select throws_ok($$ select pg_temp.come('channel:1', 'm', ' ') $$, 'UH001', 'bad input');
+select throws_ok($$ select pg_temp.come('channel:1', 'm', repeat('x', 100001)) $$, 'UH001', 'bad input');
+select throws_ok($$ select pg_temp.come('channel:1', 'm', 'x', null, 'irc') $$, 'UH001', 'bad input');
+create temp table i as select pg_temp.come('channel:1', 'm1', 'Fix the login', null, 'discord', E'Lar\u202ery\nAura Hub') as r;
+select results_eq($$ select r ->> 'duplicate', r ->> 'echo', r #>> '{message,sender_type}', r #>> '{message,sender_label}', r #>> '{task,status}', r #>> '{task,created_by}', r #>> '{task,project}' from i $$,
+  $$ values ('false', 'false', 'human', 'Larry Aura Hub (Discord)', 'pending', null::text, 'Desktop/homelab') $$, 'text from a chat becomes a task, its author named with where they are');
+select is((select pg_temp.come('channel:1', 'm1', 'Fix the login') - 'duplicate'), (select r - 'duplicate' from i), 'again: the same answer');
+select is((pg_temp.come('channel:1', 'm1', 'edited meanwhile')) ->> 'duplicate', 'true', 'whatever it says by now');
+select is((select count(*)::int from public.mac_tasks where message_id = (select (r #>> '{message,id}')::uuid from i)), 1);
+select is((pg_temp.come('channel:-5/7', 'm1', 'Other chat, same id', null, 'telegram')) ->> 'duplicate', 'false', 'ids belong to their chat');
+select is(tap.outcome('operator', $$ insert into public.hub_channel_messages (channel_id, content, sender_id) select tap.channel('quick'), 'x', 'bridge:' || quick from b $$), '42501', 'nobody poses as a bridge');
+
+-- ! and @model
+select results_eq($$ select r #>> '{message,content}', r ->> 'task' from pg_temp.come('channel:1', 'm2', ' !stats') r $$, $$ values (' !stats', null::text) $$, '! does nothing in a channel of tasks');
+select results_eq($$ select r #>> '{message,content}', r ->> 'task' from pg_temp.come('channel:1', 'm3', E'\u200b!stats') r $$, $$ select U&'\200B!stats', null::text $$, 'nor behind what one does not see');
+select is((select count(*)::int from unnest(array['@codex fix the tests', 'ask gemini to write docs', 'Claude, review it', 'with codex']) with ordinality t (x, n), hub_internal.classify(x, tap.channel('quick')) c, pg_temp.come('channel:1', 'a' || n, x) r
+            where r #>> '{task,model_preference}' <> (select model from hub_internal.classify(regexp_replace(x, '(claude|codex|gemini)', 'agent', 'gi'), tap.channel('quick')))), 0, 'a model that is addressed is not heard');
+select results_eq($$ select r #>> '{message,content}', r ->> 'task', r ->> 'reply' from pg_temp.come('channel:3', 'l1', '!stats') r $$, $$ values ('!stats', null::text, null::text) $$, '! does nothing in a channel of commands');
+select results_eq($$ select r #>> '{message,content}', r ->> 'reply' from pg_temp.come('channel:3', 'l2', 'stats') r $$, $$ values ('stats', null::text) $$, 'nor a command without !');
+update public.hub_bridges set allow_commands = true;
+select matches((pg_temp.come('channel:3', 'l3', '!help')) #>> '{reply,text}', '^Commands:', 'unless the bridge allows it');
+select results_eq($$ select kind, reply_to, left(body ->> 'text', 9) from public.hub_outbox o where o.bridge_id = (select leads from b) $$, $$ values ('reply', 'l3', 'Commands:') $$, 'the answer is a reply');
+select results_eq($$ select r ->> 'duplicate', r ->> 'reply' from pg_temp.come('channel:3', 'l3', '!help') r $$, $$ values ('true', null::text) $$, 'given once');
+select is((pg_temp.come('channel:1', 'c1', '@codex fix the tests')) #>> '{task,model_preference}', 'codex', 'and a model is heard');
+update public.hub_bridges set allow_commands = false;
+update public.hub_bridges set enabled = false where id = (select leads from b);
+select throws_ok($$ select pg_temp.come('channel:3', 'l4', 'x') $$, 'UH004', 'not found', 'switched off');
+select is((select status from public.hub_outbox o where o.bridge_id = (select leads from b)), 'dead', 'it has nothing more to say');
+delete from public.hub_outbox;
+delete from public.mac_tasks;
+
+-- Going out, and no echo
+select pg_temp.say('quick', 'hello');
+select results_eq($$ select provider, target, kind, secret_name, body ->> 'text', body ->> 'sender', char_length(nonce) from public.hub_outbox order by provider $$,
+  $$ values ('discord', 'channel:1', 'post', 'DISCORD_BOT_TOKEN', 'hello', 'Owner', 25), ('telegram', 'channel:9', 'post', 'TELEGRAM_BOT_TOKEN', 'hello', 'Owner', 25) $$, 'what is said here goes to every bridge of the channel');
+select pg_temp.say('bridge', 'elsewhere');
+select is(pg_temp.waiting(), 2::bigint, 'and nothing of another channel');
+select is((select count(*)::int from pg_temp.deliver()), 2);
+select pg_temp.come('channel:1', 'm10', '!nothing to do');
+select results_eq($$ select target, kind, text from pg_temp.deliver() $$, $$ values ('channel:9', 'post', '!nothing to do') $$, 'what came by one bridge goes to the other alone');
+select results_eq($$ select r ->> 'echo', r ->> 'message' from pg_temp.come('channel:1', (select external_id from public.hub_outbox where target = 'channel:1'), 'hello') r $$, $$ values ('true', null::text) $$, 'our own message come back is known');
+
+-- A task: one message, edited; the result a reply
+create temp table t as select (pg_temp.come('channel:1', 'm11', 'Write a poem') #>> '{task,id}')::uuid as id;
+select results_eq($$ select kind, body ->> 'text' like '⏳ Task % queued%' from public.hub_outbox where status = 'pending' and target = 'channel:1' $$, $$ values ('post', true) $$, 'it is queued, says one message');
+select public.hub_claim_tasks('tap-all', 50);
+select from t, public.hub_report_progress(t.id, 1, 'first line');
+select results_eq($$ select kind, body ->> 'text' from public.hub_outbox where status = 'pending' and target = 'channel:1' $$, $$ select 'post', format('📋 %s: first line', left(id::text, 4)) from t $$, 'which says the newest while nobody has sent it');
+create temp table held as select * from public.hub_claim_outbox(10);
+select is((select count(*)::int from held), 2, 'one of each target is in flight');
+select from t, public.hub_report_progress(t.id, 1, 'second line');
+select from t, public.hub_report_progress(t.id, 1, 'third line');
+select results_eq($$ select kind, body ->> 'text' from public.hub_outbox where status = 'pending' and target = 'channel:1' $$, $$ select 'edit', format('📋 %s: third line', left(id::text, 4)) from t $$, 'while it is in flight, one edit waits');
+select is_empty($$ select * from public.hub_claim_outbox(10) where target = 'channel:1' $$, 'and is not sent before it');
+select public.hub_complete_outbox(id, attempt, 'there-' || target) from held;
+select results_eq($$ select kind, edit_of from pg_temp.deliver() where target = 'channel:1' $$, $$ values ('edit', 'there-channel:1') $$, 'it edits the message that is there');
+select from t, public.hub_report_progress(t.id, 1, 'fourth line');
+select from t, public.hub_complete_task(t.id, 1, 'Roses are red');
+select results_eq($$ select kind, edit_of, reply_to, text from pg_temp.deliver() where target = 'channel:1' $$,
+  $$ select 'edit', 'there-channel:1', null, format('📋 %s: fourth line', left(id::text, 4)) from t union all select 'reply', null, 'm11', format(E'✅ %s complete [claude/tap-all]\nRoses are red', left(id::text, 4)) from t $$, 'the result is a reply to the message that asked');
+select is((select count(*)::int from public.hub_outbox where task_id = (select id from t) and kind = 'post' and target = 'channel:1'), 1, 'one message was posted');
+select is((select reply_to from public.hub_outbox where task_id = (select id from t) and kind = 'reply' and target = 'channel:9'), 'there-channel:9', 'and on the other bridge a reply to its copy there');
+
+-- Threads: the reply to a result goes on in its thread
+delete from public.hub_bridges where id = (select second from b);
+create temp table th as select pg_temp.come('channel:-5/7', '100', 'Build it', null, 'telegram') as r;
+select public.hub_claim_tasks('tap-all', 50);
+select from th, public.hub_complete_task((r #>> '{task,id}')::uuid, 1, 'Built');
+select results_eq($$ select kind, reply_to, left(text, 1) from pg_temp.deliver() $$, $$ values ('post', null, '⏳'), ('reply', '100', '✅') $$, 'the thread''s opening is not said twice');
+create temp table th2 as select pg_temp.come('channel:-5/7', '101', 'And test it', (select external_id from public.hub_outbox o where o.kind = 'reply' and o.task_id = (r #>> '{task,id}')::uuid), 'telegram') as r from th;
+select is((select th2.r #>> '{thread,id}' from th2), (select r #>> '{thread,id}' from th), 'a reply goes on in the thread');
+select is((select th2.r #>> '{task,parent_id}' from th2), (select r #>> '{task,id}' from th));
+select isnt((pg_temp.come('channel:-5/7', '102', 'Something new', 'unknown', 'telegram')) #>> '{thread,id}', (select r #>> '{thread,id}' from th), 'a reply to something unknown is a new task');
+delete from public.hub_outbox;
+
+-- Webhooks out
+select pg_temp.bridge('garden', 'webhook', 'https://example.com/in', '{"direction":"out","secret_name":"HUB_BRIDGE_GARDEN"}');
+select pg_temp.say('garden', 'hello');
+create temp table w as select tap.running('garden', 'Plant it') as id;
+select from w, public.hub_report_progress(w.id, 1, 'digging');
+select from w, public.hub_complete_task(w.id, 1, 'planted');
+select from pg_temp.deliver();
+select results_eq($$ select kind, secret_name, body ->> 'type', body #>> '{data,task}' = (select id::text from w) from public.hub_outbox where status = 'sent' order by seq $$,
+  $$ values ('webhook', 'HUB_BRIDGE_GARDEN', 'message.posted', null), ('webhook', 'HUB_BRIDGE_GARDEN', 'message.posted', null), ('webhook', 'HUB_BRIDGE_GARDEN', 'task.progress', true), ('webhook', 'HUB_BRIDGE_GARDEN', 'task.complete', true) $$, 'events in order, progress the newest');
+delete from public.hub_outbox;
+delete from public.mac_tasks;
+
+-- Order, leases, backoff
+select pg_temp.say('quick', x) from unnest(array['one', 'two', 'three']) x;
+create temp table o as select * from public.hub_claim_outbox();
+select results_eq($$ select body ->> 'text', attempt, status, lease_expires_at - now() from o $$, $$ values ('one', 1, 'sending', interval '60 seconds') $$, 'the first of the target, alone');
+select is_empty($$ select * from public.hub_claim_outbox() $$, 'none of the others while it is in flight');
+select throws_ok($$ insert into public.hub_outbox (server_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, status) select server_id, provider, target, secret_name, kind, body, 'x', expires_at, 'sending' from o $$,
+  '23505', null, 'and an index says so');
+select throws_ok($$ select public.hub_complete_outbox(id, 2, 'x') from o $$, 'UH002', 'lease lost', 'another attempt');
+select throws_ok($$ select public.hub_complete_outbox(gen_random_uuid(), 1) $$, 'UH002', 'lease lost');
+select throws_ok($$ select public.hub_complete_outbox(null, null) $$, 'UH002', 'lease lost');
+select throws_ok($$ select * from public.hub_claim_outbox(0) $$, 'UH001', 'bad input');
+select throws_ok($$ select * from public.hub_claim_outbox(1, '0 seconds') $$, 'UH001', 'bad input');
+select public.hub_recover(now() + interval '59 seconds');
+select is((select status from public.hub_outbox where id = (select id from o)), 'sending', 'a lease lasts');
+select public.hub_recover(now() + interval '61 seconds');
+select is((select status from public.hub_outbox where id = (select id from o)), 'pending', 'and then it is anybody''s');
+select throws_ok($$ select public.hub_complete_outbox(id, 1, 'late') from o $$, 'UH002', 'lease lost', 'who had it is too late');
+update public.hub_outbox set run_after = now() where status = 'pending';
+create temp table o2 as select * from public.hub_claim_outbox();
+select is((select body ->> 'text' || attempt || (nonce = (select nonce from o)) from o2), 'one2true', 'again the first, as the same message');
+create temp table failed as select f.* from o2, public.hub_fail_outbox(o2.id, 2, '  502 Bad Gateway ') f;
+select is((select status || ' ' || error from failed), 'pending 502 Bad Gateway');
+select is((select run_after - now() between interval '5 seconds' and interval '10 seconds' from failed), true, 'a backoff of the second attempt');
+select is_empty($$ select * from public.hub_claim_outbox() $$, 'what is behind waits for it');
+select is(public.hub_outbox_due(), (select run_after from failed), 'until then nothing is due');
+update public.hub_outbox set run_after = now() where id = (select id from o);
+select is((select f.run_after - now() between interval '90 seconds' and interval '91 seconds' from public.hub_claim_outbox() c, public.hub_fail_outbox(c.id, c.attempt, '429', '90 seconds') f), true, 'Retry-After is obeyed');
+select is((select min(hub_internal.outbox_backoff(n)) >= interval '2.5 seconds' and max(hub_internal.outbox_backoff(n)) <= interval '1 hour' from generate_series(-1, 40) n), true, 'backoffs have ends');
+select isnt(hub_internal.outbox_backoff(5), hub_internal.outbox_backoff(5), 'and jitter');
+update public.hub_outbox set run_after = now(), attempt = 11 where id = (select id from o);
+select is((select f.status from public.hub_claim_outbox() c, public.hub_fail_outbox(c.id, c.attempt, 'no')f), 'dead', 'twelve attempts');
+select is((select c.body ->> 'text' from public.hub_claim_outbox() c), 'two', 'a dead letter holds up nobody');
+select is(public.hub_outbox_due(), null, 'what waits behind something in flight is not due');
+select throws_ok($$ select public.hub_retry_outbox(id) from public.hub_outbox where status = 'sending' $$, 'UH003', 'conflict', 'what is in flight is not retried');
+select throws_ok($$ select public.hub_retry_outbox(gen_random_uuid()) $$, 'UH004', 'not found');
+select results_eq($$ select status, attempt, max_attempts, run_after, finished_at is null from public.hub_retry_outbox((select id from o)) $$, $$ values ('pending', 12, 24, now(), true) $$, 'an owner has it sent again');
+select public.hub_complete_outbox(id, attempt, 'e2') from public.hub_outbox where status = 'sending';
+select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('three'), ('one') $$, 'behind what came meanwhile');
+select throws_ok($$ select public.hub_retry_outbox(id) from public.hub_outbox where status = 'sent' limit 1 $$, 'UH003', 'conflict', 'what was sent is not sent again');
+select pg_temp.say('quick', 'bad');
+select results_eq($$ select f.status, f.attempt from public.hub_claim_outbox() c, public.hub_fail_outbox(c.id, c.attempt, '403', null, true) f $$, $$ values ('dead', 1) $$, 'for good is for good');
+-- An edit of what was never sent is a message.
+select tap.running('quick', 'never told');
+update public.hub_outbox set kind = 'post' where status = 'pending' and kind = 'post';
+select is((select count(*)::int from public.hub_claim_outbox() c where c.body ->> 'text' = 'never told'), 1);
+select public.hub_fail_outbox(id, attempt, 'no', null, true) from public.hub_outbox where status = 'sending';
+create temp table lost as select c.* from public.hub_claim_outbox() c;
+select public.hub_report_progress((select task_id from lost), 1, 'on my way');
+select public.hub_fail_outbox(id, attempt, 'no', null, true) from lost;
+select results_eq($$ select kind, edit_of from public.hub_claim_outbox() $$, $$ values ('post', null::text) $$, 'an edit whose message was never sent is posted');
+delete from public.hub_outbox;
+delete from public.mac_tasks;
+
+-- Time to live
+select pg_temp.say('quick', 'late ' || n) from generate_series(1, 12) n;
+select is((select count(*)::int from hub_internal.claim_outbox(1, '60 seconds', now() + interval '59 minutes')), 1);
+select public.hub_fail_outbox(id, 1, 'timeout', '1 hour') from public.hub_outbox where status = 'sending';
+select public.hub_recover(now() + interval '61 minutes');
+select results_eq($$ select status, count(*) from public.hub_outbox group by 1 order by 1 $$, $$ values ('pending', 1::bigint), ('summarised', 12) $$, 'past their time twelve are one');
+select results_eq($$ select kind, summarises, body ->> 'text' ~ '^⏱️ 12 messages were not sent while this chat could not be reached \(....-..-.. ..:.. to ....-..-.. ..:.. UTC\)\.$', run_after >= now() + interval '1 hour' from public.hub_outbox where status = 'pending' $$,
+  $$ values ('post', 12, true, true) $$, 'which says so, and not before it may');
+update public.hub_outbox set run_after = now() + interval '3 hours' where status = 'pending';
+select pg_temp.say('quick', 'later');
+select results_eq($$ select summarises from hub_internal.claim_outbox(5, '60 seconds', now() + interval '4 hours') $$, $$ values (13) $$, 'one that was not sent goes into the next; claiming sees it, too');
+select is((select count(*)::int from public.hub_outbox where status in ('pending', 'sending')), 1);
+select throws_ok($$ select public.hub_retry_outbox(id) from public.hub_outbox where status = 'summarised' limit 1 $$, 'UH003', 'conflict');
+delete from public.hub_outbox;
+select tap.running('quick', 'silent');
+delete from public.hub_outbox where kind <> 'post' or not is_progress;
+update public.hub_outbox set kind = 'edit';
+select public.hub_recover(now() + interval '2 hours');
+select results_eq($$ select status from public.hub_outbox where is_progress $$, $$ values ('summarised') $$, 'a stale edit is missed by nobody');
+select is_empty($$ select from public.hub_outbox where summarises > 0 and body ->> 'text' like '⏱️ 0%' $$);
+delete from public.hub_outbox;
+select pg_temp.say('garden', 'for the URL');
+select public.hub_recover(now() + interval '2 hours');
+select is((select status from public.hub_outbox), 'pending', 'a webhook has more time');
+select public.hub_recover(now() + interval '73 hours');
+select results_eq($$ select status, error from public.hub_outbox $$, $$ values ('dead', 'past its time to live') $$, 'and then is a dead letter');
+select is((select r.status from public.hub_outbox o, public.hub_retry_outbox(o.id) r where r.expires_at > now() + interval '2 days'), 'pending', 'that an owner starts again');
+update public.hub_outbox set status = 'sent', finished_at = now();
+select public.hub_recover(now() + interval '29 days');
+select is((select count(*)::int from public.hub_outbox), 1, 'kept for thirty days');
+select public.hub_recover(now() + interval '31 days', 100000);
+select is((select count(*)::int from public.hub_outbox) + (select count(*)::int from hub_internal.bridge_messages), 0, 'then gone');
+
+-- A bridge that is changed or goes
+select pg_temp.say('garden', 'x');
+update public.hub_bridges set target = 'https://example.org/in' where provider = 'webhook';
+select is((select status from public.hub_outbox), 'dead', 'what was meant for the old address is not sent there');
+delete from public.hub_bridges;
+select is((select count(*)::int from public.hub_outbox), 0, 'a bridge goes with all it had to say');
+
+select * from finish();
+rollback;
