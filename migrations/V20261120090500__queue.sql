@@ -843,7 +843,7 @@ begin
 end;
 $$;
 comment on function public.hub_recover(timestamptz, int) is
-  'Takes back expired leases, tells endings that were never told, frees what waits for nothing. Returns how many; call again while it returns p_limit. Errors: UH001, 42501.';
+  'Takes back expired leases, of deliveries too, tells endings that were never told, frees what waits for nothing, drops what was kept long enough. Returns how many; call again while it returns p_limit. Errors: UH001, 42501.';
 
 -- Why is it, or is it not, running -------------------------------------------------------------------------------------------------
 

@@ -356,16 +356,14 @@ create function hub_internal.check_webhook_rule()
   set search_path = ''
 as $$
 declare
-  v_place   text;
-  v_channel public.hub_channels;
+  v_place text;
 begin
   -- Before anything is looked up: this runs before the policy does, and must tell a stranger nothing.
   if not hub_internal.may_own(new.server_id) then
     perform hub_internal.refuse('42501', 'permission denied', 'webhook rules of this server', 'An owner of the server writes them.');
   end if;
-  select c.* into v_channel from public.hub_channels c join public.hub_servers s on s.id = c.server_id
-   where c.id = new.channel_id and c.server_id = new.server_id and s.architecture_type <> 'command_dispatch' and not c.is_read_only;
-  if not found then
+  if not exists (select from public.hub_channels c join public.hub_servers s on s.id = c.server_id
+                  where c.id = new.channel_id and c.server_id = new.server_id and s.architecture_type <> 'command_dispatch' and not c.is_read_only) then
     perform hub_internal.refuse('UH004', 'not found', format('channel_id %s', new.channel_id), 'Give a channel of this server that takes tasks.');
   end if;
   if not hub_internal.has_project(new.channel_id, new.server_id, new.project) then

@@ -283,7 +283,7 @@ declare
   v_reply    uuid;
   v_body     jsonb;
 begin
-  if new.task_id is not null and new.content_type in ('result', 'error', 'notice') then
+  if new.content_type in ('result', 'error', 'notice') and new.task_id is not null then
     v_end := case new.content_type when 'result' then 'complete' when 'error' then 'failed'
                                    else case when new.embed_data ->> 'title' = 'Task Cancelled' then 'cancelled' end end;
     if v_end is not null then
@@ -291,6 +291,10 @@ begin
     end if;
   end if;
 
+  -- Asked on its own: opening a loop costs more than finding that there is nothing to loop over.
+  if not exists (select from public.hub_bridges b where b.channel_id = new.channel_id) then
+    return null;
+  end if;
   for v_bridge in
     select b.* from public.hub_bridges b
      where b.channel_id = new.channel_id and b.enabled and b.direction <> 'in' and b.provider <> 'github' order by b.created_at, b.id
