@@ -37,7 +37,11 @@ async fn functions() -> Functions {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    tokio::spawn(hub_api::serve(Api::new(db, Verifier::new(&SECRET.into()), Secrets::default()), listener, stop.clone()));
+    tokio::spawn(hub_api::serve(
+        Api::new(db, Verifier::new(&SECRET.into()), Secrets::default()),
+        listener,
+        stop.clone(),
+    ));
     let channel = async |name: &str| -> Uuid {
         sqlx::query_scalar("select id from public.hub_channels where name = $1")
             .bind(name)

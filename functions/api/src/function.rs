@@ -1,8 +1,10 @@
 //! A request to a function: its bytes, what they come to (`hub_edge`), the call, the answer.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use axum::{
     body::{Body, to_bytes},
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, StatusCode},
     response::Response,
 };
@@ -17,22 +19,29 @@ use crate::{
     token::BadToken,
 };
 
-pub(crate) async fn serve(State(api): State<Api>, Path(name): Path<String>, request: Request) -> Response {
-    let Some(function) = Function::named(&name) else { return unknown().await };
+pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response {
+    // Not an extractor: whoever mounts these routes may have captured parts of the path, too.
+    let name = request.uri().path().rsplit('/').next().unwrap_or("");
+    let Some(function) = Function::named(name) else { return unknown().await };
     let (parts, body) = request.into_parts();
     let body = match read(function, &parts.headers, body).await {
         Ok(body) => body,
         Err(refused) => return problem::problem(refused),
     };
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let request = hub_edge::Request {
-        method: parts.method.as_str(),
-        header: &header,
-        body: &body,
-        now: i64::try_from(now).unwrap_or(i64::MAX),
+    let step = {
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let request = hub_edge::Request {
+            method: parts.method.as_str(),
+            header: &header,
+            body: &body,
+            now: i64::try_from(now).unwrap_or(i64::MAX),
+        };
+        hub_edge::plan(function, &request, &api.secrets)
     };
-    match hub_edge::plan(function, &request, &api.secrets) {
+    // A large payload is in the step by now.
+    drop(body);
+    match step {
         Step::Answer(answer) => respond(answer),
         Step::Call(call) => respond(match api.call(&call).await {
             Ok(value) => call.answer(&value),
@@ -51,7 +60,8 @@ pub(crate) async fn unknown() -> Response {
 async fn read(function: Function, headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes, Problem> {
     let limit = function.body_limit();
     let too_large = || Problem::new(413, format!("the body is larger than {} KB", limit / 1024));
-    let said = headers.get("content-length").and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+    let said =
+        headers.get("content-length").and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
     if said.is_some_and(|length| length > limit) {
         return Err(too_large());
     }

@@ -60,9 +60,7 @@ impl Api {
 }
 
 async fn bounded(request: Request, next: Next) -> Response {
-    timeout(WITHIN, next.run(request))
-        .await
-        .unwrap_or_else(|_| problem(Problem::new(504, "this took too long")))
+    timeout(WITHIN, next.run(request)).await.unwrap_or_else(|_| problem(Problem::new(504, "this took too long")))
 }
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {

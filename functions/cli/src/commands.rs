@@ -407,7 +407,12 @@ pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitC
     tracing::info!(listen = %listener.local_addr()?, "serving the functions");
     let stop = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(stop.clone()));
-    hub_api::serve(hub_api::Api::new(db, hub_api::Verifier::new(&secret), hub_api::Secrets::from(|name| std::env::var(name).ok())), listener, stop).await?;
+    hub_api::serve(
+        hub_api::Api::new(db, hub_api::Verifier::new(&secret), hub_api::Secrets::from(|name| std::env::var(name).ok())),
+        listener,
+        stop,
+    )
+    .await?;
     Ok(ExitCode::SUCCESS)
 }
 

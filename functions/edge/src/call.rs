@@ -148,7 +148,13 @@ impl Refused {
             "UH004" => 404,
             "UH002" | "UH003" => 409,
             "57014" => 504,
-            _ if code.starts_with("08") || code.starts_with("53") || code.starts_with("40") || code.starts_with("57P") => 503,
+            _ if code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("40")
+                || code.starts_with("57P") =>
+            {
+                503
+            }
             _ if code.starts_with("PGRST00") => 503,
             _ => 500,
         };
@@ -193,7 +199,9 @@ impl Call {
     pub fn arguments(&self) -> String {
         use secrecy::ExposeSecret;
         match self {
-            Self::Command { channel, command, .. } => json!({"p_channel_id": channel, "p_command": command}).to_string(),
+            Self::Command { channel, command, .. } => {
+                json!({"p_channel_id": channel, "p_command": command}).to_string()
+            }
             Self::Send { channel, content, key, .. } => {
                 json!({"p_channel": channel, "p_content": content, "p_idempotency_key": key}).to_string()
             }
@@ -245,8 +253,12 @@ mod tests {
             ("XX000", 500),
             ("42883", 500),
         ] {
-            let refused =
-                Refused { code: Some(code.into()), message: Some("m".into()), detail: Some("internals".into()), hint: None };
+            let refused = Refused {
+                code: Some(code.into()),
+                message: Some("m".into()),
+                detail: Some("internals".into()),
+                hint: None,
+            };
             let problem = refused.problem();
             assert_eq!(problem.status, status, "{code}");
             assert_eq!(problem.detail.contains("internals"), status < 500 && status != 401, "{code}");

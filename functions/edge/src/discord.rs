@@ -76,7 +76,8 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
             let data = interaction.data.ok_or_else(|| missing("data"))?;
             let name = data.name.ok_or_else(|| missing("data.name"))?;
             let channel = interaction.channel_id.ok_or_else(|| missing("channel_id"))?;
-            let author = interaction.member.map(|member| member.user).or(interaction.user).ok_or_else(|| missing("user"))?;
+            let author =
+                interaction.member.map(|member| member.user).or(interaction.user).ok_or_else(|| missing("user"))?;
             let mut content = format!("!{name}");
             for choice in data.options {
                 content.push(' ');
@@ -134,7 +135,10 @@ pub fn refused(problem: &Problem) -> Response {
 
 fn said(text: &str, flags: u32) -> Response {
     // Nobody is called by what a command's answer happens to contain.
-    Response::json(200, &json!({"type": 4, "data": {"content": text, "flags": flags, "allowed_mentions": {"parse": []}}}))
+    Response::json(
+        200,
+        &json!({"type": 4, "data": {"content": text, "flags": flags, "allowed_mentions": {"parse": []}}}),
+    )
 }
 
 fn cut(text: &str, most: usize) -> String {

@@ -7,9 +7,13 @@ use secrecy::ExposeSecret;
 pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
     let header = request.header;
     let secret = secrets.github_webhook.as_ref().ok_or_else(|| {
-        Problem::new(503, "GitHub's webhooks are not configured here").hint("Set GITHUB_WEBHOOK_SECRET to the webhook's secret.")
+        Problem::new(503, "GitHub's webhooks are not configured here")
+            .hint("Set GITHUB_WEBHOOK_SECRET to the webhook's secret.")
     })?;
-    let unsigned = || Problem::new(401, "the signature is missing or wrong").hint("The webhook's secret and GITHUB_WEBHOOK_SECRET must be the same.");
+    let unsigned = || {
+        Problem::new(401, "the signature is missing or wrong")
+            .hint("The webhook's secret and GITHUB_WEBHOOK_SECRET must be the same.")
+    };
     let given = header("x-hub-signature-256").ok_or_else(unsigned)?;
     if !signature::github(secret.expose_secret().as_bytes(), request.body, given) {
         return Err(unsigned());
@@ -21,7 +25,13 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
             .ok_or_else(|| Problem::new(400, format!("the header {name} is missing or odd")))
     };
     let (delivery, event) = (named("x-github-delivery")?, named("x-github-event")?);
-    let kind = header("content-type").unwrap_or("application/json").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let kind = header("content-type")
+        .unwrap_or("application/json")
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
     let payload = match kind.as_str() {
         "application/json" => storable(request.body)?,
         "application/x-www-form-urlencoded" => {

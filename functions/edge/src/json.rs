@@ -25,7 +25,8 @@ impl Fields {
     /// Reads a body; `example` is shown with what is wrong.
     pub fn read(body: &[u8], example: &'static str) -> Result<Self, Problem> {
         let bad = |detail: String| Problem::new(400, detail).hint(format!("Send {example}."));
-        let body: Value = serde_json::from_slice(body).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
+        let body: Value =
+            serde_json::from_slice(body).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
         Ok(Self { body, example })
     }
 
@@ -104,7 +105,10 @@ mod tests {
     #[test]
     fn the_zero_character_is_replaced_and_nothing_else() {
         let store = |text: &str| storable(text.as_bytes()).unwrap().get().to_owned();
-        assert_eq!(store(r#"{"a": "x\u0000y", "n": 1.000000000000000000001}"#), r#"{"a": "x\ufffdy", "n": 1.000000000000000000001}"#);
+        assert_eq!(
+            store(r#"{"a": "x\u0000y", "n": 1.000000000000000000001}"#),
+            r#"{"a": "x\ufffdy", "n": 1.000000000000000000001}"#
+        );
         assert_eq!(store(r#"["\\u0000", "\\\u0000\u0000"]"#), r#"["\\u0000", "\\\ufffd\ufffd"]"#);
         for bad in [b"".as_slice(), b"{", b"\xff", b"{}{}"] {
             assert_eq!(storable(bad).unwrap_err().status, 400);

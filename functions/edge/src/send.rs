@@ -11,7 +11,8 @@ use secrecy::SecretString;
 pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
     only_json(request)?;
     let token = bearer(request)?;
-    let body = Fields::read(request.body, r#"{"channel": "buf-barista/quick", "content": "…", "idempotency_key": "…"}"#)?;
+    let body =
+        Fields::read(request.body, r#"{"channel": "buf-barista/quick", "content": "…", "idempotency_key": "…"}"#)?;
     Ok(Step::Call(Call::Send {
         token,
         channel: body.text("channel")?,
@@ -23,7 +24,8 @@ pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
 /// The token of the header Authorization.
 pub fn bearer(request: &Request<'_>) -> Result<SecretString, Problem> {
     let refuse = |detail: &str| {
-        Problem::new(401, detail).hint("Send the header `Authorization: Bearer <token>` with a signed-in person's token.")
+        Problem::new(401, detail)
+            .hint("Send the header `Authorization: Bearer <token>` with a signed-in person's token.")
     };
     let value = (request.header)("authorization").ok_or_else(|| refuse("the header Authorization is missing"))?;
     let (_, token) = value

@@ -40,7 +40,8 @@ mod tests {
         let good = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert!(github(secret, body, good));
         assert!(github(secret, body, &good.to_uppercase().replace("SHA256", "sha256")));
-        for bad in ["", "sha256=", "sha1=757107ea", &good[..70], &good.replace('7', "8"), &good.replace("sha256=", "")] {
+        for bad in ["", "sha256=", "sha1=757107ea", &good[..70], &good.replace('7', "8"), &good.replace("sha256=", "")]
+        {
             assert!(!github(secret, body, bad), "{bad}");
         }
         assert!(!github(b"another", body, good) && !github(secret, b"Hello, World?", good));

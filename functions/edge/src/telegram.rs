@@ -49,7 +49,8 @@ struct User {
 
 pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
     let secret = secrets.telegram_webhook.as_ref().ok_or_else(|| {
-        Problem::new(503, "Telegram's webhook is not configured here").hint("Set TELEGRAM_WEBHOOK_SECRET to the secret_token given to setWebhook.")
+        Problem::new(503, "Telegram's webhook is not configured here")
+            .hint("Set TELEGRAM_WEBHOOK_SECRET to the secret_token given to setWebhook.")
     })?;
     let given = (request.header)("x-telegram-bot-api-secret-token").unwrap_or("");
     if !signature::same(secret.expose_secret().as_bytes(), given.as_bytes()) {
@@ -58,7 +59,8 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
     let update: Update = serde_json::from_slice(request.body)
         .map_err(|error| Problem::new(400, format!("the body is no update of Telegram: {error}")))?;
     let Some(message) = update.message else { return Ok(Step::Answer(answer())) };
-    let (Some(content), Some(from)) = (message.text.or(message.caption), message.from.filter(|from| !from.is_bot)) else {
+    let (Some(content), Some(from)) = (message.text.or(message.caption), message.from.filter(|from| !from.is_bot))
+    else {
         return Ok(Step::Answer(answer()));
     };
     let target = match message.message_thread_id {

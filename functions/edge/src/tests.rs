@@ -59,7 +59,11 @@ fn set(name: &'static str, value: &'static str) -> impl Fn(&mut Vec<(&'static st
 
 #[test]
 fn github_is_verified_and_read_as_it_is() {
-    let Step::Call(Call::Webhook { provider, delivery, event, payload }) = github(br#"{"ref": "refs/heads/main"}"#, |_| {}) else { panic!() };
+    let Step::Call(Call::Webhook { provider, delivery, event, payload }) =
+        github(br#"{"ref": "refs/heads/main"}"#, |_| {})
+    else {
+        panic!()
+    };
     assert_eq!((provider, event.as_str(), payload.get()), ("github", "push", r#"{"ref": "refs/heads/main"}"#));
     assert_eq!(delivery, "72d3162e-cc78-11e3-81ab-4c9367dc0958");
     let form = github(b"payload=%7B%22a%22%3A%201%7D", set("content-type", "application/x-www-form-urlencoded"));
@@ -94,14 +98,26 @@ fn telegram(body: &Value, token: &str) -> Step {
 fn telegram_messages_of_people_are_taken_and_all_else_is_answered() {
     let message = json!({"message_id": 5, "chat": {"id": -100, "type": "group"}, "from": {"id": 1, "is_bot": false, "first_name": "Ada", "username": "ada"},
                          "date": 1, "text": "!stats", "reply_to_message": {"message_id": 4}, "message_thread_id": 9});
-    let Step::Call(Call::Bridged { target, external, author, content, reply_to, .. }) = telegram(&json!({"update_id": 7, "message": message}), "t") else { panic!() };
-    assert_eq!((target.as_str(), external.as_str(), author.as_str(), content.as_str()), ("channel:-100/9", "5", "@ada", "!stats"));
+    let Step::Call(Call::Bridged { target, external, author, content, reply_to, .. }) =
+        telegram(&json!({"update_id": 7, "message": message}), "t")
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (target.as_str(), external.as_str(), author.as_str(), content.as_str()),
+        ("channel:-100/9", "5", "@ada", "!stats")
+    );
     assert_eq!(reply_to.as_deref(), Some("4"));
     let mut bot = message.clone();
     bot["from"]["is_bot"] = true.into();
     let mut silent = message.clone();
     silent["text"] = Value::Null;
-    for update in [json!({"update_id": 7}), json!({"update_id": 7, "message": bot}), json!({"update_id": 7, "message": silent}), json!({"update_id": 8, "edited_message": message})] {
+    for update in [
+        json!({"update_id": 7}),
+        json!({"update_id": 7, "message": bot}),
+        json!({"update_id": 7, "message": silent}),
+        json!({"update_id": 8, "edited_message": message}),
+    ] {
         assert_eq!(status(telegram(&update, "t")), 200, "{update}");
     }
     assert_eq!(status(telegram(&json!({"update_id": 7}), "wrong")), 401);
@@ -143,11 +159,20 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
 
 #[test]
 fn people_and_agents_show_a_token_and_name_what_they_want() {
-    let with = |function, body: &Value| ask(function, &[("authorization", "Bearer hush".into())], body.to_string().as_bytes());
+    let with =
+        |function, body: &Value| ask(function, &[("authorization", "Bearer hush".into())], body.to_string().as_bytes());
     let channel = "00000000-0000-0000-0000-000000000001";
-    assert!(matches!(with(Function::Koji, &json!({"channel_id": channel, "command": "!st\u{0}ats"})), Step::Call(Call::Command { command, .. }) if command == "!st ats"));
-    assert!(matches!(with(Function::Send, &json!({"channel": "a/b", "content": "x"})), Step::Call(Call::Send { key: None, .. })));
-    assert!(matches!(with(Function::Hooks, &json!({"message": "x", "channel": "user:1"})), Step::Call(Call::Hook { deliver: true, .. })));
+    assert!(
+        matches!(with(Function::Koji, &json!({"channel_id": channel, "command": "!st\u{0}ats"})), Step::Call(Call::Command { command, .. }) if command == "!st ats")
+    );
+    assert!(matches!(
+        with(Function::Send, &json!({"channel": "a/b", "content": "x"})),
+        Step::Call(Call::Send { key: None, .. })
+    ));
+    assert!(matches!(
+        with(Function::Hooks, &json!({"message": "x", "channel": "user:1"})),
+        Step::Call(Call::Hook { deliver: true, .. })
+    ));
     for (function, body, says) in [
         (Function::Koji, json!("x"), "channel_id is missing"),
         (Function::Koji, json!({"channel_id": "leads", "command": "!stats"}), "channel_id is not a UUID"),
@@ -155,13 +180,22 @@ fn people_and_agents_show_a_token_and_name_what_they_want() {
         (Function::Send, json!({"channel": "a/b"}), "content is missing"),
         (Function::Hooks, json!({"message": "x", "channel": "123"}), "channel must be written"),
         (Function::Hooks, json!({"message": "x", "channel": "user:"}), "channel must be written"),
-        (Function::Hooks, json!({"message": "x", "channel": "user:1", "deliver": "yes"}), "deliver must be true or false"),
+        (
+            Function::Hooks,
+            json!({"message": "x", "channel": "user:1", "deliver": "yes"}),
+            "deliver must be true or false",
+        ),
     ] {
         let Step::Answer(response) = with(function, &body) else { panic!("{body}") };
         assert!(response.status == 400 && response.body.contains(says), "{body}: {}", response.body);
         assert_eq!(response.content_type, "application/problem+json");
     }
-    for headers in [vec![], vec![("authorization", "hush".to_owned())], vec![("authorization", "Basic hush".to_owned())], vec![("authorization", "Bearer ".to_owned())]] {
+    for headers in [
+        vec![],
+        vec![("authorization", "hush".to_owned())],
+        vec![("authorization", "Basic hush".to_owned())],
+        vec![("authorization", "Bearer ".to_owned())],
+    ] {
         assert_eq!(status(ask(Function::Send, &headers, b"{}")), 401);
     }
     let call = format!("{:?}", with(Function::Send, &json!({"channel": "a/b", "content": "x"})));

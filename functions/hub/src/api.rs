@@ -572,6 +572,10 @@ impl Api {
         self.call("hub_post_feeds", json!({})).await
     }
 
+    pub(crate) async fn process_webhooks(&self, limit: i32) -> Result<i32> {
+        self.call("hub_process_webhooks", json!({"p_limit": limit})).await
+    }
+
     pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {
         let lease = format!("{} seconds", lease.as_secs_f64());
         self.call("hub_claim_sweeps", json!({"p_limit": limit, "p_lease": lease})).await

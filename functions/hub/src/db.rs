@@ -351,6 +351,10 @@ impl Db {
         Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/post_feeds.sql")))
     }
 
+    pub(crate) async fn process_webhooks(&self, limit: i32) -> Result<i32> {
+        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/process_webhooks.sql", limit)))
+    }
+
     /// A command in the name of the bearer of `claims`, which the caller has verified: one exchange with the database.
     ///
     /// # Errors
@@ -430,10 +434,7 @@ impl Db {
         key: Option<&str>,
     ) -> Result<Value> {
         let token = token.expose_secret();
-        row!(
-            self,
-            query_file_scalar!("../../sql/queries/edges/receive_hook.sql", token, message, target, deliver, key)
-        )
+        row!(self, query_file_scalar!("../../sql/queries/edges/receive_hook.sql", token, message, target, deliver, key))
     }
 
     pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {

@@ -410,6 +410,14 @@ impl Hub {
         each!(self, hub => hub.post_feeds())
     }
 
+    /// `hub_process_webhooks`: how many deliveries were looked at.
+    ///
+    /// # Errors
+    /// `Forbidden` unless service or database.
+    pub async fn process_webhooks(&self, limit: i32) -> Result<i32> {
+        each!(self, hub => hub.process_webhooks(limit))
+    }
+
     // Errands ------------------------------------------------------------------------------------------------------------
 
     /// Takes sweeps that are due; they are running now.

@@ -57,25 +57,53 @@ pub struct Wake {
 struct Signals {
     look: Notify,
     device: Notify,
-    errand: Notify,
+    errands: [Notify; Errand::KINDS],
 }
 
 impl Signals {
+    fn all_errands(&self) {
+        for errand in &self.errands {
+            errand.notify_one();
+        }
+    }
+
     fn all(&self) {
         self.look.notify_one();
         self.device.notify_one();
-        self.errand.notify_one();
+        self.all_errands();
     }
 }
 
-/// Told when there is an errand (a sweep) for whoever keeps time. Hears through the [`Wake`] it came from.
+/// What there is to do for whoever keeps time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// A market to sweep.
+    Sweep,
+    /// A delivery that was stored.
+    Webhook,
+}
+
+impl Errand {
+    const KINDS: usize = 2;
+
+    /// By the payload of its notification. Those of another program's errands are nobody's here.
+    fn named(payload: &str) -> Option<Self> {
+        match payload {
+            "sweep" => Some(Self::Sweep),
+            "webhooks" => Some(Self::Webhook),
+            _ => None,
+        }
+    }
+}
+
+/// Told when there is an errand of one kind. Hears through the [`Wake`] it came from.
 #[derive(Debug)]
-pub struct Errands(Arc<Signals>);
+pub struct Errands(Arc<Signals>, Errand);
 
 impl Errands {
     /// Waits until there may be an errand. May be dropped and called again.
     pub async fn next(&self) {
-        self.0.errand.notified().await;
+        self.0.errands[self.1 as usize].notified().await;
     }
 }
 
@@ -95,8 +123,8 @@ impl Wake {
 
     /// For one who carries out errands, beside whoever waits for work.
     #[must_use]
-    pub fn errands(&self) -> Errands {
-        Errands(Arc::clone(&self.signals))
+    pub fn errands(&self, kind: Errand) -> Errands {
+        Errands(Arc::clone(&self.signals), kind)
     }
 
     /// Waits for the next signal. May be dropped and called again: nothing is lost.
@@ -137,7 +165,7 @@ async fn poll(signals: &Signals, look_every: Duration, device_every: Duration) {
         tokio::select! {
             _ = look.tick() => signals.look.notify_one(),
             _ = device.tick() => signals.device.notify_one(),
-            _ = net.tick() => signals.errand.notify_one(),
+            _ = net.tick() => signals.all_errands(),
         }
     }
 }
@@ -204,7 +232,7 @@ async fn listen_realtime(api: &Api, device: &str, signals: &Signals, ready: ones
             _ = wanted.tick(), if !joined => signals.device.notify_one(),
             _ = net.tick() => {
                 signals.look.notify_one();
-                signals.errand.notify_one();
+                signals.all_errands();
             }
         }
     }
@@ -278,7 +306,11 @@ async fn hear(db: &Db, device: &str, signals: &Signals, listener: &mut PgListene
             heard = listener.try_recv() => match heard {
                 Ok(Some(notification)) => match (notification.channel(), notification.payload()) {
                     (TASKS, _) => signals.look.notify_one(),
-                    (ERRANDS, _) => signals.errand.notify_one(),
+                    (ERRANDS, payload) => {
+                        if let Some(kind) = Errand::named(payload) {
+                            signals.errands[kind as usize].notify_one();
+                        }
+                    }
                     (DEVICE, name) if name == device => signals.device.notify_one(),
                     (DEVICE, payload) if payload == mine => expected = None,
                     _ => {}
@@ -288,7 +320,7 @@ async fn hear(db: &Db, device: &str, signals: &Signals, listener: &mut PgListene
             },
             _ = net.tick() => {
                 signals.look.notify_one();
-                signals.errand.notify_one();
+                signals.all_errands();
             }
             _ = probe.tick() => {
                 // Sent through the pool: a listener that hears its own session proves nothing.
@@ -315,7 +347,8 @@ mod tests {
         for _ in 0..3 {
             wake.signals.all();
         }
-        wake.errands().next().await;
+        wake.errands(Errand::Sweep).next().await;
+        wake.errands(Errand::Webhook).next().await;
         assert_eq!(wake.next().await, Signal::Device);
         assert_eq!(wake.next().await, Signal::Look);
         assert!(timeout(Duration::from_millis(20), wake.next()).await.is_err());

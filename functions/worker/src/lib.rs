@@ -8,6 +8,7 @@
 
 pub mod agents;
 mod executor;
+mod intake;
 mod keeper;
 mod output;
 mod process;

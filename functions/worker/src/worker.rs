@@ -7,7 +7,7 @@ use hub::{
     Error, Result,
     config::is_device_name,
     types::{AgentOffer, Running, Task},
-    wake::{Signal, Wake},
+    wake::{Errand, Signal, Wake},
 };
 use tokio::{
     sync::{Notify, watch},
@@ -20,6 +20,7 @@ use crate::{
     Worker,
     agents::{self, Agent},
     executor::{CALL_WITHIN, Reason, Shared, attempt},
+    intake,
     keeper::Keeper,
     process::Identity,
     sweep,
@@ -64,8 +65,10 @@ pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     let keeper = worker.keep_time.then(|| tokio::spawn(Keeper::new(worker.hub.clone()).run(stopping.clone())));
     let sweeping = (worker.keep_time && worker.hub.keeps_time()).then(|| {
         let sweeper = sweep::Sweeper::new(worker.hub.clone(), worker.sweeps.clone());
-        tokio::spawn(sweeper.run(wake.errands(), stopping.clone()))
+        tokio::spawn(sweeper.run(wake.errands(Errand::Sweep), stopping.clone()))
     });
+    let taking_in = (worker.keep_time && worker.hub.keeps_time())
+        .then(|| tokio::spawn(intake::run(worker.hub.clone(), wake.errands(Errand::Webhook), stopping.clone())));
     let (fatal, mut fault) = watch::channel(None);
     let beating = tokio::spawn(heartbeats(Arc::clone(&shared), device.clone(), fatal, stopping.clone()));
 
@@ -81,6 +84,9 @@ pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     }
     if let Some(sweeping) = sweeping {
         sweeping.await.ok();
+    }
+    if let Some(taking_in) = taking_in {
+        taking_in.await.ok();
     }
     tracing::info!(device.name = %worker.device, "worker stopped");
     ended
