@@ -48,7 +48,7 @@ const discord = (body, at = Math.floor(Date.now() / 1000)) => ({
 const json = JSON.stringify;
 const push = json({ ref: "refs/heads/main", repository: { full_name: "a/b" }, commits: [] });
 
-// name, function, headers (made anew for each side), body, and the status that both must give
+// name, function, headers (made anew for each side), body (or what makes it), and the status that both must give
 const corpus = [
   ["a command", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!stats" }), 200],
   ["a command that is none", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!statz" }), 200],
@@ -56,14 +56,14 @@ const corpus = [
   ["a command that writes, by a viewer", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!send-samples 2" }), 403],
   ["a command in a channel of tasks", "koji-discord-bot", () => bearer(viewer), json({ channel_id: quick, command: "!stats" }), 409],
   ["a command nowhere", "koji-discord-bot", () => bearer(viewer), json({ channel_id: randomUUID(), command: "!stats" }), 404],
-  ["no token", "koji-discord-bot", () => ({}), json({ channel_id: leads, command: "!stats" }), 401],
+  ["no token", "koji-discord-bot", () => ({ "content-type": "application/json" }), json({ channel_id: leads, command: "!stats" }), 401],
   ["a body that is no JSON", "koji-discord-bot", () => bearer(viewer), "{", 400],
   ["a field of another type", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: 5 }), 400],
   ["another kind of body", "koji-discord-bot", () => ({ ...bearer(viewer), "content-type": "text/plain" }), "!stats", 415],
   ["a body too large", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "x".repeat(70_000) }), 413],
   ["quotes, unicode and a zero", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: '!lead "caf\u00e9 \u{1f9a5}\u0000"' }), 200],
   ["a message", "send", () => bearer(operator), json({ channel: "buf-barista/quick", content: "What is here?" }), 200],
-  ["a message by id", "send", () => bearer(operator), json({ channel: quick, content: "What is here?", idempotency_key: "k" }), 200],
+  ["a message by id", "send", () => bearer(operator), () => json({ channel: quick, content: "What is here?", idempotency_key: randomUUID() }), 200],
   ["a message nowhere", "send", () => bearer(operator), json({ channel: "buf-barista/nowhere", content: "x" }), 404],
   ["a message of a reader", "send", () => bearer(outsider), json({ channel: quick, content: "x" }), 403],
   ["an empty message", "send", () => bearer(operator), json({ channel: quick, content: "" }), 400],
@@ -98,7 +98,7 @@ function plain(value) {
 }
 
 async function ask(base, [, name, headers, body]) {
-  const response = await fetch(`${base}/${name}`, { method: "POST", headers: headers(), body });
+  const response = await fetch(`${base}/${name}`, { method: "POST", headers: headers(), body: typeof body === "function" ? body() : body });
   const text = await response.text();
   return {
     status: response.status,

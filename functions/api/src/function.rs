@@ -52,9 +52,7 @@ pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response 
 }
 
 pub(crate) async fn unknown() -> Response {
-    let names: Vec<&str> = Function::ALL.into_iter().map(Function::name).collect();
-    let hint = format!("There are {}.", names.join(", "));
-    problem::problem(Problem::new(404, "there is no function of that name").hint(hint))
+    problem::problem(hub_edge::unknown())
 }
 
 async fn read(function: Function, headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes, Problem> {

@@ -77,6 +77,13 @@ impl Function {
     }
 }
 
+/// The answer to another name.
+#[must_use]
+pub fn unknown() -> Problem {
+    let names: Vec<&str> = Function::ALL.into_iter().map(Function::name).collect();
+    Problem::new(404, "there is no function of that name").hint(format!("There are {}.", names.join(", ")))
+}
+
 /// A request. Headers are asked for by lower-case names.
 pub struct Request<'a> {
     /// `POST`, …

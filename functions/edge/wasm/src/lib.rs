@@ -3,7 +3,7 @@
 //! The host writes into memory of ours (`take`), calls, and reads what the call returns: a pointer and a length in one number, the
 //! pointer above. What it has read it gives back (`give`). Everything is JSON but the body of a request.
 
-use hub_edge::{Call, Caller, Function, Refused, Request, Response, Secrets, Step};
+use hub_edge::{Call, Caller, Function, Problem, Refused, Request, Response, Secrets, Step};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::HashMap};
@@ -26,14 +26,19 @@ fn response(response: &Response) -> Value {
     json!({"status": response.status, "content_type": response.content_type, "body": response.body})
 }
 
-fn refuse(status: u16, detail: &str) -> Value {
-    json!({"answer": response(&Response::from(hub_edge::Problem::new(status, detail)))})
+fn refuse(problem: Problem) -> Value {
+    json!({"answer": response(&Response::from(problem))})
+}
+
+/// The host and we do not understand each other.
+fn fault() -> Problem {
+    Problem::new(500, "the hub could not do this; its log says why")
 }
 
 fn planned(asked: &[u8], body: &[u8]) -> Value {
     use hub_edge::expose;
-    let Ok(asked) = serde_json::from_slice::<Asked>(asked) else { return refuse(500, "the hub could not do this; its log says why") };
-    let Some(function) = Function::named(&asked.function) else { return refuse(404, "there is no function of that name") };
+    let Ok(asked) = serde_json::from_slice::<Asked>(asked) else { return refuse(fault()) };
+    let Some(function) = Function::named(&asked.function) else { return refuse(hub_edge::unknown()) };
     let header = |name: &str| asked.headers.get(name).map(String::as_str);
     let secrets = Secrets::from(|name| asked.secrets.get(name).cloned());
     let request = Request { method: &asked.method, header: &header, body, now: asked.now };
@@ -57,7 +62,7 @@ fn planned(asked: &[u8], body: &[u8]) -> Value {
 
 fn answered(id: u32, ok: bool, said: &[u8]) -> Value {
     let Some(call) = CALLS.with_borrow_mut(|(_, calls)| calls.remove(&id)) else {
-        return response(&Response::from(hub_edge::Problem::new(500, "the hub could not do this; its log says why")));
+        return response(&Response::from(fault()));
     };
     response(&if ok {
         call.answer(&serde_json::from_slice(said).unwrap_or(Value::Null))
