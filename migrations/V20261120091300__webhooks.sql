@@ -173,6 +173,7 @@ alter table public.hub_webhook_rules      enable row level security;
 alter table public.hub_hook_tokens        enable row level security;
 alter table public.hub_direct_messages    enable row level security;
 alter table hub_internal.webhook_tasks    enable row level security;
+revoke all on sequence public.hub_webhook_deliveries_seq_seq from public, anon, authenticated, service_role;
 revoke all on public.hub_webhook_deliveries, public.hub_webhook_rules, public.hub_hook_tokens, public.hub_direct_messages, hub_internal.webhook_tasks
   from public, anon, authenticated, service_role;
 grant select (id, provider, delivery_id, event, received_at, status, attempt, run_after, error, task_ids, server_ids, finished_at)

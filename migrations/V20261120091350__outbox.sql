@@ -144,6 +144,7 @@ insert into hub_internal.settings (name, value, about) values
 alter table public.hub_bridges            enable row level security;
 alter table public.hub_outbox             enable row level security;
 alter table hub_internal.bridge_messages  enable row level security;
+revoke all on sequence public.hub_outbox_seq_seq from public, anon, authenticated, service_role;
 revoke all on public.hub_bridges, public.hub_outbox, hub_internal.bridge_messages from public, anon, authenticated, service_role;
 grant select on public.hub_bridges, public.hub_outbox to authenticated;
 grant insert (id, server_id, channel_id, provider, target, direction, allow_commands, secret_name, enabled),

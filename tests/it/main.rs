@@ -1,7 +1,8 @@
-//! The programs against a database of their own: deploying, Koji's commands over HTTP, sweeps.
+//! The programs against a database of their own: deploying, Koji's commands over HTTP, sweeps, webhooks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod deploying;
 mod functions;
 mod sweeps;
+mod webhooks;

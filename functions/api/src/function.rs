@@ -37,7 +37,10 @@ pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response 
             body: &body,
             now: i64::try_from(now).unwrap_or(i64::MAX),
         };
-        hub_edge::plan(function, &request, &api.secrets)
+        match hub_edge::token(function, &request).map(|token| api.claims(&token)) {
+            Some(Err(Failed::Token(problem))) if request.method == "POST" => Step::Answer(problem.into()),
+            _ => hub_edge::plan(function, &request, &api.secrets),
+        }
     };
     // A large payload is in the step by now.
     drop(body);

@@ -165,6 +165,16 @@ pub enum Step {
     Call(Call),
 }
 
+/// The project's token that a request shows, if its function takes one: a host that can verify it does so before anything is read.
+#[must_use]
+pub fn token(function: Function, request: &Request<'_>) -> Option<SecretString> {
+    match function {
+        Function::Koji if discord::is_interaction(request) => None,
+        Function::Koji | Function::Send => send::bearer(request).ok(),
+        Function::GitHub | Function::Telegram | Function::Hooks => None,
+    }
+}
+
 /// Reads a request to a function.
 #[must_use]
 pub fn plan(function: Function, request: &Request<'_>, secrets: &Secrets) -> Step {
