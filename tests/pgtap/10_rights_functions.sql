@@ -29,6 +29,8 @@ create temp table matrix (call text, expected text[]);
 insert into matrix values
   ($$select public.hub_send(quick, 'x') from stage$$,                         '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
   ($$select public.hub_send(prototypes, 'x') from stage$$,                    '{42501,UH004,UH004,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_send_to(quick::text, 'x') from stage$$,                '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_send_to('buf-barista/nowhere', 'x')$$,                 '{42501,UH004,UH004,UH004,UH004,UH004,UH004,UH004,UH004,UH004}'),
   ($$select public.hub_send(leads, '!help') from stage$$,                     '{42501,UH004,ok,ok,ok,ok,UH004,UH004,ok,ok}'),
   ($$select public.hub_execute_command(leads, '!help') from stage$$,          '{42501,UH004,ok,ok,ok,ok,UH004,UH004,ok,ok}'),
   ($$select * from stage, public.hub_messages_since(quick)$$,                 '{42501,UH004,ok,ok,ok,ok,UH004,UH004,ok,ok}'),
