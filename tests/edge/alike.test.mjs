@@ -1,11 +1,16 @@
-// One corpus of requests, asked of the functions in axum (`hub dev`) and in Deno (WebAssembly over PostgREST): the answers are the same, but for ids
-// and times.
+// One corpus of requests, asked of the functions in axum (`hub dev`), in Deno (WebAssembly over PostgREST) and on Lambda (in the emulator of cargo
+// lambda): the answers are the same, but for ids and times.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { createHmac, createPrivateKey, randomUUID, sign } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync, statSync } from "node:fs";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 
 const axum = `${process.env.SUPABASE_URL}/functions/v1`;
 const edge = `${process.env.EDGE_URL}/functions/v1`;
+const lambda = `${process.env.LAMBDA_URL}/functions/v1`;
 const operator = process.env.HUB_OPERATOR_JWT;
 const viewer = process.env.HUB_VIEWER_JWT;
 const outsider = process.env.HUB_OUTSIDER_JWT;
@@ -20,13 +25,15 @@ const leads = await channel("leads");
 const quick = await channel("quick");
 
 // Deno listens when it has compiled; until then nobody answers.
-for (let i = 0; ; i++) {
-  try {
-    await fetch(`${edge}/send`);
-    break;
-  } catch (error) {
-    if (i === 300) throw error;
-    await new Promise((resolve) => setTimeout(resolve, 100));
+for (const base of [edge, lambda]) {
+  for (let i = 0; ; i++) {
+    try {
+      await fetch(`${base}/send`, { signal: AbortSignal.timeout(20_000) });
+      break;
+    } catch (error) {
+      if (i === 300) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 }
 
@@ -84,6 +91,7 @@ const corpus = [
   ["an agent with no token of ours", "hooks-agent", () => bearer("hubhook_00"), json({ message: "x", channel: `channel:${quick}` }), 401],
   ["an agent with a bare id", "hooks-agent", () => bearer("hubhook_00"), json({ message: "x", channel: quick }), 400],
   ["a function there is not", "nothing", () => ({}), "{}", 404],
+  ["another method", "send", () => ({}), undefined, 405, "GET"],
 ];
 
 // Ids and times differ, and nothing else.
@@ -97,13 +105,15 @@ function plain(value) {
     .replace(/Task [0-9a-f]{4}/g, "Task <id>");
 }
 
-async function ask(base, [, name, headers, body]) {
-  const response = await fetch(`${base}/${name}`, { method: "POST", headers: headers(), body: typeof body === "function" ? body() : body });
+async function ask(base, [, name, headers, body, , method = "POST"]) {
+  const response = await fetch(`${base}/${name}`, { method, headers: headers(), body: typeof body === "function" ? body() : body });
   const text = await response.text();
   return {
     status: response.status,
     type: response.headers.get("content-type"),
     store: response.headers.get("cache-control"),
+    allow: response.headers.get("allow"),
+    credentials: response.headers.get("www-authenticate"),
     id: /^[\w.-]{1,64}$/.test(response.headers.get("x-request-id") ?? ""),
     body: plain(text.startsWith("{") ? JSON.parse(text) : text),
   };
@@ -111,29 +121,83 @@ async function ask(base, [, name, headers, body]) {
 
 for (const request of corpus) {
   test(`${request[1]}: ${request[0]}`, async () => {
-    const [here, there] = [await ask(axum, request), await ask(edge, request)];
+    const here = await ask(axum, request);
     assert.equal(here.status, request[4], json(here.body));
-    assert.deepEqual(there, here);
+    assert.deepEqual(await ask(edge, request), here, "Deno answers as axum does");
+    assert.deepEqual(await ask(lambda, request), here, "Lambda answers as axum does");
   });
 }
 
 test("the same delivery again is no news, wherever it comes in", async () => {
   const headers = github("push", push);
   const ids = [];
-  for (const base of [axum, edge, axum]) {
+  for (const base of [axum, edge, lambda, axum]) {
     const response = await fetch(`${base}/github-webhook`, { method: "POST", headers, body: push });
     ids.push([response.status, await response.json()]);
   }
-  assert.deepEqual(ids.map(([status, { duplicate }]) => [status, duplicate]), [[202, false], [200, true], [200, true]]);
+  assert.deepEqual(ids.map(([status, { duplicate }]) => [status, duplicate]), [[202, false], [200, true], [200, true], [200, true]]);
   assert.equal(new Set(ids.map(([, { delivery }]) => delivery)).size, 1);
 });
 
 test("a browser may ask, and the request's id is kept", async () => {
-  for (const base of [axum, edge]) {
+  for (const base of [axum, edge, lambda]) {
     const options = await fetch(`${base}/send`, { method: "OPTIONS", headers: { origin: "https://example.com", "access-control-request-method": "POST" } });
     assert.equal(options.status, 200);
     assert.equal(options.headers.get("access-control-allow-origin"), "*");
     const response = await fetch(`${base}/send`, { method: "POST", headers: { "x-request-id": "mine-1" }, body: "{}" });
     assert.equal(response.headers.get("x-request-id"), "mine-1");
+  }
+});
+
+test("what is deployed is small: under 20 MB for Lambda, under 1 MB gzipped for the edge", () => {
+  assert.ok(statSync(process.env.LAMBDA_PROGRAM).size < 20_000_000);
+  assert.ok(gzipSync(readFileSync(new URL("../../supabase/functions/_shared/hub_edge.wasm", import.meta.url))).length < 1_000_000);
+});
+
+// Cold: a process that answers nothing yet, and one connection to Postgres that is not there yet. Warm: the same process again.
+test("each function answers from a cold start, and again", async () => {
+  const calls = [
+    ["koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!stats" }), 200],
+    ["github-webhook", () => github("push", push), push, 202],
+    ["telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 1, poll: {} }), 200],
+    ["hooks-agent", () => bearer("hubhook_00"), json({ message: "x", channel: `channel:${quick}` }), 401],
+    ["send", () => bearer(operator), json({ channel: "koji-pipeline/leads", content: "!stats" }), 200],
+  ];
+  for (const [name, headers, body, status] of calls) {
+    const asked = () => fetch(`${process.env.COLD_URL}/functions/v1/${name}`, { method: "POST", headers: headers(), body });
+    const first = asked();
+    const begun = performance.now();
+    const process_ = spawn(process.env.LAMBDA_PROGRAM, {
+      env: { ...process.env, AWS_LAMBDA_RUNTIME_API: `${process.env.COLD_URL.replace(/\/lambda-url.*/, "")}/.rt` },
+      stdio: "ignore",
+    });
+    try {
+      assert.equal((await first).status, status);
+      const cold = performance.now() - begun;
+      assert.equal((await asked()).status, status);
+      console.log(`# ${name}: ${cold.toFixed(0)} ms from nothing to the answer`);
+    } finally {
+      process_.kill();
+      await once(process_, "exit");
+    }
+  }
+});
+
+test("a request goes on the trace that it came with", async () => {
+  const trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+  const headers = { ...bearer(viewer), traceparent: `00-${trace}-00f067aa0ba902b7-01`, "x-request-id": "traced-1" };
+  for (const base of [axum, lambda]) {
+    const response = await fetch(`${base}/koji-discord-bot`, { method: "POST", headers, body: json({ channel_id: leads, command: "!stats" }) });
+    assert.equal(response.status, 200);
+  }
+  // The exporter sends by itself; the collector answers when it has what was asked for, or not at all.
+  const spans = await (await fetch(`${process.env.COLLECTOR_URL}/wait?trace=${trace}&services=hub,hub-functions`)).json();
+  for (const service of ["hub", "hub-functions"]) {
+    const ours = spans.filter((span) => span.service === service && span.traceId === trace);
+    const request = ours.find((span) => span.parentSpanId === "00f067aa0ba902b7");
+    assert.equal(request?.name, "request", json(ours));
+    assert.equal(request.attributes["http.response.status_code"], "200");
+    assert.ok(ours.some((span) => span.name === "hub_execute_command" && span.parentSpanId === request.spanId), json(ours));
+    assert.ok(!json(ours).includes(viewer), "no token in a span");
   }
 });

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-const SECRET: &str = "a secret of at least thirty-two characters";
+pub const SECRET: &str = "a secret of at least thirty-two characters";
 
-struct Functions {
-    world: World,
-    url: String,
-    leads: Uuid,
+pub struct Functions {
+    pub world: World,
+    pub url: String,
+    pub leads: Uuid,
     quick: Uuid,
     labs: Uuid,
     stop: CancellationToken,
@@ -26,22 +26,23 @@ impl Drop for Functions {
     }
 }
 
-fn token(secret: &str, claims: Value) -> String {
+pub fn token(secret: &str, claims: Value) -> String {
     encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
 }
 
 async fn functions() -> Functions {
+    functions_by(|db| Api::new(db, Verifier::new(&SECRET.into()), Secrets::default())).await
+}
+
+/// The functions that `make` makes of a database, served alone.
+pub async fn functions_by(make: impl FnOnce(Db) -> Api) -> Functions {
     let world = World::new().await;
     hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
     let db = Db::connect(&world.url).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    tokio::spawn(hub_api::serve(
-        Api::new(db, Verifier::new(&SECRET.into()), Secrets::default()),
-        listener,
-        stop.clone(),
-    ));
+    tokio::spawn(hub_api::serve(make(db), listener, 0, stop.clone()));
     let channel = async |name: &str| -> Uuid {
         sqlx::query_scalar("select id from public.hub_channels where name = $1")
             .bind(name)
@@ -68,7 +69,7 @@ async fn functions() -> Functions {
 
 impl Functions {
     /// A person's token, after making them what they are of the Koji server.
-    async fn person(&self, role: Option<&str>) -> String {
+    pub async fn person(&self, role: Option<&str>) -> String {
         let id: Uuid = sqlx::query_scalar("insert into auth.users (id, email, aud, role) values (gen_random_uuid(), gen_random_uuid() || '@example.com', 'authenticated', 'authenticated') returning id")
             .fetch_one(&self.world.pool)
             .await
@@ -95,7 +96,7 @@ impl Functions {
         (status, response.json().await.unwrap())
     }
 
-    async fn ask(&self, token: &str, channel: Uuid, command: &str) -> (StatusCode, Value) {
+    pub async fn ask(&self, token: &str, channel: Uuid, command: &str) -> (StatusCode, Value) {
         self.post(token, json!({"channel_id": channel, "command": command}).to_string()).await
     }
 }

@@ -44,7 +44,7 @@ async fn a_push_becomes_one_task_however_often_and_whenever_it_is_told() {
     let stop = CancellationToken::new();
     let secrets = Secrets::from(|name| (name == "GITHUB_WEBHOOK_SECRET").then(|| "s".into()));
     let verifier = Verifier::new(&"a secret of at least thirty-two characters".into());
-    let serving = tokio::spawn(hub_api::serve(Api::new(db, verifier, secrets), listener, stop.clone()));
+    let serving = tokio::spawn(hub_api::serve(Api::new(db, verifier, secrets), listener, 0, stop.clone()));
 
     // Nobody keeps time yet: it is stored, and waits.
     assert_eq!(deliver(&url, "one").await, (StatusCode::ACCEPTED, false));

@@ -1,56 +1,81 @@
-//! A request to a function: its bytes, what they come to (`hub_edge`), the call, the answer.
+//! A request to a function: who asks, its bytes, what they come to (`hub_edge`), the call, the answer. In this order, since each step
+//! costs more than the one before: who shows no credentials sends no body.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, header, request::Parts},
     response::Response,
 };
+use futures_util::StreamExt;
 use hub::{Error, error::Refusal};
 use hub_edge::{Call, Function, Problem, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::{sync::SemaphorePermit, time::timeout};
+use tracing::{Instrument, field::Empty};
 
 use crate::{
+    limit::Caller,
     problem::{self, respond},
-    router::Api,
-    token::BadToken,
+    router::{Address, Api},
+    token::{BadToken, Claims, Unverified},
 };
+
+/// A body arrives within this, or it is given up: slow ones hold memory.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// As long as a statement of a signed-in person may take on Supabase, and a little.
+const CALL_WITHIN: Duration = Duration::from_secs(10);
+/// Who was refused may still be sending, and reads the answer only when it is done: that much is let in, and thrown away.
+const DRAINED_BYTES: usize = 32 * 1024 * 1024;
 
 pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response {
     // Not an extractor: whoever mounts these routes may have captured parts of the path, too.
     let name = request.uri().path().rsplit('/').next().unwrap_or("");
     let Some(function) = Function::named(name) else { return unknown().await };
     let (parts, body) = request.into_parts();
-    let body = match read(function, &parts.headers, body).await {
-        Ok(body) => body,
-        Err(refused) => return problem::problem(refused),
-    };
-    let step = {
-        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let request = hub_edge::Request {
-            method: parts.method.as_str(),
-            header: &header,
-            body: &body,
-            now: i64::try_from(now).unwrap_or(i64::MAX),
-        };
-        match hub_edge::token(function, &request).map(|token| api.claims(&token)) {
-            Some(Err(Failed::Token(problem))) if request.method == "POST" => Step::Answer(problem.into()),
-            _ => hub_edge::plan(function, &request, &api.secrets),
+    let address = parts.extensions.get::<Address>().map_or("", |Address(address)| address);
+    let caller = match api.admit(function, &parts).await {
+        Ok(caller) => caller,
+        Err(refused) => {
+            let answer = api.refuse(refused, address);
+            drain(&parts.headers, body).await;
+            return answer;
         }
     };
-    // A large payload is in the step by now.
-    drop(body);
-    match step {
-        Step::Answer(answer) => respond(answer),
-        Step::Call(call) => respond(match api.call(&call).await {
-            Ok(value) => call.answer(&value),
-            Err(Failed::Token(problem)) => problem.into(),
-            Err(Failed::Database(error)) => call.refused(&problem::refused(&error)),
-        }),
+    let answered = async {
+        let (body, _room) = api.read(function, &parts.headers, body).await?;
+        let step = asked(&parts, &body, |request| hub_edge::plan(function, request, &api.secrets));
+        // A large payload is in the step by now.
+        drop(body);
+        match step {
+            Step::Answer(answer) => Ok(answer),
+            Step::Call(call) => {
+                let span = tracing::info_span!(
+                    "call",
+                    otel.name = call.function(),
+                    otel.kind = "client",
+                    db.system.name = "postgresql",
+                    error = Empty
+                );
+                let said = timeout(CALL_WITHIN, api.call(&call, caller).instrument(span.clone())).await;
+                match said.unwrap_or_else(|_| Err(Problem::new(504, "this took too long").into())) {
+                    Ok(value) => Ok(call.answer(&value)),
+                    Err(Failed::Database(error)) => {
+                        span.record("error", true);
+                        Ok(call.refused(&problem::refused(&error)))
+                    }
+                    Err(refused) => Err(refused),
+                }
+            }
+        }
+    };
+    match answered.await {
+        Ok(answer) if answer.status == 401 => api.strange(address).unwrap_or_else(|| respond(answer)),
+        Ok(answer) => respond(answer),
+        Err(refused) => api.refuse(refused, address),
     }
 }
 
@@ -58,25 +83,45 @@ pub(crate) async fn unknown() -> Response {
     problem::problem(hub_edge::unknown())
 }
 
-async fn read(function: Function, headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes, Problem> {
-    let limit = function.body_limit();
-    let too_large = || Problem::new(413, format!("the body is larger than {} KB", limit / 1024));
-    let said =
-        headers.get("content-length").and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
-    if said.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    // One more than the limit, so that a body of exactly the limit and one above it can be told apart.
-    match to_bytes(body, limit + 1).await {
-        Ok(body) if body.len() <= limit => Ok(body),
-        Ok(_) => Err(too_large()),
-        Err(error) if error.to_string().contains("length limit") => Err(too_large()),
-        Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST.as_u16(), "the body ended before its end")),
-    }
+/// Lets `hub_edge` see a request.
+fn asked<T>(parts: &Parts, body: &[u8], see: impl FnOnce(&hub_edge::Request<'_>) -> T) -> T {
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    see(&hub_edge::Request {
+        method: parts.method.as_str(),
+        header: &header,
+        body,
+        now: i64::try_from(now).unwrap_or(i64::MAX),
+    })
 }
 
-enum Failed {
-    Token(Problem),
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn drain(headers: &HeaderMap, body: Body) {
+    // Whoever waits for `100 Continue` has sent nothing.
+    if headers.contains_key(header::EXPECT) || length(headers).is_some_and(|length| length > DRAINED_BYTES) {
+        return;
+    }
+    let mut body = body.into_data_stream();
+    let mut left = DRAINED_BYTES;
+    let emptied = async {
+        while let Some(Ok(chunk)) = body.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever is slower than that reads no answer.
+    drop(timeout(BODY_WITHIN, emptied).await);
+}
+
+pub(crate) enum Failed {
+    Refused(Problem),
+    /// Too often; again in so long.
+    Later(Duration),
     Database(Error),
 }
 
@@ -86,15 +131,97 @@ impl From<Error> for Failed {
     }
 }
 
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
 impl Api {
-    async fn call(&self, call: &Call) -> Result<Value, Failed> {
+    /// Whether a request's body is read at all; for a function that takes the project's tokens, whose it is.
+    async fn admit(&self, function: Function, parts: &Parts) -> Result<Option<Claims>, Failed> {
+        let token = asked(parts, &[], |request| {
+            hub_edge::look(function, request, &self.secrets).map(|()| hub_edge::token(function, request))
+        })?;
+        let Some(token) = token else {
+            if function == Function::Hooks {
+                let shown =
+                    parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
+                self.check(Caller::Hook(shown))?;
+            }
+            return Ok(None);
+        };
+        let claims = self.claims(&token).await?;
+        let role = claims.get("role").and_then(Value::as_str);
+        match (role, claims.get("sub").and_then(Value::as_str)) {
+            // The project's own programs.
+            (Some("service_role"), _) => {}
+            (_, Some(person)) => self.check(Caller::Person(person))?,
+            _ => self.check(Caller::Stranger(parts.extensions.get::<Address>().map_or("", |address| &address.0)))?,
+        }
+        Ok(Some(claims))
+    }
+
+    fn check(&self, caller: Caller<'_>) -> Result<(), Failed> {
+        self.limit.as_ref().map_or(Ok(()), |limit| limit.check(caller)).map_err(Failed::Later)
+    }
+
+    fn refuse(&self, failed: Failed, address: &str) -> Response {
+        match failed {
+            Failed::Refused(problem) if problem.status == 401 => {
+                self.strange(address).unwrap_or_else(|| problem::problem(problem))
+            }
+            Failed::Refused(problem) => problem::problem(problem),
+            Failed::Later(wait) => problem::later(wait),
+            Failed::Database(error) => problem::problem(problem::refused(&error).problem()),
+        }
+    }
+
+    /// Counts what does not count: who guesses is told no more than to wait. Who shows what counts is not held up by it.
+    fn strange(&self, address: &str) -> Option<Response> {
+        let wait = self.limit.as_ref()?.check(Caller::Stranger(address)).err()?;
+        Some(problem::later(wait))
+    }
+
+    /// The body, and the room it takes, which is bounded over all requests.
+    async fn read(
+        &self,
+        function: Function,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Bytes, SemaphorePermit<'_>), Failed> {
+        let limit = function.body_limit();
+        let said = length(headers);
+        if said.is_some_and(|length| length > limit) {
+            drain(headers, body).await;
+            return Err(hub_edge::too_large(function).into());
+        }
+        let arrived = async {
+            let kilobytes = said.unwrap_or(limit).div_ceil(1024);
+            let room = self.room.acquire_many(u32::try_from(kilobytes).unwrap_or(u32::MAX)).await;
+            let room = room.map_err(|_| Problem::new(503, "the hub is stopping"))?;
+            // One more than the limit, so that a body of exactly the limit and one above it can be told apart.
+            match to_bytes(body, limit + 1).await {
+                Ok(body) if body.len() <= limit => Ok((body, room)),
+                Ok(_) => Err(hub_edge::too_large(function)),
+                Err(error) if error.to_string().contains("length limit") => Err(hub_edge::too_large(function)),
+                Err(_) => Err(Problem::new(400, "the body ended before its end")),
+            }
+        };
+        let slow = || Problem::new(408, format!("the body did not arrive within {} s", BODY_WITHIN.as_secs()));
+        Ok(timeout(BODY_WITHIN, arrived).await.unwrap_or_else(|_| Err(slow()))?)
+    }
+
+    async fn call(&self, call: &Call, caller: Option<Claims>) -> Result<Value, Failed> {
+        let bearer =
+            || caller.map(Value::Object).ok_or_else(|| Problem::new(401, "the header Authorization is missing"));
         Ok(match call {
-            Call::Command { token, channel, command } => {
-                let reply = self.db.execute_command_as(&self.claims(token)?, *channel, command).await?;
+            Call::Command { channel, command, .. } => {
+                let reply = self.db.execute_command_as(&bearer()?, *channel, command).await?;
                 serde_json::to_value(reply).map_err(|error| internal(&error))?
             }
-            Call::Send { token, channel, content, key } => {
-                self.db.send_to_as(&self.claims(token)?, channel, content, key.as_deref()).await?
+            Call::Send { channel, content, key, .. } => {
+                self.db.send_to_as(&bearer()?, channel, content, key.as_deref()).await?
             }
             Call::Webhook { provider, delivery, event, payload } => {
                 self.db.receive_webhook(provider, delivery, event, payload).await?
@@ -109,21 +236,23 @@ impl Api {
     }
 
     /// What a token says, if it is one of the project and names a role of a caller.
-    fn claims(&self, token: &SecretString) -> Result<Value, Failed> {
+    async fn claims(&self, token: &SecretString) -> Result<Claims, Problem> {
         let refuse = |detail: &str| {
             let hint = "Send the header `Authorization: Bearer <token>` with a signed-in person's token.";
-            Failed::Token(Problem::new(401, detail).hint(hint))
+            Problem::new(401, detail).hint(hint)
         };
-        let claims = self.verifier.verify(token.expose_secret()).map_err(|why| {
-            refuse(match why {
-                BadToken::Expired => "the token has expired",
-                BadToken::Signature | BadToken::Incomplete | BadToken::Invalid => {
-                    "the token is not one of this project"
-                }
-            })
+        let claims = self.verifier.claims(token.expose_secret()).await.map_err(|why| match why {
+            Unverified::Bad(BadToken::Expired) => refuse("the token has expired"),
+            Unverified::Bad(BadToken::Signature | BadToken::Incomplete | BadToken::Invalid) => {
+                refuse("the token is not one of this project")
+            }
+            Unverified::NoKeys => {
+                Problem::new(503, "the project's signing keys can not be had now, so no token can be verified")
+                    .hint("Try again in a few seconds.")
+            }
         })?;
         match claims.get("role").and_then(|role| role.as_str()) {
-            Some("anon" | "authenticated" | "service_role") => Ok(Value::Object(claims)),
+            Some("anon" | "authenticated" | "service_role") => Ok(claims),
             _ => Err(refuse("the token says no role of this project")),
         }
     }

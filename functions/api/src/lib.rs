@@ -6,14 +6,20 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
 
 mod function;
+mod limit;
+mod openapi;
 mod problem;
 mod router;
 mod serve;
+mod settings;
+pub mod telemetry;
 mod token;
 
 pub use crate::{
-    router::Api,
-    serve::serve,
+    limit::Limit,
+    router::{Address, Api},
+    serve::{cors, serve},
+    settings::{Lookup, Settings},
     token::{BadToken, Claims, Verifier},
 };
 pub use hub_edge::{Problem, Secrets};

@@ -1,5 +1,7 @@
 //! What went wrong, over HTTP: the one place where an error becomes a status.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
@@ -45,6 +47,7 @@ pub(crate) fn respond(response: hub_edge::Response) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(response.content_type));
     match status {
         StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"))),
+        StatusCode::METHOD_NOT_ALLOWED => drop(headers.insert(header::ALLOW, HeaderValue::from_static("POST"))),
         StatusCode::UNAUTHORIZED => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
         _ => {}
     }
@@ -53,4 +56,12 @@ pub(crate) fn respond(response: hub_edge::Response) -> Response {
 
 pub(crate) fn problem(problem: Problem) -> Response {
     respond(problem.into())
+}
+
+/// Too often: again in `wait`.
+pub(crate) fn later(wait: Duration) -> Response {
+    let seconds = wait.as_secs() + 1;
+    let mut answer = problem(Problem::new(429, "too many requests").hint(format!("Try again in {seconds} s.")));
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    answer
 }

@@ -99,7 +99,7 @@ pub enum Command {
     },
     /// Serve the HTTP functions alone, without the rest of `hub dev`
     #[command(
-        after_help = "Example:\n  DATABASE_URL=postgres://postgres:…@db.example.co:5432/postgres SUPABASE_JWT_SECRET=… hub serve --listen 0.0.0.0:8787"
+        after_help = "Example:\n  DATABASE_URL=postgres://postgres:…@db.example.co:5432/postgres SUPABASE_URL=https://example.supabase.co hub serve --listen 0.0.0.0:8787"
     )]
     Serve(Serve),
     /// Look at a task, or steer it
@@ -176,6 +176,9 @@ pub struct Serve {
     /// Connections to Postgres at most
     #[arg(long, default_value_t = 10, env = "HUB_SERVE_DB_CONNECTIONS_COUNT", value_parser = clap::value_parser!(u32).range(1..=500))]
     pub connections: u32,
+    /// Proxies in front, each of which appends to X-Forwarded-For whom it speaks for
+    #[arg(long, default_value_t = 0, env = "HUB_SERVE_TRUSTED_PROXIES_COUNT", value_name = "COUNT")]
+    pub trusted_proxies: usize,
 }
 
 #[derive(Args, Debug)]

@@ -399,7 +399,7 @@ pub async fn koji(target: &Target, channel: &str, command: &str, out: Output) ->
 
 /// Serves the HTTP functions until it is told to stop.
 pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitCode> {
-    let secret = target.secret("SUPABASE_JWT_SECRET")?;
+    let settings = hub_api::Settings::read(&|name| target.get(name))?;
     let db = hub::db::Db::connect_sized(&target.database_url()?, "hub functions", options.connections).await?;
     let listener = tokio::net::TcpListener::bind(options.listen)
         .await
@@ -407,12 +407,7 @@ pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitC
     tracing::info!(listen = %listener.local_addr()?, "serving the functions");
     let stop = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(stop.clone()));
-    hub_api::serve(
-        hub_api::Api::new(db, hub_api::Verifier::new(&secret), hub_api::Secrets::from(|name| std::env::var(name).ok())),
-        listener,
-        stop,
-    )
-    .await?;
+    hub_api::serve(settings.over(db), listener, options.trusted_proxies, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,10 +27,6 @@ fn main() -> ExitCode {
     } else {
         "error,postrust_engine=off"
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("HUB_LOG").unwrap_or_else(|_| quiet.into()))
-        .with_writer(std::io::stderr)
-        .init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -38,7 +34,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli)) {
+    let telemetry = runtime.block_on(async { hub_api::telemetry::start("hub", quiet) });
+    let outcome = runtime.block_on(run(cli));
+    telemetry.end();
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             // The whole chain, each cause once: libraries often repeat their source in their own text.

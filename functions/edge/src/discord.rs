@@ -51,7 +51,8 @@ pub fn is_interaction(request: &Request<'_>) -> bool {
     (request.header)("x-signature-ed25519").is_some()
 }
 
-pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
+/// What is signed with, the signature, and the time that is signed with the body, which may not be long ago.
+pub fn signed<'a>(request: &Request<'a>, secrets: &Secrets) -> Result<([u8; 32], &'a str, &'a str), Problem> {
     let header = request.header;
     let mut key = [0; 32];
     let known = secrets.discord_public_key.as_ref().is_some_and(|text| hex::decode_to_slice(text, &mut key).is_ok());
@@ -60,11 +61,16 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
             .hint("Set DISCORD_PUBLIC_KEY to the application's public key."));
     }
     let (signed, at) = (header("x-signature-ed25519").unwrap_or(""), header("x-signature-timestamp").unwrap_or(""));
-    if !signature::discord(&key, at, request.body, signed) {
-        return Err(Problem::new(401, "invalid request signature"));
-    }
     if !at.parse::<i64>().is_ok_and(|at| (request.now - at).abs() <= WINDOW) {
         return Err(Problem::new(401, "the request is older than five minutes, or from the future"));
+    }
+    Ok((key, signed, at))
+}
+
+pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
+    let (key, signed, at) = signed(request, secrets)?;
+    if !signature::discord(&key, at, request.body, signed) {
+        return Err(Problem::new(401, "invalid request signature"));
     }
     let interaction: Interaction = serde_json::from_slice(request.body)
         .map_err(|error| Problem::new(400, format!("the body is no interaction of Discord: {error}")))?;

@@ -2,22 +2,30 @@
 //! after the answer loses nothing.
 
 use crate::{Problem, Request, Secrets, Step, call::Call, json::storable, signature};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
-pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
-    let header = request.header;
+/// What is signed with, and the signature. A body is only read if there are both.
+pub fn signed<'a, 's>(request: &Request<'a>, secrets: &'s Secrets) -> Result<(&'s SecretString, &'a str), Problem> {
     let secret = secrets.github_webhook.as_ref().ok_or_else(|| {
         Problem::new(503, "GitHub's webhooks are not configured here")
             .hint("Set GITHUB_WEBHOOK_SECRET to the webhook's secret.")
     })?;
-    let unsigned = || {
-        Problem::new(401, "the signature is missing or wrong")
-            .hint("The webhook's secret and GITHUB_WEBHOOK_SECRET must be the same.")
-    };
-    let given = header("x-hub-signature-256").ok_or_else(unsigned)?;
+    let given =
+        (request.header)("x-hub-signature-256").filter(|given| given.starts_with("sha256=")).ok_or_else(unsigned)?;
+    Ok((secret, given))
+}
+
+fn unsigned() -> Problem {
+    Problem::new(401, "the signature is missing or wrong")
+        .hint("The webhook's secret and GITHUB_WEBHOOK_SECRET must be the same.")
+}
+
+pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
+    let (secret, given) = signed(request, secrets)?;
     if !signature::github(secret.expose_secret().as_bytes(), request.body, given) {
         return Err(unsigned());
     }
+    let header = request.header;
     let named = |name: &str| {
         header(name)
             .filter(|value| (1..=200).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic()))

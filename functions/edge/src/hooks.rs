@@ -2,26 +2,45 @@
 //! sender's own, which says which targets it may reach. A target is written `channel:<id>` or `user:<id>`; a bare id is refused,
 //! since whoever guesses what it is guesses wrong one day.
 
-use crate::{
-    Problem, Request, Step,
-    call::Call,
-    json::{Fields, only_json},
-    send::bearer,
-};
+use crate::{Problem, Request, Step, call::Call, json::Fields, send::bearer};
+
+/// What an agent tells somebody.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Hook {
+    /// What it says.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 100_000, pattern = r"[^\x00 \t\r\n]"))]
+    pub message: String,
+    /// To whom: `channel:<id>` or `user:<id>`, never a bare id.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^(channel|user):[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+    )]
+    pub channel: String,
+    /// False checks everything and says nothing. True unless given.
+    pub deliver: Option<bool>,
+    /// The same key again with the same message gives the first answer and says nothing.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200))]
+    pub idempotency_key: Option<String>,
+}
+
+impl Hook {
+    fn read(body: &[u8]) -> Result<Self, Problem> {
+        let fields = Fields::read(body, r#"{"message": "…", "channel": "channel:<uuid>", "deliver": true}"#)?;
+        let channel = fields.text("channel")?;
+        if !matches!(channel.split_once(':'), Some(("channel" | "user", id)) if !id.is_empty()) {
+            return Err(fields.bad("channel must be written `channel:<id>` or `user:<id>`"));
+        }
+        Ok(Self {
+            channel,
+            message: fields.text("message")?,
+            deliver: fields.optional_flag("deliver")?,
+            idempotency_key: fields.optional_text("idempotency_key")?,
+        })
+    }
+}
 
 pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
-    only_json(request)?;
     let token = bearer(request)?;
-    let body = Fields::read(request.body, r#"{"message": "…", "channel": "channel:<uuid>", "deliver": true}"#)?;
-    let target = body.text("channel")?;
-    if !matches!(target.split_once(':'), Some(("channel" | "user", id)) if !id.is_empty()) {
-        return Err(body.bad("channel must be written `channel:<id>` or `user:<id>`"));
-    }
-    Ok(Step::Call(Call::Hook {
-        token,
-        message: body.text("message")?,
-        target,
-        deliver: body.flag("deliver", true)?,
-        key: body.optional_text("idempotency_key")?,
-    }))
+    let Hook { message, channel: target, deliver, idempotency_key: key } = Hook::read(request.body)?;
+    Ok(Step::Call(Call::Hook { token, message, target, deliver: deliver.unwrap_or(true), key }))
 }

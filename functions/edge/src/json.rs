@@ -54,10 +54,10 @@ impl Fields {
     }
 
     /// A flag that may be there.
-    pub fn flag(&self, name: &str, otherwise: bool) -> Result<bool, Problem> {
+    pub fn optional_flag(&self, name: &str) -> Result<Option<bool>, Problem> {
         match self.body.get(name) {
-            Some(Value::Bool(flag)) => Ok(*flag),
-            None | Some(Value::Null) => Ok(otherwise),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            None | Some(Value::Null) => Ok(None),
             Some(_) => Err(self.bad(format!("{name} must be true or false"))),
         }
     }
@@ -123,6 +123,7 @@ mod tests {
         assert_eq!(fields.text("z").unwrap_err().detail, "z is missing");
         assert_eq!(fields.text("c").unwrap_err().detail, "c must be a string");
         assert_eq!(fields.id("a").unwrap_err().detail, "a is not a UUID");
-        assert!(fields.flag("d", false).unwrap() && fields.flag("c", true).unwrap() && fields.flag("b", true).is_err());
+        assert_eq!((fields.optional_flag("d"), fields.optional_flag("c")), (Ok(Some(true)), Ok(None)));
+        assert!(fields.optional_flag("b").is_err());
     }
 }

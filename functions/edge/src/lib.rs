@@ -21,7 +21,10 @@ mod tests;
 
 pub use crate::{
     call::{Call, Caller, Refused},
+    hooks::Hook,
+    koji::Command,
     problem::Problem,
+    send::Outgoing,
 };
 
 use secrecy::SecretString;
@@ -175,23 +178,46 @@ pub fn token(function: Function, request: &Request<'_>) -> Option<SecretString> 
     }
 }
 
+/// The answer to a body that is larger than the function takes.
+#[must_use]
+pub fn too_large(function: Function) -> Problem {
+    Problem::new(413, format!("the body is larger than {} KB", function.body_limit() / 1024))
+}
+
+/// Looks at a request's method and headers: a host asks before it reads a body, so that who shows no credentials sends none.
+///
+/// # Errors
+/// What to answer.
+pub fn look(function: Function, request: &Request<'_>, secrets: &Secrets) -> Result<(), Problem> {
+    if request.method != "POST" {
+        return Err(Problem::new(405, "this function takes POST"));
+    }
+    match function {
+        Function::Koji if discord::is_interaction(request) => discord::signed(request, secrets).map(drop),
+        Function::GitHub => github::signed(request, secrets).map(drop),
+        Function::Telegram => telegram::known(request, secrets),
+        Function::Koji | Function::Hooks | Function::Send => {
+            json::only_json(request)?;
+            send::bearer(request).map(drop)
+        }
+    }
+}
+
 /// Reads a request to a function.
 #[must_use]
 pub fn plan(function: Function, request: &Request<'_>, secrets: &Secrets) -> Step {
-    let planned = if request.method != "POST" {
-        Err(Problem::new(405, "this function takes POST"))
-    } else if request.body.len() > function.body_limit() {
-        let detail = format!("the body is larger than {} KB", function.body_limit() / 1024);
-        Err(Problem::new(413, detail))
-    } else {
+    let planned = look(function, request, secrets).and_then(|()| {
+        if request.body.len() > function.body_limit() {
+            return Err(too_large(function));
+        }
         match function {
             Function::Koji if discord::is_interaction(request) => discord::plan(request, secrets),
             Function::Koji => koji::plan(request),
             Function::GitHub => github::plan(request, secrets),
-            Function::Telegram => telegram::plan(request, secrets),
+            Function::Telegram => telegram::plan(request),
             Function::Hooks => hooks::plan(request),
             Function::Send => send::plan(request),
         }
-    };
+    });
     planned.unwrap_or_else(|problem| Step::Answer(problem.into()))
 }

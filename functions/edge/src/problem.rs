@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// An error as a client sees it. `type` is left out, which means `about:blank`: the status says the kind, `code` the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
@@ -47,6 +48,7 @@ fn title(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         409 => "Conflict",
         413 => "Payload Too Large",
         415 => "Unsupported Media Type",

@@ -47,7 +47,8 @@ struct User {
     username: Option<String>,
 }
 
-pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
+/// Whether it is Telegram that speaks: known before its body is.
+pub fn known(request: &Request<'_>, secrets: &Secrets) -> Result<(), Problem> {
     let secret = secrets.telegram_webhook.as_ref().ok_or_else(|| {
         Problem::new(503, "Telegram's webhook is not configured here")
             .hint("Set TELEGRAM_WEBHOOK_SECRET to the secret_token given to setWebhook.")
@@ -56,6 +57,10 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
     if !signature::same(secret.expose_secret().as_bytes(), given.as_bytes()) {
         return Err(Problem::new(401, "the secret token is missing or wrong"));
     }
+    Ok(())
+}
+
+pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
     let update: Update = serde_json::from_slice(request.body)
         .map_err(|error| Problem::new(400, format!("the body is no update of Telegram: {error}")))?;
     let Some(message) = update.message else { return Ok(Step::Answer(answer())) };

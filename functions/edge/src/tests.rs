@@ -207,7 +207,14 @@ fn other_methods_and_large_bodies_are_refused() {
     let header = |_: &str| None;
     let get = Request { method: "GET", header: &header, body: b"", now: NOW };
     assert_eq!(status(plan(Function::Send, &get, &secrets())), 405);
-    assert_eq!(status(ask(Function::Koji, &[], &vec![b'x'; 64 * 1024 + 1])), 413);
+    let shown = [("authorization", "Bearer hush".to_owned())];
+    assert_eq!(status(ask(Function::Koji, &shown, &vec![b'x'; 64 * 1024 + 1])), 413);
+    // Who shows no credentials is told so before a body is read.
+    for function in Function::ALL {
+        assert_eq!(status(ask(function, &[], &vec![b'x'; function.body_limit() + 1])), 401, "{function:?}");
+        let request = Request { method: "POST", header: &header, body: b"", now: NOW };
+        assert_eq!(look(function, &request, &secrets()).map_err(|problem| problem.status), Err(401), "{function:?}");
+    }
     assert_eq!(status(ask(Function::Send, &[("content-type", "text/plain".into())], b"x")), 415);
     for function in Function::ALL {
         assert_eq!(Function::named(function.name()), Some(function));

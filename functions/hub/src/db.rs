@@ -91,6 +91,31 @@ impl Db {
     /// # Errors
     /// As [`Db::connect`].
     pub async fn connect_sized(url: &SecretString, application: &str, connections: u32) -> Result<Self> {
+        let db = Self::lazy(url, application, connections)?;
+        let options = &*db.options;
+        let place = format!("{}:{}", options.get_host(), options.get_port());
+        match tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(options)).await {
+            Err(_) => Err(Error::Unreachable(format!(
+                "Postgres at {place} does not answer within {} s: check host and port, and that no firewall stands between",
+                CONNECT_WITHIN.as_secs()
+            ))),
+            Ok(Err(sqlx::Error::Io(io))) => Err(Error::Unreachable(format!(
+                "Postgres at {place} can not be reached ({io}): is it running? `hub dev` starts one on this machine; \
+                 otherwise check the host and port of the database URL"
+            ))),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(connection)) => {
+                drop(connection.close().await);
+                Ok(db)
+            }
+        }
+    }
+
+    /// Connects when something is asked, and not before: for a process that must be there at once, whatever the database does.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: the URL is none.
+    pub fn lazy(url: &SecretString, application: &str, connections: u32) -> Result<Self> {
         let options = PgConnectOptions::from_str(url.expose_secret())
             .map_err(|_| {
                 Error::Config("the database URL is not of the form postgres://user:password@host:port/database".into())
@@ -100,24 +125,6 @@ impl Db {
             .log_slow_statements(log::LevelFilter::Off, Duration::ZERO);
         let pooled = options.get_port() == TRANSACTION_POOLER_PORT;
         let options = if pooled { options.statement_cache_capacity(0) } else { options };
-
-        let place = format!("{}:{}", options.get_host(), options.get_port());
-        match tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options)).await {
-            Err(_) => {
-                return Err(Error::Unreachable(format!(
-                    "Postgres at {place} does not answer within {} s: check host and port, and that no firewall stands between",
-                    CONNECT_WITHIN.as_secs()
-                )));
-            }
-            Ok(Err(sqlx::Error::Io(io))) => {
-                return Err(Error::Unreachable(format!(
-                    "Postgres at {place} can not be reached ({io}): is it running? `hub dev` starts one on this machine; \
-                     otherwise check the host and port of the database URL"
-                )));
-            }
-            Ok(Err(error)) => return Err(error.into()),
-            Ok(Ok(connection)) => drop(connection.close().await),
-        }
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             // The pool would ask each connection whether it lives before each statement: an exchange more. One that was in use a moment

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Postgres writes `infinity` where there is no end, and `-infinity` where a revoked device held a lease.
@@ -26,7 +27,7 @@ fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
 }
 
 /// A row of `mac_tasks`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Task {
     /// Its id; people see the first four hex digits.
     pub id: Uuid,
@@ -284,7 +285,7 @@ pub struct Member {
 }
 
 /// A row of `hub_task_threads`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Thread {
     /// Its id.
     pub id: Uuid,
@@ -312,7 +313,7 @@ pub struct Thread {
 }
 
 /// A row of `hub_channel_messages`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Message {
     /// Its id.
     pub id: Uuid,
@@ -354,7 +355,7 @@ pub struct Message {
 }
 
 /// An answer of command dispatch; nothing of it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reply {
     /// The whole answer.
     #[serde(default)]
@@ -365,7 +366,7 @@ pub struct Reply {
 }
 
 /// What `hub_send` did: what the channel's architecture says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Sent {
     /// The sender's own message.
     #[serde(default)]

@@ -9,6 +9,7 @@ type Exports = {
   memory: WebAssembly.Memory;
   take(length: number): number;
   give(pointer: number, length: number): void;
+  look(asked: number, askedLength: number): bigint;
   plan(asked: number, askedLength: number, body: number, bodyLength: number): bigint;
   answer(id: number, ok: number, said: number, saidLength: number): bigint;
 };
@@ -36,6 +37,15 @@ function get<T>(returned: bigint): T {
   return JSON.parse(text);
 }
 
+function look(asked: Uint8Array): { answer?: Answer; limit?: number } {
+  const a = put(asked);
+  try {
+    return get(rust.look(a, asked.length));
+  } finally {
+    rust.give(a, asked.length);
+  }
+}
+
 function plan(asked: Uint8Array, body: Uint8Array): { answer?: Answer; call?: Call } {
   const [a, b] = [put(asked), put(body)];
   try {
@@ -60,8 +70,8 @@ const env = (name: string) => Deno.env.get(name) ?? "";
 const SECRETS = ["GITHUB_WEBHOOK_SECRET", "DISCORD_PUBLIC_KEY", "TELEGRAM_WEBHOOK_SECRET"];
 const CORS = {
   "access-control-allow-origin": "*",
-  "access-control-allow-headers": "authorization, x-client-info, apikey, content-type, x-request-id",
-  "access-control-expose-headers": "x-request-id",
+  "access-control-allow-headers": "authorization, x-client-info, apikey, content-type, x-request-id, traceparent",
+  "access-control-expose-headers": "x-request-id, retry-after",
 };
 
 async function ask(call: Call): Promise<Answer> {
@@ -83,6 +93,56 @@ async function ask(call: Call): Promise<Answer> {
   }
 }
 
+const BODY_WITHIN_MS = 10_000;
+const problem = (status: number, title: string, detail: string): Answer => ({
+  status,
+  content_type: "application/problem+json",
+  body: JSON.stringify({ status, title, detail }),
+});
+
+// One byte more than the limit tells the functions that it is too large; the rest is not kept, and who sends too slowly is told so.
+async function read(request: Request, limit: number): Promise<Uint8Array | Answer> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  const reader = request.body?.getReader();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    reader?.cancel();
+  }, BODY_WITHIN_MS);
+  try {
+    for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+      if (length <= limit) parts.push(part.value.subarray(0, limit + 1 - length));
+      length += part.value.length;
+    }
+  } catch {
+    return problem(400, "Bad Request", "the body ended before its end");
+  } finally {
+    clearTimeout(timer);
+  }
+  if (late) return problem(408, "Request Timeout", `the body did not arrive within ${BODY_WITHIN_MS / 1000} s`);
+  const body = new Uint8Array(Math.min(length, limit + 1));
+  let at = 0;
+  for (const part of parts) {
+    body.set(part, at);
+    at += part.length;
+  }
+  return body;
+}
+
+async function answered(asked: Uint8Array, request: Request): Promise<Answer> {
+  const looked = look(asked);
+  if (looked.answer) {
+    // Who was refused may still be sending, and reads the answer only when it is done.
+    await read(request, 0);
+    return looked.answer;
+  }
+  const body = await read(request, looked.limit!);
+  if (!(body instanceof Uint8Array)) return body;
+  const planned = plan(asked, body);
+  return planned.answer ?? (await ask(planned.call!));
+}
+
 /** Serves one function. */
 export async function handle(name: string, request: Request): Promise<Response> {
   if (request.method === "OPTIONS") return new Response("ok", { headers: CORS });
@@ -95,11 +155,11 @@ export async function handle(name: string, request: Request): Promise<Response> 
     now: Math.floor(Date.now() / 1000),
     secrets: Object.fromEntries(SECRETS.map((secret) => [secret, env(secret)])),
   };
-  const planned = plan(encoder.encode(JSON.stringify(asked)), new Uint8Array(await request.arrayBuffer()));
-  const { status, content_type, body } = planned.answer ?? (await ask(planned.call!));
+  const { status, content_type, body } = await answered(encoder.encode(JSON.stringify(asked)), request);
   console.info(JSON.stringify({ request_id: id, function: name, method: request.method, status }));
   const headers: Record<string, string> = { ...CORS, "content-type": content_type, "cache-control": "no-store", "x-request-id": id };
   if (status === 503) headers["retry-after"] = "2";
+  if (status === 405) headers.allow = "POST";
   if (status === 401) headers["www-authenticate"] = "Bearer";
   return new Response(body, { status, headers });
 }

@@ -35,14 +35,25 @@ fn fault() -> Problem {
     Problem::new(500, "the hub could not do this; its log says why")
 }
 
-fn planned(asked: &[u8], body: &[u8]) -> Value {
-    use hub_edge::expose;
+/// Lets the functions see a request.
+fn seen(asked: &[u8], body: &[u8], see: impl FnOnce(Function, &Request<'_>, &Secrets) -> Value) -> Value {
     let Ok(asked) = serde_json::from_slice::<Asked>(asked) else { return refuse(fault()) };
     let Some(function) = Function::named(&asked.function) else { return refuse(hub_edge::unknown()) };
     let header = |name: &str| asked.headers.get(name).map(String::as_str);
     let secrets = Secrets::from(|name| asked.secrets.get(name).cloned());
-    let request = Request { method: &asked.method, header: &header, body, now: asked.now };
-    match hub_edge::plan(function, &request, &secrets) {
+    see(function, &Request { method: &asked.method, header: &header, body, now: asked.now }, &secrets)
+}
+
+fn looked(function: Function, request: &Request<'_>, secrets: &Secrets) -> Value {
+    match hub_edge::look(function, request, secrets) {
+        Ok(()) => json!({"limit": function.body_limit()}),
+        Err(problem) => refuse(problem),
+    }
+}
+
+fn planned(function: Function, request: &Request<'_>, secrets: &Secrets) -> Value {
+    use hub_edge::expose;
+    match hub_edge::plan(function, request, secrets) {
         Step::Answer(answer) => json!({"answer": response(&answer)}),
         Step::Call(call) => {
             let bearer = match call.caller() {
@@ -101,7 +112,18 @@ fn hand_out(value: &Value) -> u64 {
 pub unsafe extern "C" fn plan(asked: *const u8, asked_length: usize, body: *const u8, body_length: usize) -> u64 {
     // SAFETY: as the caller promises.
     let (asked, body) = unsafe { (std::slice::from_raw_parts(asked, asked_length), std::slice::from_raw_parts(body, body_length)) };
-    hand_out(&planned(asked, body))
+    hand_out(&seen(asked, body, planned))
+}
+
+/// Looks at a request without its body; what it says is JSON: `{answer}`, or `{limit}`, the bytes that the body may have.
+///
+/// # Safety
+/// The pointer is of [`take`], with its length.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn look(asked: *const u8, asked_length: usize) -> u64 {
+    // SAFETY: as the caller promises.
+    let asked = unsafe { std::slice::from_raw_parts(asked, asked_length) };
+    hand_out(&seen(asked, &[], looked))
 }
 
 /// The response to what the database said to call `id`: with `ok` its answer, otherwise its refusal.

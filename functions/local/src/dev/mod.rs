@@ -274,7 +274,7 @@ impl Stack {
         let db = Db::connect_as(&database.owner_url(), "hub functions")
             .await
             .map_err(|error| Error::Schema(error.to_string()))?;
-        let functions = Api::new(db, keys.verifier(), hub_api::Secrets::from(|name| std::env::var(name).ok()));
+        let functions = Api::new(db, keys.verifier(), hub_api::Secrets::from(hub::config::environment));
         let gateway = Gateway { keys: keys.clone(), rest, auth: auth.clone(), functions, realtime };
         self.gateway = Some(tokio::spawn(gateway.serve(listener, self.stop.clone())));
         let people = people::prepare(&auth, database).await?;
