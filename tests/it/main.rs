@@ -1,8 +1,9 @@
-//! The programs against a database of their own: deploying, Koji's commands over HTTP, sweeps, webhooks.
+//! The programs against a database of their own: deploying, looking at a deployment, Koji's commands over HTTP, sweeps, webhooks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod deploying;
+mod doctor;
 mod functions;
 mod sweeps;
 mod webhooks;
