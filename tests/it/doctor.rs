@@ -241,9 +241,9 @@ async fn before_the_migrations_and_without_postgres_the_rest_is_not_checked() {
     bare.says("migrations", "hub migrate");
     assert_eq!(bare.of("ok"), ["Postgres", "connection"].into_iter().collect());
 
-    let nowhere = doctor(&["--url", "postgres://postgres:secret@127.0.0.1:1/postgres"], &[]).await;
+    let nowhere = doctor(&["--url", "postgres://postgres:hunter2@127.0.0.1:1/postgres"], &[]).await;
     nowhere.only_wrong(&["Postgres"]);
-    assert!(!nowhere.said.contains("secret"));
+    assert!(!nowhere.said.contains("hunter2"));
 }
 
 #[tokio::test]
