@@ -22,6 +22,10 @@ const LINES: [&str; 9] = [
     "realtime policies",
     "keeping time",
 ];
+/// The checks by the line they belong to.
+const RIGHTS: [&str; 4] = ["tables", "policies", "grants", "functions"];
+const FORM: [&str; 5] = ["names", "times", "foreign_keys", "commands", "numbering"];
+const TELLING: [&str; 1] = ["told"];
 const PUBLISHED: [&str; 5] = ["hub_servers", "hub_channels", "hub_channel_messages", "hub_task_threads", "mac_tasks"];
 const REALTIME_POLICIES: [&str; 6] = [
     "hub_messages_select_readers",
@@ -68,8 +72,8 @@ pub(super) async fn look(url: Option<&SecretString>, report: &mut Report) -> Opt
         }
         return None;
     }
-    rules(&db, "policies", &["tables", "policies", "grants", "functions"], report).await;
-    rules(&db, "schema", &["names", "times", "foreign_keys", "commands", "numbering"], report).await;
+    rules(&db, "policies", &RIGHTS, report).await;
+    rules(&db, "schema", &FORM, report).await;
     triggers(&db, report).await;
     publication(&db, report).await;
     realtime(&db, report).await;
@@ -225,7 +229,7 @@ async fn keeping_time(db: &Db, report: &mut Report) {
     )
     .fetch_one(db.pool())
     .await;
-    let (overdue, untold, keeper) = (overdue, broken(db, &["told"]).await, db.kept_by().await);
+    let (overdue, untold, keeper) = (overdue, broken(db, &TELLING).await, db.kept_by().await);
     match (overdue, untold, keeper) {
         (Err(error), ..) => report.wrong("keeping time", error.to_string(), WORKER),
         (Ok(count), ..) if count > 0 => {
@@ -241,5 +245,22 @@ async fn keeping_time(db: &Db, report: &mut Report) {
             "well if a worker with the service key does; else run a `hub worker` with Postgres",
         ),
         (_, _, Err(error)) => report.wrong("keeping time", error.to_string(), WORKER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_check_has_its_line() {
+        let there: BTreeSet<_> = CHECKS
+            .files()
+            .filter_map(|file| file.path().file_name()?.to_str()?.strip_suffix(".sql").map(str::to_owned))
+            .collect();
+        let looked_at: BTreeSet<_> =
+            RIGHTS.iter().chain(&FORM).chain(&TELLING).map(|name| (*name).to_owned()).collect();
+        assert_eq!(looked_at, there);
     }
 }
