@@ -172,14 +172,13 @@ create function hub_internal.post_as_oneself()
 as $$
 declare
   v_me uuid := hub_internal.person();
-  v_server uuid;
   v_read_only boolean;
 begin
   if v_me is null then
     perform hub_internal.refuse('42501', 'permission denied', 'posting a message', 'Only a signed-in person posts messages.');
   end if;
   -- Under row level security: a channel that may not be seen is one that is not there.
-  select c.server_id, c.is_read_only into v_server, v_read_only from public.hub_channels c where c.id = new.channel_id;
+  select c.is_read_only into v_read_only from public.hub_channels c where c.id = new.channel_id;
   if not found then
     perform hub_internal.refuse('UH004', 'not found', format('channel %s', new.channel_id), 'Check channel_id, and that you may read its server.');
   end if;

@@ -35,7 +35,7 @@ create function hub_internal.embed(p_title text, p_color int, p_description text
   set search_path = ''
 as $$
 declare
-  v_fields jsonb := '[]';
+  v_fields jsonb := '[]'::jsonb;
 begin
   for i in 1 .. coalesce(array_length(p_fields, 1), 0) by 2 loop
     v_fields := v_fields || jsonb_build_object('name', p_fields[i], 'value', hub_internal.shorten(p_fields[i + 1], 1000), 'inline', true);

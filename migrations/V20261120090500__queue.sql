@@ -253,7 +253,6 @@ as $$
 declare
   v_device public.mesh_devices;
   v_want   integer;
-  v_seen   integer;
   v_got    integer;
 begin
   if p_limit is null or p_limit not between 1 and 1000 then

@@ -13,8 +13,9 @@ create table public.koji_commands (
   usage       text not null,
   description text not null,
   writes      boolean not null default false,
-  function    regprocedure not null,
-  constraint koji_commands_name_check check (name ~ '^[a-z][a-z0-9-]{0,30}$')
+  function    text not null,           -- a name, since pg_upgrade refuses a database with a column of regprocedure
+  constraint koji_commands_name_check check (name ~ '^[a-z][a-z0-9-]{0,30}$'),
+  constraint koji_commands_function_check check (function ~ '^hub_internal\.[a-z][a-z0-9_]*$')
 );
 comment on table public.koji_commands is
   'The commands of command dispatch servers: a row and a function (channel id, arguments) returning text. Changed by migrations only.';
@@ -43,7 +44,7 @@ create function hub_internal.chunks(p_text text, p_length int default 2000)
   set search_path = ''
 as $$
 declare
-  v_chunks text[] := '{}';
+  v_chunks text[] := '{}'::text[];
   v_chunk  text;
   v_line   text;
 begin
@@ -125,7 +126,7 @@ begin
       perform hub_internal.require_operate(hub_internal.may_operate(v_channel.server_id), format('the command !%s', v_name));
     end if;
     -- The name comes from the registry, which only migrations change; the arguments are passed as values.
-    execute format('select %s($1, $2)', v_command.function::regproc) into v_text using p_channel_id, v_words[2:];
+    execute format('select %s($1, $2)', v_command.function) into v_text using p_channel_id, v_words[2:];
   elsif v_name in ('', 'help') then
     select 'Commands:' || coalesce(string_agg(E'\n' || k.usage || ' - ' || k.description, '' order by k.name), E'\n(none yet)')
       into v_text from (select name, usage, description from public.koji_commands

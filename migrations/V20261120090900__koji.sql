@@ -323,14 +323,14 @@ end;
 $$;
 
 insert into public.koji_commands (name, usage, description, writes, function) values
-  ('stats',        '!stats',            'Pipeline summary',                        false, 'hub_internal.koji_stats(uuid, text[])'),
-  ('hot',          '!hot [market]',     'Hot-tier prospects',                      false, 'hub_internal.koji_hot(uuid, text[])'),
-  ('warm',         '!warm [market]',    'Warm-tier prospects',                     false, 'hub_internal.koji_warm(uuid, text[])'),
-  ('lead',         '!lead <id>',        'Prospect detail',                         false, 'hub_internal.koji_lead(uuid, text[])'),
-  ('export',       '!export [market]',  'CSV export',                              false, 'hub_internal.koji_export(uuid, text[])'),
-  ('send-samples', '!send-samples <n>', 'Top prospects for sampling',              true,  'hub_internal.koji_send_samples(uuid, text[])'),
-  ('followup',     '!followup',         'Trigger follow-ups',                      true,  'hub_internal.koji_followup(uuid, text[])'),
-  ('digest',       '!digest',           'Daily summary',                           false, 'hub_internal.koji_digest(uuid, text[])');
+  ('stats',        '!stats',            'Pipeline summary',                        false, 'hub_internal.koji_stats'),
+  ('hot',          '!hot [market]',     'Hot-tier prospects',                      false, 'hub_internal.koji_hot'),
+  ('warm',         '!warm [market]',    'Warm-tier prospects',                     false, 'hub_internal.koji_warm'),
+  ('lead',         '!lead <id>',        'Prospect detail',                         false, 'hub_internal.koji_lead'),
+  ('export',       '!export [market]',  'CSV export',                              false, 'hub_internal.koji_export'),
+  ('send-samples', '!send-samples <n>', 'Top prospects for sampling',              true,  'hub_internal.koji_send_samples'),
+  ('followup',     '!followup',         'Trigger follow-ups',                      true,  'hub_internal.koji_followup'),
+  ('digest',       '!digest',           'Daily summary',                           false, 'hub_internal.koji_digest');
 
 revoke all on function hub_internal.koji_usage(text), hub_internal.koji_server(uuid), hub_internal.koji_stats(uuid, text[]),
   hub_internal.koji_tier(uuid, text[], text), hub_internal.koji_hot(uuid, text[]), hub_internal.koji_warm(uuid, text[]),

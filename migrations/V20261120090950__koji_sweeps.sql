@@ -237,8 +237,8 @@ comment on function public.hub_fail_sweep(uuid, integer, text, boolean) is
   'Says why a sweep came to nothing. A retryable one is tried three times in all. Errors: UH002, 42501.';
 
 insert into public.koji_commands (name, usage, description, writes, function) values
-  ('sweep',        '!sweep <city>', 'Launch market sweep', true,  'hub_internal.koji_sweep(uuid, text[])'),
-  ('sweep-status', '!sweep-status', 'Active sweep status', false, 'hub_internal.koji_sweep_status(uuid, text[])');
+  ('sweep',        '!sweep <city>', 'Launch market sweep', true,  'hub_internal.koji_sweep'),
+  ('sweep-status', '!sweep-status', 'Active sweep status', false, 'hub_internal.koji_sweep_status');
 
 revoke all on function hub_internal.koji_sweep(uuid, text[]), hub_internal.koji_sweep_status(uuid, text[]),
   hub_internal.claim_sweeps(integer, interval), hub_internal.held_sweep(uuid, integer), hub_internal.complete_sweep(uuid, integer, jsonb, text),

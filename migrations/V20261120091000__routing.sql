@@ -175,7 +175,7 @@ create function hub_internal.request_vector(p_said text)
   set search_path = ''
 as $$
 declare
-  v_vector   tsvector := '';
+  v_vector   tsvector := ''::tsvector;
   v_sentence text;
   v_words    text[];
   v_label    "char" := 'A';

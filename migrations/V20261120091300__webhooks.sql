@@ -573,7 +573,7 @@ declare
   v_rule     public.hub_webhook_rules;
   v_channel  public.hub_channels;
   v_threaded boolean;
-  v_served   uuid[] := '{}';
+  v_served   uuid[] := '{}'::uuid[];
   v_asked    text;
   v_text     text;
   v_sent     jsonb;
@@ -765,7 +765,7 @@ create function hub_internal.create_hook_token(p_name text, p_targets text[])
 as $$
 declare
   v_target  text;
-  v_targets text[] := '{}';
+  v_targets text[] := '{}'::text[];
   v_channel public.hub_channels;
   -- 366 random bits, folded to 256: Postgres has no function of its own for random bytes.
   v_token   text := 'hubhook_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');

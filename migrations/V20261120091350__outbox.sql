@@ -395,7 +395,7 @@ declare
   v_sender   text;
   v_label    text;
   v_message  public.hub_channel_messages;
-  v_result   jsonb := '{"message": null, "task": null, "thread": null, "reply": null}';
+  v_result   jsonb := '{"message": null, "task": null, "thread": null, "reply": null}'::jsonb;
   v_command  boolean;
 begin
   if not hub_internal.is_trusted() then

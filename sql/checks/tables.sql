@@ -5,7 +5,7 @@ select c.oid::regclass,
   from pg_class c
  where c.relkind in ('r', 'p')
    and ((c.relnamespace = 'hub_internal'::regnamespace and c.relname <> 'refinery_schema_history')
-        or (c.relnamespace = 'public'::regnamespace and c.relname ~ '^(hub_(servers|members|channels|projects|channel_messages|task_threads|task_attempts)|mac_tasks|mesh_|koji_)'))
+        or (c.relnamespace = 'public'::regnamespace and c.relname ~ '^(hub_(?!threads$|messages$)|mac_tasks|mesh_|koji_)'))
    and (not c.relrowsecurity or obj_description(c.oid) is null
         or not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)
         or has_table_privilege('anon', c.oid, 'select, insert, update, delete, truncate, references, trigger'));

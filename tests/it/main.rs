@@ -1,8 +1,9 @@
-//! The programs against a database of their own: deploying, Koji's commands over HTTP, who comes in at all, sweeps, webhooks.
+//! The programs against a database of their own: deploying, looking at a deployment, Koji's commands over HTTP, who comes in at all, sweeps, webhooks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod deploying;
+mod doctor;
 mod doors;
 mod functions;
 mod sweeps;

@@ -139,7 +139,12 @@ pub enum Command {
         who: TokenOf,
     },
     /// Look whether everything is in order, and say what to do where it is not
-    #[command(after_help = "Example:\n  hub doctor")]
+    ///
+    /// Looks at as much of a deployment as it is given: Postgres (`--url postgres://…` or DATABASE_URL), the project's API
+    /// (`--url https://…` or SUPABASE_URL, with SUPABASE_SERVICE_ROLE_KEY, SUPABASE_ANON_KEY or HUB_TOKEN). Ends with 1 if anything is wrong.
+    #[command(
+        after_help = "Examples:\n  hub doctor                                       # a running `hub dev`\n  hub doctor --url https://abc.supabase.co         # with DATABASE_URL and SUPABASE_SERVICE_ROLE_KEY it looks at everything"
+    )]
     Doctor,
     /// Print a completion script
     #[command(after_help = "Example:\n  hub completions zsh > ~/.zfunc/_hub")]

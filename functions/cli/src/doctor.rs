@@ -1,4 +1,8 @@
-//! `hub doctor`: looks at a deployment the way the person on call would, and says what to do about what it finds.
+//! `hub doctor`: looks at a deployment the way the person on call would, and says what to do about what it finds. It looks at as
+//! much as it is given credentials for, and says of the rest what to give.
+
+mod database;
+mod project;
 
 use anyhow::Result;
 use hub::Hub;
@@ -8,131 +12,160 @@ use std::process::ExitCode;
 use crate::output::Output;
 use crate::target::{As, Target};
 
-#[derive(Serialize)]
-struct Finding {
-    what: &'static str,
-    ok: bool,
-    detail: String,
+#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Ok,
+    /// To be mended.
+    Wrong,
+    /// Worth knowing.
+    Note,
+    /// Takes a credential that was not given, or something that was not reached.
+    NotChecked,
 }
 
-fn finding(what: &'static str, outcome: Result<String, String>) -> Finding {
-    let ok = outcome.is_ok();
-    Finding { what, ok, detail: outcome.unwrap_or_else(|problem| problem) }
+#[derive(Serialize)]
+struct Finding {
+    what: String,
+    state: State,
+    detail: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+/// What was found, in the order it was looked at.
+#[derive(Default)]
+struct Report(Vec<Finding>);
+
+impl Report {
+    fn add(&mut self, what: impl Into<String>, state: State, detail: impl Into<String>, remedy: Option<String>) {
+        self.0.push(Finding { what: what.into(), state, detail: detail.into(), remedy });
+    }
+
+    fn ok(&mut self, what: impl Into<String>, detail: impl Into<String>) {
+        self.add(what, State::Ok, detail, None);
+    }
+
+    fn wrong(&mut self, what: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) {
+        self.add(what, State::Wrong, detail, Some(remedy.into()));
+    }
+
+    fn note(&mut self, what: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) {
+        self.add(what, State::Note, detail, Some(remedy.into()));
+    }
+
+    fn not_checked(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
+        self.add(what, State::NotChecked, "not checked", Some(remedy.into()));
+    }
+
+    /// A line each; what is not checked for the same reason stands in one.
+    fn text(&self) -> String {
+        let same = |a: &Finding, b: &Finding| {
+            a.state == State::NotChecked && b.state == State::NotChecked && a.remedy == b.remedy
+        };
+        let line = |findings: &[Finding]| {
+            let (names, first) = (findings.iter().map(|f| f.what.as_str()).collect::<Vec<_>>(), &findings[0]);
+            let mark = match first.state {
+                State::Ok => "✅",
+                State::Wrong => "❌",
+                State::Note => "💡",
+                State::NotChecked => "➖",
+            };
+            let remedy = first.remedy.as_ref().map(|remedy| format!(": {remedy}")).unwrap_or_default();
+            format!("{mark} {}: {}{remedy}", names.join(", "), first.detail)
+        };
+        self.0.chunk_by(same).map(line).collect::<Vec<_>>().join("\n")
+    }
 }
 
 pub async fn run(target: &Target, out: Output) -> Result<ExitCode> {
-    let mut findings = Vec::new();
-    match target.connect(As::Operator).await {
-        Err(error) => findings.push(finding("the hub answers", Err(error.to_string()))),
-        Ok(hub) => look(target, &hub, &mut findings).await,
+    let (database, project) = (target.database_address(), target.project_address());
+    if database.is_none() && project.is_none() {
+        // Says what is missing.
+        target.connect(As::Operator).await?;
     }
-    let well = findings.iter().all(|finding| finding.ok);
-    out.show(&findings, |findings| {
-        findings
-            .iter()
-            .map(|f| format!("{} {}: {}", if f.ok { "✅" } else { "❌" }, f.what, f.detail))
-            .collect::<Vec<_>>()
-            .join("\n")
-    });
+    let mut report = Report::default();
+    let db = database::look(database.as_ref(), &mut report).await;
+    let api = project::look(target, project.as_deref(), &mut report).await;
+    let hub = match (&db, &api) {
+        (Some(db), _) => Some(Hub::Postgres(db.clone())),
+        (None, Some(Hub::Api(api))) if api.is_service() => Some(Hub::Api(api.clone())),
+        _ => None,
+    };
+    match &hub {
+        Some(hub) => people(hub, &mut report).await,
+        None => {
+            for what in ["servers", "people", "devices"] {
+                let given = database.is_some();
+                let remedy = if given {
+                    "Postgres and its migrations come first"
+                } else {
+                    "give DATABASE_URL or SUPABASE_SERVICE_ROLE_KEY"
+                };
+                report.not_checked(what, remedy);
+            }
+        }
+    }
+    let well = report.0.iter().all(|finding| finding.state != State::Wrong);
+    out.show(&report.0, |_| report.text());
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn look(target: &Target, hub: &Hub, findings: &mut Vec<Finding>) {
-    if let Hub::Postgres(db) = hub {
-        let version: Result<String, sqlx::Error> = sqlx::query_scalar("show server_version").fetch_one(db.pool()).await;
-        findings.push(finding(
-            "Postgres",
-            match version {
-                Ok(text) if text.split('.').next().and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= 15) => {
-                    Ok(text)
-                }
-                Ok(text) => Err(format!("{text}, but 15 or newer is needed")),
-                Err(error) => Err(error.to_string()),
-            },
-        ));
-        findings.push(finding(
-            "connection",
-            if db.is_pooled() {
-                Err("a pooler in transaction mode: workers can not LISTEN through it; use the direct address or session mode (port 5432)".into())
-            } else {
-                Ok("direct or in session mode: LISTEN works".into())
-            },
-        ));
-        findings.push(finding(
-            "migrations",
-            match target.database_url() {
-                Err(error) => Err(error.to_string()),
-                Ok(url) => match hub::migrate::pending(&url).await {
-                    Ok(pending) if pending.is_empty() => Ok("all applied".into()),
-                    Ok(pending) => Err(format!("{} not applied: run `hub migrate`", pending.join(", "))),
-                    Err(error) => Err(error.to_string()),
-                },
-            },
-        ));
-    }
-
-    let servers = hub.servers().await;
-    findings.push(finding(
-        "servers",
-        match &servers {
-            Ok(servers) if servers.is_empty() => Err("none: run `hub migrate`".into()),
-            Ok(servers) => Ok(servers
-                .iter()
-                .map(|s| format!("{} ({} channels)", s.name, s.channel_count))
-                .collect::<Vec<_>>()
-                .join(", ")),
-            Err(error) => Err(error.to_string()),
-        },
-    ));
+/// Who makes work, and what carries it out.
+async fn people(hub: &Hub, report: &mut Report) {
+    const MIGRATE: &str = "run `hub migrate` or `supabase db push`";
+    let servers = match hub.servers().await {
+        Ok(servers) if servers.is_empty() => {
+            report.wrong("servers", "there are none", MIGRATE);
+            servers
+        }
+        Ok(servers) => {
+            let names = servers.iter().map(|s| format!("{} ({} channels)", s.name, s.channel_count));
+            report.ok("servers", names.collect::<Vec<_>>().join(", "));
+            servers
+        }
+        Err(error) => {
+            report.wrong("servers", error.to_string(), MIGRATE);
+            Vec::new()
+        }
+    };
     let mut ownerless = Vec::new();
-    for server in servers.iter().flatten() {
+    for server in &servers {
         match hub.members(server.id).await {
             Ok(members) if members.iter().any(|m| m.role == "owner" || m.role == "operator") => {}
             Ok(_) => ownerless.push(server.name.clone()),
             Err(error) => ownerless.push(format!("{} ({error})", server.name)),
         }
     }
-    findings.push(finding(
-        "people",
-        if ownerless.is_empty() {
-            Ok("every server has an owner or operator".into())
-        } else {
-            Err(format!("nobody can make work in {}: `hub member add SERVER EMAIL owner`", ownerless.join(", ")))
-        },
-    ));
-    findings.push(finding(
-        "devices",
-        match hub.devices().await {
-            Err(error) => Err(error.to_string()),
-            Ok(devices) => {
-                let now = chrono::Utc::now();
-                let online = devices.iter().filter(|d| {
-                    d.revoked_at.is_none() && d.last_heartbeat_at.is_some_and(|at| (now - at).num_seconds() < 90)
-                });
-                let names: Vec<&str> = online.map(|d| d.name.as_str()).collect();
-                if names.is_empty() {
-                    Err(format!("none of {} is online: start `hub worker --device NAME` on one", devices.len()))
-                } else {
-                    Ok(format!("online: {}", names.join(", ")))
-                }
+    if servers.is_empty() {
+        report.not_checked("people", "there are no servers yet");
+    } else if ownerless.is_empty() {
+        report.ok("people", "every server has an owner or operator");
+    } else {
+        let detail = format!("nobody can make work in {}", ownerless.join(", "));
+        report.wrong("people", detail, "`hub member add SERVER EMAIL owner`");
+    }
+    match hub.devices().await {
+        Err(error) => report.wrong("devices", error.to_string(), MIGRATE),
+        Ok(devices) => {
+            let now = chrono::Utc::now();
+            let online = devices.iter().filter(|d| {
+                d.revoked_at.is_none() && d.last_heartbeat_at.is_some_and(|at| (now - at).num_seconds() < 90)
+            });
+            let names: Vec<&str> = online.map(|d| d.name.as_str()).collect();
+            if !names.is_empty() {
+                report.ok("devices", format!("online: {}", names.join(", ")));
+            } else if devices.is_empty() {
+                report.wrong(
+                    "devices",
+                    "there are none",
+                    "`hub device add NAME`, then `hub worker --device NAME` on that machine",
+                );
+            } else {
+                let detail = format!("none of {} is online", devices.len());
+                report.wrong("devices", detail, "start `hub worker --device NAME` on one");
             }
-        },
-    ));
-    if let Hub::Postgres(db) = hub {
-        // Whoever keeps time would have done these within a minute.
-        let overdue: Result<i64, sqlx::Error> = sqlx::query_scalar(
-            "select (select count(*) from public.mac_tasks where status = 'running' and lease_expires_at < now() - interval '3 minutes')
-                  + (select count(*) from public.hub_task_threads where decay_at < now() - interval '10 minutes' and status = 'decaying')",
-        )
-        .fetch_one(db.pool())
-        .await;
-        findings.push(finding(
-            "keeping time",
-            match overdue {
-                Ok(0) => Ok("nothing is overdue".into()),
-                Ok(count) => Err(format!("{count} overdue: no worker with Postgres or the service key keeps time")),
-                Err(error) => Err(error.to_string()),
-            },
-        ));
+        }
     }
 }

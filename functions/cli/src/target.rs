@@ -63,6 +63,30 @@ impl Target {
         Ok((url, self.secret("SUPABASE_SERVICE_ROLE_KEY")?))
     }
 
+    /// Where Postgres is, if that is said anywhere.
+    pub fn database_address(&self) -> Option<SecretString> {
+        let postgres = |url: &String| url.starts_with("postgres");
+        let url = self.url.clone().filter(postgres).or_else(|| self.get("HUB_URL").filter(postgres));
+        url.or_else(|| self.get("DATABASE_URL")).map(SecretString::from)
+    }
+
+    /// Where the project's API is, if that is said anywhere.
+    pub fn project_address(&self) -> Option<String> {
+        let http = |url: &String| url.starts_with("http");
+        let url = self.url.clone().filter(http).or_else(|| self.get("HUB_URL").filter(http));
+        url.or_else(|| self.get("SUPABASE_URL")).map(|url| url.trim_end_matches('/').to_owned())
+    }
+
+    /// The project at `url`, as who runs the deployment, else as a person.
+    pub async fn connect_project(&self, url: &str) -> Result<Hub> {
+        let service = self.get("SUPABASE_SERVICE_ROLE_KEY").is_some();
+        let lookup = |name: &str| match name {
+            "HUB_TOKEN" if service => None,
+            _ => self.get(name),
+        };
+        Ok(Hub::connect(&Config::read(Some(url), None, &lookup)?).await?)
+    }
+
     pub async fn connect(&self, who: As) -> Result<Hub> {
         Ok(Hub::connect(&self.config(who, None)?).await?)
     }

@@ -170,6 +170,24 @@ impl Db {
         self.pooled
     }
 
+    /// Under which name a session keeps time for this hub, if one does. Who keeps it through a transaction pooler or the service
+    /// key holds no session, and is not seen here.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn kept_by(&self) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar(
+            "select coalesce(nullif(a.application_name, ''), 'process ' || l.pid)
+               from pg_locks l left join pg_stat_activity a on a.pid = l.pid
+              where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+                and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                and (l.classid::bigint << 32) + l.objid::bigint = $1",
+        )
+        .bind(KEEPER_LOCK)
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
     pub(crate) async fn claim(&self, device: &str, limit: i32, lease: Duration) -> Result<Vec<Task>> {
         rows!(self, query_file_scalar!("../../sql/queries/tasks/claim.sql", device, limit, lease.as_secs_f64()))
     }

@@ -85,31 +85,55 @@ pub async fn seed(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result<()>
     run_files(&mut connection, &SEED, say).await
 }
 
+/// How a database stands to the migrations of this build.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Names of those it lacks, in order.
+    pub pending: Vec<String>,
+    /// Names of those it has and this build does not know.
+    pub unknown: Vec<String>,
+}
+
 /// Names of the migrations that the database lacks, in order.
 ///
 /// # Errors
-/// [`Error::Schema`] if the database was migrated by other versions of these files.
+/// As [`state`].
 pub async fn pending(url: &SecretString) -> Result<Vec<String>> {
+    Ok(state(url).await?.pending)
+}
+
+/// How the database stands to this build's migrations. Changes nothing.
+///
+/// # Errors
+/// [`Error::Schema`] if the database was migrated by other versions of these files.
+pub async fn state(url: &SecretString) -> Result<State> {
     let mut connection = connect(url).await?;
     let mut applied: BTreeSet<i64> = supabase_history(&mut connection).await?;
     let history: Option<String> =
         sqlx::query_scalar("select to_regclass($1)::text").bind(HISTORY).fetch_one(&mut connection).await?;
+    let runner = embedded::migrations::runner();
+    let mut unknown = Vec::new();
     if history.is_some() {
-        let ours: Vec<(i64, String)> =
-            sqlx::query_as(AssertSqlSafe(format!("select version, checksum from {HISTORY}")))
+        // The CLI's history has a project's own migrations, too: only ours says what is not known here.
+        let ours: Vec<(i64, String, String)> =
+            sqlx::query_as(AssertSqlSafe(format!("select version, name, checksum from {HISTORY} order by version")))
                 .fetch_all(&mut connection)
                 .await?;
-        for migration in embedded::migrations::runner().get_migrations() {
-            if let Some((_, checksum)) = ours.iter().find(|(version, _)| *version == migration.version())
-                && *checksum != migration.checksum().to_string()
-            {
-                return Err(divergent(&migration.to_string()));
+        for (version, name, checksum) in ours {
+            match runner.get_migrations().iter().find(|migration| migration.version() == version) {
+                Some(migration) if checksum != migration.checksum().to_string() => {
+                    return Err(divergent(&migration.to_string()));
+                }
+                Some(_) => {}
+                None => unknown.push(format!("V{version}__{name}")),
             }
+            applied.insert(version);
         }
-        applied.extend(ours.into_iter().map(|(version, _)| version));
     }
-    let runner = embedded::migrations::runner();
-    Ok(runner.get_migrations().iter().filter(|m| !applied.contains(&m.version())).map(ToString::to_string).collect())
+    connection.close().await?;
+    let pending =
+        runner.get_migrations().iter().filter(|m| !applied.contains(&m.version())).map(ToString::to_string).collect();
+    Ok(State { pending, unknown })
 }
 
 async fn apply(connection: &mut PgConnection, say: &(dyn Fn(&str) + Sync)) -> Result<Report> {

@@ -74,8 +74,18 @@ const CORS = {
   "access-control-expose-headers": "x-request-id, retry-after",
 };
 
+// A project's newer keys come as a JSON object of names; its older ones may be switched off.
+function key(newer: string, older: string): string {
+  const keys = env(newer);
+  if (keys === "") return env(older);
+  const named: Record<string, string> = JSON.parse(keys);
+  return named.default ?? Object.values(named)[0] ?? env(older);
+}
+const SERVICE_KEY = key("SUPABASE_SECRET_KEYS", "SUPABASE_SERVICE_ROLE_KEY");
+const PUBLIC_KEY = key("SUPABASE_PUBLISHABLE_KEYS", "SUPABASE_ANON_KEY");
+
 async function ask(call: Call): Promise<Answer> {
-  const key = env(call.bearer === null ? "SUPABASE_SERVICE_ROLE_KEY" : "SUPABASE_ANON_KEY");
+  const key = call.bearer === null ? SERVICE_KEY : PUBLIC_KEY;
   try {
     const response = await fetch(`${env("SUPABASE_URL")}/rest/v1/rpc/${call.function}`, {
       method: "POST",

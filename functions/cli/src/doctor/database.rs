@@ -1,0 +1,266 @@
+//! What a look into Postgres itself shows.
+
+use hub::{Error, db::Db};
+use include_dir::{Dir, include_dir};
+use secrecy::SecretString;
+use sqlx::AssertSqlSafe;
+
+use super::Report;
+
+/// Each query must return no rows.
+static CHECKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/checks");
+/// A check reads whole tables; one that takes longer on a large hub is not worth waiting for here.
+const CHECK_WITHIN: &str = "set local statement_timeout = '20s'";
+const LINES: [&str; 9] = [
+    "Postgres",
+    "connection",
+    "migrations",
+    "policies",
+    "schema",
+    "triggers",
+    "publication",
+    "realtime policies",
+    "keeping time",
+];
+/// The checks by the line they belong to.
+const RIGHTS: [&str; 4] = ["tables", "policies", "grants", "functions"];
+const FORM: [&str; 5] = ["names", "times", "foreign_keys", "commands", "numbering"];
+const TELLING: [&str; 1] = ["told"];
+const PUBLISHED: [&str; 5] = ["hub_servers", "hub_channels", "hub_channel_messages", "hub_task_threads", "mac_tasks"];
+const REALTIME_POLICIES: [&str; 6] = [
+    "hub_messages_select_readers",
+    "hub_messages_insert_presence",
+    "hub_messages_select_only_readers",
+    "hub_messages_insert_only_presence",
+    "hub_messages_update_nobody",
+    "hub_messages_all_not_anon",
+];
+const NEW_DATABASE: &str = "the migrations make it: compare with a database that `hub migrate` made, and restore it";
+
+/// Looks; gives the connection if it may be used for more.
+pub(super) async fn look(url: Option<&SecretString>, report: &mut Report) -> Option<Db> {
+    let Some(url) = url else {
+        for what in LINES {
+            report.not_checked(what, "give DATABASE_URL, the address of Postgres itself");
+        }
+        return None;
+    };
+    let db = match Db::connect(url).await {
+        Ok(db) => db,
+        Err(error) => {
+            report.wrong("Postgres", error.to_string(), "check the address, user and password of the database");
+            for what in &LINES[1..] {
+                report.not_checked(*what, "Postgres was not reached");
+            }
+            return None;
+        }
+    };
+    version(&db, report).await;
+    if db.is_pooled() {
+        report.wrong(
+            "connection",
+            "port 6543 is the pooler in transaction mode, where LISTEN is silent: a worker would poll",
+            "give workers port 5432, of the pooler (session mode) or of the database itself",
+        );
+    } else {
+        report.ok("connection", "direct or in session mode: LISTEN works");
+    }
+    let migrated = migrations(url, report).await;
+    if !migrated {
+        for what in &LINES[3..] {
+            report.not_checked(*what, "the migrations come first");
+        }
+        return None;
+    }
+    rules(&db, "policies", &RIGHTS, report).await;
+    rules(&db, "schema", &FORM, report).await;
+    triggers(&db, report).await;
+    publication(&db, report).await;
+    realtime(&db, report).await;
+    keeping_time(&db, report).await;
+    Some(db)
+}
+
+async fn version(db: &Db, report: &mut Report) {
+    let place = format!("{}:{}", db.options().get_host(), db.options().get_port());
+    match sqlx::query_scalar::<_, String>("show server_version").fetch_one(db.pool()).await {
+        Ok(text) if text.split('.').next().and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= 15) => {
+            report.ok("Postgres", format!("{text} at {place}"));
+        }
+        Ok(text) => report.wrong("Postgres", format!("{text} at {place}"), "15 or newer is needed: upgrade it"),
+        Err(error) => report.wrong("Postgres", error.to_string(), "look into its log"),
+    }
+}
+
+/// Whether the schema is this build's.
+async fn migrations(url: &SecretString, report: &mut Report) -> bool {
+    match hub::migrate::state(url).await {
+        Ok(state) if !state.pending.is_empty() => {
+            let more = if state.pending.len() > 3 { ", …" } else { "" };
+            let first = state.pending.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let detail = format!("{} not applied: {first}{more}", state.pending.len());
+            report.wrong("migrations", detail, "run `hub migrate` or `supabase db push`");
+            false
+        }
+        Ok(state) if !state.unknown.is_empty() => {
+            let detail = format!("the database has {}, which this build does not know", state.unknown.join(", "));
+            report.wrong("migrations", detail, "use the build that deployed it, or a newer one");
+            true
+        }
+        Ok(_) => {
+            report.ok("migrations", "all of this build, and no others");
+            true
+        }
+        // Its text says what to do.
+        Err(error @ Error::Schema(_)) => {
+            report.wrong("migrations", error.to_string(), "deploy one version everywhere");
+            true
+        }
+        Err(error) => {
+            report.wrong("migrations", error.to_string(), "`hub migrate` says more");
+            false
+        }
+    }
+}
+
+/// Rows that break the rules of these files.
+async fn broken(db: &Db, files: &[&str]) -> Result<Vec<String>, String> {
+    let mut rows = Vec::new();
+    for name in files {
+        let file = CHECKS.get_file(format!("{name}.sql")).and_then(|file| file.contents_utf8());
+        let sql = file.ok_or_else(|| format!("this build has no check {name}"))?.trim().trim_end_matches(';');
+        let found = async {
+            let mut transaction = db.pool().begin().await?;
+            sqlx::raw_sql(CHECK_WITHIN).execute(&mut *transaction).await?;
+            let sql = format!("select to_jsonb(x)::text from (\n{sql}\n) x limit 5");
+            sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch_all(&mut *transaction).await
+        };
+        let found = found.await.map_err(|error: sqlx::Error| format!("sql/checks/{name}.sql: {error}"))?;
+        rows.extend(found.into_iter().map(|row| format!("{name} {row}")));
+    }
+    Ok(rows)
+}
+
+async fn rules(db: &Db, what: &'static str, files: &[&str], report: &mut Report) {
+    match broken(db, files).await {
+        Ok(rows) if rows.is_empty() => report.ok(what, format!("{} rules hold (sql/checks)", files.len())),
+        Ok(rows) => report.wrong(
+            what,
+            rows.join("; "),
+            format!("the first line of sql/checks/NAME.sql says the rule; {NEW_DATABASE}"),
+        ),
+        Err(error) if error.contains("statement timeout") => {
+            report.not_checked(what, format!("{error}: run it with psql"))
+        }
+        Err(error) => report.wrong(what, error, NEW_DATABASE),
+    }
+}
+
+/// A question whose answer must be empty.
+async fn none(
+    db: &Db,
+    what: &'static str,
+    sql: &'static str,
+    names: &[&str],
+    well: &str,
+    remedy: &str,
+    report: &mut Report,
+) {
+    match sqlx::query_scalar::<_, String>(sql).bind(names).fetch_all(db.pool()).await {
+        Ok(missing) if missing.is_empty() => report.ok(what, well),
+        Ok(missing) => report.wrong(what, missing.join(", "), remedy),
+        Err(error) => report.wrong(what, error.to_string(), NEW_DATABASE),
+    }
+}
+
+async fn triggers(db: &Db, report: &mut Report) {
+    none(
+        db,
+        "triggers",
+        "select format('%s is off on %s', t.tgname, t.tgrelid::regclass) from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+          where not t.tgisinternal and t.tgenabled not in ('O', 'A') and p.pronamespace = 'hub_internal'::regnamespace and cardinality($1::text[]) = 0
+          order by 1",
+        &[],
+        "all are on",
+        "`alter table … enable trigger …`: they tell people, wake devices and number messages",
+        report,
+    )
+    .await;
+}
+
+async fn publication(db: &Db, report: &mut Report) {
+    none(
+        db,
+        "publication",
+        "select n || ' is not in supabase_realtime' from unnest($1::text[]) n
+          where not exists (select from pg_publication_tables p where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = n)",
+        &PUBLISHED,
+        "supabase_realtime has our five tables",
+        "`alter publication supabase_realtime add table public.NAME`, or Postgres Changes are silent",
+        report,
+    )
+    .await;
+}
+
+async fn realtime(db: &Db, report: &mut Report) {
+    none(
+        db,
+        "realtime policies",
+        "select 'no policy ' || n || ' on realtime.messages' from unnest($1::text[]) n
+          where not exists (select from pg_policies p where p.schemaname = 'realtime' and p.tablename = 'messages' and p.policyname = n)
+         union all
+         select 'row level security of realtime.messages is off' from pg_class c where c.oid = to_regclass('realtime.messages') and not c.relrowsecurity
+         union all
+         select 'there is no function realtime.send' where to_regprocedure('realtime.send(jsonb,text,text,boolean)') is null",
+        &REALTIME_POLICIES,
+        "who may read the rows may join the topics",
+        "the end of the migration …1200__realtime makes them; private topics do not work without",
+        report,
+    )
+    .await;
+}
+
+/// Whoever keeps time would have done what is overdue within a minute.
+async fn keeping_time(db: &Db, report: &mut Report) {
+    const WORKER: &str = "run a `hub worker` with Postgres (port 5432) or the service key; look into its log";
+    let overdue = sqlx::query_scalar::<_, i64>(
+        "select (select count(*) from public.mac_tasks where status = 'running' and lease_expires_at < now() - interval '3 minutes')
+              + (select count(*) from public.hub_task_threads where decay_at < now() - interval '10 minutes' and status = 'decaying')",
+    )
+    .fetch_one(db.pool())
+    .await;
+    let (overdue, untold, keeper) = (overdue, broken(db, &TELLING).await, db.kept_by().await);
+    match (overdue, untold, keeper) {
+        (Err(error), ..) => report.wrong("keeping time", error.to_string(), WORKER),
+        (Ok(count), ..) if count > 0 => {
+            report.wrong("keeping time", format!("{count} tasks or threads are overdue"), WORKER)
+        }
+        (_, Ok(rows), _) if !rows.is_empty() => {
+            report.wrong("keeping time", format!("people were not told of an ending: {}", rows.join("; ")), WORKER);
+        }
+        (_, _, Ok(Some(name))) => report.ok("keeping time", format!("{name} does, and nothing is overdue")),
+        (_, _, Ok(None)) => report.note(
+            "keeping time",
+            "nothing is overdue, but no session keeps time",
+            "well if a worker with the service key does; else run a `hub worker` with Postgres",
+        ),
+        (_, _, Err(error)) => report.wrong("keeping time", error.to_string(), WORKER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_check_has_its_line() {
+        let there: BTreeSet<_> = CHECKS
+            .files()
+            .filter_map(|file| file.path().file_name()?.to_str()?.strip_suffix(".sql").map(str::to_owned))
+            .collect();
+        let looked_at: BTreeSet<_> =
+            RIGHTS.iter().chain(&FORM).chain(&TELLING).map(|name| (*name).to_owned()).collect();
+        assert_eq!(looked_at, there);
+    }
+}

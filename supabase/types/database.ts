@@ -1,0 +1,2190 @@
+// Written by `tests/deploy/run --types` from the migrations: `supabase gen types`, formatted by `deno fmt`.
+
+export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[];
+
+export type Database = {
+  "public": {
+    Tables: {
+      "hub_bridges": {
+        Row: {
+          "allow_commands": boolean;
+          "channel_id": string;
+          "created_at": string;
+          "direction": string;
+          "enabled": boolean;
+          "id": string;
+          "provider": string;
+          "secret_name": string | null;
+          "server_id": string;
+          "target": string;
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "allow_commands"?: boolean;
+          "channel_id": string;
+          "created_at"?: string;
+          "direction"?: string;
+          "enabled"?: boolean;
+          "id"?: string;
+          "provider": string;
+          "secret_name"?: string | null;
+          "server_id": string;
+          "target": string;
+          "updated_at"?: string;
+        };
+        Update: {
+          "allow_commands"?: boolean;
+          "channel_id"?: string;
+          "created_at"?: string;
+          "direction"?: string;
+          "enabled"?: boolean;
+          "id"?: string;
+          "provider"?: string;
+          "secret_name"?: string | null;
+          "server_id"?: string;
+          "target"?: string;
+          "updated_at"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_bridges_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_channels";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "hub_bridges_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_channel_messages": {
+        Row: {
+          "channel_id": string;
+          "content": string;
+          "content_type": string;
+          "created_at": string;
+          "embed_data": Json | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "is_progress": boolean;
+          "metadata": Json | null;
+          "reply_to": string | null;
+          "sender_id": string | null;
+          "sender_label": string | null;
+          "sender_type": string;
+          "seq": number;
+          "task_id": string | null;
+          "task_thread_id": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_id": string;
+          "content": string;
+          "content_type"?: string;
+          "created_at"?: string;
+          "embed_data"?: Json | null;
+          "id"?: string;
+          "idempotency_key"?: string | null;
+          "is_progress"?: boolean;
+          "metadata"?: Json | null;
+          "reply_to"?: string | null;
+          "sender_id"?: string | null;
+          "sender_label"?: string | null;
+          "sender_type": string;
+          "seq": number;
+          "task_id"?: string | null;
+          "task_thread_id"?: string | null;
+        };
+        Update: {
+          "channel_id"?: string;
+          "content"?: string;
+          "content_type"?: string;
+          "created_at"?: string;
+          "embed_data"?: Json | null;
+          "id"?: string;
+          "idempotency_key"?: string | null;
+          "is_progress"?: boolean;
+          "metadata"?: Json | null;
+          "reply_to"?: string | null;
+          "sender_id"?: string | null;
+          "sender_label"?: string | null;
+          "sender_type"?: string;
+          "seq"?: number;
+          "task_id"?: string | null;
+          "task_thread_id"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_channel_messages_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_channels";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "hub_channel_messages_task_thread_id_fkey";
+            columns: ["task_thread_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_task_threads";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_channels": {
+        Row: {
+          "category_group": string | null;
+          "created_at": string;
+          "description": string | null;
+          "display_name": string;
+          "feed": string | null;
+          "id": string;
+          "is_read_only": boolean;
+          "last_message_at": string | null;
+          "message_count": number;
+          "metadata": Json | null;
+          "model_preference": string;
+          "name": string;
+          "project_path": string | null;
+          "server_id": string;
+          "thread_decay_after": string | null;
+          "thread_idle_after": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "category_group"?: string | null;
+          "created_at"?: string;
+          "description"?: string | null;
+          "display_name": string;
+          "feed"?: string | null;
+          "id"?: string;
+          "is_read_only"?: boolean;
+          "last_message_at"?: string | null;
+          "message_count"?: number;
+          "metadata"?: Json | null;
+          "model_preference"?: string;
+          "name": string;
+          "project_path"?: string | null;
+          "server_id": string;
+          "thread_decay_after"?: string | null;
+          "thread_idle_after"?: string | null;
+        };
+        Update: {
+          "category_group"?: string | null;
+          "created_at"?: string;
+          "description"?: string | null;
+          "display_name"?: string;
+          "feed"?: string | null;
+          "id"?: string;
+          "is_read_only"?: boolean;
+          "last_message_at"?: string | null;
+          "message_count"?: number;
+          "metadata"?: Json | null;
+          "model_preference"?: string;
+          "name"?: string;
+          "project_path"?: string | null;
+          "server_id"?: string;
+          "thread_decay_after"?: string | null;
+          "thread_idle_after"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_channels_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_direct_messages": {
+        Row: {
+          "content": string;
+          "created_at": string;
+          "id": string;
+          "idempotency_key": string | null;
+          "read_at": string | null;
+          "sender_id": string;
+          "sender_label": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "content": string;
+          "created_at"?: string;
+          "id"?: string;
+          "idempotency_key"?: string | null;
+          "read_at"?: string | null;
+          "sender_id": string;
+          "sender_label": string;
+          "user_id": string;
+        };
+        Update: {
+          "content"?: string;
+          "created_at"?: string;
+          "id"?: string;
+          "idempotency_key"?: string | null;
+          "read_at"?: string | null;
+          "sender_id"?: string;
+          "sender_label"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [];
+      };
+      "hub_hook_tokens": {
+        Row: {
+          "created_at": string;
+          "created_by": string | null;
+          "id": string;
+          "last_used_at": string | null;
+          "name": string;
+          "revoked_at": string | null;
+          "targets": (string)[];
+          "token_hash": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "id"?: string;
+          "last_used_at"?: string | null;
+          "name": string;
+          "revoked_at"?: string | null;
+          "targets": (string)[];
+          "token_hash": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "id"?: string;
+          "last_used_at"?: string | null;
+          "name"?: string;
+          "revoked_at"?: string | null;
+          "targets"?: (string)[];
+          "token_hash"?: string;
+        };
+        Relationships: [];
+      };
+      "hub_members": {
+        Row: {
+          "created_at": string;
+          "role": string;
+          "server_id": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "role": string;
+          "server_id": string;
+          "user_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "role"?: string;
+          "server_id"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_members_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_outbox": {
+        Row: {
+          "attempt": number;
+          "body": NonNullable<Json>;
+          "bridge_id": string | null;
+          "created_at": string;
+          "edit_of": string | null;
+          "error": string | null;
+          "expires_at": string;
+          "external_id": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string;
+          "is_progress": boolean;
+          "kind": string;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "nonce": string | null;
+          "provider": string;
+          "reply_message_id": string | null;
+          "reply_to": string | null;
+          "run_after": string;
+          "secret_name": string;
+          "seq": number;
+          "server_id": string;
+          "status": string;
+          "summarises": number;
+          "target": string;
+          "task_id": string | null;
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "attempt"?: number;
+          "body": NonNullable<Json>;
+          "bridge_id"?: string | null;
+          "created_at"?: string;
+          "edit_of"?: string | null;
+          "error"?: string | null;
+          "expires_at": string;
+          "external_id"?: string | null;
+          "finished_at"?: string | null;
+          "id"?: string;
+          "idempotency_key": string;
+          "is_progress"?: boolean;
+          "kind": string;
+          "lease_expires_at"?: string | null;
+          "max_attempts"?: number;
+          "message_id"?: string | null;
+          "nonce"?: never;
+          "provider": string;
+          "reply_message_id"?: string | null;
+          "reply_to"?: string | null;
+          "run_after"?: string;
+          "secret_name": string;
+          "seq"?: number;
+          "server_id": string;
+          "status"?: string;
+          "summarises"?: number;
+          "target": string;
+          "task_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Update: {
+          "attempt"?: number;
+          "body"?: NonNullable<Json>;
+          "bridge_id"?: string | null;
+          "created_at"?: string;
+          "edit_of"?: string | null;
+          "error"?: string | null;
+          "expires_at"?: string;
+          "external_id"?: string | null;
+          "finished_at"?: string | null;
+          "id"?: string;
+          "idempotency_key"?: string;
+          "is_progress"?: boolean;
+          "kind"?: string;
+          "lease_expires_at"?: string | null;
+          "max_attempts"?: number;
+          "message_id"?: string | null;
+          "nonce"?: never;
+          "provider"?: string;
+          "reply_message_id"?: string | null;
+          "reply_to"?: string | null;
+          "run_after"?: string;
+          "secret_name"?: string;
+          "seq"?: number;
+          "server_id"?: string;
+          "status"?: string;
+          "summarises"?: number;
+          "target"?: string;
+          "task_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_outbox_bridge_id_fkey";
+            columns: ["bridge_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_bridges";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "hub_outbox_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_projects": {
+        Row: {
+          "created_at": string;
+          "id": string;
+          "name": string;
+          "path": string;
+          "server_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "id"?: string;
+          "name": string;
+          "path": string;
+          "server_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "id"?: string;
+          "name"?: string;
+          "path"?: string;
+          "server_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_projects_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_routing_models": {
+        Row: {
+          "model": string;
+          "task_type": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "model": string;
+          "task_type": string;
+        };
+        Update: {
+          "model"?: string;
+          "task_type"?: string;
+        };
+        Relationships: [];
+      };
+      "hub_routing_rules": {
+        Row: {
+          "compiled": unknown;
+          "created_at": string;
+          "id": string;
+          "model": string | null;
+          "platform": string | null;
+          "query": string;
+          "server_id": string | null;
+          "task_type": string | null;
+          "weight": number;
+        };
+        ComputedFields: never;
+        Insert: {
+          "compiled": unknown;
+          "created_at"?: string;
+          "id"?: string;
+          "model"?: string | null;
+          "platform"?: string | null;
+          "query": string;
+          "server_id"?: string | null;
+          "task_type"?: string | null;
+          "weight"?: number;
+        };
+        Update: {
+          "compiled"?: unknown;
+          "created_at"?: string;
+          "id"?: string;
+          "model"?: string | null;
+          "platform"?: string | null;
+          "query"?: string;
+          "server_id"?: string | null;
+          "task_type"?: string | null;
+          "weight"?: number;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_routing_rules_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_servers": {
+        Row: {
+          "access": string;
+          "architecture_type": string;
+          "channel_count": number;
+          "created_at": string;
+          "description": string | null;
+          "display_name": string;
+          "icon": string;
+          "id": string;
+          "is_default": boolean;
+          "metadata": Json | null;
+          "name": string;
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "access"?: string;
+          "architecture_type": string;
+          "channel_count"?: number;
+          "created_at"?: string;
+          "description"?: string | null;
+          "display_name": string;
+          "icon"?: string;
+          "id"?: string;
+          "is_default"?: boolean;
+          "metadata"?: Json | null;
+          "name": string;
+          "updated_at"?: string;
+        };
+        Update: {
+          "access"?: string;
+          "architecture_type"?: string;
+          "channel_count"?: number;
+          "created_at"?: string;
+          "description"?: string | null;
+          "display_name"?: string;
+          "icon"?: string;
+          "id"?: string;
+          "is_default"?: boolean;
+          "metadata"?: Json | null;
+          "name"?: string;
+          "updated_at"?: string;
+        };
+        Relationships: [];
+      };
+      "hub_task_attempts": {
+        Row: {
+          "agent": string | null;
+          "attempt": number;
+          "cost_usd": number | null;
+          "device": string | null;
+          "error": string | null;
+          "exit_code": number | null;
+          "finished_at": string | null;
+          "model": string | null;
+          "outcome": string | null;
+          "receipt": Json | null;
+          "session_id": string | null;
+          "started_at": string;
+          "task_id": string;
+          "tokens_in": number | null;
+          "tokens_out": number | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "agent"?: string | null;
+          "attempt": number;
+          "cost_usd"?: number | null;
+          "device"?: string | null;
+          "error"?: string | null;
+          "exit_code"?: number | null;
+          "finished_at"?: string | null;
+          "model"?: string | null;
+          "outcome"?: string | null;
+          "receipt"?: Json | null;
+          "session_id"?: string | null;
+          "started_at"?: string;
+          "task_id": string;
+          "tokens_in"?: number | null;
+          "tokens_out"?: number | null;
+        };
+        Update: {
+          "agent"?: string | null;
+          "attempt"?: number;
+          "cost_usd"?: number | null;
+          "device"?: string | null;
+          "error"?: string | null;
+          "exit_code"?: number | null;
+          "finished_at"?: string | null;
+          "model"?: string | null;
+          "outcome"?: string | null;
+          "receipt"?: Json | null;
+          "session_id"?: string | null;
+          "started_at"?: string;
+          "task_id"?: string;
+          "tokens_in"?: number | null;
+          "tokens_out"?: number | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_task_attempts_task_id_fkey";
+            columns: ["task_id"];
+            isOneToOne: false;
+            referencedRelation: "mac_tasks";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_task_threads": {
+        Row: {
+          "archived_at": string | null;
+          "channel_id": string;
+          "created_at": string;
+          "decay_at": string | null;
+          "id": string;
+          "last_activity_at": string;
+          "message_count": number;
+          "metadata": Json | null;
+          "name": string;
+          "state_entered_at": string;
+          "status": string;
+          "task_id": string | null;
+          "team_id": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "archived_at"?: string | null;
+          "channel_id": string;
+          "created_at"?: string;
+          "decay_at"?: string | null;
+          "id"?: string;
+          "last_activity_at"?: string;
+          "message_count"?: number;
+          "metadata"?: Json | null;
+          "name": string;
+          "state_entered_at"?: string;
+          "status"?: string;
+          "task_id"?: string | null;
+          "team_id"?: string | null;
+        };
+        Update: {
+          "archived_at"?: string | null;
+          "channel_id"?: string;
+          "created_at"?: string;
+          "decay_at"?: string | null;
+          "id"?: string;
+          "last_activity_at"?: string;
+          "message_count"?: number;
+          "metadata"?: Json | null;
+          "name"?: string;
+          "state_entered_at"?: string;
+          "status"?: string;
+          "task_id"?: string | null;
+          "team_id"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_task_threads_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_channels";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "hub_task_threads_task_fkey";
+            columns: ["task_id"];
+            isOneToOne: false;
+            referencedRelation: "mac_tasks";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_webhook_deliveries": {
+        Row: {
+          "attempt": number;
+          "delivery_id": string;
+          "error": string | null;
+          "event": string;
+          "finished_at": string | null;
+          "id": string;
+          "payload": NonNullable<Json>;
+          "provider": string;
+          "received_at": string;
+          "run_after": string;
+          "seq": number;
+          "server_ids": (string)[];
+          "status": string;
+          "task_ids": (string)[];
+        };
+        ComputedFields: never;
+        Insert: {
+          "attempt"?: number;
+          "delivery_id": string;
+          "error"?: string | null;
+          "event": string;
+          "finished_at"?: string | null;
+          "id"?: string;
+          "payload": NonNullable<Json>;
+          "provider": string;
+          "received_at"?: string;
+          "run_after"?: string;
+          "seq"?: never;
+          "server_ids"?: (string)[];
+          "status"?: string;
+          "task_ids"?: (string)[];
+        };
+        Update: {
+          "attempt"?: number;
+          "delivery_id"?: string;
+          "error"?: string | null;
+          "event"?: string;
+          "finished_at"?: string | null;
+          "id"?: string;
+          "payload"?: NonNullable<Json>;
+          "provider"?: string;
+          "received_at"?: string;
+          "run_after"?: string;
+          "seq"?: never;
+          "server_ids"?: (string)[];
+          "status"?: string;
+          "task_ids"?: (string)[];
+        };
+        Relationships: [];
+      };
+      "hub_webhook_rules": {
+        Row: {
+          "action": string | null;
+          "agent": string | null;
+          "answer": boolean;
+          "author": string | null;
+          "branch": string | null;
+          "channel_id": string;
+          "command": string | null;
+          "created_at": string;
+          "enabled": boolean;
+          "event": string;
+          "id": string;
+          "label": string | null;
+          "last_matched_at": string | null;
+          "model": string | null;
+          "position": number;
+          "project": string | null;
+          "provider": string;
+          "repository": string | null;
+          "server_id": string;
+          "template": string;
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "action"?: string | null;
+          "agent"?: string | null;
+          "answer"?: boolean;
+          "author"?: string | null;
+          "branch"?: string | null;
+          "channel_id": string;
+          "command"?: string | null;
+          "created_at"?: string;
+          "enabled"?: boolean;
+          "event": string;
+          "id"?: string;
+          "label"?: string | null;
+          "last_matched_at"?: string | null;
+          "model"?: string | null;
+          "position"?: number;
+          "project"?: string | null;
+          "provider"?: string;
+          "repository"?: string | null;
+          "server_id": string;
+          "template": string;
+          "updated_at"?: string;
+        };
+        Update: {
+          "action"?: string | null;
+          "agent"?: string | null;
+          "answer"?: boolean;
+          "author"?: string | null;
+          "branch"?: string | null;
+          "channel_id"?: string;
+          "command"?: string | null;
+          "created_at"?: string;
+          "enabled"?: boolean;
+          "event"?: string;
+          "id"?: string;
+          "label"?: string | null;
+          "last_matched_at"?: string | null;
+          "model"?: string | null;
+          "position"?: number;
+          "project"?: string | null;
+          "provider"?: string;
+          "repository"?: string | null;
+          "server_id"?: string;
+          "template"?: string;
+          "updated_at"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_webhook_rules_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_channels";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "hub_webhook_rules_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "koji_accounts": {
+        Row: {
+          "created_at": string;
+          "id": string;
+          "market": string;
+          "name": string;
+          "server_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "id"?: string;
+          "market": string;
+          "name": string;
+          "server_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "id"?: string;
+          "market"?: string;
+          "name"?: string;
+          "server_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "koji_accounts_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "koji_commands": {
+        Row: {
+          "description": string;
+          "function": string;
+          "name": string;
+          "usage": string;
+          "writes": boolean;
+        };
+        ComputedFields: never;
+        Insert: {
+          "description": string;
+          "function": string;
+          "name": string;
+          "usage": string;
+          "writes"?: boolean;
+        };
+        Update: {
+          "description"?: string;
+          "function"?: string;
+          "name"?: string;
+          "usage"?: string;
+          "writes"?: boolean;
+        };
+        Relationships: [];
+      };
+      "koji_followups": {
+        Row: {
+          "done_at": string | null;
+          "due_at": string;
+          "id": string;
+          "prospect_id": string;
+          "server_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "done_at"?: string | null;
+          "due_at": string;
+          "id"?: string;
+          "prospect_id": string;
+          "server_id": string;
+        };
+        Update: {
+          "done_at"?: string | null;
+          "due_at"?: string;
+          "id"?: string;
+          "prospect_id"?: string;
+          "server_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "koji_followups_prospect_id_fkey";
+            columns: ["prospect_id"];
+            isOneToOne: false;
+            referencedRelation: "koji_prospects";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "koji_followups_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "koji_orders": {
+        Row: {
+          "account_id": string;
+          "amount_cents": number;
+          "id": string;
+          "ordered_at": string;
+          "server_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "account_id": string;
+          "amount_cents": number;
+          "id"?: string;
+          "ordered_at"?: string;
+          "server_id": string;
+        };
+        Update: {
+          "account_id"?: string;
+          "amount_cents"?: number;
+          "id"?: string;
+          "ordered_at"?: string;
+          "server_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "koji_orders_account_id_fkey";
+            columns: ["account_id"];
+            isOneToOne: false;
+            referencedRelation: "koji_accounts";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "koji_orders_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "koji_prospects": {
+        Row: {
+          "address": string | null;
+          "contact": string | null;
+          "created_at": string;
+          "id": string;
+          "last_contact_at": string | null;
+          "market": string;
+          "name": string;
+          "notes": string | null;
+          "number": number;
+          "rating": number | null;
+          "server_id": string;
+          "stage": string;
+          "tier": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "address"?: string | null;
+          "contact"?: string | null;
+          "created_at"?: string;
+          "id"?: string;
+          "last_contact_at"?: string | null;
+          "market": string;
+          "name": string;
+          "notes"?: string | null;
+          "number": number;
+          "rating"?: number | null;
+          "server_id": string;
+          "stage"?: string;
+          "tier": string;
+        };
+        Update: {
+          "address"?: string | null;
+          "contact"?: string | null;
+          "created_at"?: string;
+          "id"?: string;
+          "last_contact_at"?: string | null;
+          "market"?: string;
+          "name"?: string;
+          "notes"?: string | null;
+          "number"?: number;
+          "rating"?: number | null;
+          "server_id"?: string;
+          "stage"?: string;
+          "tier"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "koji_prospects_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "koji_samples": {
+        Row: {
+          "id": string;
+          "prospect_id": string;
+          "sent_at": string;
+          "server_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "id"?: string;
+          "prospect_id": string;
+          "sent_at"?: string;
+          "server_id": string;
+        };
+        Update: {
+          "id"?: string;
+          "prospect_id"?: string;
+          "sent_at"?: string;
+          "server_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "koji_samples_prospect_id_fkey";
+            columns: ["prospect_id"];
+            isOneToOne: false;
+            referencedRelation: "koji_prospects";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "koji_samples_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "koji_sweeps": {
+        Row: {
+          "added": number | null;
+          "attempt": number;
+          "city": string;
+          "created_at": string;
+          "error": string | null;
+          "finished_at": string | null;
+          "found": number | null;
+          "id": string;
+          "lease_expires_at": string | null;
+          "requested_by": string | null;
+          "run_after": string;
+          "server_id": string;
+          "source": string | null;
+          "started_at": string | null;
+          "status": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "added"?: number | null;
+          "attempt"?: number;
+          "city": string;
+          "created_at"?: string;
+          "error"?: string | null;
+          "finished_at"?: string | null;
+          "found"?: number | null;
+          "id"?: string;
+          "lease_expires_at"?: string | null;
+          "requested_by"?: string | null;
+          "run_after"?: string;
+          "server_id": string;
+          "source"?: string | null;
+          "started_at"?: string | null;
+          "status"?: string;
+        };
+        Update: {
+          "added"?: number | null;
+          "attempt"?: number;
+          "city"?: string;
+          "created_at"?: string;
+          "error"?: string | null;
+          "finished_at"?: string | null;
+          "found"?: number | null;
+          "id"?: string;
+          "lease_expires_at"?: string | null;
+          "requested_by"?: string | null;
+          "run_after"?: string;
+          "server_id"?: string;
+          "source"?: string | null;
+          "started_at"?: string | null;
+          "status"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "koji_sweeps_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "mac_tasks": {
+        Row: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "requested_agent": string | null;
+          "result": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "agent"?: string | null;
+          "attempt"?: number;
+          "cancel_requested_at"?: string | null;
+          "channel_id"?: string | null;
+          "claimed_at"?: string | null;
+          "claimed_by"?: string | null;
+          "content": string;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "error"?: string | null;
+          "finished_at"?: string | null;
+          "id"?: string;
+          "idempotency_key"?: string | null;
+          "lane"?: number | null;
+          "lease_expires_at"?: string | null;
+          "max_attempts"?: number;
+          "message_id"?: string | null;
+          "metadata"?: Json | null;
+          "model"?: string | null;
+          "model_preference"?: string;
+          "parent_id"?: string | null;
+          "partial_output"?: string | null;
+          "platform"?: string;
+          "priority"?: number;
+          "progress_count"?: number;
+          "project"?: string | null;
+          "queue_key"?: string | null;
+          "requested_agent"?: string | null;
+          "result"?: string | null;
+          "run_after"?: string | null;
+          "seq"?: number;
+          "session_device"?: string | null;
+          "session_id"?: string | null;
+          "status"?: string;
+          "task_type"?: string;
+          "team_id"?: string | null;
+          "thread_id"?: string | null;
+          "told"?: string | null;
+          "updated_at"?: string;
+        };
+        Update: {
+          "agent"?: string | null;
+          "attempt"?: number;
+          "cancel_requested_at"?: string | null;
+          "channel_id"?: string | null;
+          "claimed_at"?: string | null;
+          "claimed_by"?: string | null;
+          "content"?: string;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "error"?: string | null;
+          "finished_at"?: string | null;
+          "id"?: string;
+          "idempotency_key"?: string | null;
+          "lane"?: number | null;
+          "lease_expires_at"?: string | null;
+          "max_attempts"?: number;
+          "message_id"?: string | null;
+          "metadata"?: Json | null;
+          "model"?: string | null;
+          "model_preference"?: string;
+          "parent_id"?: string | null;
+          "partial_output"?: string | null;
+          "platform"?: string;
+          "priority"?: number;
+          "progress_count"?: number;
+          "project"?: string | null;
+          "queue_key"?: string | null;
+          "requested_agent"?: string | null;
+          "result"?: string | null;
+          "run_after"?: string | null;
+          "seq"?: number;
+          "session_device"?: string | null;
+          "session_id"?: string | null;
+          "status"?: string;
+          "task_type"?: string;
+          "team_id"?: string | null;
+          "thread_id"?: string | null;
+          "told"?: string | null;
+          "updated_at"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "mac_tasks_channel_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_channels";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "mac_tasks_message_fkey";
+            columns: ["message_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_channel_messages";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "mac_tasks_parent_fkey";
+            columns: ["parent_id"];
+            isOneToOne: false;
+            referencedRelation: "mac_tasks";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "mac_tasks_thread_fkey";
+            columns: ["thread_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_task_threads";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "mesh_device_servers": {
+        Row: {
+          "created_at": string;
+          "device": string;
+          "server_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "device": string;
+          "server_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "device"?: string;
+          "server_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "mesh_device_servers_device_fkey";
+            columns: ["device"];
+            isOneToOne: false;
+            referencedRelation: "mesh_devices";
+            referencedColumns: ["name"];
+          },
+          {
+            foreignKeyName: "mesh_device_servers_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "mesh_devices": {
+        Row: {
+          "agents": NonNullable<Json>;
+          "capacity": number;
+          "created_at": string;
+          "drained_at": string | null;
+          "labels": (string)[];
+          "last_heartbeat_at": string | null;
+          "name": string;
+          "platform": string | null;
+          "revoked_at": string | null;
+          "serves_all": boolean;
+          "updated_at": string;
+          "user_id": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "agents"?: NonNullable<Json>;
+          "capacity"?: number;
+          "created_at"?: string;
+          "drained_at"?: string | null;
+          "labels"?: (string)[];
+          "last_heartbeat_at"?: string | null;
+          "name": string;
+          "platform"?: string | null;
+          "revoked_at"?: string | null;
+          "serves_all"?: boolean;
+          "updated_at"?: string;
+          "user_id"?: string | null;
+        };
+        Update: {
+          "agents"?: NonNullable<Json>;
+          "capacity"?: number;
+          "created_at"?: string;
+          "drained_at"?: string | null;
+          "labels"?: (string)[];
+          "last_heartbeat_at"?: string | null;
+          "name"?: string;
+          "platform"?: string | null;
+          "revoked_at"?: string | null;
+          "serves_all"?: boolean;
+          "updated_at"?: string;
+          "user_id"?: string | null;
+        };
+        Relationships: [];
+      };
+    };
+    Views: {
+      [_ in never]: never;
+    };
+    Functions: {
+      "hub_cancel_task": {
+        Args: { "p_task_id": string };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "requested_agent": string | null;
+          "result": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_claim_outbox": {
+        Args: { "p_lease"?: string; "p_limit"?: number };
+        Returns: {
+          "attempt": number;
+          "body": NonNullable<Json>;
+          "bridge_id": string | null;
+          "created_at": string;
+          "edit_of": string | null;
+          "error": string | null;
+          "expires_at": string;
+          "external_id": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string;
+          "is_progress": boolean;
+          "kind": string;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "nonce": string | null;
+          "provider": string;
+          "reply_message_id": string | null;
+          "reply_to": string | null;
+          "run_after": string;
+          "secret_name": string;
+          "seq": number;
+          "server_id": string;
+          "status": string;
+          "summarises": number;
+          "target": string;
+          "task_id": string | null;
+          "updated_at": string;
+        }[];
+        SetofOptions: {
+          from: "*";
+          to: "hub_outbox";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
+      "hub_claim_sweeps": {
+        Args: { "p_lease"?: string; "p_limit"?: number };
+        Returns: {
+          "added": number | null;
+          "attempt": number;
+          "city": string;
+          "created_at": string;
+          "error": string | null;
+          "finished_at": string | null;
+          "found": number | null;
+          "id": string;
+          "lease_expires_at": string | null;
+          "requested_by": string | null;
+          "run_after": string;
+          "server_id": string;
+          "source": string | null;
+          "started_at": string | null;
+          "status": string;
+        }[];
+        SetofOptions: {
+          from: "*";
+          to: "koji_sweeps";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
+      "hub_claim_tasks": {
+        Args: { "p_device": string; "p_lease"?: string; "p_limit"?: number };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "requested_agent": string | null;
+          "result": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        }[];
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
+      "hub_classify": {
+        Args: { "p_channel_id"?: string; "p_content": string };
+        Returns: {
+          "confidence": number;
+          "model": string;
+          "platform": string;
+          "reasons": (string)[];
+          "task_type": string;
+        }[];
+      };
+      "hub_complete_outbox": {
+        Args: { "p_attempt": number; "p_external_id"?: string; "p_id": string };
+        Returns: {
+          "attempt": number;
+          "body": NonNullable<Json>;
+          "bridge_id": string | null;
+          "created_at": string;
+          "edit_of": string | null;
+          "error": string | null;
+          "expires_at": string;
+          "external_id": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string;
+          "is_progress": boolean;
+          "kind": string;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "nonce": string | null;
+          "provider": string;
+          "reply_message_id": string | null;
+          "reply_to": string | null;
+          "run_after": string;
+          "secret_name": string;
+          "seq": number;
+          "server_id": string;
+          "status": string;
+          "summarises": number;
+          "target": string;
+          "task_id": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_outbox";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_complete_sweep": {
+        Args: { "p_attempt": number; "p_found": Json; "p_source"?: string; "p_sweep_id": string };
+        Returns: {
+          "added": number | null;
+          "attempt": number;
+          "city": string;
+          "created_at": string;
+          "error": string | null;
+          "finished_at": string | null;
+          "found": number | null;
+          "id": string;
+          "lease_expires_at": string | null;
+          "requested_by": string | null;
+          "run_after": string;
+          "server_id": string;
+          "source": string | null;
+          "started_at": string | null;
+          "status": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "koji_sweeps";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_complete_task": {
+        Args: { "p_attempt": number; "p_meta"?: Json; "p_result": string; "p_task_id": string };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "requested_agent": string | null;
+          "result": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_create_hook_token": { Args: { "p_name": string; "p_targets": (string)[] }; Returns: Json };
+      "hub_create_task_thread": {
+        Args: { "p_channel_id": string; "p_task_id": string };
+        Returns: {
+          "archived_at": string | null;
+          "channel_id": string;
+          "created_at": string;
+          "decay_at": string | null;
+          "id": string;
+          "last_activity_at": string;
+          "message_count": number;
+          "metadata": Json | null;
+          "name": string;
+          "state_entered_at": string;
+          "status": string;
+          "task_id": string | null;
+          "team_id": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_task_threads";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_decay_threads": { Args: { "p_limit"?: number; "p_now"?: string }; Returns: number };
+      "hub_drain_device": {
+        Args: { "p_drained"?: boolean; "p_name": string };
+        Returns: {
+          "agents": NonNullable<Json>;
+          "capacity": number;
+          "created_at": string;
+          "drained_at": string | null;
+          "labels": (string)[];
+          "last_heartbeat_at": string | null;
+          "name": string;
+          "platform": string | null;
+          "revoked_at": string | null;
+          "serves_all": boolean;
+          "updated_at": string;
+          "user_id": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mesh_devices";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_enroll_device": {
+        Args: { "p_enrolled"?: boolean; "p_name": string; "p_server_id": string };
+        Returns: {
+          "agents": NonNullable<Json>;
+          "capacity": number;
+          "created_at": string;
+          "drained_at": string | null;
+          "labels": (string)[];
+          "last_heartbeat_at": string | null;
+          "name": string;
+          "platform": string | null;
+          "revoked_at": string | null;
+          "serves_all": boolean;
+          "updated_at": string;
+          "user_id": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mesh_devices";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_execute_command": { Args: { "p_channel_id": string; "p_command": string }; Returns: Json };
+      "hub_explain_task": {
+        Args: { "p_task_id": string };
+        Returns: {
+          "detail": string;
+          "reason": string;
+          "until": string;
+        }[];
+      };
+      "hub_fail_outbox": {
+        Args: { "p_attempt": number; "p_error": string; "p_id": string; "p_permanent"?: boolean; "p_retry_after"?: string };
+        Returns: {
+          "attempt": number;
+          "body": NonNullable<Json>;
+          "bridge_id": string | null;
+          "created_at": string;
+          "edit_of": string | null;
+          "error": string | null;
+          "expires_at": string;
+          "external_id": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string;
+          "is_progress": boolean;
+          "kind": string;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "nonce": string | null;
+          "provider": string;
+          "reply_message_id": string | null;
+          "reply_to": string | null;
+          "run_after": string;
+          "secret_name": string;
+          "seq": number;
+          "server_id": string;
+          "status": string;
+          "summarises": number;
+          "target": string;
+          "task_id": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_outbox";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_fail_sweep": {
+        Args: { "p_attempt": number; "p_error": string; "p_retryable"?: boolean; "p_sweep_id": string };
+        Returns: {
+          "added": number | null;
+          "attempt": number;
+          "city": string;
+          "created_at": string;
+          "error": string | null;
+          "finished_at": string | null;
+          "found": number | null;
+          "id": string;
+          "lease_expires_at": string | null;
+          "requested_by": string | null;
+          "run_after": string;
+          "server_id": string;
+          "source": string | null;
+          "started_at": string | null;
+          "status": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "koji_sweeps";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_fail_task": {
+        Args: { "p_attempt": number; "p_error": string; "p_meta"?: Json; "p_retryable"?: boolean; "p_task_id": string };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "requested_agent": string | null;
+          "result": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_heartbeat": { Args: { "p_device": string; "p_running"?: Json }; Returns: Json };
+      "hub_messages_since": {
+        Args: { "p_after"?: number; "p_channel_id": string; "p_limit"?: number; "p_thread_id"?: string };
+        Returns: {
+          "channel_id": string;
+          "content": string;
+          "content_type": string;
+          "created_at": string;
+          "embed_data": Json | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "is_progress": boolean;
+          "metadata": Json | null;
+          "reply_to": string | null;
+          "sender_id": string | null;
+          "sender_label": string | null;
+          "sender_type": string;
+          "seq": number;
+          "task_id": string | null;
+          "task_thread_id": string | null;
+        }[];
+        SetofOptions: {
+          from: "*";
+          to: "hub_channel_messages";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
+      "hub_outbox_due": { Args: Record<PropertyKey, never>; Returns: string };
+      "hub_post_feeds": { Args: { "p_now"?: string }; Returns: number };
+      "hub_process_webhooks": { Args: { "p_limit"?: number; "p_now"?: string }; Returns: number };
+      "hub_receive_bridged": {
+        Args: {
+          "p_author": string;
+          "p_content": string;
+          "p_external_id": string;
+          "p_provider": string;
+          "p_reply_to"?: string;
+          "p_target": string;
+        };
+        Returns: Json;
+      };
+      "hub_receive_hook": {
+        Args: { "p_deliver"?: boolean; "p_idempotency_key"?: string; "p_message": string; "p_target": string; "p_token": string };
+        Returns: Json;
+      };
+      "hub_receive_webhook": {
+        Args: { "p_delivery_id": string; "p_event": string; "p_payload": Json; "p_provider": string };
+        Returns: Json;
+      };
+      "hub_recover": { Args: { "p_limit"?: number; "p_now"?: string }; Returns: number };
+      "hub_register_device": {
+        Args: { "p_agents": Json; "p_capacity": number; "p_name": string; "p_platform": string };
+        Returns: {
+          "agents": NonNullable<Json>;
+          "capacity": number;
+          "created_at": string;
+          "drained_at": string | null;
+          "labels": (string)[];
+          "last_heartbeat_at": string | null;
+          "name": string;
+          "platform": string | null;
+          "revoked_at": string | null;
+          "serves_all": boolean;
+          "updated_at": string;
+          "user_id": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mesh_devices";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_report_progress": { Args: { "p_attempt": number; "p_note": string; "p_task_id": string }; Returns: undefined };
+      "hub_retry_outbox": {
+        Args: { "p_id": string };
+        Returns: {
+          "attempt": number;
+          "body": NonNullable<Json>;
+          "bridge_id": string | null;
+          "created_at": string;
+          "edit_of": string | null;
+          "error": string | null;
+          "expires_at": string;
+          "external_id": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string;
+          "is_progress": boolean;
+          "kind": string;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "nonce": string | null;
+          "provider": string;
+          "reply_message_id": string | null;
+          "reply_to": string | null;
+          "run_after": string;
+          "secret_name": string;
+          "seq": number;
+          "server_id": string;
+          "status": string;
+          "summarises": number;
+          "target": string;
+          "task_id": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_outbox";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_retry_task": {
+        Args: { "p_task_id": string };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "requested_agent": string | null;
+          "result": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_revoke_device": {
+        Args: { "p_name": string; "p_revoked"?: boolean };
+        Returns: {
+          "agents": NonNullable<Json>;
+          "capacity": number;
+          "created_at": string;
+          "drained_at": string | null;
+          "labels": (string)[];
+          "last_heartbeat_at": string | null;
+          "name": string;
+          "platform": string | null;
+          "revoked_at": string | null;
+          "serves_all": boolean;
+          "updated_at": string;
+          "user_id": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mesh_devices";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_revoke_hook_token": { Args: { "p_id": string }; Returns: undefined };
+      "hub_send": {
+        Args: { "p_channel_id": string; "p_content": string; "p_idempotency_key"?: string; "p_thread_id"?: string };
+        Returns: Json;
+      };
+      "hub_send_to": { Args: { "p_channel": string; "p_content": string; "p_idempotency_key"?: string }; Returns: Json };
+      "hub_set_member": {
+        Args: { "p_role"?: string; "p_server_id": string; "p_user_id": string };
+        Returns: {
+          "created_at": string;
+          "role": string;
+          "server_id": string;
+          "user_id": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_members";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_update_thread_status": {
+        Args: { "p_status": string; "p_thread_id": string };
+        Returns: {
+          "archived_at": string | null;
+          "channel_id": string;
+          "created_at": string;
+          "decay_at": string | null;
+          "id": string;
+          "last_activity_at": string;
+          "message_count": number;
+          "metadata": Json | null;
+          "name": string;
+          "state_entered_at": string;
+          "status": string;
+          "task_id": string | null;
+          "team_id": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_task_threads";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+    };
+    Enums: {
+      [_ in never]: never;
+    };
+    CompositeTypes: {
+      [_ in never]: never;
+    };
+  };
+};
+
+type DatabaseWithoutInternals = Omit<Database, "__InternalSupabase">;
+
+type DefaultSchema = DatabaseWithoutInternals[Extract<keyof Database, "public">];
+
+export type Tables<
+  DefaultSchemaTableNameOrOptions extends
+    | keyof (DefaultSchema["Tables"] & DefaultSchema["Views"])
+    | { schema: keyof DatabaseWithoutInternals },
+  TableName extends DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof (
+      & DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+      & DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"]
+    )
+    : never = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals } ? (
+    & DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    & DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"]
+  )[TableName] extends {
+    Row: infer R;
+  } ? R
+  : never
+  : DefaultSchemaTableNameOrOptions extends keyof (DefaultSchema["Tables"] & DefaultSchema["Views"])
+    ? (DefaultSchema["Tables"] & DefaultSchema["Views"])[DefaultSchemaTableNameOrOptions] extends {
+      Row: infer R;
+    } ? R
+    : never
+  : never;
+
+export type TablesInsert<
+  DefaultSchemaTableNameOrOptions extends
+    | keyof DefaultSchema["Tables"]
+    | { schema: keyof DatabaseWithoutInternals },
+  TableName extends DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+    Insert: infer I;
+  } ? I
+  : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+      Insert: infer I;
+    } ? I
+    : never
+  : never;
+
+export type TablesUpdate<
+  DefaultSchemaTableNameOrOptions extends
+    | keyof DefaultSchema["Tables"]
+    | { schema: keyof DatabaseWithoutInternals },
+  TableName extends DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+    Update: infer U;
+  } ? U
+  : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+      Update: infer U;
+    } ? U
+    : never
+  : never;
+
+export type Enums<
+  DefaultSchemaEnumNameOrOptions extends
+    | keyof DefaultSchema["Enums"]
+    | { schema: keyof DatabaseWithoutInternals },
+  EnumName extends DefaultSchemaEnumNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"]
+    : never = never,
+> = DefaultSchemaEnumNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"][EnumName]
+  : DefaultSchemaEnumNameOrOptions extends keyof DefaultSchema["Enums"] ? DefaultSchema["Enums"][DefaultSchemaEnumNameOrOptions]
+  : never;
+
+export type CompositeTypes<
+  PublicCompositeTypeNameOrOptions extends
+    | keyof DefaultSchema["CompositeTypes"]
+    | { schema: keyof DatabaseWithoutInternals },
+  CompositeTypeName extends PublicCompositeTypeNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"]
+    : never = never,
+> = PublicCompositeTypeNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"][CompositeTypeName]
+  : PublicCompositeTypeNameOrOptions extends keyof DefaultSchema["CompositeTypes"]
+    ? DefaultSchema["CompositeTypes"][PublicCompositeTypeNameOrOptions]
+  : never;
+
+export const Constants = {
+  "public": {
+    Enums: {},
+  },
+} as const;
