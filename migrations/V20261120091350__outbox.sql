@@ -700,8 +700,9 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_external_id', 'The message''s id on the other side: 1 to 180 characters, or null where there is none.');
   end if;
   perform hub_internal.check_parts(p_parts);
+  -- An edit that became a message, because the one it was to edit is gone: what comes later edits that.
   update public.hub_outbox o
-     set status = 'sent', external_id = coalesce(p_external_id, p_parts[1], o.edit_of), parts = coalesce(p_parts, o.parts), error = null, lease_expires_at = null, finished_at = clock_timestamp(), updated_at = clock_timestamp()
+     set status = 'sent', kind = case when o.kind = 'edit' and p_external_id <> o.edit_of then 'post' else o.kind end, external_id = coalesce(p_external_id, p_parts[1], o.edit_of), parts = coalesce(p_parts, o.parts), error = null, lease_expires_at = null, finished_at = clock_timestamp(), updated_at = clock_timestamp()
    where o.id = v_row.id
   returning o.* into v_row;
   if v_row.external_id is not null then

@@ -225,6 +225,16 @@ select results_eq($$ select kind, edit_of from public.hub_claim_outbox() $$, $$ 
 delete from public.hub_outbox;
 delete from public.mac_tasks;
 
+-- An edit whose message was deleted there became a new message; that is what is edited next.
+select tap.running('quick', 'seen and deleted');
+select from pg_temp.deliver();
+select public.hub_report_progress(t.id, 1, 'once more') from public.mac_tasks t where t.content = 'seen and deleted';
+select is((select c.kind from public.hub_claim_outbox() o, public.hub_complete_outbox(o.id, o.attempt, 'new one') c), 'post');
+select public.hub_report_progress(t.id, 1, 'and again') from public.mac_tasks t where t.content = 'seen and deleted';
+select results_eq($$ select kind, edit_of from public.hub_claim_outbox() $$, $$ values ('edit', 'new one') $$, 'the new message is edited');
+delete from public.hub_outbox;
+delete from public.mac_tasks;
+
 -- Time to live
 select pg_temp.say('quick', 'late ' || n) from generate_series(1, 12) n;
 select is((select count(*)::int from hub_internal.claim_outbox(1, '60 seconds', now() + interval '59 minutes')), 1);
