@@ -133,16 +133,16 @@ impl Delivery {
         let name = row.secret_name.as_str();
         // The database checks the name, too. Here it is what stands between a row and whatever else the environment holds.
         let own = match row.provider.as_str() {
-            "discord" => "DISCORD_BOT_TOKEN",
-            "telegram" => "TELEGRAM_BOT_TOKEN",
-            "github" => "HUB_GITHUB_TOKEN",
-            _ => "",
+            "discord" => Some("DISCORD_BOT_TOKEN"),
+            "telegram" => Some("TELEGRAM_BOT_TOKEN"),
+            "github" => Some("HUB_GITHUB_TOKEN"),
+            _ => None,
         };
-        if name != own && !name.starts_with("HUB_BRIDGE_") {
+        if Some(name) != own && !name.starts_with("HUB_BRIDGE_") {
+            let own = own.map(|own| format!(", or {own}")).unwrap_or_default();
             return Err(Failure::for_good(format!(
-                "the bridge names a secret that {} may not use: HUB_BRIDGE_<NAME>{}{own}",
-                row.provider,
-                if own.is_empty() { "" } else { ", or " }
+                "the bridge names a secret that {} may not use: use HUB_BRIDGE_<NAME>{own}",
+                row.provider
             )));
         }
         (self.secrets)(name)

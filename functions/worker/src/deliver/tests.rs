@@ -1,11 +1,11 @@
 use super::*;
 
 fn row(provider: &str, secret_name: &str) -> Outgoing {
-    serde_json::from_value(serde_json::json!({
+    let row = serde_json::json!({
         "id": "00000000-0000-4000-8000-000000000001", "provider": provider, "target": "channel:1", "secret_name": secret_name, "kind": "post",
         "body": {"text": "x"}, "nonce": "n", "attempt": 1, "parts": [], "edit_of": null, "reply_to": null, "created_at": "2026-11-21T10:00:00Z"
-    }))
-    .unwrap()
+    });
+    serde_json::from_str(&row.to_string()).unwrap()
 }
 
 fn read(values: &[(&str, &str)]) -> Result<Delivery> {

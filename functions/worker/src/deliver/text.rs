@@ -32,10 +32,10 @@ fn head(text: &str, limit: usize) -> &str {
 
 /// At most `limit` units of it; what was cut ends in an ellipsis.
 pub(super) fn shorten(text: &str, limit: usize) -> String {
-    if units(text) <= limit {
-        text.to_owned()
-    } else {
-        format!("{}…", head(text, limit.saturating_sub(1)).trim_end())
+    match limit {
+        _ if units(text) <= limit => text.to_owned(),
+        0 => String::new(),
+        _ => format!("{}…", head(text, limit - 1).trim_end()),
     }
 }
 
