@@ -67,8 +67,8 @@ pub(super) async fn deliver(
     };
     let place = speaker.place(&target).await?;
 
-    let (said, username) = match (&speaker.voice, chat.person()) {
-        (Voice::Bot(_), Some(person)) => (introduced(person, &chat.text), None),
+    let (said, username) = match (&speaker.voice, chat.speaker()) {
+        (Voice::Bot(_), Some(name)) => (introduced(name, &chat.text), None),
         (Voice::Bot(_), None) => (chat.text.clone(), None),
         (Voice::Webhook(_), _) => (chat.text.clone(), chat.sender.as_deref().map(username)),
     };

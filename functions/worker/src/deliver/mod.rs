@@ -183,6 +183,8 @@ struct Chat {
     #[serde(default)]
     sender_type: Option<String>,
     #[serde(default)]
+    content_type: Option<String>,
+    #[serde(default)]
     embed: Value,
 }
 
@@ -192,13 +194,11 @@ impl Chat {
             .map_err(|_| Failure::for_good("the row's body is not of its provider's form"))
     }
 
-    /// Who said it, if that is not the hub itself or its agents: those say in the text who they are.
-    fn person(&self) -> Option<&str> {
-        self.sender
-            .as_deref()
-            .filter(|_| self.sender_type.as_deref() == Some("human"))
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
+    /// Who said it: of what people and other agents write. What the hub tells of tasks says in its text who did what.
+    fn speaker(&self) -> Option<&str> {
+        let written = matches!(self.content_type.as_deref(), Some("text" | "command"))
+            && self.sender_type.as_deref() != Some("system");
+        self.sender.as_deref().filter(|_| written).map(str::trim).filter(|name| !name.is_empty())
     }
 }
 
@@ -286,6 +286,9 @@ impl Carrier {
 /// Delivers until `shutdown`; what is under way then has `drain` to get through, and is given back after that. Only over Postgres or
 /// with the service key. Any number of workers may.
 pub(crate) async fn run(hub: Hub, settings: Delivery, errands: Errands, shutdown: CancellationToken, drain: Duration) {
+    if settings.allow_private {
+        tracing::warn!("webhooks may go to private addresses, and by http: HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES is set");
+    }
     let carrier = match Carrier::new(settings) {
         Ok(carrier) => Arc::new(carrier),
         Err(error) => return tracing::error!(error = %error, "this worker can not deliver what goes out"),
@@ -323,7 +326,11 @@ pub(crate) async fn run(hub: Hub, settings: Delivery, errands: Errands, shutdown
             biased;
             () = shutdown.cancelled() => break,
             () = errands.next() => look = true,
-            Some(_) = flying.join_next(), if !flying.is_empty() => look = true,
+            Some(_) = flying.join_next(), if !flying.is_empty() => {
+                // Those that ended meanwhile, too: one look for all of them.
+                while flying.try_join_next().is_some() {}
+                look = true;
+            }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 due = None;
                 look = true;

@@ -58,8 +58,8 @@ pub(super) async fn deliver(
         let request = || carrier.trusted.post(url.clone()).json(body);
         http::call(&carrier.holds, [&keys[0], &keys[1]], until, ANSWER_BYTES, limit, request).await
     };
-    let said = match chat.person() {
-        Some(person) => format!("{}: {}", person.replace(char::is_control, " "), chat.text),
+    let said = match chat.speaker() {
+        Some(name) => format!("{}: {}", name.replace(char::is_control, " "), chat.text),
         None => chat.text.clone(),
     };
 

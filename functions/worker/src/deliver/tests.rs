@@ -56,3 +56,20 @@ fn a_row_gets_the_secret_of_its_provider_or_of_a_bridge_and_no_other() {
     assert!(!missing.permanent && missing.error.contains("HUB_BRIDGE_GARDEN is not set"), "{}", missing.error);
     assert!(!format!("{delivery:?}").contains("hush"));
 }
+
+#[test]
+fn what_people_and_other_agents_write_is_said_in_their_name() {
+    let speaker = |sender_type: &str, content_type: &str| {
+        let body = serde_json::json!({"text": "x", "sender": " Ada ", "sender_type": sender_type, "content_type": content_type, "embed": null});
+        serde_json::from_value::<Chat>(body).unwrap().speaker().map(str::to_owned)
+    };
+    for (sender_type, content_type) in [("human", "text"), ("human", "command"), ("agent", "text"), ("device", "text")]
+    {
+        assert_eq!(speaker(sender_type, content_type).as_deref(), Some("Ada"), "{sender_type} {content_type}");
+    }
+    for (sender_type, content_type) in
+        [("system", "text"), ("agent", "result"), ("system", "notice"), ("agent", "progress")]
+    {
+        assert_eq!(speaker(sender_type, content_type), None, "{sender_type} {content_type}");
+    }
+}
