@@ -16,9 +16,10 @@
 --     thread goes on in it. echo: it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a command; a bridge
 --     that goes both ways gets it by the outbox, too, so do not send it. Errors: UH001, UH004 no such bridge (answer the provider 200), 42501.
 --   public.hub_claim_outbox(p_limit int default 10, p_lease interval default '60 seconds') returns setof hub_outbox
---   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null) returns hub_outbox            UH002
---   public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false)
---     returns hub_outbox: pending with run_after, or dead. UH002
+--   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null) returns hub_outbox
+--     p_parts: of a text that took several messages, the ids of all of them in order; the first is its external_id. UH001, UH002
+--   public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false,
+--     p_parts text[] default null) returns hub_outbox: pending with run_after, or dead. p_parts: what arrived of it; the next attempt goes on behind. UH001, UH002
 --   public.hub_outbox_due() returns timestamptz: when the next row may be claimed (past: now; null: nothing waits)
 --   public.hub_retry_outbox(p_id uuid) returns hub_outbox: owners of its server. UH003 it was sent or summarised, UH004, 42501
 --   NOTIFY hub_errands, payload `outbox`: something may be claimed now.
@@ -35,6 +36,7 @@
 --                   webhook:        {type: message.posted | task.progress | task.complete | task.failed | task.cancelled, timestamp, data: {server, channel,
 --                                   thread, message, task, sender, sender_type, content_type, text, embed}}
 --                   github_comment: {repository, number, text, task}   (text is Markdown of at most 60,000 characters with our marker at its end)
+--   parts           ids of its messages that arrived at an earlier attempt, in order: do not send these again
 --   attempt         the fence; lease_expires_at; expires_at; run_after; summarises: how many messages a summary stands for, else 0
 --
 -- hub_bridges (owners, through the API): server_id, channel_id, provider, target, direction in | out | both, allow_commands, secret_name, enabled.
@@ -78,10 +80,12 @@ create table hub_internal.bridge_messages (
   message_id  uuid,
   task_id     uuid,
   incoming    boolean not null,
+  part        integer not null default 1,
   created_at  timestamptz not null default now(),
   primary key (bridge_id, external_id)
 );
 comment on table hub_internal.bridge_messages is 'Messages of a bridge by their ids on the other side, kept for the setting outbox_retention.';
+comment on column hub_internal.bridge_messages.part is 'Which of the messages that a long text took out there. A reply refers to the first.';
 create index bridge_messages_message_idx on hub_internal.bridge_messages (message_id, bridge_id);
 create index bridge_messages_age_idx on hub_internal.bridge_messages (created_at);
 
@@ -106,6 +110,7 @@ create table public.hub_outbox (
   expires_at       timestamptz not null,
   lease_expires_at timestamptz,
   external_id      text,
+  parts            text[] not null default '{}',
   edit_of          text,
   reply_to         text,
   error            text,
@@ -124,6 +129,7 @@ comment on table public.hub_outbox is 'What is to be said elsewhere, in order fo
 comment on column public.hub_outbox.seq is 'Its place among what goes to the same target.';
 comment on column public.hub_outbox.attempt is 'The fence: a worker that names any but the live attempt changes nothing.';
 comment on column public.hub_outbox.is_progress is 'Of a task''s progress: one message out there, which the rows after the first edit.';
+comment on column public.hub_outbox.parts is 'Ids of the messages that a long text took, in order, as far as they arrived; empty if it took one.';
 comment on column public.hub_outbox.summarises is 'How many messages that were never sent this one stands for.';
 create unique index hub_outbox_idempotency_idx on public.hub_outbox (idempotency_key);
 create index hub_outbox_target_idx on public.hub_outbox (provider, target, seq) where status in ('pending', 'sending');
@@ -591,7 +597,7 @@ begin
                        where p.task_id = o.task_id and p.bridge_id = o.bridge_id and p.is_progress and p.kind = 'post' and p.status = 'sent' and p.external_id is not null
                        order by p.seq desc limit 1) end,
            reply_to = case when o.reply_message_id is null then o.reply_to else (select m.external_id from hub_internal.bridge_messages m
-                       where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id order by m.incoming desc limit 1) end
+                       where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id order by m.incoming desc, m.part limit 1) end
      where o.id = v_id and o.status = 'pending' and o.run_after <= p_now and o.expires_at > p_now
        and not exists (select from public.hub_outbox f where f.provider = o.provider and f.target = o.target and f.status = 'sending')
     returning o.* into v_row;
@@ -651,7 +657,36 @@ begin
 end;
 $$;
 
-create function hub_internal.complete_outbox(p_id uuid, p_attempt int, p_external_id text)
+-- What is there by now of a row: each of its messages is known when it comes back, or is answered.
+create function hub_internal.know_parts(p_row public.hub_outbox, p_parts text[])
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  if p_row.bridge_id is not null then
+    insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming, part)
+    select p_row.bridge_id, p.id, p_row.message_id, p_row.task_id, false, p.part from unnest(p_parts) with ordinality p (id, part)
+    on conflict (bridge_id, external_id) do nothing;
+  end if;
+end;
+$$;
+
+create function hub_internal.check_parts(p_parts text[])
+  returns void
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  if cardinality(p_parts) > 1000 or array_position(p_parts, null) is not null or exists (select from unnest(p_parts) id where char_length(id) not between 1 and 180) then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_parts', 'The ids of its messages on the other side, in order: at most 1000, each of 1 to 180 characters.');
+  end if;
+end;
+$$;
+
+create function hub_internal.complete_outbox(p_id uuid, p_attempt int, p_external_id text, p_parts text[])
   returns public.hub_outbox
   language plpgsql
   volatile
@@ -664,32 +699,32 @@ begin
   if char_length(p_external_id) not between 1 and 180 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_external_id', 'The message''s id on the other side: 1 to 180 characters, or null where there is none.');
   end if;
+  perform hub_internal.check_parts(p_parts);
+  -- An edit that became a message, because the one it was to edit is gone: what comes later edits that.
   update public.hub_outbox o
-     set status = 'sent', external_id = coalesce(p_external_id, o.edit_of), error = null, lease_expires_at = null, finished_at = clock_timestamp(), updated_at = clock_timestamp()
+     set status = 'sent', kind = case when o.kind = 'edit' and p_external_id <> o.edit_of then 'post' else o.kind end, external_id = coalesce(p_external_id, p_parts[1], o.edit_of), parts = coalesce(p_parts, o.parts), error = null, lease_expires_at = null, finished_at = clock_timestamp(), updated_at = clock_timestamp()
    where o.id = v_row.id
   returning o.* into v_row;
-  if v_row.bridge_id is not null and v_row.external_id is not null then
-    insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming)
-    values (v_row.bridge_id, v_row.external_id, v_row.message_id, v_row.task_id, false)
-    on conflict (bridge_id, external_id) do nothing;
+  if v_row.external_id is not null then
+    perform hub_internal.know_parts(v_row, array[v_row.external_id] || v_row.parts[2:]);
   end if;
   perform hub_internal.wake_target(v_row, now());
   return v_row;
 end;
 $$;
 
-create function public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null)
+create function public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null)
   returns public.hub_outbox
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  return hub_internal.complete_outbox(p_id, p_attempt, p_external_id);
+  return hub_internal.complete_outbox(p_id, p_attempt, p_external_id, p_parts);
 end;
 $$;
-comment on function public.hub_complete_outbox(uuid, int, text) is
-  'Says that a row was delivered, and which id it has there: later edits and replies name it. Errors: UH001, UH002, 42501.';
+comment on function public.hub_complete_outbox(uuid, int, text, text[]) is
+  'Says that a row was delivered, and which id it has there (p_parts: all of them, where it took several): later edits and replies name the first. Errors: UH001, UH002, 42501.';
 
 -- Five seconds, doubling, at most an hour; between half and all of it, so that those who failed together do not come back together.
 create function hub_internal.outbox_backoff(p_attempt int)
@@ -703,7 +738,7 @@ begin
 end;
 $$;
 
-create function hub_internal.fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval, p_permanent boolean, p_now timestamptz)
+create function hub_internal.fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval, p_permanent boolean, p_parts text[], p_now timestamptz)
   returns public.hub_outbox
   language plpgsql
   volatile
@@ -714,15 +749,17 @@ declare
   v_row  public.hub_outbox := hub_internal.held_outbox(p_id, p_attempt);
   v_dead boolean := coalesce(p_permanent, false) or v_row.attempt >= v_row.max_attempts;
 begin
+  perform hub_internal.check_parts(p_parts);
   update public.hub_outbox o
      set status = case when v_dead then 'dead' else 'pending' end, lease_expires_at = null, updated_at = clock_timestamp(),
          finished_at = case when v_dead then clock_timestamp() end,
          -- Never before the other side said; a little later, since it told others the same.
          run_after = case when p_retry_after is null then p_now + hub_internal.outbox_backoff(v_row.attempt)
                           else p_now + least(greatest(p_retry_after, interval '0'), interval '1 day') + random() * interval '1 second' end,
-         error = hub_internal.shorten(coalesce(nullif(btrim(p_error), ''), 'no reason given'), 500)
+         parts = coalesce(p_parts, o.parts), error = hub_internal.shorten(coalesce(nullif(btrim(p_error), ''), 'no reason given'), 500)
    where o.id = v_row.id
   returning o.* into v_row;
+  perform hub_internal.know_parts(v_row, p_parts);
   if v_dead then
     perform hub_internal.wake_target(v_row, p_now);
   end if;
@@ -730,18 +767,19 @@ begin
 end;
 $$;
 
-create function public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false)
+create function public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false,
+                                        p_parts text[] default null)
   returns public.hub_outbox
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  return hub_internal.fail_outbox(p_id, p_attempt, p_error, p_retry_after, p_permanent, now());
+  return hub_internal.fail_outbox(p_id, p_attempt, p_error, p_retry_after, p_permanent, p_parts, now());
 end;
 $$;
-comment on function public.hub_fail_outbox(uuid, int, text, interval, boolean) is
-  'Says why a row was not delivered: pending again after p_retry_after or a backoff, or dead (12 attempts, or p_permanent). Errors: UH002, 42501.';
+comment on function public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]) is
+  'Says why a row was not delivered, and what of it was: pending again after p_retry_after or a backoff, or dead (12 attempts, or p_permanent). Errors: UH001, UH002, 42501.';
 
 create function hub_internal.outbox_due()
   returns timestamptz
@@ -858,13 +896,13 @@ comment on function hub_internal.keep_outbox(timestamptz, int) is 'The part of h
 revoke all on function hub_internal.is_public_url(text), hub_internal.check_bridge(), hub_internal.silence_bridge(), hub_internal.default_secret(text), hub_internal.wake_outbox(),
   hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text),
   hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.claim_outbox(int, interval, timestamptz),
-  hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text), hub_internal.outbox_backoff(int),
-  hub_internal.fail_outbox(uuid, int, text, interval, boolean, timestamptz), hub_internal.outbox_due(), hub_internal.retry_outbox(uuid, timestamptz),
+  hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.know_parts(public.hub_outbox, text[]), hub_internal.check_parts(text[]), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.outbox_backoff(int),
+  hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(), hub_internal.retry_outbox(uuid, timestamptz),
   hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval),
-  public.hub_complete_outbox(uuid, int, text), public.hub_fail_outbox(uuid, int, text, interval, boolean), public.hub_outbox_due(), public.hub_retry_outbox(uuid)
+  public.hub_complete_outbox(uuid, int, text, text[]), public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]), public.hub_outbox_due(), public.hub_retry_outbox(uuid)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.retry_outbox(uuid, timestamptz), public.hub_retry_outbox(uuid) to authenticated, service_role;
 grant execute on function hub_internal.receive_bridged(text, text, text, text, text, text), hub_internal.claim_outbox(int, interval, timestamptz),
-  hub_internal.complete_outbox(uuid, int, text), hub_internal.fail_outbox(uuid, int, text, interval, boolean, timestamptz), hub_internal.outbox_due(),
-  public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval), public.hub_complete_outbox(uuid, int, text),
-  public.hub_fail_outbox(uuid, int, text, interval, boolean), public.hub_outbox_due() to service_role;
+  hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(),
+  public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval), public.hub_complete_outbox(uuid, int, text, text[]),
+  public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]), public.hub_outbox_due() to service_role;

@@ -1,6 +1,6 @@
 -- What comes in and goes out: deliveries by state and age, rules that never match, the outbox by target, dead letters.
 -- Good: nothing stored for longer than a minute; no failed delivery, or one whose error you know; each rule matched some time; for each target `oldest`
--- below a minute and `attempt` 1; no dead letters. A dead letter starts again with hub_retry_outbox('<id>').
+-- below a minute and `attempt` 1; no dead letters. `arrived`: how many messages of a long text are there already. A dead letter starts again with hub_retry_outbox('<id>').
 
 \echo deliveries, of the last seven days
 select d.provider, d.event, d.status, count(*), sum(cardinality(d.task_ids)) as tasks,
@@ -24,13 +24,13 @@ select r.id, s.name as server, c.name as channel, r.event, r.action, r.repositor
  order by r.created_at;
 
 \echo outbox, by target (the head is what waits, or is in flight, first)
-select o.provider, o.target, count(*) as waiting, date_trunc('second', now() - min(o.created_at)) as oldest, h.status as head, h.attempt, h.kind,
+select o.provider, o.target, count(*) as waiting, date_trunc('second', now() - min(o.created_at)) as oldest, h.status as head, h.attempt, h.kind, cardinality(h.parts) as arrived,
        date_trunc('second', h.run_after - now()) as again_in, date_trunc('second', h.lease_expires_at - now()) as lease_left, h.error
   from public.hub_outbox o
   cross join lateral (select f.* from public.hub_outbox f
                        where f.provider = o.provider and f.target = o.target and f.status in ('pending', 'sending') order by f.seq limit 1) h
  where o.status in ('pending', 'sending')
- group by o.provider, o.target, h.status, h.attempt, h.kind, h.run_after, h.lease_expires_at, h.error
+ group by o.provider, o.target, h.status, h.attempt, h.kind, h.parts, h.run_after, h.lease_expires_at, h.error
  order by min(o.created_at) limit 50;
 
 \echo dead letters, and what was summarised

@@ -127,6 +127,27 @@ select results_eq($$ select kind, edit_of, reply_to, text from pg_temp.deliver()
 select is((select count(*)::int from public.hub_outbox where task_id = (select id from t) and kind = 'post' and target = 'channel:1'), 1, 'one message was posted');
 select is((select reply_to from public.hub_outbox where task_id = (select id from t) and kind = 'reply' and target = 'channel:9'), 'there-channel:9', 'and on the other bridge a reply to its copy there');
 
+-- A text that takes several messages: each is known, a reply names the first, what arrived is not sent again
+create temp table long as select m.id from public.hub_channel_messages m where false;
+with said as (insert into public.hub_channel_messages (channel_id, content, sender_type, sender_id, sender_label) select tap.channel('quick'), 'long', 'human', tap.id('owner')::text, 'Owner' returning id)
+insert into long select id from said;
+create temp table part as select o.* from public.hub_claim_outbox(10) o where o.target = 'channel:1';
+select is((select parts from part), '{}'::text[], 'nothing of it arrived yet');
+select throws_ok(format($$ select public.hub_fail_outbox(id, attempt, 'no', null, false, %L) from part $$, x), 'UH001', 'bad input', 'parts ' || x) from unnest(array['{""}', '{a,NULL}']) x;
+select throws_ok($$ select public.hub_complete_outbox(id, attempt, null, array[repeat('x', 181)]) from part $$, 'UH001', 'bad input');
+select is((select f.parts from part, public.hub_fail_outbox(id, attempt, '429', '0 seconds', false, '{p1,p2}') f), '{p1,p2}'::text[], 'two messages of it arrived');
+select is((pg_temp.come('channel:1', 'p2', 'long')) ->> 'echo', 'true', 'they are known already');
+update public.hub_outbox set run_after = now() where id = (select id from part);
+create temp table part2 as select o.* from public.hub_claim_outbox(10) o where o.id = (select id from part);
+select is((select parts from part2), '{p1,p2}'::text[], 'the next attempt knows of them');
+select results_eq($$ select c.status, c.external_id, c.parts from part2, public.hub_complete_outbox(id, attempt, null, '{p1,p2,p3}') c $$, $$ values ('sent', 'p1', '{p1,p2,p3}'::text[]) $$, 'the first is its id');
+select is((select count(*)::int from generate_series(1, 3) n, pg_temp.come('channel:1', 'p' || n, 'long') r where (r ->> 'echo')::boolean), 3, 'none of them is an echo');
+insert into public.hub_channel_messages (channel_id, content, sender_type, sender_id, sender_label, reply_to) select tap.channel('quick'), 'an answer', 'human', tap.id('owner')::text, 'Owner', id from long;
+select results_eq($$ select kind, reply_to from pg_temp.deliver() where target = 'channel:1' $$, $$ values ('reply', 'p1') $$, 'an answer refers to the first');
+select is((pg_temp.come('channel:1', 'm12', 'and this to the last', 'p3')) #>> '{message,reply_to}', (select id::text from long), 'and an answer to any is one to the message');
+delete from public.hub_outbox where status = 'pending';
+delete from public.mac_tasks where content = 'and this to the last';
+
 -- Threads: the reply to a result goes on in its thread
 delete from public.hub_bridges where id = (select second from b);
 create temp table th as select pg_temp.come('channel:-5/7', '100', 'Build it', null, 'telegram') as r;
@@ -201,6 +222,16 @@ create temp table lost as select c.* from public.hub_claim_outbox() c;
 select public.hub_report_progress((select task_id from lost), 1, 'on my way');
 select public.hub_fail_outbox(id, attempt, 'no', null, true) from lost;
 select results_eq($$ select kind, edit_of from public.hub_claim_outbox() $$, $$ values ('post', null::text) $$, 'an edit whose message was never sent is posted');
+delete from public.hub_outbox;
+delete from public.mac_tasks;
+
+-- An edit whose message was deleted there became a new message; that is what is edited next.
+select tap.running('quick', 'seen and deleted');
+select from pg_temp.deliver();
+select public.hub_report_progress(t.id, 1, 'once more') from public.mac_tasks t where t.content = 'seen and deleted';
+select is((select c.kind from public.hub_claim_outbox() o, public.hub_complete_outbox(o.id, o.attempt, 'new one') c), 'post');
+select public.hub_report_progress(t.id, 1, 'and again') from public.mac_tasks t where t.content = 'seen and deleted';
+select results_eq($$ select kind, edit_of from public.hub_claim_outbox() $$, $$ values ('edit', 'new one') $$, 'the new message is edited');
 delete from public.hub_outbox;
 delete from public.mac_tasks;
 

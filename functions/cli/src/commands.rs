@@ -428,6 +428,7 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
         worker.agents = hub_worker::AgentConfig::parse(&text).with_context(|| source)?;
     }
     worker.sweeps = hub_worker::SweepSource::read(&|name| target.get(name))?;
+    worker.delivery = Some(hub_worker::Delivery::read(&|name| target.get(name))?);
     let shutdown = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(shutdown.clone()));
     worker.run(shutdown).await?;

@@ -22,7 +22,7 @@ use crate::{
     realtime::{Realtime, Token, TokenSource},
     types::{
         AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
-        Reply, Running, Sent, Server, Sweep, Task, Thread,
+        Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
 };
 
@@ -591,6 +591,46 @@ impl Api {
             "p_sweep_id": sweep.id, "p_attempt": sweep.attempt, "p_error": error, "p_retryable": retryable,
         });
         self.call("hub_fail_sweep", body).await
+    }
+
+    pub(crate) async fn claim_outbox(&self, limit: i32, lease: Duration) -> Result<Vec<Outgoing>> {
+        let lease = format!("{} seconds", lease.as_secs_f64());
+        self.call("hub_claim_outbox", json!({"p_limit": limit, "p_lease": lease})).await
+    }
+
+    pub(crate) async fn complete_outbox(
+        &self,
+        id: Uuid,
+        attempt: i32,
+        external_id: Option<&str>,
+        parts: Option<&[String]>,
+    ) -> Result<()> {
+        let body = json!({"p_id": id, "p_attempt": attempt, "p_external_id": external_id, "p_parts": parts});
+        self.call::<Value>("hub_complete_outbox", body).await.map(drop)
+    }
+
+    pub(crate) async fn fail_outbox(
+        &self,
+        id: Uuid,
+        attempt: i32,
+        failed: &Undelivered,
+    ) -> Result<Option<DateTime<Utc>>> {
+        #[derive(Deserialize)]
+        struct Row {
+            status: String,
+            run_after: DateTime<Utc>,
+        }
+        let after = failed.retry_after.map(|after| format!("{} seconds", after.as_secs_f64()));
+        let body = json!({
+            "p_id": id, "p_attempt": attempt, "p_error": failed.error, "p_retry_after": after,
+            "p_permanent": failed.permanent, "p_parts": failed.parts,
+        });
+        let row: Row = self.call("hub_fail_outbox", body).await?;
+        Ok((row.status == "pending").then_some(row.run_after))
+    }
+
+    pub(crate) async fn outbox_due(&self) -> Result<Option<DateTime<Utc>>> {
+        self.call("hub_outbox_due", json!({})).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, value::RawValue};
 use sqlx::{
@@ -16,7 +17,7 @@ use crate::{
     error::{Error, Result},
     types::{
         AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
-        Reply, Running, Sent, Server, Sweep, Task, Thread,
+        Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
 };
 
@@ -479,6 +480,47 @@ impl Db {
             self,
             query_file_scalar!("../../sql/queries/koji/fail_sweep.sql", sweep.id, sweep.attempt, error, retryable)
         )
+    }
+
+    pub(crate) async fn claim_outbox(&self, limit: i32, lease: Duration) -> Result<Vec<Outgoing>> {
+        rows!(self, query_file_scalar!("../../sql/queries/outbox/claim.sql", limit, lease.as_secs_f64()))
+    }
+
+    pub(crate) async fn complete_outbox(
+        &self,
+        id: Uuid,
+        attempt: i32,
+        external_id: Option<&str>,
+        parts: Option<&[String]>,
+    ) -> Result<()> {
+        fetch!(self, execute, query_file!("../../sql/queries/outbox/complete.sql", id, attempt, external_id, parts));
+        Ok(())
+    }
+
+    pub(crate) async fn fail_outbox(
+        &self,
+        id: Uuid,
+        attempt: i32,
+        failed: &Undelivered,
+    ) -> Result<Option<DateTime<Utc>>> {
+        let after = failed.retry_after.map(|after| after.as_secs_f64());
+        Ok(fetch!(
+            self,
+            fetch_one,
+            query_file_scalar!(
+                "../../sql/queries/outbox/fail.sql",
+                id,
+                attempt,
+                failed.error,
+                after,
+                failed.permanent,
+                failed.parts.as_deref()
+            )
+        ))
+    }
+
+    pub(crate) async fn outbox_due(&self) -> Result<Option<DateTime<Utc>>> {
+        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/outbox/due.sql")))
     }
 
     pub(crate) async fn probe(&self, payload: &str) -> Result<()> {

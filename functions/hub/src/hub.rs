@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     error::{Error, Refusal, Result},
     types::{
         AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
-        Reply, Running, Sent, Server, Sweep, Task, Thread,
+        Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
     wake::Wake,
 };
@@ -442,6 +443,44 @@ impl Hub {
     /// `LeaseLost`, `Forbidden`.
     pub async fn fail_sweep(&self, sweep: &Sweep, error: &str, retryable: bool) -> Result<Sweep> {
         each!(self, hub => hub.fail_sweep(sweep, error, retryable))
+    }
+
+    /// Takes what is to be said elsewhere, at most one row of a target; they are in flight now, for `lease` (1 s to 1 hour).
+    ///
+    /// # Errors
+    /// `BadInput`, `Forbidden` unless service or database.
+    pub async fn claim_outbox(&self, limit: i32, lease: Duration) -> Result<Vec<Outgoing>> {
+        each!(self, hub => hub.claim_outbox(limit, lease))
+    }
+
+    /// Says that a row was delivered, and which id it has there; `parts` are the ids of all its messages if it took several.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `Forbidden`.
+    pub async fn complete_outbox(
+        &self,
+        id: Uuid,
+        attempt: i32,
+        external_id: Option<&str>,
+        parts: Option<&[String]>,
+    ) -> Result<()> {
+        each!(self, hub => hub.complete_outbox(id, attempt, external_id, parts))
+    }
+
+    /// Says why a row was not delivered. When it is tried again; none if it is a dead letter now.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `Forbidden`.
+    pub async fn fail_outbox(&self, id: Uuid, attempt: i32, failed: &Undelivered) -> Result<Option<DateTime<Utc>>> {
+        each!(self, hub => hub.fail_outbox(id, attempt, failed))
+    }
+
+    /// When `claim_outbox` has something next; none if nothing waits but what is in flight.
+    ///
+    /// # Errors
+    /// `Forbidden` unless service or database.
+    pub async fn outbox_due(&self) -> Result<Option<DateTime<Utc>>> {
+        each!(self, hub => hub.outbox_due())
     }
 }
 

@@ -1,11 +1,11 @@
 //! Rows and answers of the contract. Read generously: fields we do not know are ignored, since a hub may be newer than its
 //! programs; the same types read Postgres' `to_jsonb` and PostgREST's answers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -470,6 +470,54 @@ pub struct Sweep {
     /// Why it came to nothing.
     #[serde(default)]
     pub error: Option<String>,
+}
+
+/// A claimed row of `hub_outbox`: something to say elsewhere. The migration's head has the shapes of `body`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Outgoing {
+    /// The same at each attempt; also its `webhook-id`.
+    pub id: Uuid,
+    /// `discord`, `telegram`, `github` or `webhook`.
+    pub provider: String,
+    /// `channel:<id>`, `user:<id>`, `channel:<owner>/<name>#<number>`, or an https URL.
+    pub target: String,
+    /// The name of the worker's environment variable, never its value.
+    pub secret_name: String,
+    /// `post`, `edit`, `reply`, `webhook` or `github_comment`.
+    pub kind: String,
+    /// As Postgres wrote it, to the digit: a webhook's receiver gets these bytes.
+    pub body: Box<RawValue>,
+    /// 25 characters, the same at each attempt.
+    pub nonce: String,
+    /// The fence of what is written for it, and which attempt this is.
+    pub attempt: i32,
+    /// Ids of its messages that arrived at an earlier attempt, in order.
+    #[serde(default, deserialize_with = "list")]
+    pub parts: Vec<String>,
+    /// The external id to edit.
+    #[serde(default)]
+    pub edit_of: Option<String>,
+    /// The external id to reply to.
+    #[serde(default)]
+    pub reply_to: Option<String>,
+    /// Of a task's progress: one message there, edited by what comes later.
+    #[serde(default)]
+    pub is_progress: bool,
+    /// When it was to be said first.
+    pub created_at: DateTime<Utc>,
+}
+
+/// How a delivery came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Short, for people, without a secret.
+    pub error: String,
+    /// Not before this; without it a backoff.
+    pub retry_after: Option<Duration>,
+    /// Whether trying again makes no sense.
+    pub permanent: bool,
+    /// Ids of its messages that arrived nevertheless, in order; none: as before.
+    pub parts: Option<Vec<String>>,
 }
 
 /// What a sweep found.

@@ -81,16 +81,19 @@ pub enum Errand {
     Sweep,
     /// A delivery that was stored.
     Webhook,
+    /// Something to say elsewhere.
+    Outbox,
 }
 
 impl Errand {
-    const KINDS: usize = 2;
+    const KINDS: usize = 3;
 
     /// By the payload of its notification. Those of another program's errands are nobody's here.
     fn named(payload: &str) -> Option<Self> {
         match payload {
             "sweep" => Some(Self::Sweep),
             "webhooks" => Some(Self::Webhook),
+            "outbox" => Some(Self::Outbox),
             _ => None,
         }
     }
@@ -349,6 +352,7 @@ mod tests {
         }
         wake.errands(Errand::Sweep).next().await;
         wake.errands(Errand::Webhook).next().await;
+        wake.errands(Errand::Outbox).next().await;
         assert_eq!(wake.next().await, Signal::Device);
         assert_eq!(wake.next().await, Signal::Look);
         assert!(timeout(Duration::from_millis(20), wake.next()).await.is_err());

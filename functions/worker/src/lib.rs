@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
 
 pub mod agents;
+mod deliver;
 mod executor;
 mod intake;
 mod keeper;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::{
     agents::{Agent, AgentConfig, Context, Kind, Outcome},
+    deliver::Delivery,
     keeper::Keeper,
     progress::Progress,
     sweep::SweepSource,
@@ -52,6 +54,8 @@ pub struct Worker {
     pub keep_time: bool,
     /// Where Koji's market sweeps look, if this worker keeps time.
     pub sweeps: SweepSource,
+    /// Where and as whom it delivers what goes out, if it keeps time; none: not at all.
+    pub delivery: Option<Delivery>,
 }
 
 impl Worker {
@@ -69,6 +73,7 @@ impl Worker {
             grace: Duration::from_secs(2),
             keep_time: true,
             sweeps: SweepSource::None,
+            delivery: None,
         }
     }
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Worker,
     agents::{self, Agent},
+    deliver,
     executor::{CALL_WITHIN, Reason, Shared, attempt},
     intake,
     keeper::Keeper,
@@ -69,12 +70,24 @@ pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     });
     let taking_in = (worker.keep_time && worker.hub.keeps_time())
         .then(|| tokio::spawn(intake::run(worker.hub.clone(), wake.errands(Errand::Webhook), stopping.clone())));
+    // Told at once that the worker stops: its drain runs beside that of the attempts.
+    let ending = shutdown.child_token();
+    let delivering = worker.delivery.clone().filter(|_| worker.keep_time && worker.hub.keeps_time()).map(|delivery| {
+        tokio::spawn(deliver::run(
+            worker.hub.clone(),
+            delivery,
+            wake.errands(Errand::Outbox),
+            ending.clone(),
+            worker.drain,
+        ))
+    });
     let (fatal, mut fault) = watch::channel(None);
     let beating = tokio::spawn(heartbeats(Arc::clone(&shared), device.clone(), fatal, stopping.clone()));
 
     let mut attempts = JoinSet::new();
     let ended = work(&shared, &device, usize::from(worker.capacity), &wake, &mut attempts, &mut fault, &shutdown).await;
     drop(wake);
+    ending.cancel();
     drain(&shared, &worker, &mut attempts, ended.is_err()).await;
 
     stopping.cancel();
@@ -87,6 +100,9 @@ pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     }
     if let Some(taking_in) = taking_in {
         taking_in.await.ok();
+    }
+    if let Some(delivering) = delivering {
+        delivering.await.ok();
     }
     tracing::info!(device.name = %worker.device, "worker stopped");
     ended

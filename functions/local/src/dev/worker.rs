@@ -3,7 +3,7 @@
 use super::DEVICE;
 use crate::error::{Error, Result};
 use hub::{Hub, db::Db};
-use hub_worker::{AgentConfig, SweepSource};
+use hub_worker::{AgentConfig, Delivery, SweepSource};
 use secrecy::SecretString;
 use std::{path::Path, time::Duration};
 use tokio::{task::JoinHandle, time};
@@ -31,6 +31,8 @@ impl Worker {
         worker.grace = FINISH;
         worker.sweeps =
             SweepSource::read(&hub::config::environment).map_err(|error| Error::Worker(error.to_string()))?;
+        worker.delivery =
+            Some(Delivery::read(&hub::config::environment).map_err(|error| Error::Worker(error.to_string()))?);
         Ok(Self(tokio::spawn(worker.run(stop.clone()))))
     }
 

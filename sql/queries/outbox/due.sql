@@ -1,0 +1,2 @@
+-- When the next row may be claimed; null if nothing waits.
+select public.hub_outbox_due() as due

@@ -1,0 +1,717 @@
+//! What goes out: a real worker, a real database, and a server that speaks as Discord, Telegram, GitHub and a webhook's receiver do,
+//! with their faults.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use hub::db::Db;
+use hub_tests::{Worker, World, agent};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const TELEGRAM: &str = "123:hush-telegram";
+
+/// What a request meets instead of an answer, or before it.
+#[derive(Clone)]
+enum Fault {
+    /// This answer, and nothing is done.
+    Answer(u16, &'static [(&'static str, &'static str)], Value),
+    /// It is done, and then the connection is gone.
+    Cut,
+    /// It is done, and the answer waits until the test lets it go.
+    Stall,
+}
+
+#[derive(Clone)]
+struct Asked {
+    method: String,
+    path: String,
+    query: String,
+    headers: HeaderMap,
+    bytes: Vec<u8>,
+}
+
+impl Asked {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
+    }
+}
+
+#[derive(Default)]
+struct Outside {
+    asked: Mutex<Vec<Asked>>,
+    faults: Mutex<Vec<(&'static str, Fault)>>,
+    /// Messages and comments, as they were sent, with `id` and `place`.
+    kept: Mutex<Vec<Value>>,
+    ids: AtomicUsize,
+    release: Notify,
+}
+
+async fn outside() -> (Arc<Outside>, String) {
+    let outside = Arc::new(Outside::default());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = Router::new().fallback(answer).with_state(Arc::clone(&outside));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (outside, url)
+}
+
+async fn answer(State(outside): State<Arc<Outside>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let asked = Asked {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or("").to_owned(),
+        headers: head.headers,
+        bytes: to_bytes(body, 1 << 20).await.unwrap().to_vec(),
+    };
+    outside.asked.lock().unwrap().push(asked.clone());
+    let fault = {
+        let mut faults = outside.faults.lock().unwrap();
+        let at = faults.iter().position(|(path, _)| asked.path.contains(path));
+        at.map(|at| faults.remove(at).1)
+    };
+    if let Some(Fault::Answer(status, headers, body)) = fault {
+        let mut response = (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response();
+        for (name, value) in headers {
+            response.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        return response;
+    }
+    let (status, body) = outside.carry_out(&asked);
+    match fault {
+        // Without a word in the log: the connection's task ends here.
+        Some(Fault::Cut) => std::panic::resume_unwind(Box::new("cut")),
+        Some(Fault::Stall) => outside.release.notified().await,
+        _ => {}
+    }
+    let mut response = (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response();
+    if status == 302 {
+        response.headers_mut().insert("location", "/hook/landed".parse().unwrap());
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+impl Outside {
+    fn carry_out(&self, asked: &Asked) -> (u16, Value) {
+        let mut kept = self.kept.lock().unwrap();
+        let next = || 1000 + self.ids.fetch_add(1, Ordering::SeqCst);
+        let mut body = asked.json();
+        let path: Vec<&str> = asked.path.trim_start_matches('/').split('/').collect();
+        match (asked.method.as_str(), path.as_slice()) {
+            (_, ["discord", "channels", ..] | ["discord", "users", ..])
+                if asked.headers["authorization"] != "Bot hush-discord" =>
+            {
+                (401, json!({"code": 0, "message": "401: Unauthorized"}))
+            }
+            ("POST", ["discord", "users", "@me", "channels"]) => {
+                (200, json!({"id": format!("9{}", body["recipient_id"].as_str().unwrap())}))
+            }
+            ("POST", ["discord", "channels", place, "messages"] | ["discord", "webhooks", place, _]) => {
+                if body["content"].as_str().unwrap().encode_utf16().count() > 2000 {
+                    return (400, json!({"code": 50035, "message": "Invalid Form Body"}));
+                }
+                let known = kept.iter().find(|known| {
+                    body["enforce_nonce"] == true && known["nonce"] == body["nonce"] && known["place"] == *place
+                });
+                if let Some(known) = known {
+                    return (200, known.clone());
+                }
+                body["id"] = next().to_string().into();
+                body["place"] = (*place).into();
+                kept.push(body.clone());
+                (200, body)
+            }
+            ("PATCH", ["discord", .., "messages", id]) => match kept.iter_mut().find(|known| known["id"] == *id) {
+                Some(known) => {
+                    known["content"] = body["content"].clone();
+                    (200, known.clone())
+                }
+                None => (404, json!({"code": 10008, "message": "Unknown Message"})),
+            },
+            (_, ["telegram", bot, ..]) if *bot != format!("bot{TELEGRAM}") => {
+                (404, json!({"ok": false, "error_code": 404, "description": "Not Found"}))
+            }
+            ("POST", ["telegram", _, "sendMessage"]) => {
+                if body["text"].as_str().unwrap().encode_utf16().count() > 4096 {
+                    return (
+                        400,
+                        json!({"ok": false, "error_code": 400, "description": "Bad Request: message is too long"}),
+                    );
+                }
+                let id = next();
+                body["id"] = id.into();
+                kept.push(body);
+                (200, json!({"ok": true, "result": {"message_id": id}}))
+            }
+            ("POST", ["telegram", _, "editMessageText"]) => {
+                let bad = |words: &str| {
+                    (400, json!({"ok": false, "error_code": 400, "description": format!("Bad Request: {words}")}))
+                };
+                match kept.iter_mut().find(|known| known["id"] == body["message_id"]) {
+                    None => bad("message to edit not found"),
+                    Some(known) if known["text"] == body["text"] => {
+                        bad("message is not modified: specified new message content is the same")
+                    }
+                    Some(known) => {
+                        known["text"] = body["text"].clone();
+                        (200, json!({"ok": true, "result": {"message_id": body["message_id"]}}))
+                    }
+                }
+            }
+            (_, ["github", ..]) if asked.headers["authorization"] != "Bearer hush-github" => {
+                (401, json!({"message": "Bad credentials"}))
+            }
+            ("GET", ["github", "repos", ..]) => {
+                (200, kept.iter().filter(|kept| kept.get("body").is_some()).cloned().collect())
+            }
+            ("POST", ["github", "repos", ..]) => {
+                body["id"] = next().into();
+                kept.push(body.clone());
+                (201, body)
+            }
+            ("POST", ["hook", ..]) => (200, json!({"never": "read"})),
+            ("POST", ["redirect", ..]) => (302, Value::Null),
+            _ => (404, json!({"message": "no such path"})),
+        }
+    }
+
+    fn fault(&self, path: &'static str, fault: Fault) {
+        self.faults.lock().unwrap().push((path, fault));
+    }
+
+    fn asked(&self, path: &str) -> Vec<Asked> {
+        self.asked.lock().unwrap().iter().filter(|asked| asked.path.contains(path)).cloned().collect()
+    }
+
+    async fn until_asked(&self, path: &str, times: usize) {
+        for _ in 0..1000 {
+            if self.asked(path).len() >= times {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{path} was asked {} times, not {times}", self.asked(path).len());
+    }
+
+    fn kept(&self) -> Vec<Value> {
+        self.kept.lock().unwrap().clone()
+    }
+}
+
+/// A worker that delivers to the server.
+async fn worker(world: &World, url: &str, agents: &[Value], more: &[(&str, &str)]) -> Worker {
+    let (discord, telegram, github) = (format!("{url}/discord"), format!("{url}/telegram"), format!("{url}/github"));
+    let mut environment = vec![
+        ("HUB_DISCORD_API_URL", discord.as_str()),
+        ("HUB_TELEGRAM_API_URL", &telegram),
+        ("HUB_GITHUB_API_URL", &github),
+        ("HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES", "1"),
+        ("DISCORD_BOT_TOKEN", "hush-discord"),
+        ("TELEGRAM_BOT_TOKEN", TELEGRAM),
+        ("HUB_GITHUB_TOKEN", "hush-github"),
+        ("HUB_BRIDGE_X", SIGNING),
+        // The environment's proxy would see what goes to the providers; the receivers of owners never.
+        ("NO_PROXY", "127.0.0.1"),
+    ];
+    environment.extend_from_slice(more);
+    world.worker_with(&format!("out{}", uuid::Uuid::new_v4().simple()), agents, &environment).await
+}
+
+async fn bridge(world: &World, provider: &str, target: &str) {
+    let secret = if provider == "webhook" { "'HUB_BRIDGE_X'" } else { "null" };
+    let direction = if provider == "webhook" { "out" } else { "both" };
+    world
+        .sql(&format!(
+            "insert into public.hub_bridges (server_id, channel_id, provider, target, direction, secret_name)
+             select c.server_id, c.id, '{provider}', '{target}', '{direction}', {secret} from public.hub_channels c where c.name = 'quick'"
+        ))
+        .await;
+}
+
+/// A row as the hub makes them, to anywhere: a bridge lets no test's address through.
+async fn put(world: &World, provider: &str, target: &str, kind: &str, secret: &str, body: Value) {
+    sqlx::query(
+        "insert into public.hub_outbox (server_id, provider, target, secret_name, kind, body, idempotency_key, expires_at)
+         select s.id, $1, $2, $3, $4, $5, gen_random_uuid()::text, now() + interval '1 hour' from public.hub_servers s limit 1",
+    )
+    .bind(provider)
+    .bind(target)
+    .bind(secret)
+    .bind(kind)
+    .bind(body)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+}
+
+fn said(text: &str) -> Value {
+    json!({"text": text, "sender": "Aura Hub", "sender_type": "system", "content_type": "text", "embed": null, "message": null, "task": null})
+}
+
+async fn say(world: &World, text: &str) {
+    sqlx::query(
+        "insert into public.hub_channel_messages (channel_id, content, sender_type, sender_id, sender_label)
+         select c.id, $1, 'human', 'x', 'Ada_L' from public.hub_channels c where c.name = 'quick'",
+    )
+    .bind(text)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+}
+
+/// Those who wait for a backoff are due now.
+async fn hurry(world: &World) {
+    world
+        .sql("update public.hub_outbox set run_after = now() where status = 'pending'; notify hub_errands, 'outbox'")
+        .await;
+}
+
+const STATES: &str = "select coalesce(string_agg(status, ',' order by seq), '') from public.hub_outbox";
+
+async fn no_secret_was_told(world: &World) {
+    let told = world.one_text("select coalesce(string_agg(error, ' '), '') from public.hub_outbox").await;
+    assert!(!told.contains("hush") && !told.contains("whsec") && !told.contains("http://"), "{told}");
+}
+
+#[tokio::test]
+async fn a_bridged_channel_goes_both_ways_without_echo_progress_edits_and_the_result_is_a_reply() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    // Where tasks of this channel run.
+    std::fs::create_dir_all(world.root().join("Desktop/homelab")).unwrap();
+    bridge(&world, "discord", "channel:77").await;
+    bridge(&world, "telegram", "channel:-5/7").await;
+    let db = Db::connect(&world.url).await.unwrap();
+    let come = async |id: &str, text: &str| {
+        db.receive_bridged("discord", "channel:77", id, "Larry", text, None).await.unwrap()
+    };
+    // The first is refused for a moment, and sent all the same at its first attempt.
+    outside.fault(
+        "/channels/77/",
+        Fault::Answer(
+            429,
+            &[("retry-after", "1")],
+            json!({"retry_after": 0.3, "global": false, "message": "You are being rate limited."}),
+        ),
+    );
+    let go = world.root().join("go");
+    let script =
+        format!("echo 'first line'; while [ ! -e {} ]; do sleep 0.1; done; echo 'Roses are red'", go.display());
+    let worker = worker(&world, &url, &[agent("sh", &script)], &[]).await;
+    come("501", "Write a poem").await;
+    outside.until_asked("/channels/77/", 2).await;
+    world.until_text("select coalesce(max(status), '') from public.mac_tasks", "running").await;
+    // What is running is shown by an edit, and again if somebody deleted the message.
+    outside.until_asked("/channels/77/messages/", 1).await;
+    std::fs::write(&go, "").unwrap();
+    world.until_text("select count(*)::text from public.hub_outbox where status = 'sent' and kind = 'reply' and provider = 'discord'", "1").await;
+    world.until_text("select count(*) || '' from public.hub_outbox where status <> 'sent'", "0").await;
+
+    let there: Vec<Value> = outside.kept().into_iter().filter(|kept| kept["place"] == "77").collect();
+    assert_eq!(there.len(), 2, "one message of progress, one result: {there:#?}");
+    assert_eq!(there[0]["allowed_mentions"]["parse"], json!([]));
+    assert_eq!(there[0]["enforce_nonce"], true);
+    assert!(there[1]["content"].as_str().unwrap().contains("Roses are red"), "{there:#?}");
+    assert_eq!(there[1]["message_reference"], json!({"message_id": "501", "fail_if_not_exists": false}));
+    assert_eq!(there[1]["embeds"][0]["title"], "Task Complete");
+    assert!(there[1]["embeds"][0].get("description").is_none(), "the text says it");
+    // On the other side of the hub: what was asked, from whom and where, and a reply to that copy.
+    let other: Vec<Value> = outside.kept().into_iter().filter(|kept| kept["chat_id"] == -5).collect();
+    assert_eq!(other[0]["text"], "Larry (Discord): Write a poem");
+    assert!(other.iter().all(|message| message["message_thread_id"] == 7 && message.get("parse_mode").is_none()));
+    assert_eq!(other.last().unwrap()["reply_parameters"]["message_id"], other[0]["id"]);
+    assert_eq!(other.len(), 3, "{other:#?}");
+
+    // Discord tells a bot of its own messages, too.
+    let before = world.count_all("select count(*) from public.hub_channel_messages").await;
+    for message in &there {
+        assert_eq!(come(message["id"].as_str().unwrap(), "again").await["echo"], true);
+    }
+    assert_eq!(world.count_all("select count(*) from public.hub_channel_messages").await, before);
+    assert_eq!(
+        world.count_all("select max(attempt)::bigint from public.hub_outbox where provider = 'discord'").await,
+        1,
+        "a short limit is waited for"
+    );
+    no_secret_was_told(&world).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_text_is_several_messages_each_once() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    bridge(&world, "discord", "channel:77").await;
+    bridge(&world, "telegram", "channel:9").await;
+    let worker = worker(&world, &url, &[], &[]).await;
+    let long = (0..400).map(|n| format!("line {n:04}")).collect::<Vec<_>>().join("\n");
+    let text = format!("```rust\n{long}\n```");
+    outside.fault(
+        "/sendMessage",
+        Fault::Answer(500, &[], json!({"ok": false, "error_code": 500, "description": "Internal Server Error"})),
+    );
+    say(&world, &text).await;
+    world
+        .until_text(
+            "select string_agg(provider || ' ' || status || attempt, ',' order by provider) from public.hub_outbox",
+            "discord sent1,telegram pending1",
+        )
+        .await;
+    let discord: Vec<Value> = outside.kept();
+    assert!(discord.len() >= 3, "{}", discord.len());
+    assert!(discord[0]["content"].as_str().unwrap().starts_with("**Ada\\_L**:\n```rust\nline 0000\n"));
+    for part in &discord {
+        let content = part["content"].as_str().unwrap();
+        assert!(content.ends_with("\n```") && content.contains("```rust\nline "), "{content}");
+    }
+    let nonces: std::collections::BTreeSet<&str> = discord.iter().map(|part| part["nonce"].as_str().unwrap()).collect();
+    assert_eq!(nonces.len(), discord.len());
+
+    outside.kept.lock().unwrap().clear();
+    hurry(&world).await;
+    world.until_text(STATES, "sent,sent").await;
+    let first = outside.kept();
+    assert_eq!(first.len(), 1, "4000 characters fit into one message of Telegram");
+    let longer = (0..1200).map(|n| format!("line {n:04}")).collect::<Vec<_>>().join("\n");
+    outside.kept.lock().unwrap().clear();
+    world.sql("delete from public.hub_bridges where provider = 'discord'").await;
+    outside.fault(
+        "/sendMessage",
+        Fault::Answer(429, &[], json!({"ok": false, "error_code": 429, "parameters": {"retry_after": 1}})),
+    );
+    say(&world, &longer).await;
+    outside.until_asked("/sendMessage", 4).await;
+    world.until_text("select coalesce(max(status || ' ' || cardinality(parts)), '') from public.hub_outbox where cardinality(parts) > 0 and provider = 'telegram'", "sent 3").await;
+    let texts: Vec<String> = outside.kept().iter().map(|kept| kept["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(texts.join("\n"), format!("Ada_L: {longer}"), "all of it, in order, once");
+    // A reply to any of them is one to the message.
+    let db = Db::connect(&world.url).await.unwrap();
+    let last = outside.kept().last().unwrap()["id"].to_string();
+    assert_eq!(db.receive_bridged("telegram", "channel:9", &last, "Larry", "x", None).await.unwrap()["echo"], true);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_arrived_before_a_failure_is_not_sent_again() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    let long = (0..1200).map(|n| format!("line {n:04}")).collect::<Vec<_>>().join("\n");
+    put(&world, "telegram", "channel:9", "post", "TELEGRAM_BOT_TOKEN", said(&long)).await;
+    // The first message gets through, the second is refused: the fault waits for it.
+    outside.fault("/sendMessage", Fault::Stall);
+    let worker = worker(&world, &url, &[], &[]).await;
+    outside.until_asked("/sendMessage", 1).await;
+    outside.fault("/sendMessage", Fault::Answer(502, &[], Value::Null));
+    outside.release.notify_one();
+    world.until_text("select status || attempt || cardinality(parts) from public.hub_outbox", "pending11").await;
+    hurry(&world).await;
+    world.until_text("select status || attempt || cardinality(parts) from public.hub_outbox", "sent23").await;
+    let texts: Vec<String> = outside.kept().iter().map(|kept| kept["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(texts.join("\n"), long);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_after_the_message_arrived_repeats_it_nowhere_that_has_a_key() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    put(&world, "discord", "channel:77", "post", "DISCORD_BOT_TOKEN", said("once")).await;
+    let answer = json!({"repository": "a/b", "number": 7, "task": null, "text": "Done\n\n<!-- aura-hub:1 -->"});
+    put(&world, "github", "channel:a/b#7", "github_comment", "HUB_GITHUB_TOKEN", answer).await;
+    put(&world, "discord", "user:42", "post", "DISCORD_BOT_TOKEN", said("to a person")).await;
+    outside.fault("/channels/77/", Fault::Cut);
+    outside.fault("/comments", Fault::Cut);
+    let worker = worker(&world, &url, &[], &[]).await;
+    world.until_text(STATES, "pending,pending,sent").await;
+    hurry(&world).await;
+    world.until_text(STATES, "sent,sent,sent").await;
+    let kept = outside.kept();
+    assert_eq!(kept.len(), 3, "{kept:#?}");
+    assert!(kept.iter().any(|kept| kept["place"] == "942"), "in the channel of the person: {kept:#?}");
+    let comments = outside.asked("/comments");
+    assert_eq!(comments.iter().map(|asked| asked.method.as_str()).collect::<Vec<_>>(), ["POST", "GET"]);
+    assert!(comments[1].query.contains("since=") && comments[0].path == "/github/repos/a/b/issues/7/comments");
+    let ids = world.one_text("select string_agg(external_id, ',' order by external_id) from public.hub_outbox").await;
+    assert_eq!(ids, "1000,1001,1002");
+    no_secret_was_told(&world).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_between_sending_and_saying_so_repeats_nothing() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    put(&world, "discord", "channel:77", "post", "DISCORD_BOT_TOKEN", said("once")).await;
+    let answer = json!({"repository": "a/b", "number": 7, "task": null, "text": "Done"});
+    put(&world, "github", "channel:a/b#7", "github_comment", "HUB_GITHUB_TOKEN", answer).await;
+    outside.fault("/channels/77/", Fault::Stall);
+    outside.fault("/comments", Fault::Stall);
+    let doomed = worker(&world, &url, &[], &[]).await;
+    outside.until_asked("/messages", 1).await;
+    outside.until_asked("/comments", 1).await;
+    doomed.kill().await;
+    world.until_text(STATES, "sending,sending").await;
+    // The keeper's clock is an argument: two minutes later the lease is over.
+    world.sql("select public.hub_recover(now() + interval '2 minutes')").await;
+    world.until_text(STATES, "pending,pending").await;
+    let other = worker(&world, &url, &[], &[]).await;
+    hurry(&world).await;
+    world.until_text(STATES, "sent,sent").await;
+    assert_eq!(outside.kept().len(), 2, "{:#?}", outside.kept());
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn webhooks_are_signed_in_order_and_one_that_hangs_holds_up_nobody() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    let event = |n: i32| json!({"type": "message.posted", "timestamp": "2026-11-21T10:00:00Z", "data": {"n": n, "precise": 0.1, "text": "ä"}});
+    // More targets hang than a batch has rows.
+    for n in 0..60 {
+        outside.fault("/hook/stuck", Fault::Stall);
+        put(&world, "webhook", &format!("{url}/hook/stuck/{n}"), "webhook", "HUB_BRIDGE_X", event(n)).await;
+    }
+    for n in 0..5 {
+        put(&world, "webhook", &format!("{url}/hook/quick"), "webhook", "HUB_BRIDGE_X", event(n)).await;
+    }
+    let worker = worker(&world, &url, &[], &[]).await;
+    outside.until_asked("/hook/stuck", 60).await;
+    outside.until_asked("/hook/quick", 5).await;
+    world.until_text("select count(*) || '' from public.hub_outbox where status = 'sent'", "5").await;
+    let quick = outside.asked("/hook/quick");
+    assert_eq!(
+        quick.iter().map(|asked| asked.json()["data"]["n"].as_i64().unwrap()).collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4]
+    );
+    let key = standardwebhooks::Webhook::new(SIGNING).unwrap();
+    for asked in &quick {
+        key.verify(&asked.bytes, &asked.headers).unwrap();
+        assert_eq!(asked.headers["content-type"], "application/json");
+    }
+    let id =
+        world.one_text("select id::text from public.hub_outbox where target like '%quick' order by seq limit 1").await;
+    assert_eq!(quick[0].headers["webhook-id"], id.as_str());
+    for _ in 0..60 {
+        outside.release.notify_one();
+        outside.release.notify_waiters();
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_is_a_dead_letter_in_the_end_and_an_owner_starts_it_again() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    for _ in 0..12 {
+        outside.fault("/hook/broken", Fault::Answer(500, &[], json!({"password": "hush"})));
+    }
+    outside.fault("/hook/busy", Fault::Answer(503, &[("retry-after", "120")], Value::Null));
+    outside.fault("/hook/gone", Fault::Answer(410, &[], Value::Null));
+    for path in ["hook/broken", "hook/busy", "hook/gone", "redirect/x"] {
+        put(&world, "webhook", &format!("{url}/{path}"), "webhook", "HUB_BRIDGE_X", json!({"type": "message.posted"}))
+            .await;
+    }
+    put(&world, "webhook", &format!("{url}/hook/unsigned"), "webhook", "HUB_BRIDGE_MISSING", json!({})).await;
+    let worker = worker(&world, &url, &[], &[]).await;
+    world
+        .until_text(
+            "select string_agg(status || attempt, ',' order by seq) from public.hub_outbox",
+            "pending1,pending1,dead1,pending1,pending1",
+        )
+        .await;
+    let why = world.one_text("select string_agg(error, '|' order by seq) from public.hub_outbox").await;
+    let why: Vec<&str> = why.split('|').collect();
+    assert_eq!(why[0], "the receiver answered 500");
+    assert!(why[2].contains("410") && why[3].contains("redirects are not followed"), "{why:?}");
+    assert_eq!(why[4], "HUB_BRIDGE_MISSING is not set for the workers that deliver");
+    assert!(outside.asked("landed").is_empty() && outside.asked("unsigned").is_empty());
+    let after = world.one_text("select (run_after - now() between interval '110 seconds' and interval '122 seconds')::text from public.hub_outbox where target like '%busy'").await;
+    assert_eq!(after, "true", "Retry-After is obeyed");
+
+    world.sql("delete from public.hub_outbox where target not like '%broken'").await;
+    for attempt in 2..=12 {
+        hurry(&world).await;
+        outside.until_asked("/hook/broken", attempt).await;
+        world.until_text("select (status <> 'sending')::text from public.hub_outbox", "true").await;
+    }
+    world.until_text("select status || attempt from public.hub_outbox", "dead12").await;
+    world.sql("select public.hub_retry_outbox(id) from public.hub_outbox").await;
+    world.until_text("select status || attempt from public.hub_outbox", "sent13").await;
+    let ids: std::collections::BTreeSet<String> = outside
+        .asked("/hook/broken")
+        .iter()
+        .map(|asked| asked.headers["webhook-id"].to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids.len(), 1, "the same id each time");
+    no_secret_was_told(&world).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn addresses_that_are_not_public_are_refused_unless_the_operator_allows_them() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    let port = url.rsplit_once(':').unwrap().1;
+    for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0x7f.1", "169.254.169.254"] {
+        put(&world, "webhook", &format!("https://{host}:{port}/hook/x"), "webhook", "HUB_BRIDGE_X", json!({})).await;
+    }
+    put(&world, "webhook", &format!("{url}/hook/x"), "webhook", "HUB_BRIDGE_X", json!({})).await;
+    // As a name, not as its number: what is refused is what it leads to, whatever proxy the environment names.
+    let proxy = [
+        ("HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES", "0"),
+        ("HTTPS_PROXY", url.as_str()),
+        ("ALL_PROXY", url.as_str()),
+        ("NO_PROXY", ""),
+    ];
+    let worker = worker(&world, &url, &[], &proxy).await;
+    world.until_text(STATES, &["dead"; 7].join(",")).await;
+    let why = world.one_text("select string_agg(distinct error, '|' order by error) from public.hub_outbox").await;
+    let why: Vec<&str> = why.split('|').collect();
+    assert_eq!(why.len(), 2, "{why:?}");
+    assert!(why[0].contains("the address is not public") && why[1].contains("https"), "{why:?}");
+    assert!(outside.asked("").is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn telegram_says_what_is_wrong_in_words() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    bridge(&world, "telegram", "channel:9").await;
+    let moved = json!({"ok": false, "error_code": 400, "description": "Bad Request: group chat was upgraded to a supergroup chat", "parameters": {"migrate_to_chat_id": -100_123}});
+    outside.fault("/sendMessage", Fault::Answer(400, &[], moved));
+    let wait = |file: &str| format!("while [ ! -e {}/{file} ]; do sleep 0.05; done", world.root().display());
+    let script = format!("echo one; {}; echo two; {}; echo three; {}", wait("a"), wait("b"), wait("c"));
+    let worker = worker(&world, &url, &[agent("sh", &script)], &[]).await;
+    say(&world, "hello").await;
+    world.until_text(STATES, "dead").await;
+    assert!(world.one_text("select error from public.hub_outbox").await.contains("channel:-100123"));
+
+    world.sql("delete from public.hub_outbox").await;
+    // A task's message is edited; one that somebody deleted is posted anew, and edited from then on.
+    world.send("work").await;
+    let text_of_progress = || {
+        outside.kept().into_iter().filter(|kept| kept["text"].as_str().unwrap().starts_with("📋")).collect::<Vec<_>>()
+    };
+    let until = async |words: &str| {
+        for _ in 0..1000 {
+            if let Some(found) =
+                text_of_progress().into_iter().find(|kept| kept["text"].as_str().unwrap().contains(words))
+            {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{words} never came: {:#?}", outside.kept());
+    };
+    let first = until("one").await;
+    assert!(!outside.asked("/editMessageText").is_empty());
+    world.until_text("select string_agg(distinct status, ',') from public.hub_outbox", "sent").await;
+    outside.kept.lock().unwrap().retain(|kept| kept["id"] != first["id"]);
+    std::fs::write(world.root().join("a"), "").unwrap();
+    let second = until("two").await;
+    assert_ne!(second["id"], first["id"]);
+    world.until_text("select string_agg(distinct status, ',') from public.hub_outbox", "sent").await;
+    std::fs::write(world.root().join("b"), "").unwrap();
+    assert_eq!(until("three").await["id"], second["id"]);
+    // The same text again is as good as done.
+    world.until_text("select string_agg(distinct status, ',') from public.hub_outbox", "sent").await;
+    world
+        .sql(
+            "update public.hub_outbox set status = 'pending', finished_at = null, edit_of = null
+              where seq = (select max(seq) from public.hub_outbox where kind = 'edit'); notify hub_errands, 'outbox'",
+        )
+        .await;
+    world.until_text("select string_agg(distinct status, ',') from public.hub_outbox", "sent").await;
+    std::fs::write(world.root().join("c"), "").unwrap();
+    no_secret_was_told(&world).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_gives_back_what_did_not_get_through() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    put(&world, "discord", "channel:77", "post", "DISCORD_BOT_TOKEN", said("once")).await;
+    outside.fault("/messages", Fault::Stall);
+    let first = worker(&world, &url, &[], &[]).await;
+    outside.until_asked("/messages", 1).await;
+    first.signal(Signal::SIGTERM);
+    first.ended().await;
+    let row = world.one_text("select status || ' ' || error from public.hub_outbox").await;
+    assert_eq!(row, "pending the worker stopped while it was sent");
+    let second = worker(&world, &url, &[], &[]).await;
+    world.until_text(STATES, "sent").await;
+    assert_eq!(outside.kept().len(), 1);
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn discords_webhook_speaks_under_the_senders_name_and_only_to_discord() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    let body =
+        json!({"text": "hi @everyone", "sender": "Ada", "sender_type": "human", "content_type": "text", "embed": null});
+    put(&world, "discord", "channel:77/88", "post", "HUB_BRIDGE_HOOK", body.clone()).await;
+    put(&world, "discord", "channel:78", "post", "HUB_BRIDGE_ELSEWHERE", body).await;
+    let (hook, elsewhere) = (
+        "https://discord.com/api/webhooks/55/hush-hook",
+        format!("{}/api/webhooks/55/hush", url.replace("127.0.0.1", "localhost")),
+    );
+    let worker = worker(&world, &url, &[], &[("HUB_BRIDGE_HOOK", hook), ("HUB_BRIDGE_ELSEWHERE", &elsewhere)]).await;
+    world.until_text(STATES, "sent,pending").await;
+    let asked = outside.asked("");
+    assert_eq!(asked.len(), 1);
+    assert_eq!(
+        (asked[0].path.as_str(), asked[0].query.as_str()),
+        ("/discord/webhooks/55/hush-hook", "wait=true&thread_id=88")
+    );
+    assert_eq!((&asked[0].json()["username"], &asked[0].json()["content"]), (&json!("Ada"), &json!("hi @everyone")));
+    assert_eq!(asked[0].json()["allowed_mentions"]["parse"], json!([]));
+    no_secret_was_told(&world).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_limit_of_the_whole_provider_holds_all_of_it() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    outside.fault(
+        "/channels/1/",
+        Fault::Answer(429, &[("x-ratelimit-global", "true")], json!({"retry_after": 64.5, "global": true})),
+    );
+    put(&world, "discord", "channel:1", "post", "DISCORD_BOT_TOKEN", said("first")).await;
+    let worker = worker(&world, &url, &[], &[]).await;
+    world.until_text(STATES, "pending").await;
+    outside.until_asked("/channels/1/", 1).await;
+    world.until_text("select string_agg(status || attempt, ',') from public.hub_outbox", "pending1").await;
+    put(&world, "discord", "channel:2", "post", "DISCORD_BOT_TOKEN", said("second")).await;
+    put(&world, "telegram", "channel:2", "post", "TELEGRAM_BOT_TOKEN", said("third")).await;
+    world.until_text(STATES, "pending,pending,sent").await;
+    world
+        .until_text(
+            "select string_agg(status || attempt, ',' order by seq) from public.hub_outbox",
+            "pending1,pending1,sent1",
+        )
+        .await;
+    assert!(outside.asked("/channels/2/").is_empty());
+    let held = world.one_text("select bool_and(run_after - now() > interval '50 seconds')::text from public.hub_outbox where status = 'pending'").await;
+    assert_eq!(held, "true");
+    worker.stop().await;
+}
