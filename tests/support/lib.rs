@@ -376,7 +376,8 @@ fn admin_url() -> String {
     std::env::var("HUB_TEST_ADMIN_URL").expect("HUB_TEST_ADMIN_URL is not set: run through tests/run")
 }
 
-fn program() -> PathBuf {
+/// The program `hub` as it was built.
+pub fn program() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
     target.join("release/hub")

@@ -63,6 +63,11 @@ impl Target {
         Ok((url, self.secret("SUPABASE_SERVICE_ROLE_KEY")?))
     }
 
+    /// Where the project's functions are, if that is known.
+    pub fn project_url(&self) -> Option<String> {
+        self.url.clone().filter(|url| url.starts_with("http")).or_else(|| self.get("SUPABASE_URL"))
+    }
+
     pub async fn connect(&self, who: As) -> Result<Hub> {
         Ok(Hub::connect(&self.config(who, None)?).await?)
     }

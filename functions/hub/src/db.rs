@@ -15,8 +15,8 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
-        Reply, Running, Sent, Server, Sweep, Task, Thread,
+        AgentOffer, Attempt, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member, Message,
+        Meta, Reply, Running, Sent, Server, Sweep, Task, Thread,
     },
 };
 
@@ -435,6 +435,10 @@ impl Db {
     ) -> Result<Value> {
         let token = token.expose_secret();
         row!(self, query_file_scalar!("../../sql/queries/edges/receive_hook.sql", token, message, target, deliver, key))
+    }
+
+    pub(crate) async fn commands(&self) -> Result<Vec<Command>> {
+        rows!(self, query_file_scalar!("../../sql/queries/koji/commands.sql"))
     }
 
     pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {
