@@ -5,7 +5,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{
-        Path, Query, State, WebSocketUpgrade,
+        Query, State, WebSocketUpgrade,
         ws::{CloseFrame, Message as Frame, WebSocket},
     },
     http::{HeaderMap, Method, StatusCode, Uri},
@@ -287,7 +287,8 @@ async fn speak(discord: Discord, mut socket: WebSocket) {
                     1 => {
                         told.heartbeats += 1;
                         if frame["d"].as_u64().unwrap_or(0) > told.seq {
-                            told.faults.push(format!("a heartbeat of {} after {}", frame["d"], told.seq));
+                            let fault = format!("a heartbeat of {} after {}", frame["d"], told.seq);
+                            told.faults.push(fault);
                         }
                         vec![text(json!({"op": 11}))]
                     }
@@ -664,7 +665,7 @@ fn typed(interaction: &Value) -> String {
     let secrets = hub_edge::Secrets::from(|name| (name == "DISCORD_PUBLIC_KEY").then(|| public.clone()));
     let request = hub_edge::Request { method: "POST", header: &header, body: body.as_bytes(), now };
     match hub_edge::plan(hub_edge::Function::Koji, &request, &secrets) {
-        hub_edge::Step::Call(hub_edge::call::Call::Bridged { content, .. }) => content,
+        hub_edge::Step::Call(hub_edge::Call::Bridged { content, .. }) => content,
         other => panic!("{other:?}"),
     }
 }
