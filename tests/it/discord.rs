@@ -120,8 +120,9 @@ impl Discord {
     }
 
     async fn bridge(&self, world: &World) -> Bridge {
+        self.with(|told| told.connection = None);
         let bridge = self.bridge_of(world.url.expose_secret());
-        self.until("identified", |told| !told.identified.is_empty()).await;
+        self.until("identified", |told| told.connection.is_some()).await;
         bridge
     }
 

@@ -118,7 +118,7 @@ impl Intake {
             TrySendError::Full(Work::Carry(lost)) => {
                 let count = self.shared.overflown.fetch_add(1, Ordering::Relaxed) + 1;
                 // Each is told until there are many of them.
-                if count <= 100 || count % 1000 == 0 {
+                if count <= 100 || count.is_multiple_of(1000) {
                     tracing::error!(
                         discord.message_id = %lost.message.id, discord.channel_id = %lost.message.channel_id, overflown.count = count,
                         "not carried: the queue is full, since the hub is away or too slow"
@@ -375,4 +375,49 @@ fn is_thread(kind: u64) -> bool {
 /// Ids of Discord count up.
 fn number(id: &str) -> u64 {
     id.parse().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{event, settings::Settings};
+    use hub::{api::Api, config::Credential};
+
+    fn written(id: u64) -> Written {
+        let frame = format!(
+            r#"{{"t":"MESSAGE_CREATE","d":{{"id":"{id}","channel_id":"7","guild_id":"1","author":{{"id":"2","username":"ada"}},"content":"x"}}}}"#
+        );
+        let Ok(event::Event::Message(message)) = event::read(&frame) else { panic!("no message") };
+        Written { message: *message, text: "x".into() }
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_and_counted() {
+        // A port that was free a moment ago: nobody answers.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let url = format!("http://127.0.0.1:{port}");
+        let hub = Hub::Api(Api::with_credential(&url, "k".to_owned().into(), Credential::ServiceKey).unwrap());
+        let settings = Settings::read(&|name| match name {
+            "DISCORD_BOT_TOKEN" => Some("t".into()),
+            "HUB_DISCORD_API_URL" => Some(url.clone()),
+            _ => None,
+        });
+        let mut tasks = JoinSet::new();
+        let intake = Intake::start(&hub, &Discord::new(&settings.unwrap()).unwrap(), 3, &mut tasks);
+        intake.carry(written(1));
+        while !intake.shared.away.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(5)).await;
+        }
+        for id in 2..=10 {
+            intake.carry(written(id));
+        }
+        // One is being tried, three wait, the rest is told.
+        assert_eq!(intake.waiting().count(), 4);
+        assert_eq!(intake.shared.overflown.load(Ordering::Relaxed), 6);
+        let waiting = intake.waiting();
+        drop(intake);
+        tasks.abort_all();
+        while tasks.join_next().await.is_some() {}
+        assert_eq!(waiting.count(), 4);
+    }
 }

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::{
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use twilight_gateway::{
@@ -31,6 +31,8 @@ const QUEUE: usize = 5_000;
 /// A stopping daemon says goodbye to Discord, then hands over what waits, for so long at most.
 const GOODBYE: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(3);
+/// A connection that is closed again so soon was none.
+const SHORT: Duration = Duration::from_secs(10);
 /// So many messages without content in a row do not happen by chance.
 const BLANKS: u32 = 20;
 
@@ -160,6 +162,7 @@ async fn find(discord: &Discord) -> Result<Gateway> {
 async fn listen(mut shard: Shard, intake: Intake, stop: CancellationToken) -> Result<()> {
     let number = shard.id().number();
     let (mut own, mut blanks) = (String::new(), 0_u32);
+    let (mut closed, mut short) = (Instant::now(), 0_u32);
     loop {
         let frame = tokio::select! {
             biased;
@@ -212,6 +215,13 @@ async fn listen(mut shard: Shard, intake: Intake, stop: CancellationToken) -> Re
                     return Err(Error::Gateway(fatal(code.unwrap_or(0))));
                 }
                 tracing::info!(shard.id = number, code, "the connection to Discord was closed; reconnecting");
+                // twilight backs off while it can not connect. What connects and is closed at once would go round and round.
+                short = if closed.elapsed() < SHORT { short + 1 } else { 0 };
+                if short > 3 {
+                    let pause = Duration::from_secs(1 << (short - 3).min(6));
+                    let _ = timeout(pause, stop.cancelled()).await;
+                }
+                closed = Instant::now();
             }
             Some(Err(error)) => match error.kind() {
                 ReceiveMessageErrorType::Reconnect => {
