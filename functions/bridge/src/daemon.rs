@@ -134,13 +134,15 @@ async fn find_patiently(discord: &Discord) -> Result<Gateway> {
 
 async fn find(discord: &Discord) -> Result<Gateway> {
     let about = discord.call(Method::GET, "gateway/bot", None).await?;
-    let url = about["url"].as_str().unwrap_or_default().trim_end_matches('/').to_owned();
-    // twilight puts the path behind it, and takes it for a URL.
-    if !Url::parse(&url).is_ok_and(|url| is_safe(&url, "wss", "ws") && url.query().is_none()) {
+    // As the parser writes it: twilight puts a path behind it, and takes it for an address.
+    let url = Url::parse(about["url"].as_str().unwrap_or_default())
+        .ok()
+        .filter(|url| is_safe(url, "wss", "ws") && url.query().is_none() && url.fragment().is_none());
+    let Some(url) = url.map(|url| url.as_str().trim_end_matches('/').to_owned()) else {
         return Err(Error::Gateway(
             "Discord's answer names no Gateway that is encrypted: check HUB_DISCORD_API_URL".into(),
         ));
-    }
+    };
     let limit = &about["session_start_limit"];
     let number = |value: &Value, otherwise: u64| value.as_u64().unwrap_or(otherwise);
     let total = u32::try_from(number(&limit["total"], 1000)).unwrap_or(u32::MAX);
