@@ -1,9 +1,10 @@
 //! The programs against a database of their own: deploying, looking at a deployment, Koji's commands over HTTP, who comes in at all,
-//! sweeps, webhooks, what goes out.
+//! sweeps, webhooks, what goes out, Discord.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod deploying;
+mod discord;
 mod doctor;
 mod doors;
 mod functions;

@@ -129,6 +129,16 @@ pub enum Command {
         #[command(subcommand)]
         command: Member,
     },
+    /// Make the hub known to Discord
+    Discord {
+        #[command(subcommand)]
+        command: Discord,
+    },
+    /// Carry what people write elsewhere into the hub, until Ctrl-C
+    Bridge {
+        #[command(subcommand)]
+        command: Bridge,
+    },
     /// Print a token of a `hub dev`, for curl and such
     #[command(
         after_help = "Example:\n  curl -H \"apikey: $(hub token anon)\" -H \"Authorization: Bearer $(hub token operator)\" http://127.0.0.1:54321/rest/v1/hub_servers"
@@ -266,6 +276,31 @@ pub enum Member {
     /// Take a person out of a server
     #[command(after_help = "Example:\n  hub member remove cloud-hub mo@example.com")]
     Remove { server: String, user: String },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Discord {
+    /// Make Discord's slash commands those of the registry, in the place of all the application has. Needs DISCORD_BOT_TOKEN
+    #[command(
+        after_help = "Examples:\n  hub discord register --guild 197038439483310086     # one server, at once\n  hub discord register                                # every server the bot is in\n  hub discord register --dry-run                      # what would be sent; needs no token"
+    )]
+    Register {
+        /// Only in this server of Discord
+        #[arg(long, value_name = "ID")]
+        guild: Option<String>,
+        /// Print what would be sent, and send nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Bridge {
+    /// Free text, replies and threads of Discord's bridged channels. Needs DISCORD_BOT_TOKEN, and Postgres or the service key
+    #[command(
+        after_help = "Examples:\n  DISCORD_BOT_TOKEN=… DATABASE_URL=postgres://… hub bridge discord\n  DISCORD_BOT_TOKEN=… SUPABASE_SERVICE_ROLE_KEY=… hub bridge discord --url https://abc.supabase.co"
+    )]
+    Discord,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy)]

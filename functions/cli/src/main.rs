@@ -4,6 +4,7 @@ mod accounts;
 mod args;
 mod commands;
 mod dev;
+mod discord;
 mod doctor;
 mod output;
 mod target;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // What `hub dev` says is its interface; its log is for those who ask.
-    let quiet = if matches!(cli.command, Command::Worker(_) | Command::Serve(_)) {
+    let quiet = if matches!(cli.command, Command::Worker(_) | Command::Serve(_) | Command::Bridge { .. }) {
         "info"
     } else {
         "error,postrust_engine=off"
@@ -74,6 +75,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Threads { channel, status } => commands::threads(&target, &channel, status, out).await,
         Command::Device { command } => commands::device(&target, command, out).await,
         Command::Member { command } => commands::member(&target, command, out).await,
+        Command::Discord { command } => discord::discord(&target, command, out).await,
+        Command::Bridge { command } => discord::bridge(&target, command).await,
         Command::Token { who } => commands::token(&target, who, out),
         Command::Doctor => doctor::run(&target, out).await,
         Command::Completions { .. } => Ok(ExitCode::SUCCESS),

@@ -21,8 +21,8 @@ use crate::{
     error::{Error, Refusal, Result},
     realtime::{Realtime, Token, TokenSource},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
-        Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        AgentOffer, Attempt, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member, Message,
+        Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
 };
 
@@ -574,6 +574,26 @@ impl Api {
 
     pub(crate) async fn process_webhooks(&self, limit: i32) -> Result<i32> {
         self.call("hub_process_webhooks", json!({"p_limit": limit})).await
+    }
+
+    pub(crate) async fn commands(&self) -> Result<Vec<Command>> {
+        self.run(|rest| rest.from("koji_commands").select("name,usage,description,writes").order("name.asc")).await
+    }
+
+    pub(crate) async fn receive_bridged(
+        &self,
+        provider: &str,
+        target: &str,
+        external: &str,
+        author: &str,
+        content: &str,
+        reply_to: Option<&str>,
+    ) -> Result<Value> {
+        let body = json!({
+            "p_provider": provider, "p_target": target, "p_external_id": external, "p_author": author,
+            "p_content": content, "p_reply_to": reply_to,
+        });
+        self.call("hub_receive_bridged", body).await
     }
 
     pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {

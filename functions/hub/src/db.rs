@@ -16,8 +16,8 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
-        Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        AgentOffer, Attempt, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member, Message,
+        Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
 };
 
@@ -461,6 +461,10 @@ impl Db {
     ) -> Result<Value> {
         let token = token.expose_secret();
         row!(self, query_file_scalar!("../../sql/queries/edges/receive_hook.sql", token, message, target, deliver, key))
+    }
+
+    pub(crate) async fn commands(&self) -> Result<Vec<Command>> {
+        rows!(self, query_file_scalar!("../../sql/queries/koji/commands.sql"))
     }
 
     pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {

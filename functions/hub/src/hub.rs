@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -11,8 +12,8 @@ use crate::{
     db::Db,
     error::{Error, Refusal, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Device, Explanation, Heartbeat, Lead, Member, Message, Meta,
-        Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        AgentOffer, Attempt, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member, Message,
+        Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
     wake::Wake,
 };
@@ -417,6 +418,33 @@ impl Hub {
     /// `Forbidden` unless service or database.
     pub async fn process_webhooks(&self, limit: i32) -> Result<i32> {
         each!(self, hub => hub.process_webhooks(limit))
+    }
+
+    // Chats --------------------------------------------------------------------------------------------------------------
+
+    /// The registry of commands, by name.
+    ///
+    /// # Errors
+    /// Only those of any call.
+    pub async fn commands(&self) -> Result<Vec<Command>> {
+        each!(self, hub => hub.commands())
+    }
+
+    /// Takes in a message of a bridged chat, once for its id there: `{duplicate, echo, bridge, message, task, thread, reply}`.
+    /// `target` is `channel:<id>` or `user:<id>`; `external` and `answers` are messages' ids in that chat.
+    ///
+    /// # Errors
+    /// `NotFound` (no such bridge), `BadInput`, `Forbidden` unless service or database.
+    pub async fn receive_bridged(
+        &self,
+        provider: &str,
+        target: &str,
+        external: &str,
+        author: &str,
+        content: &str,
+        answers: Option<&str>,
+    ) -> Result<Value> {
+        each!(self, hub => hub.receive_bridged(provider, target, external, author, content, answers))
     }
 
     // Errands ------------------------------------------------------------------------------------------------------------

@@ -453,6 +453,19 @@ pub struct Explanation {
     pub until: Option<DateTime<Utc>>,
 }
 
+/// A command of command dispatch servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// What is typed behind the `!`.
+    pub name: String,
+    /// With its arguments: `!hot [market]`, `!lead <id>`.
+    pub usage: String,
+    /// A line for people.
+    pub description: String,
+    /// Whether it changes anything.
+    pub writes: bool,
+}
+
 /// A search of a city for leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sweep {
