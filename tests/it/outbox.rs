@@ -112,7 +112,8 @@ impl Outside {
         let mut kept = self.kept.lock().unwrap();
         let next = || 1000 + self.ids.fetch_add(1, Ordering::SeqCst);
         let mut body = asked.json();
-        let path: Vec<&str> = asked.path.trim_start_matches('/').split('/').collect();
+        let path = asked.path.trim_start_matches('/').replacen("discord/api/v10/", "discord/", 1);
+        let path: Vec<&str> = path.split('/').collect();
         match (asked.method.as_str(), path.as_slice()) {
             (_, ["discord", "channels", ..] | ["discord", "users", ..])
                 if asked.headers["authorization"] != "Bot hush-discord" =>
@@ -680,7 +681,7 @@ async fn discords_webhook_speaks_under_the_senders_name_and_only_to_discord() {
     assert_eq!(asked.len(), 1);
     assert_eq!(
         (asked[0].path.as_str(), asked[0].query.as_str()),
-        ("/discord/webhooks/55/hush-hook", "wait=true&thread_id=88")
+        ("/discord/api/v10/webhooks/55/hush-hook", "wait=true&thread_id=88")
     );
     assert_eq!((&asked[0].json()["username"], &asked[0].json()["content"]), (&json!("Ada"), &json!("hi @everyone")));
     assert_eq!(asked[0].json()["allowed_mentions"]["parse"], json!([]));

@@ -109,7 +109,7 @@ impl Delivery {
             }
             url
         };
-        let discord = base("HUB_DISCORD_API_URL", "https://discord.com/api/v10");
+        let discord = base("HUB_DISCORD_API_URL", "https://discord.com").map(|url| discord::below(&url, &["api", "v10"]));
         let telegram = base("HUB_TELEGRAM_API_URL", "https://api.telegram.org");
         let github = base("HUB_GITHUB_API_URL", "https://api.github.com");
         let allow_private = match lookup("HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES").as_deref() {
