@@ -88,8 +88,8 @@ const corpus = [
   ["a forged ping of Discord", "koji-discord-bot", () => discord("{}"), json({ id: "1", type: 1 }), 401],
   ["a command of no bridged channel", "koji-discord-bot", () => discord(json({ id: "2", type: 2, channel_id: "9", user: { username: "a" }, data: { name: "stats" } })),
     json({ id: "2", type: 2, channel_id: "9", user: { username: "a" }, data: { name: "stats" } }), 200],
-  ["an agent with no token of ours", "hooks-agent", () => bearer("hubhook_00"), json({ message: "x", channel: `channel:${quick}` }), 401],
-  ["an agent with a bare id", "hooks-agent", () => bearer("hubhook_00"), json({ message: "x", channel: quick }), 400],
+  ["an agent with no token of ours", "hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: `channel:${quick}` }), 401],
+  ["an agent with a bare id", "hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: quick }), 400],
   ["a function there is not", "nothing", () => ({}), "{}", 404],
   ["another method", "send", () => ({}), undefined, 405, "GET"],
 ];
@@ -160,7 +160,7 @@ test("each function answers from a cold start, and again", async () => {
     ["koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!stats" }), 200],
     ["github-webhook", () => github("push", push), push, 202],
     ["telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 1, poll: {} }), 200],
-    ["hooks-agent", () => bearer("hubhook_00"), json({ message: "x", channel: `channel:${quick}` }), 401],
+    ["hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: `channel:${quick}` }), 401],
     ["send", () => bearer(operator), json({ channel: "koji-pipeline/leads", content: "!stats" }), 200],
   ];
   for (const [name, headers, body, status] of calls) {

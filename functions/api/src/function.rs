@@ -4,17 +4,21 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::{
-    body::{Body, Bytes, to_bytes},
+    body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderMap, header, request::Parts},
     response::Response,
 };
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use hub::{Error, error::Refusal};
 use hub_edge::{Call, Function, Problem, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::{sync::SemaphorePermit, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use tracing::{Instrument, field::Empty};
 
 use crate::{
@@ -28,6 +32,8 @@ use crate::{
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// As long as a statement of a signed-in person may take on Supabase, and a little.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
+/// Nothing but a delivery of GitHub is larger.
+const SMALL_BYTES: usize = 1024 * 1024;
 /// Who was refused may still be sending, and reads the answer only when it is done: that much is let in, and thrown away.
 const DRAINED_BYTES: usize = 32 * 1024 * 1024;
 
@@ -36,7 +42,7 @@ pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response 
     let name = request.uri().path().rsplit('/').next().unwrap_or("");
     let Some(function) = Function::named(name) else { return unknown().await };
     let (parts, body) = request.into_parts();
-    let address = parts.extensions.get::<Address>().map_or("", |Address(address)| address);
+    let address = address(&parts);
     let caller = match api.admit(function, &parts).await {
         Ok(caller) => caller,
         Err(refused) => {
@@ -95,6 +101,11 @@ fn asked<T>(parts: &Parts, body: &[u8], see: impl FnOnce(&hub_edge::Request<'_>)
     })
 }
 
+/// Where it comes from, if whoever serves knows.
+fn address(parts: &Parts) -> &str {
+    parts.extensions.get::<Address>().map_or("", |Address(address)| address)
+}
+
 fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -116,6 +127,13 @@ async fn drain(headers: &HeaderMap, body: Body) {
     };
     // Whoever is slower than that reads no answer.
     drop(timeout(BODY_WITHIN, emptied).await);
+}
+
+/// The room that a body takes, as long as it is needed.
+#[derive(Default)]
+struct Room<'a> {
+    small: Vec<SemaphorePermit<'a>>,
+    large: Option<SemaphorePermit<'a>>,
 }
 
 pub(crate) enum Failed {
@@ -148,6 +166,7 @@ impl Api {
                 let shown =
                     parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
                 self.check(Caller::Hook(shown))?;
+                self.check(Caller::Hooks(address(parts)))?;
             }
             return Ok(None);
         };
@@ -157,7 +176,7 @@ impl Api {
             // The project's own programs.
             (Some("service_role"), _) => {}
             (_, Some(person)) => self.check(Caller::Person(person))?,
-            _ => self.check(Caller::Stranger(parts.extensions.get::<Address>().map_or("", |address| &address.0)))?,
+            _ => self.check(Caller::Stranger(address(parts)))?,
         }
         Ok(Some(claims))
     }
@@ -168,7 +187,7 @@ impl Api {
 
     fn refuse(&self, failed: Failed, address: &str) -> Response {
         match failed {
-            Failed::Refused(problem) if problem.status == 401 => {
+            Failed::Refused(problem) if matches!(problem.status, 401 | 408) => {
                 self.strange(address).unwrap_or_else(|| problem::problem(problem))
             }
             Failed::Refused(problem) => problem::problem(problem),
@@ -184,29 +203,41 @@ impl Api {
     }
 
     /// The body, and the room it takes, which is bounded over all requests.
-    async fn read(
-        &self,
+    async fn read<'a>(
+        &'a self,
         function: Function,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<(Bytes, SemaphorePermit<'_>), Failed> {
+    ) -> Result<(Bytes, Room<'a>), Failed> {
         let limit = function.body_limit();
         let said = length(headers);
         if said.is_some_and(|length| length > limit) {
             drain(headers, body).await;
             return Err(hub_edge::too_large(function).into());
         }
+        let room = async |space: &'a Semaphore, bytes: usize| {
+            let permits = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+            space.acquire_many(permits).await.map_err(|_| Problem::new(503, "the hub is stopping"))
+        };
         let arrived = async {
-            let kilobytes = said.unwrap_or(limit).div_ceil(1024);
-            let room = self.room.acquire_many(u32::try_from(kilobytes).unwrap_or(u32::MAX)).await;
-            let room = room.map_err(|_| Problem::new(503, "the hub is stopping"))?;
-            // One more than the limit, so that a body of exactly the limit and one above it can be told apart.
-            match to_bytes(body, limit + 1).await {
-                Ok(body) if body.len() <= limit => Ok((body, room)),
-                Ok(_) => Err(hub_edge::too_large(function)),
-                Err(error) if error.to_string().contains("length limit") => Err(hub_edge::too_large(function)),
-                Err(_) => Err(Problem::new(400, "the body ended before its end")),
+            let mut chunks = body.into_data_stream();
+            let mut body = BytesMut::new();
+            let mut held = Room::default();
+            while let Some(chunk) = chunks.next().await {
+                let chunk = chunk.map_err(|_| Problem::new(400, "the body ended before its end"))?;
+                if body.len() + chunk.len() > limit {
+                    return Err(hub_edge::too_large(function));
+                }
+                // Room is taken for what is here, not for what is announced: who sends little holds little. Above the size of all but
+                // GitHub's largest the rest is taken at once, or those would wait for each other half read.
+                if held.large.is_none() && body.len() + chunk.len() > SMALL_BYTES {
+                    held.large = Some(room(&self.room.large, said.unwrap_or(limit)).await?);
+                } else if held.large.is_none() {
+                    held.small.push(room(&self.room.small, chunk.len()).await?);
+                }
+                body.extend_from_slice(&chunk);
             }
+            Ok((body.freeze(), held))
         };
         let slow = || Problem::new(408, format!("the body did not arrive within {} s", BODY_WITHIN.as_secs()));
         Ok(timeout(BODY_WITHIN, arrived).await.unwrap_or_else(|_| Err(slow()))?)

@@ -18,8 +18,10 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{function, limit::Limit, openapi, problem::problem, telemetry, token::Verifier};
 
-/// All bodies that are being read or stored, in KB: ten of the largest at once, and memory stays flat.
-const ROOM: usize = 256 * 1024;
+/// All bodies that are being read or stored, in KB, so that memory stays flat: those up to a megabyte, and, apart from them, six of the
+/// largest, which are seldom and whose senders can not hold up the rest.
+const SMALL_ROOM: usize = 96 * 1024;
+const LARGE_ROOM: usize = 160 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Where a request comes from, as its host knows it: an extension of the request.
@@ -33,7 +35,13 @@ pub struct Api {
     pub(crate) verifier: Verifier,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) limit: Option<Limit>,
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) room: Arc<Room>,
+}
+
+/// What bodies may take.
+pub(crate) struct Room {
+    pub(crate) small: Semaphore,
+    pub(crate) large: Semaphore,
 }
 
 impl fmt::Debug for Api {
@@ -46,7 +54,13 @@ impl Api {
     /// The functions over this database, for bearers of tokens that `verifier` knows, and for providers whose `secrets` are set.
     #[must_use]
     pub fn new(db: Db, verifier: Verifier, secrets: Secrets) -> Self {
-        Self { db, verifier, secrets: Arc::new(secrets), limit: None, room: Arc::new(Semaphore::new(ROOM)) }
+        Self {
+            db,
+            verifier,
+            secrets: Arc::new(secrets),
+            limit: None,
+            room: Arc::new(Room { small: Semaphore::new(SMALL_ROOM), large: Semaphore::new(LARGE_ROOM) }),
+        }
     }
 
     /// The same, for callers that may not ask more often than this.

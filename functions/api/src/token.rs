@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -68,7 +68,9 @@ pub struct Verifier {
 struct Published {
     url: Url,
     http: reqwest::Client,
-    keys: Mutex<Keys>,
+    keys: RwLock<Keys>,
+    /// Held while they are fetched: one asks for all.
+    fetching: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -91,7 +93,12 @@ impl Verifier {
     pub fn published_at(mut self, url: Url) -> Self {
         let http =
             reqwest::Client::builder().timeout(ANSWER_WITHIN).redirect(reqwest::redirect::Policy::none()).build();
-        self.published = Some(Arc::new(Published { url, http: http.unwrap_or_default(), keys: Mutex::default() }));
+        self.published = Some(Arc::new(Published {
+            url,
+            http: http.unwrap_or_default(),
+            keys: RwLock::default(),
+            fetching: Mutex::default(),
+        }));
         self
     }
 
@@ -131,23 +138,46 @@ fn decode(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<Claims
     })
 }
 
+fn older(at: Option<Instant>, than: Duration) -> bool {
+    at.is_none_or(|at| at.elapsed() > than)
+}
+
 impl Published {
     async fn key(&self, id: &str) -> Result<(Algorithm, DecodingKey), Unverified> {
-        // Held while they are fetched: whoever comes meanwhile needs the same answer.
-        let mut keys = self.keys.lock().await;
-        let older = |at: Option<Instant>, than: Duration| at.is_none_or(|at| at.elapsed() > than);
-        let wanted = older(keys.fetched, KEYS_LAST) || !keys.by_id.contains_key(id);
-        if wanted && older(keys.asked, ASK_AGAIN) {
-            keys.asked = Some(Instant::now());
-            match self.fetch().await {
-                Ok(by_id) => *keys = Keys { by_id, fetched: Some(Instant::now()), asked: keys.asked },
-                Err(why) => tracing::warn!(keys.url = %self.url, %why, "the project's signing keys can not be fetched"),
+        let (known, wanted) = self.look(id);
+        if let (true, Some(known)) = (wanted, &known)
+            && self.fetching.try_lock().is_err()
+        {
+            // Somebody asks already. What is known counts meanwhile.
+            return Ok(known.clone());
+        }
+        if wanted {
+            let _one = self.fetching.lock().await;
+            if self.look(id).1 {
+                let fetched = self.fetch().await;
+                let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+                keys.asked = Some(Instant::now());
+                match fetched {
+                    Ok(by_id) => *keys = Keys { by_id, fetched: keys.asked, asked: keys.asked },
+                    Err(why) => {
+                        tracing::warn!(keys.url = %self.url, %why, "the project's signing keys can not be fetched")
+                    }
+                }
             }
         }
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         if older(keys.fetched, KEYS_LAST_AT_MOST) {
             return Err(Unverified::NoKeys);
         }
         keys.by_id.get(id).cloned().ok_or(Unverified::Bad(BadToken::Signature))
+    }
+
+    /// A key that counts still, and whether the keys are to be asked for.
+    fn look(&self, id: &str) -> (Option<(Algorithm, DecodingKey)>, bool) {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let known = keys.by_id.get(id).filter(|_| !older(keys.fetched, KEYS_LAST_AT_MOST)).cloned();
+        let wanted = (older(keys.fetched, KEYS_LAST) || known.is_none()) && older(keys.asked, ASK_AGAIN);
+        (known, wanted)
     }
 
     async fn fetch(&self) -> Result<HashMap<String, (Algorithm, DecodingKey)>, String> {

@@ -21,6 +21,9 @@ struct Update {
 struct Message {
     message_id: i64,
     message_thread_id: Option<i64>,
+    // Telegram gives a number of that name to every reply in a group; a topic it is only where this says so.
+    #[serde(default)]
+    is_topic_message: bool,
     chat: Chat,
     from: Option<User>,
     text: Option<String>,
@@ -36,6 +39,8 @@ struct Answered {
 #[derive(Deserialize)]
 struct Chat {
     id: i64,
+    #[serde(rename = "type", default)]
+    kind: String,
 }
 
 #[derive(Deserialize)]
@@ -68,9 +73,12 @@ pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
     else {
         return Ok(Step::Answer(answer()));
     };
-    let target = match message.message_thread_id {
-        Some(topic) => format!("channel:{}/{topic}", message.chat.id),
-        None => format!("channel:{}", message.chat.id),
+    let id = message.chat.id;
+    let target = match message.message_thread_id.filter(|_| message.is_topic_message) {
+        Some(topic) => format!("channel:{id}/{topic}"),
+        // As a bridge to a person is written; what is said to them goes to the same id.
+        None if message.chat.kind == "private" => format!("user:{id}"),
+        None => format!("channel:{id}"),
     };
     Ok(Step::Call(Call::Bridged {
         provider: NAME,

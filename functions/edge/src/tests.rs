@@ -97,7 +97,17 @@ fn telegram(body: &Value, token: &str) -> Step {
 #[test]
 fn telegram_messages_of_people_are_taken_and_all_else_is_answered() {
     let message = json!({"message_id": 5, "chat": {"id": -100, "type": "group"}, "from": {"id": 1, "is_bot": false, "first_name": "Ada", "username": "ada"},
-                         "date": 1, "text": "!stats", "reply_to_message": {"message_id": 4}, "message_thread_id": 9});
+                         "date": 1, "text": "!stats", "reply_to_message": {"message_id": 4}, "message_thread_id": 9, "is_topic_message": true});
+    let target_of = |message: &Value| match telegram(&json!({"update_id": 7, "message": message}), "t") {
+        Step::Call(Call::Bridged { target, .. }) => target,
+        step => panic!("{step:?}"),
+    };
+    let mut reply = message.clone();
+    reply["is_topic_message"] = Value::Null;
+    reply.as_object_mut().unwrap().remove("is_topic_message");
+    assert_eq!(target_of(&reply), "channel:-100", "a reply in a group has a thread's number and is in no topic");
+    reply["chat"] = json!({"id": 42, "type": "private"});
+    assert_eq!(target_of(&reply), "user:42");
     let Step::Call(Call::Bridged { target, external, author, content, reply_to, .. }) =
         telegram(&json!({"update_id": 7, "message": message}), "t")
     else {
@@ -150,7 +160,7 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
     assert!(refused.status == 200 && refused.body.contains("not connected"));
     // A fault of ours is one, so that Discord says so.
     assert_eq!(call.refused(&Refused::default()).status, 500);
-    for at in [NOW - 301, NOW + 301] {
+    for at in [NOW - 301, NOW + 301, i64::MIN, i64::MAX] {
         assert_eq!(status(discord(&command, at)), 401);
     }
     let headers = [("x-signature-ed25519", "00".repeat(64)), ("x-signature-timestamp", NOW.to_string())];
@@ -159,8 +169,10 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
 
 #[test]
 fn people_and_agents_show_a_token_and_name_what_they_want() {
-    let with =
-        |function, body: &Value| ask(function, &[("authorization", "Bearer hush".into())], body.to_string().as_bytes());
+    let with = |function, body: &Value| {
+        let token = if function == Function::Hooks { format!("hubhook_{:064x}", 7) } else { "hush".into() };
+        ask(function, &[("authorization", format!("Bearer {token}"))], body.to_string().as_bytes())
+    };
     let channel = "00000000-0000-0000-0000-000000000001";
     assert!(
         matches!(with(Function::Koji, &json!({"channel_id": channel, "command": "!st\u{0}ats"})), Step::Call(Call::Command { command, .. }) if command == "!st ats")
@@ -190,6 +202,8 @@ fn people_and_agents_show_a_token_and_name_what_they_want() {
         assert!(response.status == 400 && response.body.contains(says), "{body}: {}", response.body);
         assert_eq!(response.content_type, "application/problem+json");
     }
+    let short = [("authorization", "Bearer hubhook_00".to_owned())];
+    assert_eq!(status(ask(Function::Hooks, &short, br#"{"message": "x", "channel": "user:1"}"#)), 401);
     for headers in [
         vec![],
         vec![("authorization", "hush".to_owned())],

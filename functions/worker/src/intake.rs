@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use hub::{Hub, Result, wake::Errands};
+use hub::{Error, Hub, Result, wake::Errands};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 const AGAIN: Duration = Duration::from_secs(5);
+/// After an error that somebody has to mend.
+const MENDED: Duration = Duration::from_secs(30);
 /// As many as one transaction should hold: each message takes the channel's row.
 const BATCH: i32 = 100;
 
@@ -20,9 +22,14 @@ pub(crate) async fn run(hub: Hub, errands: Errands, shutdown: CancellationToken)
                 match process_all(&hub).await {
                     Ok(()) => errands.next().await,
                     Err(error) if error.is_transient() => sleep(AGAIN).await,
-                    Err(error) => {
-                        tracing::error!(error = %error, "this worker can not turn deliveries into tasks");
+                    Err(error @ Error::Forbidden(_)) => {
+                        tracing::error!(error = %error, "this worker may not turn deliveries into tasks");
                         return;
+                    }
+                    // Whatever it is, it may be mended while we run.
+                    Err(error) => {
+                        tracing::error!(error = %error, "deliveries can not be turned into tasks now");
+                        sleep(MENDED).await;
                     }
                 }
             }

@@ -50,7 +50,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// What a claim asks for; longer than [`WORK_WITHIN`], a request's time and the word to the database.
-const LEASE: Duration = Duration::from_secs(90);
+const LEASE: Duration = Duration::from_secs(120);
 /// No request is begun later than this after the claim; a text whose parts take longer goes on with the next attempt.
 const WORK_WITHIN: Duration = Duration::from_secs(45);
 /// A task waiting for a slow receiver costs little, and slots are what keeps fast ones from waiting behind it.
@@ -59,6 +59,8 @@ const AT_ONCE: usize = 128;
 const BATCH: usize = 50;
 /// After a call to the hub that failed.
 const AGAIN: Duration = Duration::from_secs(5);
+/// After an error that somebody has to mend.
+const MENDED: Duration = Duration::from_secs(30);
 /// Due, and not to be had: another worker has that target just now.
 const CONTENDED: Duration = Duration::from_secs(1);
 /// Between our clock and the database's.
@@ -109,7 +111,8 @@ impl Delivery {
             }
             url
         };
-        let discord = base("HUB_DISCORD_API_URL", "https://discord.com").map(|url| discord::below(&url, &["api", "v10"]));
+        let discord =
+            base("HUB_DISCORD_API_URL", "https://discord.com").map(|url| discord::below(&url, &["api", "v10"]));
         let telegram = base("HUB_TELEGRAM_API_URL", "https://api.telegram.org");
         let github = base("HUB_GITHUB_API_URL", "https://api.github.com");
         let allow_private = match lookup("HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES").as_deref() {
@@ -310,13 +313,18 @@ pub(crate) async fn run(hub: Hub, settings: Delivery, errands: Errands, shutdown
                         flying.spawn(fly(hub.clone(), Arc::clone(&carrier), row, abandon.clone()));
                     }
                 }
-                Err(error) if error.is_transient() => {
-                    look = true;
-                    not_before = Instant::now() + AGAIN;
-                }
-                Err(error) => {
-                    tracing::error!(error = %error, "this worker can not deliver what goes out");
+                Err(error @ Error::Forbidden(_)) => {
+                    tracing::error!(error = %error, "this worker may not deliver what goes out");
                     break;
+                }
+                // Whatever it is, it may be mended while we run: a full disk, a key that is being changed.
+                Err(error) => {
+                    let transient = error.is_transient();
+                    if !transient {
+                        tracing::error!(error = %error, "what goes out can not be had now");
+                    }
+                    look = true;
+                    not_before = Instant::now() + if transient { AGAIN } else { MENDED };
                 }
             }
             continue;
@@ -405,15 +413,18 @@ async fn settle<T, F: Future<Output = Result<T>>>(row: &Outgoing, tell: impl Fn(
     loop {
         match bounded(tell()).await {
             Ok(told) => return Some(told),
-            Err(error) if error.is_transient() => {
-                sleep(pause).await;
-                pause = (pause * 2).min(AGAIN);
-            }
             // It is another's by now, or was given up.
             Err(Error::LeaseLost(_)) => return None,
-            Err(error) => {
+            Err(error @ (Error::BadInput(_) | Error::Forbidden(_) | Error::NotFound(_))) => {
                 tracing::error!(outbox.id = %row.id, error = %error, "how a delivery went can not be told");
                 return None;
+            }
+            Err(error) => {
+                if !error.is_transient() {
+                    tracing::error!(outbox.id = %row.id, error = %error, "how a delivery went can not be told yet");
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(AGAIN);
             }
         }
     }
