@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::{
-    body::{Body, Bytes, to_bytes},
+    body::{Body, BodyDataStream},
     extract::{Request, State},
     http::{HeaderMap, header, request::Parts},
     response::Response,
@@ -14,7 +14,10 @@ use hub::{Error, error::Refusal};
 use hub_edge::{Call, Function, Problem, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::{sync::SemaphorePermit, time::timeout};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout, timeout_at},
+};
 use tracing::{Instrument, field::Empty};
 
 use crate::{
@@ -24,8 +27,6 @@ use crate::{
     token::{BadToken, Claims, Unverified},
 };
 
-/// A body arrives within this, or it is given up: slow ones hold memory.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// As long as a statement of a signed-in person may take on Supabase, and a little.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
 /// Who was refused may still be sending, and reads the answer only when it is done: that much is let in, and thrown away.
@@ -41,7 +42,7 @@ pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response 
         Ok(caller) => caller,
         Err(refused) => {
             let answer = api.refuse(refused, address);
-            drain(&parts.headers, body).await;
+            api.drain(&parts.headers, body.into_data_stream()).await;
             return answer;
         }
     };
@@ -95,27 +96,9 @@ fn asked<T>(parts: &Parts, body: &[u8], see: impl FnOnce(&hub_edge::Request<'_>)
     })
 }
 
+/// What the client says of its body. It may say anything: nothing is set aside for it.
 fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-async fn drain(headers: &HeaderMap, body: Body) {
-    // Whoever waits for `100 Continue` has sent nothing.
-    if headers.contains_key(header::EXPECT) || length(headers).is_some_and(|length| length > DRAINED_BYTES) {
-        return;
-    }
-    let mut body = body.into_data_stream();
-    let mut left = DRAINED_BYTES;
-    let emptied = async {
-        while let Some(Ok(chunk)) = body.next().await {
-            left = left.saturating_sub(chunk.len());
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    // Whoever is slower than that reads no answer.
-    drop(timeout(BODY_WITHIN, emptied).await);
 }
 
 pub(crate) enum Failed {
@@ -183,33 +166,87 @@ impl Api {
         Some(problem::later(wait))
     }
 
-    /// The body, and the room it takes, which is bounded over all requests.
+    /// The body, and the room it takes, which is bounded over all requests. Room is taken for what has arrived and not for what is announced, or
+    /// who announces much and sends nothing would keep everybody else out.
     async fn read(
         &self,
         function: Function,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<(Bytes, SemaphorePermit<'_>), Failed> {
+    ) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Failed> {
         let limit = function.body_limit();
-        let said = length(headers);
-        if said.is_some_and(|length| length > limit) {
-            drain(headers, body).await;
+        let said = length(headers).unwrap_or(0);
+        let mut chunks = body.into_data_stream();
+        if said > limit {
+            self.drain(headers, chunks).await;
             return Err(hub_edge::too_large(function).into());
         }
-        let arrived = async {
-            let kilobytes = said.unwrap_or(limit).div_ceil(1024);
-            let room = self.room.acquire_many(u32::try_from(kilobytes).unwrap_or(u32::MAX)).await;
-            let room = room.map_err(|_| Problem::new(503, "the hub is stopping"))?;
-            // One more than the limit, so that a body of exactly the limit and one above it can be told apart.
-            match to_bytes(body, limit + 1).await {
-                Ok(body) if body.len() <= limit => Ok((body, room)),
-                Ok(_) => Err(hub_edge::too_large(function)),
-                Err(error) if error.to_string().contains("length limit") => Err(hub_edge::too_large(function)),
-                Err(_) => Err(Problem::new(400, "the body ended before its end")),
+        let slow = || Problem::new(408, format!("the body did not arrive within {} s", self.body_within.as_secs_f64()));
+        let (mut body, mut room) = (Vec::new(), None);
+        let mut deadline = Instant::now() + self.body_within;
+        while let Some(chunk) = timeout_at(deadline, chunks.next()).await.map_err(|_| slow())? {
+            let chunk = chunk.map_err(|_| Problem::new(400, "the body ended before its end"))?;
+            let length = body.len() + chunk.len();
+            if length > limit {
+                self.drain(headers, chunks).await;
+                return Err(hub_edge::too_large(function).into());
+            }
+            let waits = room.is_none();
+            room = Some(self.room_for(room, length).await?);
+            if waits {
+                deadline = Instant::now() + self.body_within;
+            }
+            if body.capacity() < length {
+                // Twice what there is, but no more than what is to come.
+                let most = if said >= length { said } else { limit };
+                body.reserve_exact((length * 2).min(most) - body.len());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((body, room))
+    }
+
+    /// Room for so many bytes in all. Who has none yet waits; who has some and would need more is refused at once: two that wait for each
+    /// other's would wait for nothing.
+    async fn room_for<'a>(
+        &'a self,
+        held: Option<SemaphorePermit<'a>>,
+        bytes: usize,
+    ) -> Result<SemaphorePermit<'a>, Problem> {
+        let full =
+            || Problem::new(503, "the hub takes in as much as it can hold already").hint("Try again in a few seconds.");
+        let kilobytes = |bytes: usize| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        match held {
+            None => timeout(self.body_within, self.room.acquire_many(kilobytes(bytes)))
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .ok_or_else(full),
+            Some(mut held) => {
+                let more = kilobytes(bytes) - u32::try_from(held.num_permits()).unwrap_or(u32::MAX);
+                held.merge(self.room.try_acquire_many(more).map_err(|_| full())?);
+                Ok(held)
+            }
+        }
+    }
+
+    /// Lets in what is still on its way, and throws it away.
+    async fn drain(&self, headers: &HeaderMap, mut body: BodyDataStream) {
+        // Whoever waits for `100 Continue` has sent nothing.
+        if headers.contains_key(header::EXPECT) || length(headers).is_some_and(|length| length > DRAINED_BYTES) {
+            return;
+        }
+        let mut left = DRAINED_BYTES;
+        let emptied = async {
+            while let Some(Ok(chunk)) = body.next().await {
+                left = left.saturating_sub(chunk.len());
+                if left == 0 {
+                    return;
+                }
             }
         };
-        let slow = || Problem::new(408, format!("the body did not arrive within {} s", BODY_WITHIN.as_secs()));
-        Ok(timeout(BODY_WITHIN, arrived).await.unwrap_or_else(|_| Err(slow()))?)
+        // Whoever is slower than that reads no answer.
+        drop(timeout(self.body_within, emptied).await);
     }
 
     async fn call(&self, call: &Call, caller: Option<Claims>) -> Result<Value, Failed> {

@@ -1,6 +1,11 @@
 //! The routes and what stands around them: request ids, traces, a log line each, and no panic that takes the rest along.
 
-use std::{any::Any, fmt, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -20,6 +25,8 @@ use crate::{function, limit::Limit, openapi, problem::problem, telemetry, token:
 
 /// All bodies that are being read or stored, in KB: ten of the largest at once, and memory stays flat.
 const ROOM: usize = 256 * 1024;
+/// A body arrives within this, or it is given up: slow ones hold memory.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Where a request comes from, as its host knows it: an extension of the request.
@@ -34,6 +41,7 @@ pub struct Api {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) limit: Option<Limit>,
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) body_within: Duration,
 }
 
 impl fmt::Debug for Api {
@@ -46,7 +54,21 @@ impl Api {
     /// The functions over this database, for bearers of tokens that `verifier` knows, and for providers whose `secrets` are set.
     #[must_use]
     pub fn new(db: Db, verifier: Verifier, secrets: Secrets) -> Self {
-        Self { db, verifier, secrets: Arc::new(secrets), limit: None, room: Arc::new(Semaphore::new(ROOM)) }
+        Self {
+            db,
+            verifier,
+            secrets: Arc::new(secrets),
+            limit: None,
+            room: Arc::new(Semaphore::new(ROOM)),
+            body_within: BODY_WITHIN,
+        }
+    }
+
+    /// The same, for bodies that arrive within this; ten seconds unless said.
+    #[must_use]
+    pub fn body_within(mut self, most: Duration) -> Self {
+        self.body_within = most;
+        self
     }
 
     /// The same, for callers that may not ask more often than this.

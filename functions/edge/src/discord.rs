@@ -91,8 +91,8 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
             }
             Ok(Step::Call(Call::Bridged {
                 provider: NAME,
-                target: format!("channel:{channel}"),
-                external: interaction.id,
+                target: format!("channel:{channel}").replace('\0', " "),
+                external: interaction.id.replace('\0', " "),
                 author: author.username.replace('\0', " "),
                 content: content.replace('\0', " "),
                 reply_to: None,
