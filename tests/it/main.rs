@@ -1,4 +1,4 @@
-//! The programs against a database of their own: deploying, looking at a deployment, Koji's commands over HTTP, who comes in at all, sweeps, webhooks.
+//! The programs against a database of their own: deploying, looking at a deployment, Koji's commands over HTTP, who comes in at all, hostile input, sweeps, webhooks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -6,5 +6,6 @@ mod deploying;
 mod doctor;
 mod doors;
 mod functions;
+mod hostile;
 mod sweeps;
 mod webhooks;

@@ -86,7 +86,12 @@ pub(crate) async fn unknown() -> Response {
 
 /// Lets `hub_edge` see a request.
 fn asked<T>(parts: &Parts, body: &[u8], see: impl FnOnce(&hub_edge::Request<'_>) -> T) -> T {
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    // What is no text, or there twice, is there, and is none that counts: a proxy before us may have looked at the other one.
+    let header = |name: &str| {
+        let mut values = parts.headers.get_all(name).iter();
+        let value = values.next()?;
+        Some(value.to_str().ok().filter(|_| values.next().is_none()).unwrap_or("\u{fffd}"))
+    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     see(&hub_edge::Request {
         method: parts.method.as_str(),

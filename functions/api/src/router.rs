@@ -81,7 +81,7 @@ impl Api {
     /// All functions, under `/functions/v1/`. CORS is left to who mounts it.
     pub fn router(self) -> Router {
         Router::new()
-            .route("/functions/v1/openapi.json", get(openapi::document))
+            .route("/functions/v1/openapi.json", get(openapi::document).fallback(openapi::only_read))
             .route("/functions/v1/{name}", any(function::serve))
             .fallback(function::unknown)
             .layer(CatchPanicLayer::custom(panicked))

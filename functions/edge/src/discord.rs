@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// How the database knows it.
 pub const NAME: &str = "discord";
 /// An interaction is answered within three seconds or not at all: an older one is a replay.
-const WINDOW: i64 = 300;
+const WINDOW: u64 = 300;
 const MESSAGE: usize = 2000;
 /// Only the one who asked sees it.
 const EPHEMERAL: u32 = 64;
@@ -61,7 +61,7 @@ pub fn signed<'a>(request: &Request<'a>, secrets: &Secrets) -> Result<([u8; 32],
             .hint("Set DISCORD_PUBLIC_KEY to the application's public key."));
     }
     let (signed, at) = (header("x-signature-ed25519").unwrap_or(""), header("x-signature-timestamp").unwrap_or(""));
-    if !at.parse::<i64>().is_ok_and(|at| (request.now - at).abs() <= WINDOW) {
+    if !at.parse::<i64>().is_ok_and(|at| request.now.abs_diff(at) <= WINDOW) {
         return Err(Problem::new(401, "the request is older than five minutes, or from the future"));
     }
     Ok((key, signed, at))

@@ -150,7 +150,7 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
     assert!(refused.status == 200 && refused.body.contains("not connected"));
     // A fault of ours is one, so that Discord says so.
     assert_eq!(call.refused(&Refused::default()).status, 500);
-    for at in [NOW - 301, NOW + 301] {
+    for at in [NOW - 301, NOW + 301, i64::MIN, i64::MAX] {
         assert_eq!(status(discord(&command, at)), 401);
     }
     let headers = [("x-signature-ed25519", "00".repeat(64)), ("x-signature-timestamp", NOW.to_string())];
