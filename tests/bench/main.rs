@@ -5,12 +5,17 @@ mod changes;
 mod decay;
 mod drain;
 mod ears;
+mod edge_koji;
+mod edge_wasm;
+mod edge_webhook;
 mod fanout;
+mod http;
 mod koji;
 mod life;
 mod page;
 mod pickup;
 mod push;
+mod served;
 mod stack;
 mod tools;
 
@@ -19,13 +24,27 @@ use clap::Parser;
 use std::process::ExitCode;
 use tools::{Aim, Bench, Figure};
 
-const NAMES: [&str; 10] = ["life", "drain", "backlog", "pickup", "koji", "decay", "page", "push", "fanout", "changes"];
+const NAMES: [&str; 13] = [
+    "life",
+    "drain",
+    "backlog",
+    "pickup",
+    "koji",
+    "decay",
+    "page",
+    "push",
+    "fanout",
+    "changes",
+    "edge-koji",
+    "edge-webhook",
+    "edge-wasm",
+];
 
 /// Measures the hub against its peers, in one run on one machine.
 #[derive(Parser)]
 #[command(name = "tests/bench/run")]
 struct Args {
-    /// Which benches: life, drain, backlog, pickup, koji, decay, page, push, fanout, changes; all when none is named.
+    /// Which benches: life, drain, backlog, pickup, koji, decay, page, push, fanout, changes, edge-koji, edge-webhook, edge-wasm; all when none is named.
     names: Vec<String>,
     /// How long one round of one side runs.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
@@ -76,7 +95,10 @@ async fn main() -> Result<ExitCode> {
             "page" => page::run(&bench).await,
             "push" => push::run(&bench).await,
             "fanout" => fanout::run(&bench).await,
-            _ => changes::run(&bench).await,
+            "changes" => changes::run(&bench).await,
+            "edge-koji" => edge_koji::run(&bench).await,
+            "edge-webhook" => edge_webhook::run(&bench).await,
+            _ => edge_wasm::run(&bench).await,
         };
         match done {
             Ok(more) => {

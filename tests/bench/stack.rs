@@ -103,12 +103,17 @@ impl Stack {
 
     /// Bytes that the process has in memory.
     pub fn memory(&self) -> Result<u64> {
-        let file = format!("/proc/{}/status", self.pid()?);
-        let status = std::fs::read_to_string(&file).with_context(|| file.clone())?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).with_context(|| file.clone())?;
-        let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().with_context(|| file.clone())?;
-        Ok(kilobytes * 1024)
+        memory(self.pid()?)
     }
+}
+
+/// Bytes that a process has in memory.
+pub fn memory(pid: u32) -> Result<u64> {
+    let file = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&file).with_context(|| file.clone())?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).with_context(|| file.clone())?;
+    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().with_context(|| file.clone())?;
+    Ok(kilobytes * 1024)
 }
 
 /// Milliseconds of processor that a process has taken, its threads added up.
@@ -130,6 +135,6 @@ fn scheduled(file: &Path) -> Result<f64> {
     Ok(nanoseconds / 1e6)
 }
 
-fn free_port() -> Result<String> {
+pub fn free_port() -> Result<String> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string())
 }

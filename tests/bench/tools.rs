@@ -113,6 +113,8 @@ pub struct Bench {
     pub rounds: u32,
     pub port: u16,
     pub hub: PathBuf,
+    /// Where the programs are that Deno runs.
+    pub repository: PathBuf,
     bin: PathBuf,
     sql: PathBuf,
 }
@@ -136,9 +138,15 @@ impl Bench {
             rounds,
             port: wanted("HUB_BENCH_PORT")?.parse().context("HUB_BENCH_PORT")?,
             hub: wanted("HUB_BENCH_HUB")?.into(),
+            repository: wanted("HUB_BENCH_REPOSITORY")?.into(),
             bin: wanted("HUB_BENCH_POSTGRES_BIN")?.into(),
             sql: wanted("HUB_BENCH_SQL")?.into(),
         })
+    }
+
+    /// The program `deno`, for the benches that need it.
+    pub fn deno(&self) -> Result<PathBuf> {
+        Ok(wanted("HUB_BENCH_DENO")?.into())
     }
 
     /// What is measured on what.

@@ -15,7 +15,7 @@ pub struct Functions {
     pub world: World,
     pub url: String,
     pub leads: Uuid,
-    quick: Uuid,
+    pub quick: Uuid,
     labs: Uuid,
     stop: CancellationToken,
 }

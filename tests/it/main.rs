@@ -1,5 +1,5 @@
 //! The programs against a database of their own: deploying, looking at a deployment, Koji's commands over HTTP, who comes in at all,
-//! sweeps, webhooks, what goes out, Discord.
+//! hostile input, sweeps, webhooks, what goes out, Discord.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,6 +8,7 @@ mod discord;
 mod doctor;
 mod doors;
 mod functions;
+mod hostile;
 mod outbox;
 mod sweeps;
 mod webhooks;

@@ -16,7 +16,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use hub::db::Db;
+use hub::{db::Db, types::Bridged};
 use hub_tests::{Worker, World, agent};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -300,7 +300,16 @@ async fn a_bridged_channel_goes_both_ways_without_echo_progress_edits_and_the_re
     bridge(&world, "telegram", "channel:-5/7").await;
     let db = Db::connect(&world.url).await.unwrap();
     let come = async |id: &str, text: &str| {
-        db.receive_bridged("discord", "channel:77", id, "Larry", text, None).await.unwrap()
+        db.receive_bridged(&Bridged {
+            provider: "discord",
+            target: "channel:77",
+            external: id,
+            author: "Larry",
+            content: text,
+            ..Bridged::default()
+        })
+        .await
+        .unwrap()
     };
     // The first is refused for a moment, and sent all the same at its first attempt.
     outside.fault(
@@ -404,7 +413,19 @@ async fn a_long_text_is_several_messages_each_once() {
     // A reply to any of them is one to the message.
     let db = Db::connect(&world.url).await.unwrap();
     let last = outside.kept().last().unwrap()["id"].to_string();
-    assert_eq!(db.receive_bridged("telegram", "channel:9", &last, "Larry", "x", None).await.unwrap()["echo"], true);
+    assert_eq!(
+        db.receive_bridged(&Bridged {
+            provider: "telegram",
+            target: "channel:9",
+            external: &last,
+            author: "Larry",
+            content: "x",
+            ..Bridged::default()
+        })
+        .await
+        .unwrap()["echo"],
+        true
+    );
     worker.stop().await;
 }
 

@@ -1,8 +1,10 @@
-//! Properties against pure models: the queue, the age of threads, the numbers of a conversation, Koji's commands, frames.
+//! Properties against pure models: the queue, the age of threads, the numbers of a conversation, Koji's commands, frames, the
+//! HTTP functions.
 //! The hub's clock is an argument, so a case moves time as it likes and waits for nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod edge;
 mod frames;
 mod koji;
 mod numbering;

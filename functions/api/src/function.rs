@@ -4,20 +4,19 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, BodyDataStream},
     extract::{Request, State},
     http::{HeaderMap, header, request::Parts},
     response::Response,
 };
-use bytes::BytesMut;
 use futures_util::StreamExt;
-use hub::{Error, error::Refusal};
+use hub::{Error, error::Refusal, types::Bridged};
 use hub_edge::{Call, Function, Problem, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
+    sync::SemaphorePermit,
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{Instrument, field::Empty};
 
@@ -28,12 +27,8 @@ use crate::{
     token::{BadToken, Claims, Unverified},
 };
 
-/// A body arrives within this, or it is given up: slow ones hold memory.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// As long as a statement of a signed-in person may take on Supabase, and a little.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
-/// Nothing but a delivery of GitHub is larger.
-const SMALL_BYTES: usize = 1024 * 1024;
 /// Who was refused may still be sending, and reads the answer only when it is done: that much is let in, and thrown away.
 const DRAINED_BYTES: usize = 32 * 1024 * 1024;
 
@@ -47,7 +42,7 @@ pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response 
         Ok(caller) => caller,
         Err(refused) => {
             let answer = api.refuse(refused, address);
-            drain(&parts.headers, body).await;
+            api.drain(&parts.headers, body.into_data_stream()).await;
             return answer;
         }
     };
@@ -91,7 +86,12 @@ pub(crate) async fn unknown() -> Response {
 
 /// Lets `hub_edge` see a request.
 fn asked<T>(parts: &Parts, body: &[u8], see: impl FnOnce(&hub_edge::Request<'_>) -> T) -> T {
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    // What is no text, or there twice, is there, and is none that counts: a proxy before us may have looked at the other one.
+    let header = |name: &str| {
+        let mut values = parts.headers.get_all(name).iter();
+        let value = values.next()?;
+        Some(value.to_str().ok().filter(|_| values.next().is_none()).unwrap_or("\u{fffd}"))
+    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     see(&hub_edge::Request {
         method: parts.method.as_str(),
@@ -106,34 +106,9 @@ fn address(parts: &Parts) -> &str {
     parts.extensions.get::<Address>().map_or("", |Address(address)| address)
 }
 
+/// What the client says of its body. It may say anything: nothing is set aside for it.
 fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-async fn drain(headers: &HeaderMap, body: Body) {
-    // Whoever waits for `100 Continue` has sent nothing.
-    if headers.contains_key(header::EXPECT) || length(headers).is_some_and(|length| length > DRAINED_BYTES) {
-        return;
-    }
-    let mut body = body.into_data_stream();
-    let mut left = DRAINED_BYTES;
-    let emptied = async {
-        while let Some(Ok(chunk)) = body.next().await {
-            left = left.saturating_sub(chunk.len());
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    // Whoever is slower than that reads no answer.
-    drop(timeout(BODY_WITHIN, emptied).await);
-}
-
-/// The room that a body takes, as long as it is needed.
-#[derive(Default)]
-struct Room<'a> {
-    small: Vec<SemaphorePermit<'a>>,
-    large: Option<SemaphorePermit<'a>>,
 }
 
 pub(crate) enum Failed {
@@ -202,45 +177,87 @@ impl Api {
         Some(problem::later(wait))
     }
 
-    /// The body, and the room it takes, which is bounded over all requests.
-    async fn read<'a>(
-        &'a self,
+    /// The body, and the room it takes, which is bounded over all requests. Room is taken for what has arrived and not for what is announced, or
+    /// who announces much and sends nothing would keep everybody else out.
+    async fn read(
+        &self,
         function: Function,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<(Bytes, Room<'a>), Failed> {
+    ) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Failed> {
         let limit = function.body_limit();
-        let said = length(headers);
-        if said.is_some_and(|length| length > limit) {
-            drain(headers, body).await;
+        let said = length(headers).unwrap_or(0);
+        let mut chunks = body.into_data_stream();
+        if said > limit {
+            self.drain(headers, chunks).await;
             return Err(hub_edge::too_large(function).into());
         }
-        let room = async |space: &'a Semaphore, bytes: usize| {
-            let permits = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-            space.acquire_many(permits).await.map_err(|_| Problem::new(503, "the hub is stopping"))
-        };
-        let arrived = async {
-            let mut chunks = body.into_data_stream();
-            let mut body = BytesMut::new();
-            let mut held = Room::default();
-            while let Some(chunk) = chunks.next().await {
-                let chunk = chunk.map_err(|_| Problem::new(400, "the body ended before its end"))?;
-                if body.len() + chunk.len() > limit {
-                    return Err(hub_edge::too_large(function));
-                }
-                // Room is taken for what is here, not for what is announced: who sends little holds little. Above the size of all but
-                // GitHub's largest the rest is taken at once, or those would wait for each other half read.
-                if held.large.is_none() && body.len() + chunk.len() > SMALL_BYTES {
-                    held.large = Some(room(&self.room.large, said.unwrap_or(limit)).await?);
-                } else if held.large.is_none() {
-                    held.small.push(room(&self.room.small, chunk.len()).await?);
-                }
-                body.extend_from_slice(&chunk);
+        let slow = || Problem::new(408, format!("the body did not arrive within {} s", self.body_within.as_secs_f64()));
+        let (mut body, mut room) = (Vec::new(), None);
+        let mut deadline = Instant::now() + self.body_within;
+        while let Some(chunk) = timeout_at(deadline, chunks.next()).await.map_err(|_| slow())? {
+            let chunk = chunk.map_err(|_| Problem::new(400, "the body ended before its end"))?;
+            let length = body.len() + chunk.len();
+            if length > limit {
+                self.drain(headers, chunks).await;
+                return Err(hub_edge::too_large(function).into());
             }
-            Ok((body.freeze(), held))
+            let waits = room.is_none();
+            room = Some(self.room_for(room, length).await?);
+            if waits {
+                deadline = Instant::now() + self.body_within;
+            }
+            if body.capacity() < length {
+                // Twice what there is, but no more than what is to come.
+                let most = if said >= length { said } else { limit };
+                body.reserve_exact((length * 2).min(most) - body.len());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((body, room))
+    }
+
+    /// Room for so many bytes in all. Who has none yet waits; who has some and would need more is refused at once: two that wait for each
+    /// other's would wait for nothing.
+    async fn room_for<'a>(
+        &'a self,
+        held: Option<SemaphorePermit<'a>>,
+        bytes: usize,
+    ) -> Result<SemaphorePermit<'a>, Problem> {
+        let full =
+            || Problem::new(503, "the hub takes in as much as it can hold already").hint("Try again in a few seconds.");
+        let kilobytes = |bytes: usize| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        match held {
+            None => timeout(self.body_within, self.room.acquire_many(kilobytes(bytes)))
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .ok_or_else(full),
+            Some(mut held) => {
+                let more = kilobytes(bytes) - u32::try_from(held.num_permits()).unwrap_or(u32::MAX);
+                held.merge(self.room.try_acquire_many(more).map_err(|_| full())?);
+                Ok(held)
+            }
+        }
+    }
+
+    /// Lets in what is still on its way, and throws it away.
+    async fn drain(&self, headers: &HeaderMap, mut body: BodyDataStream) {
+        // Whoever waits for `100 Continue` has sent nothing.
+        if headers.contains_key(header::EXPECT) || length(headers).is_some_and(|length| length > DRAINED_BYTES) {
+            return;
+        }
+        let mut left = DRAINED_BYTES;
+        let emptied = async {
+            while let Some(Ok(chunk)) = body.next().await {
+                left = left.saturating_sub(chunk.len());
+                if left == 0 {
+                    return;
+                }
+            }
         };
-        let slow = || Problem::new(408, format!("the body did not arrive within {} s", BODY_WITHIN.as_secs()));
-        Ok(timeout(BODY_WITHIN, arrived).await.unwrap_or_else(|_| Err(slow()))?)
+        // Whoever is slower than that reads no answer.
+        drop(timeout(self.body_within, emptied).await);
     }
 
     async fn call(&self, call: &Call, caller: Option<Claims>) -> Result<Value, Failed> {
@@ -257,8 +274,11 @@ impl Api {
             Call::Webhook { provider, delivery, event, payload } => {
                 self.db.receive_webhook(provider, delivery, event, payload).await?
             }
-            Call::Bridged { provider, target, external, author, content, reply_to } => {
-                self.db.receive_bridged(provider, target, external, author, content, reply_to.as_deref()).await?
+            Call::Bridged { provider, target, external, author, content, reply_to, interaction } => {
+                let reply_to = reply_to.as_deref();
+                let message =
+                    Bridged { provider, target, external, author, content, reply_to, interaction: *interaction };
+                self.db.receive_bridged(&message).await?
             }
             Call::Hook { token, message, target, deliver, key } => {
                 self.db.receive_hook(token, message, target, *deliver, key.as_deref()).await?

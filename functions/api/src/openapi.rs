@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::{
-    http::header,
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use hub::types::{Message, Reply, Sent, Task, Thread};
@@ -22,10 +22,19 @@ use utoipa::{
     },
 };
 
+use crate::problem::problem;
+
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| build().to_json().unwrap_or_else(|_| "{}".into()));
 
 pub(crate) async fn document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+}
+
+/// The answer to any other method.
+pub(crate) async fn only_read() -> Response {
+    let mut answer = problem(Problem::new(405, "the description is read with GET"));
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    answer
 }
 
 /// A delivery, stored.

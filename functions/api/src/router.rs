@@ -1,6 +1,11 @@
 //! The routes and what stands around them: request ids, traces, a log line each, and no panic that takes the rest along.
 
-use std::{any::Any, fmt, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -18,10 +23,10 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{function, limit::Limit, openapi, problem::problem, telemetry, token::Verifier};
 
-/// All bodies that are being read or stored, in KB, so that memory stays flat: those up to a megabyte, and, apart from them, six of the
-/// largest, which are seldom and whose senders can not hold up the rest.
-const SMALL_ROOM: usize = 96 * 1024;
-const LARGE_ROOM: usize = 160 * 1024;
+/// All bodies that are being read or stored, in KB: ten of the largest at once, and memory stays flat.
+const ROOM: usize = 256 * 1024;
+/// A body arrives within this, or it is given up: slow ones hold memory.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Where a request comes from, as its host knows it: an extension of the request.
@@ -35,13 +40,8 @@ pub struct Api {
     pub(crate) verifier: Verifier,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) limit: Option<Limit>,
-    pub(crate) room: Arc<Room>,
-}
-
-/// What bodies may take.
-pub(crate) struct Room {
-    pub(crate) small: Semaphore,
-    pub(crate) large: Semaphore,
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) body_within: Duration,
 }
 
 impl fmt::Debug for Api {
@@ -59,8 +59,16 @@ impl Api {
             verifier,
             secrets: Arc::new(secrets),
             limit: None,
-            room: Arc::new(Room { small: Semaphore::new(SMALL_ROOM), large: Semaphore::new(LARGE_ROOM) }),
+            room: Arc::new(Semaphore::new(ROOM)),
+            body_within: BODY_WITHIN,
         }
+    }
+
+    /// The same, for bodies that arrive within this; ten seconds unless said.
+    #[must_use]
+    pub fn body_within(mut self, most: Duration) -> Self {
+        self.body_within = most;
+        self
     }
 
     /// The same, for callers that may not ask more often than this.
@@ -73,7 +81,7 @@ impl Api {
     /// All functions, under `/functions/v1/`. CORS is left to who mounts it.
     pub fn router(self) -> Router {
         Router::new()
-            .route("/functions/v1/openapi.json", get(openapi::document))
+            .route("/functions/v1/openapi.json", get(openapi::document).fallback(openapi::only_read))
             .route("/functions/v1/{name}", any(function::serve))
             .fallback(function::unknown)
             .layer(CatchPanicLayer::custom(panicked))

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hub::Hub;
+use hub::{Hub, types::Bridged};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::{
@@ -252,7 +252,16 @@ impl Lane {
 
     async fn receive(&self, target: &str, written: &Written, answers: Option<&str>) -> Result<Option<Value>, Trouble> {
         let author = format!("@{}", written.message.author.username);
-        let call = self.hub.receive_bridged("discord", target, &written.message.id, &author, &written.text, answers);
+        let message = Bridged {
+            provider: "discord",
+            target,
+            external: &written.message.id,
+            author: &author,
+            content: &written.text,
+            reply_to: answers,
+            interaction: false,
+        };
+        let call = self.hub.receive_bridged(&message);
         match timeout(CALL_WITHIN, call).await {
             Err(_) => Err(Trouble::Away(hub::Error::Unreachable("the hub does not answer in time".into()))),
             Ok(Ok(taken)) => Ok(Some(taken)),

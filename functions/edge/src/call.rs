@@ -63,6 +63,8 @@ pub enum Call {
         content: String,
         /// The message it answers.
         reply_to: Option<String>,
+        /// It is no message there, and its answer is ours to give.
+        interaction: bool,
     },
     /// A message of an agent.
     Hook {
@@ -142,12 +144,14 @@ impl Refused {
     pub fn problem(&self) -> Problem {
         let code = self.code.as_deref().unwrap_or("");
         let status = match code {
-            "UH001" | "22P02" | "22P05" => 400,
+            "UH001" => 400,
             "PGRST301" | "PGRST302" | "PGRST303" => 401,
             "42501" | "UH005" => 403,
             "UH004" => 404,
-            "UH002" | "UH003" => 409,
+            "UH002" | "UH003" | "23505" => 409,
             "57014" => 504,
+            // Values that Postgres does not hold: a number of too many digits, text that is none; or that break a rule of a table.
+            _ if code.starts_with("22") || code.starts_with("23") => 400,
             _ if code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("40")
@@ -210,9 +214,9 @@ impl Call {
                 // The payload is passed on as it is: parsed and written again, a number could change.
                 format!(r#"{},"p_payload":{payload}}}"#, rest.strip_suffix('}').unwrap_or(&rest))
             }
-            Self::Bridged { provider, target, external, author, content, reply_to } => json!({
+            Self::Bridged { provider, target, external, author, content, reply_to, interaction } => json!({
                 "p_provider": provider, "p_target": target, "p_external_id": external, "p_author": author,
-                "p_content": content, "p_reply_to": reply_to,
+                "p_content": content, "p_reply_to": reply_to, "p_interaction": interaction,
             })
             .to_string(),
             Self::Hook { token, message, target, deliver, key } => json!({
@@ -250,6 +254,9 @@ mod tests {
             ("40001", 503),
             ("08006", 503),
             ("57014", 504),
+            ("22003", 400),
+            ("23514", 400),
+            ("23505", 409),
             ("XX000", 500),
             ("42883", 500),
         ] {

@@ -91,11 +91,12 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
             }
             Ok(Step::Call(Call::Bridged {
                 provider: NAME,
-                target: format!("channel:{channel}"),
-                external: interaction.id,
+                target: format!("channel:{channel}").replace('\0', " "),
+                external: interaction.id.replace('\0', " "),
                 author: author.username.replace('\0', " "),
                 content: content.replace('\0', " "),
                 reply_to: None,
+                interaction: true,
             }))
         }
         _ => Ok(Step::Answer(said("This is not something that can be pressed here.", EPHEMERAL))),
@@ -118,6 +119,9 @@ fn word(value: &Value) -> String {
 
 /// What was answered: the command's text, or what was queued.
 pub fn answer(value: &Value) -> Response {
+    if let Some(why) = value.get("ignored").and_then(Value::as_str) {
+        return said(&cut(why, MESSAGE), EPHEMERAL);
+    }
     let chunk = value.pointer("/reply/chunks/0").and_then(Value::as_str);
     let more = value.pointer("/reply/chunks/1").is_some();
     let text = match (chunk, value.pointer("/task/id").and_then(Value::as_str)) {

@@ -69,33 +69,69 @@ impl Fields {
     }
 }
 
-/// JSON as Postgres' `jsonb` takes it: the escape of the zero character, which it does not hold, becomes that of the replacement
-/// character. Anything else stays as it is, to the digit.
+/// As deep as `serde_json` reads. Postgres reads `jsonb` by recursion, too, and calls its own limit a fault of the server.
+const DEEPEST: usize = 128;
+const REPLACEMENT: &[u8] = b"\\ufffd";
+
+/// JSON as Postgres' `jsonb` takes it: escapes of what it does not hold, the zero character and halves of surrogate pairs, become that of the
+/// replacement character. Anything else stays as it is, to the digit.
 pub fn storable(body: &[u8]) -> Result<Box<RawValue>, Problem> {
     let bad = |detail: String| Problem::new(400, detail);
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
-    match without_zero(raw.get()) {
+    match cleaned(raw.get()).ok_or_else(|| bad(format!("the JSON is nested deeper than {DEEPEST} levels")))? {
         Cow::Borrowed(_) => Ok(raw.to_owned()),
         Cow::Owned(text) => RawValue::from_string(text).map_err(|error| bad(format!("the body is not JSON: {error}"))),
     }
 }
 
-fn without_zero(json: &str) -> Cow<'_, str> {
-    const ZERO: &str = "\\u0000";
-    let (mut from, mut clean) = (0, String::new());
-    while let Some(at) = json[from..].find(ZERO).map(|at| at + from) {
-        // A backslash that is itself escaped begins no escape.
-        let backslashes = json[..at].bytes().rev().take_while(|&byte| byte == b'\\').count();
-        clean.push_str(&json[from..at]);
-        clean.push_str(if backslashes % 2 == 0 { "\\ufffd" } else { ZERO });
-        from = at + ZERO.len();
+/// `json` is valid; `None` if it is too deep.
+fn cleaned(json: &str) -> Option<Cow<'_, str>> {
+    let bytes = json.as_bytes();
+    let (mut at, mut depth, mut inside) = (0, 0_usize, false);
+    let (mut kept, mut clean) = (0, Vec::new());
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => inside = !inside,
+            b'\\' => {
+                let length = match unit(bytes, at) {
+                    // Any other escape is of two characters.
+                    None => 2,
+                    Some(0xD800..=0xDBFF) if matches!(unit(bytes, at + 6), Some(0xDC00..=0xDFFF)) => 12,
+                    Some(0 | 0xD800..=0xDFFF) => {
+                        clean.extend_from_slice(&bytes[kept..at]);
+                        clean.extend_from_slice(REPLACEMENT);
+                        kept = at + 6;
+                        6
+                    }
+                    Some(_) => 6,
+                };
+                at += length;
+                continue;
+            }
+            b'{' | b'[' if !inside => {
+                depth += 1;
+                if depth > DEEPEST {
+                    return None;
+                }
+            }
+            b'}' | b']' if !inside => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
     }
-    if from == 0 {
-        return Cow::Borrowed(json);
+    if kept == 0 {
+        return Some(Cow::Borrowed(json));
     }
-    clean.push_str(&json[from..]);
-    Cow::Owned(clean)
+    clean.extend_from_slice(&bytes[kept..]);
+    // Only whole escapes were taken out of UTF-8.
+    String::from_utf8(clean).ok().map(Cow::Owned)
+}
+
+/// The code unit that is escaped here as `\uXXXX`.
+fn unit(json: &[u8], at: usize) -> Option<u16> {
+    let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -110,6 +146,17 @@ mod tests {
             r#"{"a": "x\ufffdy", "n": 1.000000000000000000001}"#
         );
         assert_eq!(store(r#"["\\u0000", "\\\u0000\u0000"]"#), r#"["\\u0000", "\\\ufffd\ufffd"]"#);
+        // Halves of pairs, which are whole nowhere; a whole pair stays.
+        assert_eq!(
+            store(r#"["\ud800", "\udc00x", "\ud800\ud83d\ude00\\ud800"]"#),
+            r#"["\ufffd", "\ufffdx", "\ufffd\ud83d\ude00\\ud800"]"#
+        );
+        assert_eq!(store(r#"{"é\uD800": "\ud800\n"}"#), r#"{"é\ufffd": "\ufffd\n"}"#);
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(store(&nested(128)), nested(128));
+        assert!(storable(nested(129).as_bytes()).unwrap_err().detail.contains("deeper"));
+        assert_eq!(storable(nested(100_000).as_bytes()).unwrap_err().status, 400);
+        assert!(storable(format!("[\"{}\", [], []]", "[".repeat(500)).as_bytes()).is_ok());
         for bad in [b"".as_slice(), b"{", b"\xff", b"{}{}"] {
             assert_eq!(storable(bad).unwrap_err().status, 400);
         }

@@ -87,6 +87,7 @@ pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
         author: from.username.map_or(from.first_name, |name| format!("@{name}")).replace('\0', " "),
         content: content.replace('\0', " "),
         reply_to: message.reply_to_message.map(|answered| answered.message_id.to_string()),
+        interaction: false,
     }))
 }
 

@@ -21,8 +21,8 @@ use crate::{
     error::{Error, Refusal, Result},
     realtime::{Realtime, Token, TokenSource},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member, Message,
-        Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member,
+        Message, Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
 };
 
@@ -580,18 +580,11 @@ impl Api {
         self.run(|rest| rest.from("koji_commands").select("name,usage,description,writes").order("name.asc")).await
     }
 
-    pub(crate) async fn receive_bridged(
-        &self,
-        provider: &str,
-        target: &str,
-        external: &str,
-        author: &str,
-        content: &str,
-        reply_to: Option<&str>,
-    ) -> Result<Value> {
+    pub(crate) async fn receive_bridged(&self, message: &Bridged<'_>) -> Result<Value> {
         let body = json!({
-            "p_provider": provider, "p_target": target, "p_external_id": external, "p_author": author,
-            "p_content": content, "p_reply_to": reply_to,
+            "p_provider": message.provider, "p_target": message.target, "p_external_id": message.external,
+            "p_author": message.author, "p_content": message.content, "p_reply_to": message.reply_to,
+            "p_interaction": message.interaction,
         });
         self.call("hub_receive_bridged", body).await
     }

@@ -16,8 +16,8 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member, Message,
-        Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member,
+        Message, Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
 };
 
@@ -138,6 +138,12 @@ impl Db {
                     }
                     Ok(true)
                 })
+            })
+            // A connection keeps the largest buffer that it ever needed: one payload of 25 MB each, and a program of 15 MB has ten times that.
+            // Nothing is done where they are small.
+            .after_release(|connection, _| {
+                connection.shrink_buffers();
+                Box::pin(async { Ok(true) })
             })
             .acquire_timeout(CONNECT_WITHIN)
             .idle_timeout(Duration::from_secs(300))
@@ -424,25 +430,18 @@ impl Db {
     ///
     /// # Errors
     /// `BadInput`, `NotFound` (no such bridge).
-    pub async fn receive_bridged(
-        &self,
-        provider: &str,
-        target: &str,
-        external: &str,
-        author: &str,
-        content: &str,
-        reply_to: Option<&str>,
-    ) -> Result<Value> {
+    pub async fn receive_bridged(&self, message: &Bridged<'_>) -> Result<Value> {
         row!(
             self,
             query_file_scalar!(
                 "../../sql/queries/edges/receive_bridged.sql",
-                provider,
-                target,
-                external,
-                author,
-                content,
-                reply_to
+                message.provider,
+                message.target,
+                message.external,
+                message.author,
+                message.content,
+                message.reply_to,
+                message.interaction
             )
         )
     }

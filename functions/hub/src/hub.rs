@@ -12,8 +12,8 @@ use crate::{
     db::Db,
     error::{Error, Refusal, Result},
     types::{
-        AgentOffer, Attempt, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member, Message,
-        Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member,
+        Message, Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
     wake::Wake,
 };
@@ -430,21 +430,12 @@ impl Hub {
         each!(self, hub => hub.commands())
     }
 
-    /// Takes in a message of a bridged chat, once for its id there: `{duplicate, echo, bridge, message, task, thread, reply}`.
-    /// `target` is `channel:<id>` or `user:<id>`; `external` and `answers` are messages' ids in that chat.
+    /// Takes in a message of a bridged chat, once for its id there: `{duplicate, echo, bridge, message, task, thread, reply, outgoing}`.
     ///
     /// # Errors
     /// `NotFound` (no such bridge), `BadInput`, `Forbidden` unless service or database.
-    pub async fn receive_bridged(
-        &self,
-        provider: &str,
-        target: &str,
-        external: &str,
-        author: &str,
-        content: &str,
-        answers: Option<&str>,
-    ) -> Result<Value> {
-        each!(self, hub => hub.receive_bridged(provider, target, external, author, content, answers))
+    pub async fn receive_bridged(&self, message: &Bridged<'_>) -> Result<Value> {
+        each!(self, hub => hub.receive_bridged(message))
     }
 
     // Errands ------------------------------------------------------------------------------------------------------------

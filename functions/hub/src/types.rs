@@ -354,6 +354,25 @@ pub struct Message {
     pub created_at: Option<DateTime<Utc>>,
 }
 
+/// A message of a bridged chat, as it comes in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bridged<'a> {
+    /// `discord` or `telegram`.
+    pub provider: &'a str,
+    /// `channel:<id>` or `user:<id>` there.
+    pub target: &'a str,
+    /// Its id there: taken in once.
+    pub external: &'a str,
+    /// Who wrote it.
+    pub author: &'a str,
+    /// What.
+    pub content: &'a str,
+    /// The id of the message it answers.
+    pub reply_to: Option<&'a str>,
+    /// It is no message there but a command that is answered by who asks, at once.
+    pub interaction: bool,
+}
+
 /// An answer of command dispatch; nothing of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reply {
