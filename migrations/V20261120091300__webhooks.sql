@@ -6,6 +6,8 @@
 --              stored -> ignored                  no rule, nothing to do (a ping): error says why
 --              stored -> stored                   it failed: attempt + 1, run_after later
 --              stored -> failed                   five times, or it can never succeed
+-- A rule that fails undoes nobody else's tasks: its id and the reason stand in error, and the owners of its server see the row. Where others
+-- made tasks the delivery is done; the rule has missed it. Once mended: update … set status = 'stored', and the tasks that are there stay one.
 --
 -- For the HTTP side; trusted callers (service_role, postgres) unless said otherwise:
 --
@@ -27,7 +29,7 @@
 --     42501 `permission denied` (a target it was not given: 403), UH001 (a bare id, an empty message), UH003 the key was used for something else.
 --
 -- Tables people reach through the API: hub_webhook_rules, hub_hook_tokens (owners), hub_direct_messages (the addressee),
--- hub_webhook_deliveries (operators of the servers where it became a task; not the payload).
+-- hub_webhook_deliveries (operators of the servers where it became a task, or a rule failed; not the payload).
 --
 -- Who may write rules decides what runs: the deployment has one GitHub secret, so a rule of any server hears of every repository that reports here.
 -- Project, agent and model come from the rule, the kind of work from the rule's own words; nothing of a payload chooses anything.
@@ -56,8 +58,8 @@ create unique index hub_webhook_deliveries_delivery_idx on public.hub_webhook_de
 create index hub_webhook_deliveries_due_idx on public.hub_webhook_deliveries (run_after, seq) where status = 'stored';
 create index hub_webhook_deliveries_finished_idx on public.hub_webhook_deliveries (finished_at) where finished_at is not null;
 comment on table public.hub_webhook_deliveries is 'What was reported from outside, once each by the id its sender gave it. Finished ones are kept for the setting webhook_retention.';
-comment on column public.hub_webhook_deliveries.error is 'Why it was ignored, or why it failed. Never the payload.';
-comment on column public.hub_webhook_deliveries.server_ids is 'The servers where it became tasks: their operators see the row, without its payload.';
+comment on column public.hub_webhook_deliveries.error is 'Why it was ignored, or why it failed; of one that is done, which rules failed. Never the payload.';
+comment on column public.hub_webhook_deliveries.server_ids is 'The servers where it became tasks, or a rule failed: their operators see the row, without its payload.';
 -- Not compressed: the time in which a sender waits for its answer goes to checking and writing.
 alter table public.hub_webhook_deliveries alter column payload set storage external;
 
@@ -561,7 +563,20 @@ comment on function public.hub_receive_webhook(text, text, text, jsonb) is
 
 -- Dealing with it -----------------------------------------------------------------------------------------------------------------------
 
--- One delivery, in the caller's transaction: the new status, why, and what came of it.
+-- What a caller may read of an error: of a refusal the detail, too, since it was written to be read; of another error it may hold the row.
+create function hub_internal.reason(p_state text, p_message text, p_detail text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return hub_internal.shorten(format('%s %s', p_state, p_message)
+    || case when p_state like 'UH%' or p_message = 'permission denied' then coalesce(': ' || nullif(p_detail, ''), '') else '' end, 300);
+end;
+$$;
+
+-- One delivery, in the caller's transaction: the new status, why, and what came of it. stored: again later.
 create function hub_internal.apply_webhook(p_delivery public.hub_webhook_deliveries, out status text, out reason text, out tasks uuid[], out servers uuid[])
   language plpgsql
   volatile
@@ -578,6 +593,8 @@ declare
   v_text     text;
   v_sent     jsonb;
   v_task     uuid;
+  v_failed   text[] := '{}'::text[];
+  v_detail   text;
 begin
   status := 'ignored';
   tasks := '{}';
@@ -638,32 +655,64 @@ begin
       continue;
     end if;
 
-    select c.*  into v_channel from public.hub_channels c where c.id = v_rule.channel_id;
-    select s.architecture_type = 'threaded_task_isolation' into v_threaded from public.hub_servers s where s.id = v_rule.server_id;
     if not hub_internal.has_project(v_rule.channel_id, v_rule.server_id, v_rule.project) then
-      perform hub_internal.refuse('UH001', 'bad input', format('project %L of rule %s', v_rule.project, v_rule.id), 'It is no longer the channel''s own or one of its server''s hub_projects.');
+      servers := servers || v_rule.server_id;
+      v_failed := v_failed || format('rule %s: its project is no longer the channel''s own or one of its server''s hub_projects', v_rule.id);
+      continue;
     end if;
-    v_text := hub_internal.render_template(v_rule.template, case when v_asked is null then v_facts else v_facts || jsonb_build_object('comment', v_asked) end,
-                                           v_rule.command is not null);
-    -- Routed by the rule's own words: what was written on GitHub addresses no model and is no kind of work.
-    v_sent := hub_internal.place(v_channel, v_threaded, null, v_text, regexp_replace(v_rule.template, '\{[^{}]*\}', ' ', 'g'),
-      format('webhook:%s:%s', p_delivery.id, v_rule.channel_id), 'system', 'github', 'GitHub', null,
-      jsonb_strip_nulls(jsonb_build_object('model', v_rule.model, 'agent', v_rule.agent, 'project', v_rule.project,
-        'metadata', jsonb_build_object('provider', p_delivery.provider, 'event', p_delivery.event, 'repository', v_facts ->> 'repository', 'number', v_facts ->> 'number',
-                                       'url', v_facts ->> 'url', 'delivery', p_delivery.delivery_id, 'rule', v_rule.id))));
-    v_task := (v_sent #>> '{task,id}')::uuid;
-    insert into hub_internal.webhook_tasks (delivery_id, channel_id, task_id, rule_id, provider, repository, number, answer)
-    values (p_delivery.id, v_rule.channel_id, v_task, v_rule.id, p_delivery.provider, v_facts ->> 'repository', (v_facts ->> 'number')::bigint,
-            v_rule.answer and v_facts ->> 'number' is not null);
-    -- To the minute, so that a rule everything matches is not written each time.
-    update public.hub_webhook_rules r set last_matched_at = now() where r.id = v_rule.id and coalesce(r.last_matched_at < now() - interval '1 minute', true);
-    tasks := tasks || v_task;
-    servers := servers || v_rule.server_id;
+    -- In a block of its own: rules are written by owners of different servers, and one's mistake is not to be another's.
+    begin
+      select c.* into v_channel from public.hub_channels c where c.id = v_rule.channel_id;
+      select s.architecture_type = 'threaded_task_isolation' into v_threaded from public.hub_servers s where s.id = v_rule.server_id;
+      v_text := hub_internal.render_template(v_rule.template, case when v_asked is null then v_facts else v_facts || jsonb_build_object('comment', v_asked) end,
+                                             v_rule.command is not null);
+      -- Routed by the rule's own words: what was written on GitHub addresses no model and is no kind of work.
+      v_sent := hub_internal.place(v_channel, v_threaded, null, v_text, regexp_replace(v_rule.template, '\{[^{}]*\}', ' ', 'g'),
+        format('webhook:%s:%s', p_delivery.id, v_rule.channel_id), 'system', 'github', 'GitHub', null,
+        jsonb_strip_nulls(jsonb_build_object('model', v_rule.model, 'agent', v_rule.agent, 'project', v_rule.project,
+          'metadata', jsonb_build_object('provider', p_delivery.provider, 'event', p_delivery.event, 'repository', v_facts ->> 'repository', 'number', v_facts ->> 'number',
+                                         'url', v_facts ->> 'url', 'delivery', p_delivery.delivery_id, 'rule', v_rule.id))));
+      v_task := (v_sent #>> '{task,id}')::uuid;
+      insert into hub_internal.webhook_tasks (delivery_id, channel_id, task_id, rule_id, provider, repository, number, answer)
+      values (p_delivery.id, v_rule.channel_id, v_task, v_rule.id, p_delivery.provider, v_facts ->> 'repository', (v_facts ->> 'number')::bigint,
+              v_rule.answer and v_facts ->> 'number' is not null);
+      -- To the minute, so that a rule everything matches is not written each time.
+      update public.hub_webhook_rules r set last_matched_at = now() where r.id = v_rule.id and coalesce(r.last_matched_at < now() - interval '1 minute', true);
+      tasks := tasks || v_task;
+      servers := servers || v_rule.server_id;
+    exception
+      when deadlock_detected or serialization_failure or lock_not_available then
+        raise;                                    -- met somebody: no fault of the rule, the whole delivery comes again
+      when others then
+        get stacked diagnostics v_detail = pg_exception_detail;
+        servers := servers || v_rule.server_id;
+        v_failed := v_failed || format('rule %s: %s', v_rule.id, hub_internal.reason(sqlstate, sqlerrm, v_detail));
+    end;
   end loop;
   if cardinality(tasks) > 0 then
     status := 'done';
     reason := null;
+  elsif cardinality(v_failed) > 0 then
+    status := 'stored';
   end if;
+  if cardinality(v_failed) > 0 then
+    reason := hub_internal.shorten(array_to_string(v_failed, '; '), 2000);
+  end if;
+end;
+$$;
+
+-- One that failed: once more, later each time, and five times in all.
+create function hub_internal.postpone_webhook(p_id uuid, p_now timestamptz, p_reason text, p_servers uuid[])
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  update public.hub_webhook_deliveries d
+     set status = case when d.attempt >= 4 then 'failed' else 'stored' end, attempt = d.attempt + 1, run_after = p_now + interval '10 seconds' * 4 ^ d.attempt,
+         finished_at = case when d.attempt >= 4 then p_now end, error = p_reason, server_ids = p_servers
+   where d.id = p_id;
 end;
 $$;
 
@@ -677,6 +726,7 @@ as $$
 declare
   v_delivery public.hub_webhook_deliveries;
   v_result   record;
+  v_detail   text;
   v_done     integer := 0;
   v_timeout  text := current_setting('lock_timeout');
 begin
@@ -705,18 +755,19 @@ begin
     v_done := v_done + 1;
     begin
       select * into v_result from hub_internal.apply_webhook(v_delivery);
-      update public.hub_webhook_deliveries d
-         set status = v_result.status, error = v_result.reason, task_ids = v_result.tasks, server_ids = v_result.servers, attempt = d.attempt + 1, finished_at = p_now
-       where d.id = v_delivery.id;
+      if v_result.status = 'stored' then
+        perform hub_internal.postpone_webhook(v_delivery.id, p_now, v_result.reason, v_result.servers);
+      else
+        update public.hub_webhook_deliveries d
+           set status = v_result.status, error = v_result.reason, task_ids = v_result.tasks, server_ids = v_result.servers, attempt = d.attempt + 1, finished_at = p_now
+         where d.id = v_delivery.id;
+      end if;
     exception
       when deadlock_detected or serialization_failure or lock_not_available then  -- met somebody: no fault of its own
         update public.hub_webhook_deliveries d set run_after = p_now + interval '1 second' where d.id = v_delivery.id;
       when others then                            -- what it did is undone, the others go on
-      update public.hub_webhook_deliveries d
-         set status = case when d.attempt >= 4 then 'failed' else 'stored' end, attempt = d.attempt + 1,
-             run_after = p_now + interval '10 seconds' * 4 ^ d.attempt, finished_at = case when d.attempt >= 4 then p_now end,
-             error = hub_internal.shorten(format('%s %s', sqlstate, sqlerrm), 300)
-       where d.id = v_delivery.id;
+        get stacked diagnostics v_detail = pg_exception_detail;
+        perform hub_internal.postpone_webhook(v_delivery.id, p_now, hub_internal.reason(sqlstate, sqlerrm, v_detail), '{}');
     end;
   end loop;
   return v_done;
@@ -927,7 +978,8 @@ comment on function public.hub_receive_hook(text, text, text, boolean, text) is
 revoke all on function hub_internal.my_hook_token_ids(), hub_internal.tamed(text), hub_internal.quoted_line(text, int), hub_internal.quoted_lines(text, text, int),
   hub_internal.template_places(text), hub_internal.render_template(text, jsonb, boolean), hub_internal.glob_matches(text, text, boolean),
   hub_internal.has_project(uuid, uuid, text), hub_internal.check_webhook_rule(), hub_internal.github_facts(text, jsonb), hub_internal.commanded(text, text),
-  hub_internal.receive_webhook(text, text, text, jsonb), hub_internal.apply_webhook(public.hub_webhook_deliveries), hub_internal.process_webhooks(timestamptz, int),
+  hub_internal.receive_webhook(text, text, text, jsonb), hub_internal.apply_webhook(public.hub_webhook_deliveries), hub_internal.reason(text, text, text),
+  hub_internal.postpone_webhook(uuid, timestamptz, text, uuid[]), hub_internal.process_webhooks(timestamptz, int),
   hub_internal.keep_webhooks(timestamptz, int), hub_internal.create_hook_token(text, text[]), hub_internal.revoke_hook_token(uuid),
   hub_internal.receive_hook(text, text, text, boolean, text), public.hub_receive_webhook(text, text, text, jsonb), public.hub_process_webhooks(timestamptz, int),
   public.hub_create_hook_token(text, text[]), public.hub_revoke_hook_token(uuid), public.hub_receive_hook(text, text, text, boolean, text)

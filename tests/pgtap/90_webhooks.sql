@@ -141,7 +141,9 @@ select results_eq($$ select (t).model_preference, (t).project from pg_temp.task(
 update public.hub_webhook_rules set project = 'side';
 delete from public.hub_projects where name = 'side';
 create temp table f as select * from pg_temp.get('issues', '{"action":"opened","repository":{"full_name":"acme/app"},"issue":{"number":1}}', 'f-1');
-select results_eq($$ select status, attempt, error from f $$, $$ values ('stored', 1, 'UH001 bad input') $$, 'what fails is tried again');
+select results_eq($$ select status, attempt, error from f $$,
+  $$ select 'stored', 1, format('rule %s: its project is no longer the channel''s own or one of its server''s hub_projects', id) from public.hub_webhook_rules $$, 'what fails is tried again, and says which rule');
+select is((select server_ids from f), array[tap.server('buf-barista')], 'the server of the rule sees it');
 select is((pg_temp.get('ping', '{}')).status, 'ignored', 'and stops nobody else');
 select is(public.hub_process_webhooks(now() + interval '9 seconds'), 0, 'not before its time');
 select is(public.hub_process_webhooks(now() + interval '11 seconds'), 1, 'but then');
@@ -154,6 +156,37 @@ rollback to mended;
 delete from public.hub_projects where name = 'side';
 select public.hub_process_webhooks(now() + n * interval '1 hour') from generate_series(1, 10) n;
 select results_eq($$ select status, attempt, cardinality(task_ids) from public.hub_webhook_deliveries where delivery_id = 'f-1' $$, $$ values ('failed', 5, 0) $$, 'five times, and no more');
+delete from public.hub_webhook_rules;
+
+-- A rule that fails is not another's matter
+insert into public.hub_projects (server_id, name, path) values (tap.server('aura-labs'), 'gone', 'Desktop/gone');
+create temp table b as select pg_temp.rule('push', 'evals', 'Of another server', '{"project":"gone","position":1}') as gone, pg_temp.rule('push', 'workshop', 'Read only', '{"position":2}') as shut,
+  pg_temp.rule('push', 'bridge', 'Ours', '{"position":3}') as ours;
+delete from public.hub_projects where name = 'gone';
+update public.hub_channels set is_read_only = true where name = 'workshop';
+create temp table bd as select * from pg_temp.get('push', pg_temp.push('acme/app'), 'b-1');
+select results_eq($$ select status, attempt from bd $$, $$ values ('done', 1) $$, 'done, for somebody''s task was made');
+select is((select array_agg(t.content) from bd, public.mac_tasks t where t.id = any (bd.task_ids)), array['Ours'], 'the task stands');
+select is((select error from bd), (select format('rule %s: its project is no longer the channel''s own or one of its server''s hub_projects; rule %s: 42501 permission denied: this channel is read only', gone, shut) from b),
+  'each rule that failed says why');
+select is((select server_ids @> array[tap.server('aura-labs'), tap.server('buf-barista')] from bd), true, 'their servers see it');
+update public.hub_webhook_rules set enabled = false where id = (select ours from b);
+create temp table be as select * from pg_temp.get('push', pg_temp.push('acme/app'), 'b-2');
+select results_eq($$ select status, attempt, cardinality(task_ids) from be $$, $$ values ('stored', 1, 0) $$, 'without a task it comes again');
+update public.hub_channels set is_read_only = false where name = 'workshop';
+select public.hub_process_webhooks(now() + interval '1 hour');
+select results_eq($$ select status, attempt, cardinality(task_ids), error like 'rule % hub_projects' from public.hub_webhook_deliveries where delivery_id = 'b-2' $$, $$ values ('done', 2, 1, true) $$, 'mended, it goes through');
+create function pg_temp.trip() returns trigger language plpgsql as $$ begin raise exception using errcode = tg_argv[0], message = 'tripped', detail = 'the row'; end $$;
+create trigger trip before insert on public.mac_tasks for each row when (new.content = 'Read only') execute function pg_temp.trip('40001');
+update public.hub_webhook_rules set enabled = true where id = (select ours from b);
+create temp table bf as select * from pg_temp.get('push', pg_temp.push('acme/app'), 'b-3');
+select results_eq($$ select status, attempt, cardinality(task_ids), error, run_after - now() from bf $$, $$ values ('stored', 0, 0, null::text, interval '1 second') $$, 'whoever meets somebody comes again, whole');
+drop trigger trip on public.mac_tasks;
+create trigger trip before insert on public.mac_tasks for each row when (new.content = 'Read only') execute function pg_temp.trip('23514');
+select public.hub_process_webhooks(now() + interval '2 seconds');
+select results_eq($$ select status, cardinality(task_ids), error from public.hub_webhook_deliveries where delivery_id = 'b-3' $$,
+  $$ select 'done', 1, format('rule %s: its project is no longer the channel''s own or one of its server''s hub_projects; rule %s: 23514 tripped', gone, shut) from b $$, 'any error, and no row in it');
+drop trigger trip on public.mac_tasks;
 delete from public.hub_webhook_rules;
 
 -- Writing a rule
