@@ -16,7 +16,10 @@
 --     p_provider: lower case (github); p_delivery_id, p_event: 1 to 200 characters. Signature, length and JSON are the caller's to check; \u0000 can
 --     not be stored in jsonb (22P05): replace it. Errors: UH001, 42501.
 --   public.hub_process_webhooks(p_now timestamptz default now(), p_limit int default 100) returns int
---     deliveries looked at; call again while it equals p_limit. Errors: UH001, 42501.
+--     deliveries looked at; call again while it equals p_limit. After the setting webhook_round (3 s) it begins no other and returns p_limit,
+--     however many those were: a call ends before the statement_timeout of its caller (8 s behind PostgREST), and one delivery has the rest of
+--     that. If a call is cut off all the same, all that it did is undone; the next one finds which delivery it was at, counts that as an attempt
+--     and puts it off, so that it stops nobody, five times at most. Errors: UH001, 42501.
 --   public.hub_create_hook_token(p_name text, p_targets text[]) returns jsonb {id, name, targets, token}
 --     for owners of the servers of all targets (channel:<uuid> of theirs, user:<uuid> of a member of theirs); the token is told this once:
 --     `hubhook_` and 64 hex digits. Errors: UH001, UH004, 42501.
@@ -131,7 +134,13 @@ comment on table hub_internal.webhook_tasks is 'The task that a delivery became 
 create index webhook_tasks_channel_idx on hub_internal.webhook_tasks (channel_id);
 
 insert into hub_internal.settings (name, value, about) values
-  ('webhook_retention', '30 days', 'a webhook delivery that was dealt with is kept for this long');
+  ('webhook_retention', '30 days', 'a webhook delivery that was dealt with is kept for this long'),
+  ('webhook_round', '3 seconds', 'hub_process_webhooks begins no other delivery after this long');
+
+-- The delivery (its seq) that is being dealt with, not called when there is none. A sequence, since setval is the one thing that a cancelled
+-- statement leaves behind. Only for who holds the lock of process_webhooks.
+create sequence hub_internal.webhook_at_work;
+comment on sequence hub_internal.webhook_at_work is 'Which delivery hub_process_webhooks is at: what it finds here when it begins was cut off.';
 
 -- Other agents -----------------------------------------------------------------------------------------------------------------------
 
@@ -175,7 +184,7 @@ alter table public.hub_webhook_rules      enable row level security;
 alter table public.hub_hook_tokens        enable row level security;
 alter table public.hub_direct_messages    enable row level security;
 alter table hub_internal.webhook_tasks    enable row level security;
-revoke all on sequence public.hub_webhook_deliveries_seq_seq from public, anon, authenticated, service_role;
+revoke all on sequence public.hub_webhook_deliveries_seq_seq, hub_internal.webhook_at_work from public, anon, authenticated, service_role;
 revoke all on public.hub_webhook_deliveries, public.hub_webhook_rules, public.hub_hook_tokens, public.hub_direct_messages, hub_internal.webhook_tasks
   from public, anon, authenticated, service_role;
 grant select (id, provider, delivery_id, event, received_at, status, attempt, run_after, error, task_ids, server_ids, finished_at)
@@ -729,6 +738,8 @@ declare
   v_detail   text;
   v_done     integer := 0;
   v_timeout  text := current_setting('lock_timeout');
+  v_end      timestamptz := clock_timestamp() + hub_internal.setting('webhook_round');
+  v_cut_off  bigint;
 begin
   if not hub_internal.is_trusted() then
     perform hub_internal.refuse('42501', 'permission denied', 'processing webhooks', 'Only service_role and postgres do this.');
@@ -746,13 +757,26 @@ begin
     execute format('set local lock_timeout = %L', v_timeout);
   exception when lock_not_available then null;    -- goes back to the timeout before, too
   end;
+  -- Counted here and not before its work: a statement that is cut off undoes the counting, too.
+  select a.last_value into v_cut_off from hub_internal.webhook_at_work a where a.is_called;
+  if found then
+    perform hub_internal.postpone_webhook(d.id, p_now, 'the statement was cut off while it was dealt with: statement_timeout, or the connection ended', d.server_ids)
+       from public.hub_webhook_deliveries d where d.seq = v_cut_off and d.status = 'stored';
+  end if;
+  -- A channel that somebody holds in an open transaction costs this much of the round, and not the rest of it.
+  set local lock_timeout = '1s';
   while v_done < p_limit loop
+    if v_done > 0 and clock_timestamp() >= v_end then
+      v_done := p_limit;
+      exit;
+    end if;
     -- SKIP LOCKED: somebody may look at one in a transaction of their own.
     select d.* into v_delivery from public.hub_webhook_deliveries d
      where d.status = 'stored' and d.run_after <= p_now
      order by d.run_after, d.seq limit 1 for no key update skip locked;
     exit when not found;
     v_done := v_done + 1;
+    perform setval('hub_internal.webhook_at_work', v_delivery.seq);
     begin
       select * into v_result from hub_internal.apply_webhook(v_delivery);
       if v_result.status = 'stored' then
@@ -764,12 +788,17 @@ begin
       end if;
     exception
       when deadlock_detected or serialization_failure or lock_not_available then  -- met somebody: no fault of its own
-        update public.hub_webhook_deliveries d set run_after = p_now + interval '1 second' where d.id = v_delivery.id;
+        -- The older, the later: what is held for long does not stand before the others again and again.
+        update public.hub_webhook_deliveries d
+           set run_after = p_now + least(greatest((p_now - d.received_at) / 4, interval '1 second'), interval '1 minute')
+         where d.id = v_delivery.id;
       when others then                            -- what it did is undone, the others go on
         get stacked diagnostics v_detail = pg_exception_detail;
         perform hub_internal.postpone_webhook(v_delivery.id, p_now, hub_internal.reason(sqlstate, sqlerrm, v_detail), '{}');
     end;
   end loop;
+  perform setval('hub_internal.webhook_at_work', 1, false);
+  execute format('set local lock_timeout = %L', v_timeout);
   return v_done;
 end;
 $$;
@@ -785,7 +814,7 @@ begin
 end;
 $$;
 comment on function public.hub_process_webhooks(timestamptz, int) is
-  'Turns what was stored by hub_receive_webhook into tasks, by hub_webhook_rules; how many deliveries it looked at: call again while that is p_limit. Errors: UH001, 42501.';
+  'Turns what was stored by hub_receive_webhook into tasks, by hub_webhook_rules; how many deliveries it looked at, p_limit if its time ended before: call again while it is p_limit. Errors: UH001, 42501.';
 
 create function hub_internal.keep_webhooks(p_now timestamptz, p_limit int)
   returns integer

@@ -189,6 +189,38 @@ select results_eq($$ select status, cardinality(task_ids), error from public.hub
 drop trigger trip on public.mac_tasks;
 delete from public.hub_webhook_rules;
 
+-- A round ends in time, and one that was cut off stops nobody
+select pg_temp.rule('push', 'bridge', 'Slow', '{"branch":"slow"}'), pg_temp.rule('push', 'bridge', 'Quick', '{"branch":"main"}');
+select public.hub_receive_webhook('github', 'w-' || n, 'push', pg_temp.push('acme/app')) from generate_series(1, 3) n;
+update hub_internal.settings set value = '1 microsecond' where name = 'webhook_round';
+create function pg_temp.round() returns int[] language plpgsql as $$
+declare
+  v int := public.hub_process_webhooks(now(), 50);
+begin
+  return array[v, (select count(*)::int from public.hub_webhook_deliveries where status = 'stored' and delivery_id like 'w-%')];
+end;
+$$;
+select is((select array_agg(pg_temp.round()) from generate_series(1, 4)), '{{50,2},{50,1},{50,0},{0,0}}'::int[][], 'out of time it says: call again; each call deals with one at least');
+update hub_internal.settings set value = '3 seconds' where name = 'webhook_round';
+create function pg_temp.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(60); return new; end $$;
+create trigger slow before insert on public.mac_tasks for each row when (new.content = 'Slow') execute function pg_temp.slow();
+create function pg_temp.cut_off() returns text language plpgsql as $$ begin return public.hub_process_webhooks(now() + interval '1 minute')::text; exception when query_canceled then return sqlstate; end $$;
+select public.hub_receive_webhook('github', 'x-' || b, 'push', pg_temp.push('acme/app', 'refs/heads/' || b)) from unnest(array['main', 'slow', 'next']) b;
+set local statement_timeout = '300ms';
+select is(pg_temp.cut_off(), '57014', 'a statement is cut off');
+set local statement_timeout = 0;
+select results_eq($$ select status, attempt from public.hub_webhook_deliveries where delivery_id like 'x-%' $$, $$ select 'stored', 0 from generate_series(1, 3) $$, 'which undoes all it did');
+select is(public.hub_process_webhooks(now() + interval '1 minute'), 2, 'the next one deals with the others');
+select results_eq($$ select delivery_id, status, attempt, run_after - now(), left(error, 25) from public.hub_webhook_deliveries where delivery_id like 'x-%' order by seq $$,
+  $$ values ('x-main', 'done', 1, interval '0', null), ('x-slow', 'stored', 1, interval '70 seconds', 'the statement was cut off'), ('x-next', 'ignored', 1, interval '0', 'no rule matches') $$, 'and puts that one off');
+select is(public.hub_process_webhooks(now() + interval '1 minute'), 0, 'once');
+select is((select attempt from public.hub_webhook_deliveries where delivery_id = 'x-slow'), 1, 'it is counted once, too');
+drop trigger slow on public.mac_tasks;
+select is(public.hub_process_webhooks(now() + interval '1 hour'), 1, 'it has its other attempts');
+select is((select status from public.hub_webhook_deliveries where delivery_id = 'x-slow'), 'done');
+select is(current_setting('lock_timeout'), '0', 'the caller''s lock_timeout is what it was');
+delete from public.hub_webhook_rules;
+
 -- Writing a rule
 select throws_ok(format($$ select pg_temp.rule('push', 'bridge', %L) $$, t), 'UH001', 'bad input', 'template: ' || left(t, 40))
   from unnest(array['Look {secret}', 'Look {}', 'Look { body }', 'Look {body', '', '  ', '{body}', '{title} {body}!', 'Twice {body} {body}', 'x' || repeat(' {title}', 41), repeat('x', 8001)]) t
