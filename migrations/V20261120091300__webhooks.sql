@@ -28,6 +28,7 @@
 --   public.hub_receive_hook(p_token text, p_message text, p_target text, p_deliver boolean default true, p_idempotency_key text default null)
 --     returns jsonb {delivered: boolean, target: text, message, task, thread, reply}
 --     as hub_send does in that channel, with the token's name as the sender; for user:<uuid> a row of hub_direct_messages, which that user reads.
+--     The same key with the same content in the same place gives the first answer; a command's for the setting command_answer_retention.
 --     p_deliver false checks everything and keeps nothing. Errors: 42501 with the message `token not valid` (unknown or revoked: HTTP 401),
 --     42501 `permission denied` (a target it was not given: 403), UH001 (a bare id, an empty message), UH003 the key was used for something else.
 --
@@ -135,6 +136,7 @@ create index webhook_tasks_channel_idx on hub_internal.webhook_tasks (channel_id
 
 insert into hub_internal.settings (name, value, about) values
   ('webhook_retention', '30 days', 'a webhook delivery that was dealt with is kept for this long'),
+  ('direct_message_retention', '90 days', 'a message to a person is kept for this long, read or not'),
   ('webhook_round', '3 seconds', 'hub_process_webhooks begins no other delivery after this long');
 
 -- The delivery (its seq) that is being dealt with, not called when there is none. A sequence, since setval is the one thing that a cancelled
@@ -173,8 +175,9 @@ create table public.hub_direct_messages (
   constraint hub_direct_messages_content_check check (char_length(content) between 1 and 100000),
   constraint hub_direct_messages_idempotency_key_check check (char_length(idempotency_key) between 1 and 200)
 );
-comment on table public.hub_direct_messages is 'What was sent to a person and to no channel: by agents, with hub_receive_hook. The person alone reads it.';
+comment on table public.hub_direct_messages is 'What was sent to a person and to no channel: by agents, with hub_receive_hook. The person alone reads it; it is kept for the setting direct_message_retention.';
 create index hub_direct_messages_user_idx on public.hub_direct_messages (user_id, created_at desc);
+create index hub_direct_messages_created_idx on public.hub_direct_messages (created_at);
 create unique index hub_direct_messages_idempotency_idx on public.hub_direct_messages (sender_id, idempotency_key) where idempotency_key is not null;
 
 -- Row level security, grants, policies -------------------------------------------------------------------------------------------------
@@ -824,15 +827,27 @@ create function hub_internal.keep_webhooks(p_now timestamptz, p_limit int)
 as $$
 declare
   v_done integer;
+  v_more integer;
 begin
   delete from public.hub_webhook_deliveries d
    where d.id in (select o.id from public.hub_webhook_deliveries o where o.finished_at < p_now - hub_internal.setting('webhook_retention')
                    order by o.finished_at limit p_limit for update skip locked);
   get diagnostics v_done = row_count;
-  return v_done;
+  delete from public.hub_direct_messages m
+   where m.id in (select o.id from public.hub_direct_messages o where o.created_at < p_now - hub_internal.setting('direct_message_retention')
+                   order by o.created_at limit p_limit - v_done for update skip locked);
+  get diagnostics v_more = row_count;
+  v_done := v_done + v_more;
+  delete from hub_internal.command_answers a
+   where (a.sender_id, a.idempotency_key) in (select o.sender_id, o.idempotency_key from hub_internal.command_answers o
+                                               where o.created_at < p_now - hub_internal.setting('command_answer_retention')
+                                               order by o.created_at limit p_limit - v_done for update skip locked);
+  get diagnostics v_more = row_count;
+  return v_done + v_more;
 end;
 $$;
-comment on function hub_internal.keep_webhooks(timestamptz, int) is 'The part of hub_recover that is about deliveries: those past their time go.';
+comment on function hub_internal.keep_webhooks(timestamptz, int) is
+  'The part of hub_recover that is about what came in: deliveries, direct messages and answers of commands that are past their time go.';
 
 -- Hooks ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -935,6 +950,7 @@ declare
   v_channel public.hub_channels;
   v_server  public.hub_servers;
   v_direct  public.hub_direct_messages;
+  v_sender  text;
   v_result  jsonb := jsonb_build_object('delivered', p_deliver, 'target', v_target, 'message', null, 'task', null, 'thread', null, 'reply', null);
 begin
   if not hub_internal.is_trusted() then
@@ -968,26 +984,36 @@ begin
   if not p_deliver then
     return v_result;
   end if;
+  v_sender := 'hook:' || v_token.id;
+  -- Between messages and commands, place and answer_command look; persons' messages they do not know.
+  if p_idempotency_key is not null
+     and (case when v_channel.id is not null then exists (select from public.hub_direct_messages d where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
+              else exists (select from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
+                or exists (select from hub_internal.command_answers a where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) end) then
+    perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
+  end if;
   update public.hub_hook_tokens t set last_used_at = now() where t.id = v_token.id and coalesce(t.last_used_at < now() - interval '1 minute', true);
 
   if v_channel.id is null then
     insert into public.hub_direct_messages (user_id, sender_id, sender_label, content, idempotency_key)
-    values (substr(v_target, 6)::uuid, 'hook:' || v_token.id, v_token.name, p_message, p_idempotency_key)
+    values (substr(v_target, 6)::uuid, v_sender, v_token.name, p_message, p_idempotency_key)
     on conflict (sender_id, idempotency_key) where idempotency_key is not null do nothing
     returning * into v_direct;
     if v_direct.id is null then
-      select d.* into v_direct from public.hub_direct_messages d where d.sender_id = 'hook:' || v_token.id and d.idempotency_key = p_idempotency_key;
+      select d.* into v_direct from public.hub_direct_messages d where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
       if (v_direct.user_id::text, v_direct.content) is distinct from (substr(v_target, 6), p_message) then
         perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
       end if;
     end if;
     return v_result || jsonb_build_object('message', to_jsonb(v_direct));
   elsif v_server.architecture_type = 'command_dispatch' then
-    return v_result || jsonb_build_object('reply', hub_internal.execute_command(v_channel.id, p_message));
+    return v_result || jsonb_build_object('reply',
+      case when p_idempotency_key is null then hub_internal.execute_command(v_channel.id, p_message)
+           else hub_internal.answer_command(v_sender, p_idempotency_key, v_channel.id, p_message) end);
   end if;
   -- Assignments between agents go before other work (an agent waits for the answer), and behind what is urgent.
   return v_result || hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', null, p_message, p_message, p_idempotency_key,
-                                        'agent', 'hook:' || v_token.id, v_token.name, null, '{"priority": 7}');
+                                        'agent', v_sender, v_token.name, null, '{"priority": 7}');
 end;
 $$;
 

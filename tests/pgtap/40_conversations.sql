@@ -31,7 +31,31 @@ select is((select public.hub_send(tap.channel('leads'), '!help') - 'reply'), '{"
 select is((select message_count from public.hub_channels where name = 'leads'), 0);
 select matches((select public.hub_execute_command(tap.channel('leads'), 'no such "thing') ->> 'text'), '^Unknown command: !no', 'what is mistyped is answered');
 select throws_ok($$ select public.hub_execute_command(tap.channel('garden'), '!help') $$, 'UH003', 'conflict');
+
+-- Commands under a key
+select tap.become('operator');
+create temp table cmd as select public.hub_send(tap.channel('leads'), '!send-samples 1', null, 'c1') as first;
+select matches((select first #>> '{reply,text}' from cmd), '^Samples sent to 1:', 'a command that writes');
+select is(public.hub_send(tap.channel('leads'), '!send-samples 1', null, 'c1'), (select first from cmd), 'under the same key gives the first answer');
+select is((select count(*)::int from public.koji_samples where sent_at >= now()), 1, 'and is carried out once');
+select throws_ok($$ select public.hub_send(tap.channel('leads'), '!send-samples 2', null, 'c1') $$, 'UH003', 'conflict', 'another command under that key');
+select throws_ok($$ select public.hub_send(tap.channel('accounts'), '!send-samples 1', null, 'c1') $$, 'UH003', 'conflict', 'another channel');
+select throws_ok($$ select public.hub_send(tap.channel('garden'), '!send-samples 1', null, 'c1') $$, 'UH003', 'conflict', 'a message under a command''s key');
+select throws_ok($$ select public.hub_send(tap.channel('leads'), 'work', null, 'k2') $$, 'UH003', 'conflict', 'a command under a message''s key');
+select throws_ok($$ select public.hub_send(tap.channel('leads'), '!help', null, '') $$, 'UH001', 'bad input');
+select is((select count(*)::int from public.koji_samples where sent_at >= now()), 1);
+select tap.become('owner');
+select isnt(public.hub_send(tap.channel('leads'), '!send-samples 1', null, 'c1'), (select first from cmd), 'a key belongs to its sender');
 select tap.become('postgres');
+update public.hub_members set role = 'viewer' where user_id = tap.id('operator') and server_id = tap.server('koji-pipeline');
+select is(tap.outcome('operator', $$ select public.hub_send(tap.channel('leads'), '!send-samples 1', null, 'c1') $$), '42501', 'rights are looked at each time');
+select is(tap.outcome('operator', $$ select public.hub_send(tap.channel('leads'), '!send-samples 1', null, 'c2') $$), '42501');
+update public.hub_members set role = 'operator' where user_id = tap.id('operator') and server_id = tap.server('koji-pipeline');
+select results_eq($$ select idempotency_key from hub_internal.command_answers order by 1 $$, $$ values ('c1'), ('c1') $$, 'what was refused used no key, what had none left nothing');
+select public.hub_recover(now() + interval '23 hours', 100000);
+select is((select count(*)::int from hub_internal.command_answers), 2, 'kept for a day');
+select public.hub_recover(now() + interval '25 hours', 100000);
+select is((select count(*)::int from hub_internal.command_answers), 0, 'then gone');
 select is(hub_internal.chunks(E'a\nb\n' || repeat('c', 12), 5), array[E'a\nb', 'ccccc', 'ccccc', 'cc'], 'chunks are cut between lines, and inside a line that is too long');
 select is(hub_internal.command_words('!lead "two words" ''and three'' x "open'), array['!lead', 'two words', 'and three', 'x', 'open'], 'quotes keep words together');
 select is((select sum(cardinality(hub_internal.chunks(repeat(E'line\n', 1000))))::int), 3, '5000 characters are three chunks');

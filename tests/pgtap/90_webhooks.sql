@@ -333,8 +333,21 @@ select matches(pg_temp.hook('!help', 'channel:' || tap.channel('leads')) #>> '{r
 select is(pg_temp.hook('hello', 'user:' || tap.id('viewer'), true, 'u1') #>> '{message,sender_label}', 'ci bot');
 select is(pg_temp.hook('hello', 'user:' || tap.id('viewer'), true, 'u1') #>> '{message,id}', (select id::text from public.hub_direct_messages), 'a direct message, once');
 select throws_ok($$ select pg_temp.hook('hullo', 'user:' || tap.id('viewer'), true, 'u1') $$, 'UH003', 'conflict');
+select matches(pg_temp.hook('!send-samples 1', 'channel:' || tap.channel('leads'), true, 'c1') #>> '{reply,text}', '^Samples sent to 1:');
+select matches(pg_temp.hook('!send-samples 1', 'channel:' || tap.channel('leads'), true, 'c1') #>> '{reply,text}', '^Samples sent to 1:', 'a command again: its first answer');
+select is((select count(*)::int from public.koji_samples where sent_at >= now()), 1, 'it was carried out once');
+select throws_ok($$ select pg_temp.hook('!send-samples 2', 'channel:' || tap.channel('leads'), true, 'c1') $$, 'UH003', 'conflict');
+select throws_ok(format($$ select pg_temp.hook('x', %L, true, %L) $$, t, k), 'UH003', 'conflict', format('a key is for one message: %s, %s', left(t, 4), k))
+  from (values ('channel:' || tap.channel('leads'), 'key'), ('channel:' || tap.channel('leads'), 'u1'), ('channel:' || tap.channel('quick'), 'u1'), ('channel:' || tap.channel('quick'), 'c1'),
+               ('user:' || tap.id('viewer'), 'key'), ('user:' || tap.id('viewer'), 'c1')) v (t, k);
 select is(tap.sees('viewer', 'public.hub_direct_messages'), '1', 'the addressee reads it');
 select is(tap.outcome('viewer', 'update public.hub_direct_messages set read_at = now()'), 'ok', 'and says so');
+savepoint kept;
+select public.hub_recover(now() + interval '89 days', 100000);
+select is((select count(*)::int from public.hub_direct_messages), 1, 'kept for ninety days');
+select public.hub_recover(now() + interval '91 days', 100000);
+select is((select count(*)::int from public.hub_direct_messages), 0, 'then gone');
+rollback to kept;
 select throws_ok($$ select pg_temp.hook('x', tap.channel('quick')::text) $$, 'UH001', 'bad input', 'a bare id is refused');
 select throws_ok($$ select pg_temp.hook('x', 'channel:' || tap.channel('garden')) $$, '42501', 'permission denied', 'a channel it was not given');
 select throws_ok($$ select pg_temp.hook('x', 'user:' || tap.channel('quick')) $$, '42501', 'permission denied', 'the id of the other kind');
