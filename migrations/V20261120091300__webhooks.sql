@@ -22,18 +22,21 @@
 --     and puts it off, so that it stops nobody, five times at most. Errors: UH001, 42501.
 --   public.hub_create_hook_token(p_name text, p_targets text[]) returns jsonb {id, name, targets, token}
 --     for owners of the servers of all targets (channel:<uuid> of theirs, user:<uuid> of a member of theirs); the token is told this once:
---     `hubhook_` and 64 hex digits. Errors: UH001, UH004, 42501.
+--     `hubhook_` and 64 hex digits. It reaches a person as long as they are a member of one of those servers. Errors: UH001, UH004, 42501.
 --   public.hub_revoke_hook_token(p_id uuid) returns void
---     for its maker and the owners of a server it reaches. Errors: UH004.
+--     for its maker and the owners of a server it reaches, or by whose right it reaches a person. Errors: UH004.
 --   public.hub_receive_hook(p_token text, p_message text, p_target text, p_deliver boolean default true, p_idempotency_key text default null)
 --     returns jsonb {delivered: boolean, target: text, message, task, thread, reply}
 --     as hub_send does in that channel, with the token's name as the sender; for user:<uuid> a row of hub_direct_messages, which that user reads.
 --     The same key with the same content in the same place gives the first answer; a command's for the setting command_answer_retention.
 --     p_deliver false checks everything and keeps nothing. Errors: 42501 with the message `token not valid` (unknown or revoked: HTTP 401),
---     42501 `permission denied` (a target it was not given: 403), UH001 (a bare id, an empty message), UH003 the key was used for something else.
+--     42501 `permission denied` (a target it was not given, or a person who left: 403), UH001 (a bare id, an empty message), UH003 the key was used for something else.
 --
 -- Tables people reach through the API: hub_webhook_rules, hub_hook_tokens (owners), hub_direct_messages (the addressee),
 -- hub_webhook_deliveries (operators of the servers where it became a task, or a rule failed; not the payload).
+--
+-- GitHub's signature covers the body and not X-GitHub-Delivery: a body that somebody captured with its signature can be sent again under a new
+-- id, and is a new delivery here. The id keeps apart what GitHub itself repeats; against a replay stands TLS, and a new secret where one happened.
 --
 -- Who may write rules decides what runs: the deployment has one GitHub secret, so a rule of any server hears of every repository that reports here.
 -- Project, agent and model come from the rule, the kind of work from the rule's own words; nothing of a payload chooses anything.
@@ -60,6 +63,9 @@ create table public.hub_webhook_deliveries (
 -- A sender's id is its own: hashes and such of 200 characters make one index entry.
 create unique index hub_webhook_deliveries_delivery_idx on public.hub_webhook_deliveries (provider, delivery_id);
 create index hub_webhook_deliveries_due_idx on public.hub_webhook_deliveries (run_after, seq) where status = 'stored';
+-- What operators ask for: theirs, the newest first.
+create index hub_webhook_deliveries_servers_idx on public.hub_webhook_deliveries using gin (server_ids);
+create index hub_webhook_deliveries_received_idx on public.hub_webhook_deliveries (received_at);
 create index hub_webhook_deliveries_finished_idx on public.hub_webhook_deliveries (finished_at) where finished_at is not null;
 comment on table public.hub_webhook_deliveries is 'What was reported from outside, once each by the id its sender gave it. Finished ones are kept for the setting webhook_retention.';
 comment on column public.hub_webhook_deliveries.error is 'Why it was ignored, or why it failed; of one that is done, which rules failed. Never the payload.';
@@ -151,6 +157,7 @@ create table public.hub_hook_tokens (
   name         text not null,
   token_hash   bytea not null unique,
   targets      text[] not null,
+  server_ids   uuid[] not null default '{}',
   created_by   uuid,
   created_at   timestamptz not null default now(),
   last_used_at timestamptz,
@@ -160,6 +167,8 @@ create table public.hub_hook_tokens (
 );
 comment on table public.hub_hook_tokens is 'Tokens with which other agents and scripts send work here: each to its own targets, channel:<uuid> or user:<uuid>.';
 comment on column public.hub_hook_tokens.token_hash is 'sha256 of the token. 256 random bits need no salt and no slow hash.';
+comment on column public.hub_hook_tokens.server_ids is
+  'By which servers its targets were its maker''s to give: those of its channels and, for a person, those of the maker''s where they were a member. Their owners see and revoke it.';
 comment on column public.hub_hook_tokens.last_used_at is 'To the minute.';
 create index hub_hook_tokens_targets_idx on public.hub_hook_tokens using gin (targets);
 
@@ -196,11 +205,11 @@ grant select on public.hub_webhook_rules to authenticated;
 grant insert (id, server_id, provider, event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, enabled, position),
       update (event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, enabled, position), delete
   on public.hub_webhook_rules to authenticated;
-grant select (id, name, targets, created_by, created_at, last_used_at, revoked_at) on public.hub_hook_tokens to authenticated;
+grant select (id, name, targets, server_ids, created_by, created_at, last_used_at, revoked_at) on public.hub_hook_tokens to authenticated;
 grant select, update (read_at), delete on public.hub_direct_messages to authenticated;
 grant select, insert, update, delete on public.hub_webhook_deliveries, public.hub_webhook_rules, public.hub_hook_tokens, public.hub_direct_messages to service_role;
 
--- The tokens that reach one of my servers: its owners see and revoke them, whoever made them.
+-- The tokens that reach one of my servers, or its people by its right: its owners see and revoke them, whoever made them.
 create function hub_internal.my_hook_token_ids()
   returns setof uuid
   language plpgsql
@@ -216,6 +225,7 @@ begin
     return query
       select t.id from public.hub_hook_tokens t
        where t.created_by = v_me
+          or t.server_ids && array(select hub_internal.my_owned_server_ids())
           or t.targets && array(select 'channel:' || c.id from public.hub_channels c where c.server_id in (select hub_internal.my_owned_server_ids()));
   end if;
 end;
@@ -861,6 +871,8 @@ as $$
 declare
   v_target  text;
   v_targets text[] := '{}'::text[];
+  v_servers uuid[] := '{}'::uuid[];
+  v_through uuid[];
   v_channel public.hub_channels;
   -- 366 random bits, folded to 256: Postgres has no function of its own for random bytes.
   v_token   text := 'hubhook_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
@@ -882,15 +894,21 @@ begin
       if not hub_internal.may_own(v_channel.server_id) then
         perform hub_internal.refuse('42501', 'permission denied', format('a hook token for %s', v_target), 'Only an owner of the channel''s server makes one.');
       end if;
-    elsif not exists (select from public.hub_members m where m.user_id = substr(v_target, 6)::uuid
-                         and (hub_internal.is_trusted() or m.server_id in (select hub_internal.my_owned_server_ids()))) then
-      perform hub_internal.refuse('UH004', 'not found', v_target, 'It must be a member of a server that you own.');
+      v_through := array[v_channel.server_id];
+    else
+      v_through := array(select m.server_id from public.hub_members m
+                          where m.user_id = substr(v_target, 6)::uuid and (hub_internal.is_trusted() or m.server_id in (select hub_internal.my_owned_server_ids())));
+      if cardinality(v_through) = 0 then
+        perform hub_internal.refuse('UH004', 'not found', v_target, 'It must be a member of a server that you own.');
+      end if;
     end if;
     if v_target <> all (v_targets) then
       v_targets := v_targets || v_target;
+      v_servers := array(select unnest(v_servers) union select unnest(v_through));
     end if;
   end loop;
-  insert into public.hub_hook_tokens (name, token_hash, targets, created_by) values (p_name, sha256(convert_to(v_token, 'UTF8')), v_targets, hub_internal.person())
+  insert into public.hub_hook_tokens (name, token_hash, targets, server_ids, created_by)
+  values (p_name, sha256(convert_to(v_token, 'UTF8')), v_targets, v_servers, hub_internal.person())
   returning id into v_id;
   return jsonb_build_object('id', v_id, 'name', p_name, 'targets', to_jsonb(v_targets), 'token', v_token);
 end;
@@ -980,6 +998,8 @@ begin
       perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; use another channel.');
     end if;
     select s.* into v_server from public.hub_servers s where s.id = v_channel.server_id;
+  elsif not exists (select from public.hub_members m where m.user_id = substr(v_target, 6)::uuid and m.server_id = any (v_token.server_ids)) then
+    perform hub_internal.refuse('42501', 'permission denied', format('%s is no longer a member where this token was made for them', v_target), 'An owner of a server of theirs makes a token for them with hub_create_hook_token.');
   end if;
   if not p_deliver then
     return v_result;

@@ -361,5 +361,42 @@ select public.hub_revoke_hook_token((select (t.t ->> 'id')::uuid from t));
 select tap.become('postgres');
 select throws_ok($$ select pg_temp.hook('x', 'channel:' || tap.channel('quick')) $$, '42501', 'token not valid', 'a revoked token is worth nothing');
 
+
+-- Of a maker who owns nothing any more
+select tap.become('owner');
+create temp table o as select public.hub_create_hook_token('left behind', array['user:' || tap.id('viewer')]) as t;
+select tap.become('postgres');
+insert into public.hub_members (server_id, user_id, role) select id, tap.id('stranger'), 'owner' from public.hub_servers where name = 'aura-labs';
+update public.hub_members set role = 'owner' where user_id = tap.id('operator') and server_id = tap.server('buf-barista');
+update public.hub_members set role = 'viewer' where user_id = tap.id('owner');
+grant select on o to public;
+select is(tap.sees(a, '(select id from public.hub_hook_tokens where name = ''left behind'') t'), n, a || ' sees that token') from (values ('owner', '1'), ('operator', '1'), ('viewer', '0'), ('outsider', '0')) v (a, n);
+select lives_ok($$ select public.hub_receive_hook(o.t ->> 'token', 'hello', 'user:' || tap.id('viewer'), false) from o $$, 'it reaches the person');
+savepoint members;
+delete from public.hub_members where user_id = tap.id('viewer') and server_id in (select unnest(server_ids) from public.hub_hook_tokens where name = 'left behind');
+select throws_ok($$ select public.hub_receive_hook(o.t ->> 'token', 'hello', 'user:' || tap.id('viewer'), false) from o $$, '42501', 'permission denied', 'who has left is reached no more');
+rollback to members;
+select tap.become('operator');
+select lives_ok($$ select public.hub_revoke_hook_token((o.t ->> 'id')::uuid) from o $$, 'the owner of today revokes it');
+select tap.become('postgres');
+select isnt((select revoked_at from public.hub_hook_tokens where name = 'left behind'), null);
+
+-- Operators ask by index
+create function pg_temp.plan(p_sql text) returns text language plpgsql as $$
+declare
+  v_line text;
+  v_plan text := '';
+begin
+  for v_line in execute 'explain (costs off) ' || p_sql loop v_plan := v_plan || v_line || E'\n'; end loop;
+  return v_plan;
+end;
+$$;
+select tap.become('viewer');
+set local enable_seqscan = off;
+select matches(pg_temp.plan('select count(*) from public.hub_webhook_deliveries'), 'hub_webhook_deliveries_servers_idx', 'theirs');
+select tap.become('postgres');
+select matches(pg_temp.plan('select id from public.hub_webhook_deliveries order by received_at desc limit 20'), 'hub_webhook_deliveries_received_idx', 'the newest');
+set local enable_seqscan = on;
+
 select * from finish();
 rollback;
