@@ -63,8 +63,8 @@ create table public.hub_webhook_deliveries (
 -- A sender's id is its own: hashes and such of 200 characters make one index entry.
 create unique index hub_webhook_deliveries_delivery_idx on public.hub_webhook_deliveries (provider, delivery_id);
 create index hub_webhook_deliveries_due_idx on public.hub_webhook_deliveries (run_after, seq) where status = 'stored';
--- What operators ask for: theirs, the newest first.
-create index hub_webhook_deliveries_servers_idx on public.hub_webhook_deliveries using gin (server_ids);
+-- What operators ask for: theirs, the newest first. Partial, as the policy is: taking a delivery in writes nothing there.
+create index hub_webhook_deliveries_servers_idx on public.hub_webhook_deliveries using gin (server_ids) where server_ids <> '{}';
 create index hub_webhook_deliveries_received_idx on public.hub_webhook_deliveries (received_at);
 create index hub_webhook_deliveries_finished_idx on public.hub_webhook_deliveries (finished_at) where finished_at is not null;
 comment on table public.hub_webhook_deliveries is 'What was reported from outside, once each by the id its sender gave it. Finished ones are kept for the setting webhook_retention.';
@@ -232,7 +232,7 @@ end;
 $$;
 
 create policy hub_webhook_deliveries_select_operators on public.hub_webhook_deliveries for select to authenticated
-  using (server_ids && (select array(select hub_internal.my_operated_server_ids())));
+  using (server_ids <> '{}' and server_ids && (select array(select hub_internal.my_operated_server_ids())));
 create policy hub_webhook_rules_select_owners on public.hub_webhook_rules for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_webhook_rules_insert_owners on public.hub_webhook_rules for insert to authenticated
