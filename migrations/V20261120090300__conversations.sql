@@ -148,10 +148,16 @@ create function hub_internal.retime_threads()
   set search_path = ''
 as $$
 begin
-  update public.hub_task_threads t
-     set decay_at = hub_internal.decay_time(t.status, t.last_activity_at, t.state_entered_at, t.channel_id)
-   where t.status <> 'archived'
-     and (tg_table_name = 'settings' or t.channel_id = new.id);
+  -- Two statements: settings has no id, and the one where new.id stands is planned for channels alone.
+  if tg_table_name = 'settings' then
+    update public.hub_task_threads t
+       set decay_at = hub_internal.decay_time(t.status, t.last_activity_at, t.state_entered_at, t.channel_id)
+     where t.status <> 'archived';
+  else
+    update public.hub_task_threads t
+       set decay_at = hub_internal.decay_time(t.status, t.last_activity_at, t.state_entered_at, t.channel_id)
+     where t.status <> 'archived' and t.channel_id = new.id;
+  end if;
   return null;
 end;
 $$;

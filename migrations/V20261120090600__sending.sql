@@ -1,7 +1,7 @@
 -- Why: the way in. What a person types means what the architecture of the channel's server says, and everything that follows
 -- from it is one transaction.
 --
---   command_dispatch          a command: answered at once, nothing kept
+--   command_dispatch          a command: answered at once, nothing kept (under an idempotency key: its answer, for the setting command_answer_retention)
 --   flat_task_pipeline        message, task, queued line, all in the channel
 --   threaded_task_isolation   message and one line in the channel; thread, copy of the message, queued line in the thread
 --   a reply in a thread       a follow-up task there, which goes on with the agent's session on the machine that has it
@@ -141,6 +141,63 @@ begin
   return jsonb_build_object('text', v_text, 'chunks', to_jsonb(hub_internal.chunks(v_text)));
 end;
 $$;
+
+-- What was answered under an idempotency key: a command that writes is not carried out twice. Of the command its digest is enough.
+create table hub_internal.command_answers (
+  sender_id       text not null,
+  idempotency_key text not null,
+  digest          bytea not null,
+  answer          jsonb,
+  created_at      timestamptz not null default now(),
+  primary key (sender_id, idempotency_key)
+);
+comment on table hub_internal.command_answers is 'The answers of commands that were sent with an idempotency key, for the setting command_answer_retention. Other commands leave nothing.';
+comment on column hub_internal.command_answers.digest is 'sha256 of channel and command.';
+create index command_answers_created_idx on hub_internal.command_answers (created_at);
+alter table hub_internal.command_answers enable row level security;
+revoke all on hub_internal.command_answers from public, anon, authenticated, service_role;
+insert into hub_internal.settings (name, value, about) values
+  ('command_answer_retention', '1 day', 'how long a repeated idempotency key gives a command''s first answer');
+
+-- A command under a key of its sender. The caller has looked whether the sender may read the channel; without a key it calls execute_command.
+create function hub_internal.answer_command(p_sender text, p_idempotency_key text, p_channel_id uuid, p_command text)
+  returns jsonb
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_digest bytea := sha256(uuid_send(p_channel_id) || convert_to(p_command, 'UTF8'));
+  v_kept   hub_internal.command_answers;
+  v_answer jsonb;
+begin
+  loop
+    -- Of two senders of one key at the same moment the second waits here until the first has answered, or has failed and left nothing.
+    insert into hub_internal.command_answers (sender_id, idempotency_key, digest) values (p_sender, p_idempotency_key, v_digest)
+    on conflict do nothing;
+    exit when found;
+    select * into v_kept from hub_internal.command_answers a where a.sender_id = p_sender and a.idempotency_key = p_idempotency_key;
+    if found then
+      if v_kept.digest <> v_digest then
+        perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
+      end if;
+      -- As execute_command does: who may no longer carry it out is told nothing of it.
+      perform hub_internal.require_operate(hub_internal.may_operate(c.server_id), format('the command !%s', k.name))
+         from public.hub_channels c, public.koji_commands k
+        where c.id = p_channel_id and k.writes and k.name = lower(ltrim((hub_internal.command_words(p_command))[1], '!'));
+      return v_kept.answer;
+    end if;
+  end loop;                                       -- it went away in between: its time was over
+  if exists (select from public.hub_channel_messages m where m.sender_id = p_sender and m.idempotency_key = p_idempotency_key) then
+    perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
+  end if;
+  v_answer := hub_internal.execute_command(p_channel_id, p_command);
+  update hub_internal.command_answers a set answer = v_answer where a.sender_id = p_sender and a.idempotency_key = p_idempotency_key;
+  return v_answer;
+end;
+$$;
+comment on function hub_internal.answer_command(text, text, uuid, text) is
+  'Answers a command once for a sender''s idempotency key: again with the same content, the first answer. Errors: UH003 the key was used for something else, and those of hub_execute_command.';
 
 create function public.hub_execute_command(p_channel_id uuid, p_command text)
   returns jsonb
@@ -293,6 +350,8 @@ begin
       select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
       return jsonb_build_object('message', to_jsonb(v_message), 'task', case when v_task.id is not null then to_jsonb(v_task) end,
                                 'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
+    elsif exists (select from hub_internal.command_answers a where a.sender_id = p_sender and a.idempotency_key = p_idempotency_key) then
+      perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
     end if;
   end if;
 
@@ -357,7 +416,9 @@ begin
   end if;
   if v_server.architecture_type = 'command_dispatch' then
     -- A reading command is for whoever may read; one that writes looks for itself.
-    return jsonb_build_object('message', null, 'task', null, 'thread', null, 'reply', hub_internal.execute_command(p_channel_id, p_content));
+    return jsonb_build_object('message', null, 'task', null, 'thread', null, 'reply',
+      case when p_idempotency_key is null then hub_internal.execute_command(p_channel_id, p_content)
+           else hub_internal.answer_command(v_sender, p_idempotency_key, p_channel_id, p_content) end);
   end if;
   perform hub_internal.require_operate(hub_internal.may_operate(v_server.id), 'making a task in this channel');
   return hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id, p_content, p_content, p_idempotency_key,
@@ -446,7 +507,7 @@ comment on function public.hub_create_task_thread(uuid, uuid) is
   'The task''s thread in that channel, opened if there is none, with what already happened to the task. Errors: UH003 not a threaded channel, UH004, 42501.';
 
 revoke all on function hub_internal.command_words(text), hub_internal.chunks(text, int), hub_internal.edit_distance(text, text), hub_internal.execute_command(uuid, text),
-  hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
+  hub_internal.answer_command(text, text, uuid, text), hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
   hub_internal.place(public.hub_channels, boolean, uuid, text, text, text, text, text, text, uuid, jsonb), hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text),
   public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)
   from public, anon, authenticated, service_role;

@@ -6,6 +6,8 @@
 --              stored -> ignored                  no rule, nothing to do (a ping): error says why
 --              stored -> stored                   it failed: attempt + 1, run_after later
 --              stored -> failed                   five times, or it can never succeed
+-- A rule that fails undoes nobody else's tasks: its id and the reason stand in error, and the owners of its server see the row. Where others
+-- made tasks the delivery is done; the rule has missed it. Once mended: update … set status = 'stored', and the tasks that are there stay one.
 --
 -- For the HTTP side; trusted callers (service_role, postgres) unless said otherwise:
 --
@@ -14,20 +16,27 @@
 --     p_provider: lower case (github); p_delivery_id, p_event: 1 to 200 characters. Signature, length and JSON are the caller's to check; \u0000 can
 --     not be stored in jsonb (22P05): replace it. Errors: UH001, 42501.
 --   public.hub_process_webhooks(p_now timestamptz default now(), p_limit int default 100) returns int
---     deliveries looked at; call again while it equals p_limit. Errors: UH001, 42501.
+--     deliveries looked at; call again while it equals p_limit. After the setting webhook_round (3 s) it begins no other and returns p_limit,
+--     however many those were: a call ends before the statement_timeout of its caller (8 s behind PostgREST), and one delivery has the rest of
+--     that. If a call is cut off all the same, all that it did is undone; the next one finds which delivery it was at, counts that as an attempt
+--     and puts it off, so that it stops nobody, five times at most. Errors: UH001, 42501.
 --   public.hub_create_hook_token(p_name text, p_targets text[]) returns jsonb {id, name, targets, token}
 --     for owners of the servers of all targets (channel:<uuid> of theirs, user:<uuid> of a member of theirs); the token is told this once:
---     `hubhook_` and 64 hex digits. Errors: UH001, UH004, 42501.
+--     `hubhook_` and 64 hex digits. It reaches a person as long as they are a member of one of those servers. Errors: UH001, UH004, 42501.
 --   public.hub_revoke_hook_token(p_id uuid) returns void
---     for its maker and the owners of a server it reaches. Errors: UH004.
+--     for its maker and the owners of a server it reaches, or by whose right it reaches a person. Errors: UH004.
 --   public.hub_receive_hook(p_token text, p_message text, p_target text, p_deliver boolean default true, p_idempotency_key text default null)
 --     returns jsonb {delivered: boolean, target: text, message, task, thread, reply}
 --     as hub_send does in that channel, with the token's name as the sender; for user:<uuid> a row of hub_direct_messages, which that user reads.
+--     The same key with the same content in the same place gives the first answer; a command's for the setting command_answer_retention.
 --     p_deliver false checks everything and keeps nothing. Errors: 42501 with the message `token not valid` (unknown or revoked: HTTP 401),
---     42501 `permission denied` (a target it was not given: 403), UH001 (a bare id, an empty message), UH003 the key was used for something else.
+--     42501 `permission denied` (a target it was not given, or a person who left: 403), UH001 (a bare id, an empty message), UH003 the key was used for something else.
 --
 -- Tables people reach through the API: hub_webhook_rules, hub_hook_tokens (owners), hub_direct_messages (the addressee),
--- hub_webhook_deliveries (operators of the servers where it became a task; not the payload).
+-- hub_webhook_deliveries (operators of the servers where it became a task, or a rule failed; not the payload).
+--
+-- GitHub's signature covers the body and not X-GitHub-Delivery: a body that somebody captured with its signature can be sent again under a new
+-- id, and is a new delivery here. The id keeps apart what GitHub itself repeats; against a replay stands TLS, and a new secret where one happened.
 --
 -- Who may write rules decides what runs: the deployment has one GitHub secret, so a rule of any server hears of every repository that reports here.
 -- Project, agent and model come from the rule, the kind of work from the rule's own words; nothing of a payload chooses anything.
@@ -54,10 +63,13 @@ create table public.hub_webhook_deliveries (
 -- A sender's id is its own: hashes and such of 200 characters make one index entry.
 create unique index hub_webhook_deliveries_delivery_idx on public.hub_webhook_deliveries (provider, delivery_id);
 create index hub_webhook_deliveries_due_idx on public.hub_webhook_deliveries (run_after, seq) where status = 'stored';
+-- What operators ask for: theirs, the newest first. Partial, as the policy is: taking a delivery in writes nothing there.
+create index hub_webhook_deliveries_servers_idx on public.hub_webhook_deliveries using gin (server_ids) where server_ids <> '{}';
+create index hub_webhook_deliveries_received_idx on public.hub_webhook_deliveries (received_at);
 create index hub_webhook_deliveries_finished_idx on public.hub_webhook_deliveries (finished_at) where finished_at is not null;
 comment on table public.hub_webhook_deliveries is 'What was reported from outside, once each by the id its sender gave it. Finished ones are kept for the setting webhook_retention.';
-comment on column public.hub_webhook_deliveries.error is 'Why it was ignored, or why it failed. Never the payload.';
-comment on column public.hub_webhook_deliveries.server_ids is 'The servers where it became tasks: their operators see the row, without its payload.';
+comment on column public.hub_webhook_deliveries.error is 'Why it was ignored, or why it failed; of one that is done, which rules failed. Never the payload.';
+comment on column public.hub_webhook_deliveries.server_ids is 'The servers where it became tasks, or a rule failed: their operators see the row, without its payload.';
 -- Not compressed: the time in which a sender waits for its answer goes to checking and writing.
 alter table public.hub_webhook_deliveries alter column payload set storage external;
 
@@ -129,7 +141,14 @@ comment on table hub_internal.webhook_tasks is 'The task that a delivery became 
 create index webhook_tasks_channel_idx on hub_internal.webhook_tasks (channel_id);
 
 insert into hub_internal.settings (name, value, about) values
-  ('webhook_retention', '30 days', 'a webhook delivery that was dealt with is kept for this long');
+  ('webhook_retention', '30 days', 'a webhook delivery that was dealt with is kept for this long'),
+  ('direct_message_retention', '90 days', 'a message to a person is kept for this long, read or not'),
+  ('webhook_round', '3 seconds', 'hub_process_webhooks begins no other delivery after this long');
+
+-- The delivery (its seq) that is being dealt with, not called when there is none. A sequence, since setval is the one thing that a cancelled
+-- statement leaves behind. Only for who holds the lock of process_webhooks.
+create sequence hub_internal.webhook_at_work;
+comment on sequence hub_internal.webhook_at_work is 'Which delivery hub_process_webhooks is at: what it finds here when it begins was cut off.';
 
 -- Other agents -----------------------------------------------------------------------------------------------------------------------
 
@@ -138,6 +157,7 @@ create table public.hub_hook_tokens (
   name         text not null,
   token_hash   bytea not null unique,
   targets      text[] not null,
+  server_ids   uuid[] not null default '{}',
   created_by   uuid,
   created_at   timestamptz not null default now(),
   last_used_at timestamptz,
@@ -147,6 +167,8 @@ create table public.hub_hook_tokens (
 );
 comment on table public.hub_hook_tokens is 'Tokens with which other agents and scripts send work here: each to its own targets, channel:<uuid> or user:<uuid>.';
 comment on column public.hub_hook_tokens.token_hash is 'sha256 of the token. 256 random bits need no salt and no slow hash.';
+comment on column public.hub_hook_tokens.server_ids is
+  'By which servers its targets were its maker''s to give: those of its channels and, for a person, those of the maker''s where they were a member. Their owners see and revoke it.';
 comment on column public.hub_hook_tokens.last_used_at is 'To the minute.';
 create index hub_hook_tokens_targets_idx on public.hub_hook_tokens using gin (targets);
 
@@ -162,8 +184,9 @@ create table public.hub_direct_messages (
   constraint hub_direct_messages_content_check check (char_length(content) between 1 and 100000),
   constraint hub_direct_messages_idempotency_key_check check (char_length(idempotency_key) between 1 and 200)
 );
-comment on table public.hub_direct_messages is 'What was sent to a person and to no channel: by agents, with hub_receive_hook. The person alone reads it.';
+comment on table public.hub_direct_messages is 'What was sent to a person and to no channel: by agents, with hub_receive_hook. The person alone reads it; it is kept for the setting direct_message_retention.';
 create index hub_direct_messages_user_idx on public.hub_direct_messages (user_id, created_at desc);
+create index hub_direct_messages_created_idx on public.hub_direct_messages (created_at);
 create unique index hub_direct_messages_idempotency_idx on public.hub_direct_messages (sender_id, idempotency_key) where idempotency_key is not null;
 
 -- Row level security, grants, policies -------------------------------------------------------------------------------------------------
@@ -173,7 +196,7 @@ alter table public.hub_webhook_rules      enable row level security;
 alter table public.hub_hook_tokens        enable row level security;
 alter table public.hub_direct_messages    enable row level security;
 alter table hub_internal.webhook_tasks    enable row level security;
-revoke all on sequence public.hub_webhook_deliveries_seq_seq from public, anon, authenticated, service_role;
+revoke all on sequence public.hub_webhook_deliveries_seq_seq, hub_internal.webhook_at_work from public, anon, authenticated, service_role;
 revoke all on public.hub_webhook_deliveries, public.hub_webhook_rules, public.hub_hook_tokens, public.hub_direct_messages, hub_internal.webhook_tasks
   from public, anon, authenticated, service_role;
 grant select (id, provider, delivery_id, event, received_at, status, attempt, run_after, error, task_ids, server_ids, finished_at)
@@ -182,11 +205,11 @@ grant select on public.hub_webhook_rules to authenticated;
 grant insert (id, server_id, provider, event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, enabled, position),
       update (event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, enabled, position), delete
   on public.hub_webhook_rules to authenticated;
-grant select (id, name, targets, created_by, created_at, last_used_at, revoked_at) on public.hub_hook_tokens to authenticated;
+grant select (id, name, targets, server_ids, created_by, created_at, last_used_at, revoked_at) on public.hub_hook_tokens to authenticated;
 grant select, update (read_at), delete on public.hub_direct_messages to authenticated;
 grant select, insert, update, delete on public.hub_webhook_deliveries, public.hub_webhook_rules, public.hub_hook_tokens, public.hub_direct_messages to service_role;
 
--- The tokens that reach one of my servers: its owners see and revoke them, whoever made them.
+-- The tokens that reach one of my servers, or its people by its right: its owners see and revoke them, whoever made them.
 create function hub_internal.my_hook_token_ids()
   returns setof uuid
   language plpgsql
@@ -202,13 +225,14 @@ begin
     return query
       select t.id from public.hub_hook_tokens t
        where t.created_by = v_me
+          or t.server_ids && array(select hub_internal.my_owned_server_ids())
           or t.targets && array(select 'channel:' || c.id from public.hub_channels c where c.server_id in (select hub_internal.my_owned_server_ids()));
   end if;
 end;
 $$;
 
 create policy hub_webhook_deliveries_select_operators on public.hub_webhook_deliveries for select to authenticated
-  using (server_ids && (select array(select hub_internal.my_operated_server_ids())));
+  using (server_ids <> '{}' and server_ids && (select array(select hub_internal.my_operated_server_ids())));
 create policy hub_webhook_rules_select_owners on public.hub_webhook_rules for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_webhook_rules_insert_owners on public.hub_webhook_rules for insert to authenticated
@@ -561,7 +585,20 @@ comment on function public.hub_receive_webhook(text, text, text, jsonb) is
 
 -- Dealing with it -----------------------------------------------------------------------------------------------------------------------
 
--- One delivery, in the caller's transaction: the new status, why, and what came of it.
+-- What a caller may read of an error: of a refusal the detail, too, since it was written to be read; of another error it may hold the row.
+create function hub_internal.reason(p_state text, p_message text, p_detail text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return hub_internal.shorten(format('%s %s', p_state, p_message)
+    || case when p_state like 'UH%' or p_message = 'permission denied' then coalesce(': ' || nullif(p_detail, ''), '') else '' end, 300);
+end;
+$$;
+
+-- One delivery, in the caller's transaction: the new status, why, and what came of it. stored: again later.
 create function hub_internal.apply_webhook(p_delivery public.hub_webhook_deliveries, out status text, out reason text, out tasks uuid[], out servers uuid[])
   language plpgsql
   volatile
@@ -578,6 +615,8 @@ declare
   v_text     text;
   v_sent     jsonb;
   v_task     uuid;
+  v_failed   text[] := '{}'::text[];
+  v_detail   text;
 begin
   status := 'ignored';
   tasks := '{}';
@@ -638,32 +677,64 @@ begin
       continue;
     end if;
 
-    select c.*  into v_channel from public.hub_channels c where c.id = v_rule.channel_id;
-    select s.architecture_type = 'threaded_task_isolation' into v_threaded from public.hub_servers s where s.id = v_rule.server_id;
     if not hub_internal.has_project(v_rule.channel_id, v_rule.server_id, v_rule.project) then
-      perform hub_internal.refuse('UH001', 'bad input', format('project %L of rule %s', v_rule.project, v_rule.id), 'It is no longer the channel''s own or one of its server''s hub_projects.');
+      servers := servers || v_rule.server_id;
+      v_failed := v_failed || format('rule %s: its project is no longer the channel''s own or one of its server''s hub_projects', v_rule.id);
+      continue;
     end if;
-    v_text := hub_internal.render_template(v_rule.template, case when v_asked is null then v_facts else v_facts || jsonb_build_object('comment', v_asked) end,
-                                           v_rule.command is not null);
-    -- Routed by the rule's own words: what was written on GitHub addresses no model and is no kind of work.
-    v_sent := hub_internal.place(v_channel, v_threaded, null, v_text, regexp_replace(v_rule.template, '\{[^{}]*\}', ' ', 'g'),
-      format('webhook:%s:%s', p_delivery.id, v_rule.channel_id), 'system', 'github', 'GitHub', null,
-      jsonb_strip_nulls(jsonb_build_object('model', v_rule.model, 'agent', v_rule.agent, 'project', v_rule.project,
-        'metadata', jsonb_build_object('provider', p_delivery.provider, 'event', p_delivery.event, 'repository', v_facts ->> 'repository', 'number', v_facts ->> 'number',
-                                       'url', v_facts ->> 'url', 'delivery', p_delivery.delivery_id, 'rule', v_rule.id))));
-    v_task := (v_sent #>> '{task,id}')::uuid;
-    insert into hub_internal.webhook_tasks (delivery_id, channel_id, task_id, rule_id, provider, repository, number, answer)
-    values (p_delivery.id, v_rule.channel_id, v_task, v_rule.id, p_delivery.provider, v_facts ->> 'repository', (v_facts ->> 'number')::bigint,
-            v_rule.answer and v_facts ->> 'number' is not null);
-    -- To the minute, so that a rule everything matches is not written each time.
-    update public.hub_webhook_rules r set last_matched_at = now() where r.id = v_rule.id and coalesce(r.last_matched_at < now() - interval '1 minute', true);
-    tasks := tasks || v_task;
-    servers := servers || v_rule.server_id;
+    -- In a block of its own: rules are written by owners of different servers, and one's mistake is not to be another's.
+    begin
+      select c.* into v_channel from public.hub_channels c where c.id = v_rule.channel_id;
+      select s.architecture_type = 'threaded_task_isolation' into v_threaded from public.hub_servers s where s.id = v_rule.server_id;
+      v_text := hub_internal.render_template(v_rule.template, case when v_asked is null then v_facts else v_facts || jsonb_build_object('comment', v_asked) end,
+                                             v_rule.command is not null);
+      -- Routed by the rule's own words: what was written on GitHub addresses no model and is no kind of work.
+      v_sent := hub_internal.place(v_channel, v_threaded, null, v_text, regexp_replace(v_rule.template, '\{[^{}]*\}', ' ', 'g'),
+        format('webhook:%s:%s', p_delivery.id, v_rule.channel_id), 'system', 'github', 'GitHub', null,
+        jsonb_strip_nulls(jsonb_build_object('model', v_rule.model, 'agent', v_rule.agent, 'project', v_rule.project,
+          'metadata', jsonb_build_object('provider', p_delivery.provider, 'event', p_delivery.event, 'repository', v_facts ->> 'repository', 'number', v_facts ->> 'number',
+                                         'url', v_facts ->> 'url', 'delivery', p_delivery.delivery_id, 'rule', v_rule.id))));
+      v_task := (v_sent #>> '{task,id}')::uuid;
+      insert into hub_internal.webhook_tasks (delivery_id, channel_id, task_id, rule_id, provider, repository, number, answer)
+      values (p_delivery.id, v_rule.channel_id, v_task, v_rule.id, p_delivery.provider, v_facts ->> 'repository', (v_facts ->> 'number')::bigint,
+              v_rule.answer and v_facts ->> 'number' is not null);
+      -- To the minute, so that a rule everything matches is not written each time.
+      update public.hub_webhook_rules r set last_matched_at = now() where r.id = v_rule.id and coalesce(r.last_matched_at < now() - interval '1 minute', true);
+      tasks := tasks || v_task;
+      servers := servers || v_rule.server_id;
+    exception
+      when deadlock_detected or serialization_failure or lock_not_available then
+        raise;                                    -- met somebody: no fault of the rule, the whole delivery comes again
+      when others then
+        get stacked diagnostics v_detail = pg_exception_detail;
+        servers := servers || v_rule.server_id;
+        v_failed := v_failed || format('rule %s: %s', v_rule.id, hub_internal.reason(sqlstate, sqlerrm, v_detail));
+    end;
   end loop;
   if cardinality(tasks) > 0 then
     status := 'done';
     reason := null;
+  elsif cardinality(v_failed) > 0 then
+    status := 'stored';
   end if;
+  if cardinality(v_failed) > 0 then
+    reason := hub_internal.shorten(array_to_string(v_failed, '; '), 2000);
+  end if;
+end;
+$$;
+
+-- One that failed: once more, later each time, and five times in all.
+create function hub_internal.postpone_webhook(p_id uuid, p_now timestamptz, p_reason text, p_servers uuid[])
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  update public.hub_webhook_deliveries d
+     set status = case when d.attempt >= 4 then 'failed' else 'stored' end, attempt = d.attempt + 1, run_after = p_now + interval '10 seconds' * 4 ^ d.attempt,
+         finished_at = case when d.attempt >= 4 then p_now end, error = p_reason, server_ids = p_servers
+   where d.id = p_id;
 end;
 $$;
 
@@ -677,8 +748,11 @@ as $$
 declare
   v_delivery public.hub_webhook_deliveries;
   v_result   record;
+  v_detail   text;
   v_done     integer := 0;
   v_timeout  text := current_setting('lock_timeout');
+  v_end      timestamptz := clock_timestamp() + hub_internal.setting('webhook_round');
+  v_cut_off  bigint;
 begin
   if not hub_internal.is_trusted() then
     perform hub_internal.refuse('42501', 'permission denied', 'processing webhooks', 'Only service_role and postgres do this.');
@@ -696,29 +770,48 @@ begin
     execute format('set local lock_timeout = %L', v_timeout);
   exception when lock_not_available then null;    -- goes back to the timeout before, too
   end;
+  -- Counted here and not before its work: a statement that is cut off undoes the counting, too.
+  select a.last_value into v_cut_off from hub_internal.webhook_at_work a where a.is_called;
+  if found then
+    perform hub_internal.postpone_webhook(d.id, p_now, 'the statement was cut off while it was dealt with: statement_timeout, or the connection ended', d.server_ids)
+       from public.hub_webhook_deliveries d where d.seq = v_cut_off and d.status = 'stored';
+  end if;
+  -- A channel that somebody holds in an open transaction costs this much of the round, and not the rest of it.
+  set local lock_timeout = '1s';
   while v_done < p_limit loop
+    if v_done > 0 and clock_timestamp() >= v_end then
+      v_done := p_limit;
+      exit;
+    end if;
     -- SKIP LOCKED: somebody may look at one in a transaction of their own.
     select d.* into v_delivery from public.hub_webhook_deliveries d
      where d.status = 'stored' and d.run_after <= p_now
      order by d.run_after, d.seq limit 1 for no key update skip locked;
     exit when not found;
     v_done := v_done + 1;
+    perform setval('hub_internal.webhook_at_work', v_delivery.seq);
     begin
       select * into v_result from hub_internal.apply_webhook(v_delivery);
-      update public.hub_webhook_deliveries d
-         set status = v_result.status, error = v_result.reason, task_ids = v_result.tasks, server_ids = v_result.servers, attempt = d.attempt + 1, finished_at = p_now
-       where d.id = v_delivery.id;
+      if v_result.status = 'stored' then
+        perform hub_internal.postpone_webhook(v_delivery.id, p_now, v_result.reason, v_result.servers);
+      else
+        update public.hub_webhook_deliveries d
+           set status = v_result.status, error = v_result.reason, task_ids = v_result.tasks, server_ids = v_result.servers, attempt = d.attempt + 1, finished_at = p_now
+         where d.id = v_delivery.id;
+      end if;
     exception
       when deadlock_detected or serialization_failure or lock_not_available then  -- met somebody: no fault of its own
-        update public.hub_webhook_deliveries d set run_after = p_now + interval '1 second' where d.id = v_delivery.id;
+        -- The older, the later: what is held for long does not stand before the others again and again.
+        update public.hub_webhook_deliveries d
+           set run_after = p_now + least(greatest((p_now - d.received_at) / 4, interval '1 second'), interval '1 minute')
+         where d.id = v_delivery.id;
       when others then                            -- what it did is undone, the others go on
-      update public.hub_webhook_deliveries d
-         set status = case when d.attempt >= 4 then 'failed' else 'stored' end, attempt = d.attempt + 1,
-             run_after = p_now + interval '10 seconds' * 4 ^ d.attempt, finished_at = case when d.attempt >= 4 then p_now end,
-             error = hub_internal.shorten(format('%s %s', sqlstate, sqlerrm), 300)
-       where d.id = v_delivery.id;
+        get stacked diagnostics v_detail = pg_exception_detail;
+        perform hub_internal.postpone_webhook(v_delivery.id, p_now, hub_internal.reason(sqlstate, sqlerrm, v_detail), '{}');
     end;
   end loop;
+  perform setval('hub_internal.webhook_at_work', 1, false);
+  execute format('set local lock_timeout = %L', v_timeout);
   return v_done;
 end;
 $$;
@@ -734,7 +827,7 @@ begin
 end;
 $$;
 comment on function public.hub_process_webhooks(timestamptz, int) is
-  'Turns what was stored by hub_receive_webhook into tasks, by hub_webhook_rules; how many deliveries it looked at: call again while that is p_limit. Errors: UH001, 42501.';
+  'Turns what was stored by hub_receive_webhook into tasks, by hub_webhook_rules; how many deliveries it looked at, p_limit if its time ended before: call again while it is p_limit. Errors: UH001, 42501.';
 
 create function hub_internal.keep_webhooks(p_now timestamptz, p_limit int)
   returns integer
@@ -744,15 +837,27 @@ create function hub_internal.keep_webhooks(p_now timestamptz, p_limit int)
 as $$
 declare
   v_done integer;
+  v_more integer;
 begin
   delete from public.hub_webhook_deliveries d
    where d.id in (select o.id from public.hub_webhook_deliveries o where o.finished_at < p_now - hub_internal.setting('webhook_retention')
                    order by o.finished_at limit p_limit for update skip locked);
   get diagnostics v_done = row_count;
-  return v_done;
+  delete from public.hub_direct_messages m
+   where m.id in (select o.id from public.hub_direct_messages o where o.created_at < p_now - hub_internal.setting('direct_message_retention')
+                   order by o.created_at limit p_limit - v_done for update skip locked);
+  get diagnostics v_more = row_count;
+  v_done := v_done + v_more;
+  delete from hub_internal.command_answers a
+   where (a.sender_id, a.idempotency_key) in (select o.sender_id, o.idempotency_key from hub_internal.command_answers o
+                                               where o.created_at < p_now - hub_internal.setting('command_answer_retention')
+                                               order by o.created_at limit p_limit - v_done for update skip locked);
+  get diagnostics v_more = row_count;
+  return v_done + v_more;
 end;
 $$;
-comment on function hub_internal.keep_webhooks(timestamptz, int) is 'The part of hub_recover that is about deliveries: those past their time go.';
+comment on function hub_internal.keep_webhooks(timestamptz, int) is
+  'The part of hub_recover that is about what came in: deliveries, direct messages and answers of commands that are past their time go.';
 
 -- Hooks ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -766,6 +871,8 @@ as $$
 declare
   v_target  text;
   v_targets text[] := '{}'::text[];
+  v_servers uuid[] := '{}'::uuid[];
+  v_through uuid[];
   v_channel public.hub_channels;
   -- 366 random bits, folded to 256: Postgres has no function of its own for random bytes.
   v_token   text := 'hubhook_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
@@ -787,15 +894,21 @@ begin
       if not hub_internal.may_own(v_channel.server_id) then
         perform hub_internal.refuse('42501', 'permission denied', format('a hook token for %s', v_target), 'Only an owner of the channel''s server makes one.');
       end if;
-    elsif not exists (select from public.hub_members m where m.user_id = substr(v_target, 6)::uuid
-                         and (hub_internal.is_trusted() or m.server_id in (select hub_internal.my_owned_server_ids()))) then
-      perform hub_internal.refuse('UH004', 'not found', v_target, 'It must be a member of a server that you own.');
+      v_through := array[v_channel.server_id];
+    else
+      v_through := array(select m.server_id from public.hub_members m
+                          where m.user_id = substr(v_target, 6)::uuid and (hub_internal.is_trusted() or m.server_id in (select hub_internal.my_owned_server_ids())));
+      if cardinality(v_through) = 0 then
+        perform hub_internal.refuse('UH004', 'not found', v_target, 'It must be a member of a server that you own.');
+      end if;
     end if;
     if v_target <> all (v_targets) then
       v_targets := v_targets || v_target;
+      v_servers := array(select unnest(v_servers) union select unnest(v_through));
     end if;
   end loop;
-  insert into public.hub_hook_tokens (name, token_hash, targets, created_by) values (p_name, sha256(convert_to(v_token, 'UTF8')), v_targets, hub_internal.person())
+  insert into public.hub_hook_tokens (name, token_hash, targets, server_ids, created_by)
+  values (p_name, sha256(convert_to(v_token, 'UTF8')), v_targets, v_servers, hub_internal.person())
   returning id into v_id;
   return jsonb_build_object('id', v_id, 'name', p_name, 'targets', to_jsonb(v_targets), 'token', v_token);
 end;
@@ -855,6 +968,7 @@ declare
   v_channel public.hub_channels;
   v_server  public.hub_servers;
   v_direct  public.hub_direct_messages;
+  v_sender  text;
   v_result  jsonb := jsonb_build_object('delivered', p_deliver, 'target', v_target, 'message', null, 'task', null, 'thread', null, 'reply', null);
 begin
   if not hub_internal.is_trusted() then
@@ -884,30 +998,42 @@ begin
       perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; use another channel.');
     end if;
     select s.* into v_server from public.hub_servers s where s.id = v_channel.server_id;
+  elsif not exists (select from public.hub_members m where m.user_id = substr(v_target, 6)::uuid and m.server_id = any (v_token.server_ids)) then
+    perform hub_internal.refuse('42501', 'permission denied', format('%s is no longer a member where this token was made for them', v_target), 'An owner of a server of theirs makes a token for them with hub_create_hook_token.');
   end if;
   if not p_deliver then
     return v_result;
+  end if;
+  v_sender := 'hook:' || v_token.id;
+  -- Between messages and commands, place and answer_command look; persons' messages they do not know.
+  if p_idempotency_key is not null
+     and (case when v_channel.id is not null then exists (select from public.hub_direct_messages d where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
+              else exists (select from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
+                or exists (select from hub_internal.command_answers a where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) end) then
+    perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
   end if;
   update public.hub_hook_tokens t set last_used_at = now() where t.id = v_token.id and coalesce(t.last_used_at < now() - interval '1 minute', true);
 
   if v_channel.id is null then
     insert into public.hub_direct_messages (user_id, sender_id, sender_label, content, idempotency_key)
-    values (substr(v_target, 6)::uuid, 'hook:' || v_token.id, v_token.name, p_message, p_idempotency_key)
+    values (substr(v_target, 6)::uuid, v_sender, v_token.name, p_message, p_idempotency_key)
     on conflict (sender_id, idempotency_key) where idempotency_key is not null do nothing
     returning * into v_direct;
     if v_direct.id is null then
-      select d.* into v_direct from public.hub_direct_messages d where d.sender_id = 'hook:' || v_token.id and d.idempotency_key = p_idempotency_key;
+      select d.* into v_direct from public.hub_direct_messages d where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
       if (v_direct.user_id::text, v_direct.content) is distinct from (substr(v_target, 6), p_message) then
         perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
       end if;
     end if;
     return v_result || jsonb_build_object('message', to_jsonb(v_direct));
   elsif v_server.architecture_type = 'command_dispatch' then
-    return v_result || jsonb_build_object('reply', hub_internal.execute_command(v_channel.id, p_message));
+    return v_result || jsonb_build_object('reply',
+      case when p_idempotency_key is null then hub_internal.execute_command(v_channel.id, p_message)
+           else hub_internal.answer_command(v_sender, p_idempotency_key, v_channel.id, p_message) end);
   end if;
   -- Assignments between agents go before other work (an agent waits for the answer), and behind what is urgent.
   return v_result || hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', null, p_message, p_message, p_idempotency_key,
-                                        'agent', 'hook:' || v_token.id, v_token.name, null, '{"priority": 7}');
+                                        'agent', v_sender, v_token.name, null, '{"priority": 7}');
 end;
 $$;
 
@@ -927,7 +1053,8 @@ comment on function public.hub_receive_hook(text, text, text, boolean, text) is
 revoke all on function hub_internal.my_hook_token_ids(), hub_internal.tamed(text), hub_internal.quoted_line(text, int), hub_internal.quoted_lines(text, text, int),
   hub_internal.template_places(text), hub_internal.render_template(text, jsonb, boolean), hub_internal.glob_matches(text, text, boolean),
   hub_internal.has_project(uuid, uuid, text), hub_internal.check_webhook_rule(), hub_internal.github_facts(text, jsonb), hub_internal.commanded(text, text),
-  hub_internal.receive_webhook(text, text, text, jsonb), hub_internal.apply_webhook(public.hub_webhook_deliveries), hub_internal.process_webhooks(timestamptz, int),
+  hub_internal.receive_webhook(text, text, text, jsonb), hub_internal.apply_webhook(public.hub_webhook_deliveries), hub_internal.reason(text, text, text),
+  hub_internal.postpone_webhook(uuid, timestamptz, text, uuid[]), hub_internal.process_webhooks(timestamptz, int),
   hub_internal.keep_webhooks(timestamptz, int), hub_internal.create_hook_token(text, text[]), hub_internal.revoke_hook_token(uuid),
   hub_internal.receive_hook(text, text, text, boolean, text), public.hub_receive_webhook(text, text, text, jsonb), public.hub_process_webhooks(timestamptz, int),
   public.hub_create_hook_token(text, text[]), public.hub_revoke_hook_token(uuid), public.hub_receive_hook(text, text, text, boolean, text)

@@ -11,10 +11,10 @@ select d.provider, d.event, d.status, count(*), sum(cardinality(d.task_ids)) as 
  group by d.provider, d.event, d.status
  order by d.status = 'stored' desc, d.status = 'failed' desc, count(*) desc;
 
-\echo deliveries that fail
-select d.id, d.provider, d.event, d.delivery_id, d.attempt, case d.status when 'stored' then date_trunc('second', d.run_after - now()) end as again_in, d.error
+\echo deliveries that fail, or that a rule missed since it failed (done, with an error)
+select d.id, d.provider, d.event, d.delivery_id, d.status, d.attempt, case d.status when 'stored' then date_trunc('second', d.run_after - now()) end as again_in, d.error
   from public.hub_webhook_deliveries d
- where d.status = 'failed' or (d.status = 'stored' and d.attempt > 0)
+ where d.status = 'failed' or (d.status = 'stored' and d.attempt > 0) or (d.status = 'done' and d.error is not null)
  order by d.received_at desc limit 20;
 
 \echo rules that matched nothing for a month, or ever

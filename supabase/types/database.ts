@@ -244,6 +244,7 @@ export type Database = {
           "last_used_at": string | null;
           "name": string;
           "revoked_at": string | null;
+          "server_ids": (string)[];
           "targets": (string)[];
           "token_hash": string;
         };
@@ -255,6 +256,7 @@ export type Database = {
           "last_used_at"?: string | null;
           "name": string;
           "revoked_at"?: string | null;
+          "server_ids"?: (string)[];
           "targets": (string)[];
           "token_hash": string;
         };
@@ -265,6 +267,7 @@ export type Database = {
           "last_used_at"?: string | null;
           "name"?: string;
           "revoked_at"?: string | null;
+          "server_ids"?: (string)[];
           "targets"?: (string)[];
           "token_hash"?: string;
         };

@@ -12,6 +12,7 @@ insert into public.hub_webhook_rules (server_id, event, repository, channel_id, 
 select public.hub_receive_webhook('github', 'tap-1', 'issues', '{"action":"opened","repository":{"full_name":"tap/tap"},"issue":{"number":1,"title":"t","body":"secret"}}');
 select public.hub_receive_webhook('github', 'tap-2', 'ping', '{}');
 select public.hub_process_webhooks();
+select public.hub_send(tap.channel('leads'), '!help', null, 'tap');
 create temp table token as select public.hub_create_hook_token('tap', array['channel:' || prototypes, 'user:' || tap.id('viewer')]) as t from stage;
 select public.hub_receive_hook(t ->> 'token', 'for the viewer', 'user:' || tap.id('viewer')) from token;
 grant select on stage to public;
@@ -46,6 +47,7 @@ insert into reads values
   ($$public.hub_bridges where server_id = tap.server('aura-labs')$$,                      '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$public.hub_outbox where body ->> 'text' = 'out'$$,                                   '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$hub_internal.bridge_messages$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$hub_internal.command_answers$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
   ($$hub_internal.webhook_tasks$$,                                                        '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}');
 select is(tap.sees(a.actor, r.what), a.expected, format('%s reads %s', a.actor, r.what))
   from reads r

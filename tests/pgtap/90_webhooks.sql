@@ -141,7 +141,9 @@ select results_eq($$ select (t).model_preference, (t).project from pg_temp.task(
 update public.hub_webhook_rules set project = 'side';
 delete from public.hub_projects where name = 'side';
 create temp table f as select * from pg_temp.get('issues', '{"action":"opened","repository":{"full_name":"acme/app"},"issue":{"number":1}}', 'f-1');
-select results_eq($$ select status, attempt, error from f $$, $$ values ('stored', 1, 'UH001 bad input') $$, 'what fails is tried again');
+select results_eq($$ select status, attempt, error from f $$,
+  $$ select 'stored', 1, format('rule %s: its project is no longer the channel''s own or one of its server''s hub_projects', id) from public.hub_webhook_rules $$, 'what fails is tried again, and says which rule');
+select is((select server_ids from f), array[tap.server('buf-barista')], 'the server of the rule sees it');
 select is((pg_temp.get('ping', '{}')).status, 'ignored', 'and stops nobody else');
 select is(public.hub_process_webhooks(now() + interval '9 seconds'), 0, 'not before its time');
 select is(public.hub_process_webhooks(now() + interval '11 seconds'), 1, 'but then');
@@ -154,6 +156,69 @@ rollback to mended;
 delete from public.hub_projects where name = 'side';
 select public.hub_process_webhooks(now() + n * interval '1 hour') from generate_series(1, 10) n;
 select results_eq($$ select status, attempt, cardinality(task_ids) from public.hub_webhook_deliveries where delivery_id = 'f-1' $$, $$ values ('failed', 5, 0) $$, 'five times, and no more');
+delete from public.hub_webhook_rules;
+
+-- A rule that fails is not another's matter
+insert into public.hub_projects (server_id, name, path) values (tap.server('aura-labs'), 'gone', 'Desktop/gone');
+create temp table b as select pg_temp.rule('push', 'evals', 'Of another server', '{"project":"gone","position":1}') as gone, pg_temp.rule('push', 'workshop', 'Read only', '{"position":2}') as shut,
+  pg_temp.rule('push', 'bridge', 'Ours', '{"position":3}') as ours;
+delete from public.hub_projects where name = 'gone';
+update public.hub_channels set is_read_only = true where name = 'workshop';
+create temp table bd as select * from pg_temp.get('push', pg_temp.push('acme/app'), 'b-1');
+select results_eq($$ select status, attempt from bd $$, $$ values ('done', 1) $$, 'done, for somebody''s task was made');
+select is((select array_agg(t.content) from bd, public.mac_tasks t where t.id = any (bd.task_ids)), array['Ours'], 'the task stands');
+select is((select error from bd), (select format('rule %s: its project is no longer the channel''s own or one of its server''s hub_projects; rule %s: 42501 permission denied: this channel is read only', gone, shut) from b),
+  'each rule that failed says why');
+select is((select server_ids @> array[tap.server('aura-labs'), tap.server('buf-barista')] from bd), true, 'their servers see it');
+update public.hub_webhook_rules set enabled = false where id = (select ours from b);
+create temp table be as select * from pg_temp.get('push', pg_temp.push('acme/app'), 'b-2');
+select results_eq($$ select status, attempt, cardinality(task_ids) from be $$, $$ values ('stored', 1, 0) $$, 'without a task it comes again');
+update public.hub_channels set is_read_only = false where name = 'workshop';
+select public.hub_process_webhooks(now() + interval '1 hour');
+select results_eq($$ select status, attempt, cardinality(task_ids), error like 'rule % hub_projects' from public.hub_webhook_deliveries where delivery_id = 'b-2' $$, $$ values ('done', 2, 1, true) $$, 'mended, it goes through');
+create function pg_temp.trip() returns trigger language plpgsql as $$ begin raise exception using errcode = tg_argv[0], message = 'tripped', detail = 'the row'; end $$;
+create trigger trip before insert on public.mac_tasks for each row when (new.content = 'Read only') execute function pg_temp.trip('40001');
+update public.hub_webhook_rules set enabled = true where id = (select ours from b);
+create temp table bf as select * from pg_temp.get('push', pg_temp.push('acme/app'), 'b-3');
+select results_eq($$ select status, attempt, cardinality(task_ids), error, run_after - now() from bf $$, $$ values ('stored', 0, 0, null::text, interval '1 second') $$, 'whoever meets somebody comes again, whole');
+drop trigger trip on public.mac_tasks;
+create trigger trip before insert on public.mac_tasks for each row when (new.content = 'Read only') execute function pg_temp.trip('23514');
+select public.hub_process_webhooks(now() + interval '2 seconds');
+select results_eq($$ select status, cardinality(task_ids), error from public.hub_webhook_deliveries where delivery_id = 'b-3' $$,
+  $$ select 'done', 1, format('rule %s: its project is no longer the channel''s own or one of its server''s hub_projects; rule %s: 23514 tripped', gone, shut) from b $$, 'any error, and no row in it');
+drop trigger trip on public.mac_tasks;
+delete from public.hub_webhook_rules;
+
+-- A round ends in time, and one that was cut off stops nobody
+select pg_temp.rule('push', 'bridge', 'Slow', '{"branch":"slow"}'), pg_temp.rule('push', 'bridge', 'Quick', '{"branch":"main"}');
+select public.hub_receive_webhook('github', 'w-' || n, 'push', pg_temp.push('acme/app')) from generate_series(1, 3) n;
+update hub_internal.settings set value = '1 microsecond' where name = 'webhook_round';
+create function pg_temp.round() returns int[] language plpgsql as $$
+declare
+  v int := public.hub_process_webhooks(now(), 50);
+begin
+  return array[v, (select count(*)::int from public.hub_webhook_deliveries where status = 'stored' and delivery_id like 'w-%')];
+end;
+$$;
+select is((select array_agg(pg_temp.round()) from generate_series(1, 4)), '{{50,2},{50,1},{50,0},{0,0}}'::int[][], 'out of time it says: call again; each call deals with one at least');
+update hub_internal.settings set value = '3 seconds' where name = 'webhook_round';
+create function pg_temp.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(60); return new; end $$;
+create trigger slow before insert on public.mac_tasks for each row when (new.content = 'Slow') execute function pg_temp.slow();
+create function pg_temp.cut_off() returns text language plpgsql as $$ begin return public.hub_process_webhooks(now() + interval '1 minute')::text; exception when query_canceled then return sqlstate; end $$;
+select public.hub_receive_webhook('github', 'x-' || b, 'push', pg_temp.push('acme/app', 'refs/heads/' || b)) from unnest(array['main', 'slow', 'next']) b;
+set local statement_timeout = '300ms';
+select is(pg_temp.cut_off(), '57014', 'a statement is cut off');
+set local statement_timeout = 0;
+select results_eq($$ select status, attempt from public.hub_webhook_deliveries where delivery_id like 'x-%' $$, $$ select 'stored', 0 from generate_series(1, 3) $$, 'which undoes all it did');
+select is(public.hub_process_webhooks(now() + interval '1 minute'), 2, 'the next one deals with the others');
+select results_eq($$ select delivery_id, status, attempt, run_after - now(), left(error, 25) from public.hub_webhook_deliveries where delivery_id like 'x-%' order by seq $$,
+  $$ values ('x-main', 'done', 1, interval '0', null), ('x-slow', 'stored', 1, interval '70 seconds', 'the statement was cut off'), ('x-next', 'ignored', 1, interval '0', 'no rule matches') $$, 'and puts that one off');
+select is(public.hub_process_webhooks(now() + interval '1 minute'), 0, 'once');
+select is((select attempt from public.hub_webhook_deliveries where delivery_id = 'x-slow'), 1, 'it is counted once, too');
+drop trigger slow on public.mac_tasks;
+select is(public.hub_process_webhooks(now() + interval '1 hour'), 1, 'it has its other attempts');
+select is((select status from public.hub_webhook_deliveries where delivery_id = 'x-slow'), 'done');
+select is(current_setting('lock_timeout'), '0', 'the caller''s lock_timeout is what it was');
 delete from public.hub_webhook_rules;
 
 -- Writing a rule
@@ -268,8 +333,21 @@ select matches(pg_temp.hook('!help', 'channel:' || tap.channel('leads')) #>> '{r
 select is(pg_temp.hook('hello', 'user:' || tap.id('viewer'), true, 'u1') #>> '{message,sender_label}', 'ci bot');
 select is(pg_temp.hook('hello', 'user:' || tap.id('viewer'), true, 'u1') #>> '{message,id}', (select id::text from public.hub_direct_messages), 'a direct message, once');
 select throws_ok($$ select pg_temp.hook('hullo', 'user:' || tap.id('viewer'), true, 'u1') $$, 'UH003', 'conflict');
+select matches(pg_temp.hook('!send-samples 1', 'channel:' || tap.channel('leads'), true, 'c1') #>> '{reply,text}', '^Samples sent to 1:');
+select matches(pg_temp.hook('!send-samples 1', 'channel:' || tap.channel('leads'), true, 'c1') #>> '{reply,text}', '^Samples sent to 1:', 'a command again: its first answer');
+select is((select count(*)::int from public.koji_samples where sent_at >= now()), 1, 'it was carried out once');
+select throws_ok($$ select pg_temp.hook('!send-samples 2', 'channel:' || tap.channel('leads'), true, 'c1') $$, 'UH003', 'conflict');
+select throws_ok(format($$ select pg_temp.hook('x', %L, true, %L) $$, t, k), 'UH003', 'conflict', format('a key is for one message: %s, %s', left(t, 4), k))
+  from (values ('channel:' || tap.channel('leads'), 'key'), ('channel:' || tap.channel('leads'), 'u1'), ('channel:' || tap.channel('quick'), 'u1'), ('channel:' || tap.channel('quick'), 'c1'),
+               ('user:' || tap.id('viewer'), 'key'), ('user:' || tap.id('viewer'), 'c1')) v (t, k);
 select is(tap.sees('viewer', 'public.hub_direct_messages'), '1', 'the addressee reads it');
 select is(tap.outcome('viewer', 'update public.hub_direct_messages set read_at = now()'), 'ok', 'and says so');
+savepoint kept;
+select public.hub_recover(now() + interval '89 days', 100000);
+select is((select count(*)::int from public.hub_direct_messages), 1, 'kept for ninety days');
+select public.hub_recover(now() + interval '91 days', 100000);
+select is((select count(*)::int from public.hub_direct_messages), 0, 'then gone');
+rollback to kept;
 select throws_ok($$ select pg_temp.hook('x', tap.channel('quick')::text) $$, 'UH001', 'bad input', 'a bare id is refused');
 select throws_ok($$ select pg_temp.hook('x', 'channel:' || tap.channel('garden')) $$, '42501', 'permission denied', 'a channel it was not given');
 select throws_ok($$ select pg_temp.hook('x', 'user:' || tap.channel('quick')) $$, '42501', 'permission denied', 'the id of the other kind');
@@ -282,6 +360,43 @@ select tap.become('owner');
 select public.hub_revoke_hook_token((select (t.t ->> 'id')::uuid from t));
 select tap.become('postgres');
 select throws_ok($$ select pg_temp.hook('x', 'channel:' || tap.channel('quick')) $$, '42501', 'token not valid', 'a revoked token is worth nothing');
+
+
+-- Of a maker who owns nothing any more
+select tap.become('owner');
+create temp table o as select public.hub_create_hook_token('left behind', array['user:' || tap.id('viewer')]) as t;
+select tap.become('postgres');
+insert into public.hub_members (server_id, user_id, role) select id, tap.id('stranger'), 'owner' from public.hub_servers where name = 'aura-labs';
+update public.hub_members set role = 'owner' where user_id = tap.id('operator') and server_id = tap.server('buf-barista');
+update public.hub_members set role = 'viewer' where user_id = tap.id('owner');
+grant select on o to public;
+select is(tap.sees(a, '(select id from public.hub_hook_tokens where name = ''left behind'') t'), n, a || ' sees that token') from (values ('owner', '1'), ('operator', '1'), ('viewer', '0'), ('outsider', '0')) v (a, n);
+select lives_ok($$ select public.hub_receive_hook(o.t ->> 'token', 'hello', 'user:' || tap.id('viewer'), false) from o $$, 'it reaches the person');
+savepoint members;
+delete from public.hub_members where user_id = tap.id('viewer') and server_id in (select unnest(server_ids) from public.hub_hook_tokens where name = 'left behind');
+select throws_ok($$ select public.hub_receive_hook(o.t ->> 'token', 'hello', 'user:' || tap.id('viewer'), false) from o $$, '42501', 'permission denied', 'who has left is reached no more');
+rollback to members;
+select tap.become('operator');
+select lives_ok($$ select public.hub_revoke_hook_token((o.t ->> 'id')::uuid) from o $$, 'the owner of today revokes it');
+select tap.become('postgres');
+select isnt((select revoked_at from public.hub_hook_tokens where name = 'left behind'), null);
+
+-- Operators ask by index
+create function pg_temp.plan(p_sql text) returns text language plpgsql as $$
+declare
+  v_line text;
+  v_plan text := '';
+begin
+  for v_line in execute 'explain (costs off) ' || p_sql loop v_plan := v_plan || v_line || E'\n'; end loop;
+  return v_plan;
+end;
+$$;
+select tap.become('viewer');
+set local enable_seqscan = off;
+select matches(pg_temp.plan('select count(*) from public.hub_webhook_deliveries'), 'hub_webhook_deliveries_servers_idx', 'theirs');
+select tap.become('postgres');
+select matches(pg_temp.plan('select id from public.hub_webhook_deliveries order by received_at desc limit 20'), 'hub_webhook_deliveries_received_idx', 'the newest');
+set local enable_seqscan = on;
 
 select * from finish();
 rollback;
