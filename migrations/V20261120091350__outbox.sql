@@ -40,6 +40,9 @@
 --   attempt         the fence; lease_expires_at; expires_at; run_after; summarises: how many messages a summary stands for, else 0
 --
 -- hub_bridges (owners, through the API): server_id, channel_id, provider, target, direction in | out | both, allow_commands, secret_name, enabled.
+--   A chat or a repository proves nothing of who owns it, and the secrets are the deployment's. So an owner bridges only to where hub_bridge_places
+--   (server_id, provider, target or *, secret_name) lets the server reach; service_role and postgres write those, and by making a bridge make its place,
+--   too. A place taken away stops its bridges. Errors: UH001, UH003 another bridge lets that chat in, UH004 no such channel, 42501 no such place.
 
 -- Bridges -----------------------------------------------------------------------------------------------------------------------------
 
@@ -68,10 +71,27 @@ comment on column public.hub_bridges.allow_commands is
   'Whether ! and @model in text from there mean anything. Everybody who can write there then has every command of the channel, those that write included.';
 comment on column public.hub_bridges.secret_name is
   'The name of an environment variable of the worker, never the secret: HUB_BRIDGE_<NAME>, or the provider''s own when null. A webhook needs one to sign with.';
--- What comes in must have one place to go to.
+-- What comes in must have one channel to go to.
 create unique index hub_bridges_target_idx on public.hub_bridges (provider, target) where direction in ('in', 'both');
 create unique index hub_bridges_channel_idx on public.hub_bridges (channel_id, provider, target);
 create index hub_bridges_server_idx on public.hub_bridges (server_id);
+
+-- Whose a chat is, and for whom a secret was set, nothing here can tell: whoever runs the deployment says it, for each server.
+create table public.hub_bridge_places (
+  server_id   uuid not null references public.hub_servers (id) on delete cascade,
+  provider    text not null,
+  target      text not null,
+  secret_name text not null,
+  created_at  timestamptz not null default now(),
+  primary key (server_id, provider, target, secret_name),
+  constraint hub_bridge_places_provider_check check (provider in ('discord', 'telegram', 'github', 'webhook')),
+  constraint hub_bridge_places_target_check check (target = '*' or (target ~ '^(channel:|user:|https://).' and char_length(target) <= 2000)),
+  constraint hub_bridge_places_secret_name_check check (secret_name ~ '^(HUB_BRIDGE_[A-Z0-9_]{1,50}|HUB_GITHUB_TOKEN|DISCORD_BOT_TOKEN|TELEGRAM_BOT_TOKEN)$')
+);
+comment on table public.hub_bridge_places is
+  'What the bridges of a server may reach, and with which secret. Written by service_role and postgres alone; a bridge that they make brings its own.';
+comment on column public.hub_bridge_places.target is
+  'As in hub_bridges, or * for any: then the owners choose. A repository may have wildcards: channel:<owner>/*.';
 
 -- Which message there is which message here: for replies, for edits, and to know our own when they come back.
 create table hub_internal.bridge_messages (
@@ -148,15 +168,16 @@ insert into hub_internal.settings (name, value, about) values
   ('outbox_retention',   '30 days', 'what was sent, or given up, is kept for this long');
 
 alter table public.hub_bridges            enable row level security;
+alter table public.hub_bridge_places      enable row level security;
 alter table public.hub_outbox             enable row level security;
 alter table hub_internal.bridge_messages  enable row level security;
 revoke all on sequence public.hub_outbox_seq_seq from public, anon, authenticated, service_role;
-revoke all on public.hub_bridges, public.hub_outbox, hub_internal.bridge_messages from public, anon, authenticated, service_role;
-grant select on public.hub_bridges, public.hub_outbox to authenticated;
+revoke all on public.hub_bridges, public.hub_bridge_places, public.hub_outbox, hub_internal.bridge_messages from public, anon, authenticated, service_role;
+grant select on public.hub_bridges, public.hub_bridge_places, public.hub_outbox to authenticated;
 grant insert (id, server_id, channel_id, provider, target, direction, allow_commands, secret_name, enabled),
       update (channel_id, target, direction, allow_commands, secret_name, enabled), delete
   on public.hub_bridges to authenticated;
-grant select, insert, update, delete on public.hub_bridges, public.hub_outbox to service_role;
+grant select, insert, update, delete on public.hub_bridges, public.hub_bridge_places, public.hub_outbox to service_role;
 create policy hub_bridges_select_owners on public.hub_bridges for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_bridges_insert_owners on public.hub_bridges for insert to authenticated
@@ -165,6 +186,8 @@ create policy hub_bridges_update_owners on public.hub_bridges for update to auth
   using (server_id in (select hub_internal.my_owned_server_ids()))
   with check (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_bridges_delete_owners on public.hub_bridges for delete to authenticated
+  using (server_id in (select hub_internal.my_owned_server_ids()));
+create policy hub_bridge_places_select_owners on public.hub_bridge_places for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_outbox_select_owners on public.hub_outbox for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
@@ -186,6 +209,32 @@ begin
 end;
 $$;
 
+create function hub_internal.default_secret(p_provider text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return case p_provider when 'discord' then 'DISCORD_BOT_TOKEN' when 'telegram' then 'TELEGRAM_BOT_TOKEN' when 'github' then 'HUB_GITHUB_TOKEN' end;
+end;
+$$;
+
+create function hub_internal.may_reach(p_bridge public.hub_bridges)
+  returns boolean
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.hub_bridge_places p
+     where p.server_id = p_bridge.server_id and p.provider = p_bridge.provider
+       and p.secret_name = coalesce(p_bridge.secret_name, hub_internal.default_secret(p_bridge.provider))
+       and (p.target in ('*', p_bridge.target) or (p.provider = 'github' and hub_internal.glob_matches(p.target, p_bridge.target, true))));
+end;
+$$;
+
 create function hub_internal.check_bridge()
   returns trigger
   language plpgsql
@@ -194,6 +243,8 @@ create function hub_internal.check_bridge()
 as $$
 declare
   v_read_only boolean;
+  v_secret    text := coalesce(new.secret_name, hub_internal.default_secret(new.provider));
+  v_elsewhere boolean := tg_op = 'INSERT';
 begin
   -- Before anything is looked up: this runs before the policy does, and must tell a stranger nothing.
   if not hub_internal.may_own(new.server_id) then
@@ -221,8 +272,27 @@ begin
   elsif new.direction <> 'out' and v_read_only then
     perform hub_internal.refuse('UH001', 'bad input', format('direction %L', new.direction), 'This channel is read only: it can be bridged out.');
   end if;
+
   if tg_op = 'UPDATE' then
     new.updated_at := now();
+    v_elsewhere := (new.server_id, new.provider, new.target, v_secret)
+                   is distinct from (old.server_id, old.provider, old.target, coalesce(old.secret_name, hub_internal.default_secret(old.provider)));
+  end if;
+  if v_elsewhere and hub_internal.is_trusted() then
+    insert into public.hub_bridge_places (server_id, provider, target, secret_name) select new.server_id, new.provider, new.target, v_secret
+     where v_secret is not null on conflict do nothing;
+  elsif v_elsewhere and not hub_internal.may_reach(new) then
+    perform hub_internal.refuse('42501', 'permission denied', format('this server has no place %s %s with %s', new.provider, new.target, coalesce(v_secret, 'no secret')),
+      format('Whoever runs the deployment lets it be reached: insert into public.hub_bridge_places (server_id, provider, target, secret_name) values (%L, %L, %L, %L).',
+             new.server_id, new.provider, new.target, v_secret));
+  end if;
+  if new.direction <> 'out' then
+    -- Locked, so that of two at once the second is told this and not the index's words, which show what it may not see.
+    perform pg_advisory_xact_lock(hashtextextended('hub_bridges ' || new.provider || ' ' || new.target, 0));
+    if exists (select from public.hub_bridges b where b.provider = new.provider and b.target = new.target and b.direction in ('in', 'both')
+                  and b.id <> new.id and b.channel_id <> new.channel_id) then
+      perform hub_internal.refuse('UH003', 'conflict', 'another bridge lets this chat in', 'A chat comes into one channel. Make this one go out only, or change the other.');
+    end if;
   end if;
   return new;
 end;
@@ -249,17 +319,6 @@ create trigger hub_bridges_silence
   after update on public.hub_bridges
   for each row when (old.enabled and (not new.enabled or new.direction = 'in' or new.target <> old.target or new.channel_id <> old.channel_id))
   execute function hub_internal.silence_bridge();
-
-create function hub_internal.default_secret(p_provider text)
-  returns text
-  language plpgsql
-  immutable
-  set search_path = ''
-as $$
-begin
-  return case p_provider when 'discord' then 'DISCORD_BOT_TOKEN' when 'telegram' then 'TELEGRAM_BOT_TOKEN' when 'github' then 'HUB_GITHUB_TOKEN' end;
-end;
-$$;
 
 create function hub_internal.wake_outbox()
   returns trigger
@@ -418,7 +477,7 @@ begin
 
   -- Locked: messages of one bridge come in one after another, and of two with one id the second finds the first.
   select b.* into v_bridge from public.hub_bridges b
-   where b.provider = p_provider and b.target = p_target and b.direction in ('in', 'both') and b.enabled for no key update;
+   where b.provider = p_provider and b.target = p_target and b.direction in ('in', 'both') and b.enabled and hub_internal.may_reach(b) for no key update;
   if not found then
     perform hub_internal.refuse('UH004', 'not found', format('a bridge from %s %s', p_provider, p_target), 'An owner of a server makes one in hub_bridges.');
   end if;
@@ -893,7 +952,7 @@ end;
 $$;
 comment on function hub_internal.keep_outbox(timestamptz, int) is 'The part of hub_recover that is about the outbox: leases, what is past its time to live, what was kept long enough.';
 
-revoke all on function hub_internal.is_public_url(text), hub_internal.check_bridge(), hub_internal.silence_bridge(), hub_internal.default_secret(text), hub_internal.wake_outbox(),
+revoke all on function hub_internal.is_public_url(text), hub_internal.may_reach(public.hub_bridges), hub_internal.check_bridge(), hub_internal.silence_bridge(), hub_internal.default_secret(text), hub_internal.wake_outbox(),
   hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text),
   hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.claim_outbox(int, interval, timestamptz),
   hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.know_parts(public.hub_outbox, text[]), hub_internal.check_parts(text[]), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.outbox_backoff(int),
