@@ -1,7 +1,7 @@
 -- Why: what happens here is said elsewhere. A bridge ties a channel to a chat or a URL; what is to be said out there is a row of hub_outbox, in the
 -- transaction of what it tells of, and a worker delivers it. Chats come in by the same bridge, as a principal with few rights.
 --
--- A row:  pending -> sending                 claimed: attempt + 1, a lease; of one target only one is in flight, in order of seq
+-- A row:  pending -> sending                 claimed: attempt + 1, a lease; of one target (of one server) only one is in flight, in order of seq
 --         sending -> sent                    external_id is kept: edits and replies refer to it
 --         sending -> pending                 failed, or the lease ran out (hub_recover): run_after later, Retry-After obeyed
 --         sending -> dead                    12 attempts, or for good; hub_retry_outbox starts it again
@@ -145,15 +145,15 @@ create table public.hub_outbox (
   constraint hub_outbox_kind_check check (kind in ('post', 'edit', 'reply', 'webhook', 'github_comment')),
   constraint hub_outbox_status_check check (status in ('pending', 'sending', 'sent', 'dead', 'summarised'))
 ) with (fillfactor = 70);
-comment on table public.hub_outbox is 'What is to be said elsewhere, in order for each target. Finished rows are kept for the setting outbox_retention.';
-comment on column public.hub_outbox.seq is 'Its place among what goes to the same target.';
+comment on table public.hub_outbox is 'What is to be said elsewhere, in order for each target of a server: what one says waits for no other''s. Finished rows are kept for the setting outbox_retention.';
+comment on column public.hub_outbox.seq is 'Its place among what its server says to the same target.';
 comment on column public.hub_outbox.attempt is 'The fence: a worker that names any but the live attempt changes nothing.';
 comment on column public.hub_outbox.is_progress is 'Of a task''s progress: one message out there, which the rows after the first edit.';
 comment on column public.hub_outbox.parts is 'Ids of the messages that a long text took, in order, as far as they arrived; empty if it took one.';
 comment on column public.hub_outbox.summarises is 'How many messages that were never sent this one stands for.';
 create unique index hub_outbox_idempotency_idx on public.hub_outbox (idempotency_key);
-create index hub_outbox_target_idx on public.hub_outbox (provider, target, seq) where status in ('pending', 'sending');
-create unique index hub_outbox_in_flight_idx on public.hub_outbox (provider, target) where status = 'sending';
+create index hub_outbox_target_idx on public.hub_outbox (server_id, provider, target, seq) where status in ('pending', 'sending');
+create unique index hub_outbox_in_flight_idx on public.hub_outbox (server_id, provider, target) where status = 'sending';
 create index hub_outbox_due_idx on public.hub_outbox (run_after) where status = 'pending';
 create index hub_outbox_expiry_idx on public.hub_outbox (expires_at) where status = 'pending';
 create index hub_outbox_lease_idx on public.hub_outbox (lease_expires_at) where status = 'sending';
@@ -559,7 +559,7 @@ begin
 end;
 $$;
 
--- Past their time: the lines of a chat become one that says how many there were, in the place of the first of them; a summary that was
+-- Past their time: the lines of a bridge become one that says how many there were, in the place of the first of them; a summary that was
 -- not sent yet goes into the new one. Whatever else is late is a dead letter.
 create function hub_internal.expire_outbox(p_now timestamptz, p_limit int)
   returns integer
@@ -580,26 +580,27 @@ begin
   get diagnostics v_done = row_count;
 
   for v_target in
-    select distinct o.provider, o.target from public.hub_outbox o
+    select distinct o.server_id, o.provider, o.target, o.bridge_id from public.hub_outbox o
      where o.status = 'pending' and o.expires_at <= p_now and o.kind in ('post', 'edit', 'reply') and o.summarises = 0 limit p_limit
   loop
     with gone as (
       update public.hub_outbox o
          set status = 'summarised', error = concat_ws('; ', 'past its time to live', o.error), finished_at = p_now, updated_at = p_now
        where o.id in (select d.id from public.hub_outbox d
-                       where d.provider = v_target.provider and d.target = v_target.target and d.status = 'pending' and d.kind in ('post', 'edit', 'reply')
+                       where d.server_id = v_target.server_id and d.provider = v_target.provider and d.target = v_target.target and d.bridge_id is not distinct from v_target.bridge_id
+                         and d.status = 'pending' and d.kind in ('post', 'edit', 'reply')
                          and (d.expires_at <= p_now or d.summarises > 0) for update skip locked)
       returning o.*
     )
     -- A stale edit is nothing that anybody misses.
     select count(*) as rows, sum(case when g.summarises > 0 then g.summarises when g.kind = 'edit' then 0 else 1 end) as messages, min(g.seq) as seq, max(g.run_after) as run_after,
            min(coalesce((g.body ->> 'since')::timestamptz, g.created_at)) as since,
-           (array_agg(g.server_id))[1] as server_id, (array_agg(g.bridge_id))[1] as bridge_id, (array_agg(g.secret_name))[1] as secret_name
+           (array_agg(g.secret_name order by g.seq desc))[1] as secret_name
       into v_gone from gone g;
     v_done := v_done + v_gone.rows;
     continue when coalesce(v_gone.messages, 0) = 0;
     insert into public.hub_outbox (seq, server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, run_after, expires_at, summarises)
-    values (v_gone.seq, v_gone.server_id, v_gone.bridge_id, v_target.provider, v_target.target, v_gone.secret_name, 'post',
+    values (v_gone.seq, v_target.server_id, v_target.bridge_id, v_target.provider, v_target.target, v_gone.secret_name, 'post',
             jsonb_build_object('text', format('⏱️ %s not sent while this chat could not be reached (%s to %s UTC).',
                                               case v_gone.messages when 1 then '1 message was' else v_gone.messages || ' messages were' end,
                                               to_char(v_gone.since at time zone 'utc', 'YYYY-MM-DD HH24:MI'), to_char(p_now at time zone 'utc', 'YYYY-MM-DD HH24:MI')),
@@ -636,15 +637,15 @@ begin
   -- The first row of each target, from target to target by the index: what is behind it is not read.
   for v_id, v_lock in
     with recursive heads as (
-      (select o.id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
-        where o.status in ('pending', 'sending') order by o.provider, o.target, o.seq limit 1)
+      (select o.id, o.server_id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
+        where o.status in ('pending', 'sending') order by o.server_id, o.provider, o.target, o.seq limit 1)
       union all
       select n.* from heads h cross join lateral (
-        select o.id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
-         where o.status in ('pending', 'sending') and (o.provider, o.target) > (h.provider, h.target)
-         order by o.provider, o.target, o.seq limit 1) n
+        select o.id, o.server_id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
+         where o.status in ('pending', 'sending') and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         order by o.server_id, o.provider, o.target, o.seq limit 1) n
     )
-    select h.id, hashtextextended('hub_outbox ' || h.provider || ' ' || h.target, 0) from heads h where h.status = 'pending' and h.run_after <= p_now order by h.run_after, h.seq
+    select h.id, hashtextextended('hub_outbox ' || h.server_id || ' ' || h.provider || ' ' || h.target, 0) from heads h where h.status = 'pending' and h.run_after <= p_now order by h.run_after, h.seq
   loop
     exit when v_count >= p_limit;
     -- Of two workers one has the target. Rows alone would not do: theirs and ours may be two, when an earlier one was committed late.
@@ -658,7 +659,7 @@ begin
            reply_to = case when o.reply_message_id is null then o.reply_to else (select m.external_id from hub_internal.bridge_messages m
                        where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id order by m.incoming desc, m.part limit 1) end
      where o.id = v_id and o.status = 'pending' and o.run_after <= p_now and o.expires_at > p_now
-       and not exists (select from public.hub_outbox f where f.provider = o.provider and f.target = o.target and f.status = 'sending')
+       and not exists (select from public.hub_outbox f where f.server_id = o.server_id and f.provider = o.provider and f.target = o.target and f.status = 'sending')
     returning o.* into v_row;
     continue when not found;
     if v_row.kind = 'edit' and v_row.edit_of is null then
@@ -691,7 +692,7 @@ create function hub_internal.wake_target(p_row public.hub_outbox, p_now timestam
   set search_path = ''
 as $$
 begin
-  if exists (select from public.hub_outbox o where o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and o.run_after <= p_now) then
+  if exists (select from public.hub_outbox o where o.server_id = p_row.server_id and o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and o.run_after <= p_now) then
     perform pg_notify('hub_errands', 'outbox');
   end if;
 end;
@@ -851,13 +852,13 @@ begin
   perform hub_internal.require_delivery();
   return (
     with recursive heads as (
-      (select o.provider, o.target, o.status, least(o.run_after, o.expires_at) as due from public.hub_outbox o
-        where o.status in ('pending', 'sending') order by o.provider, o.target, o.seq limit 1)
+      (select o.server_id, o.provider, o.target, o.status, least(o.run_after, o.expires_at) as due from public.hub_outbox o
+        where o.status in ('pending', 'sending') order by o.server_id, o.provider, o.target, o.seq limit 1)
       union all
       select n.* from heads h cross join lateral (
-        select o.provider, o.target, o.status, least(o.run_after, o.expires_at) from public.hub_outbox o
-         where o.status in ('pending', 'sending') and (o.provider, o.target) > (h.provider, h.target)
-         order by o.provider, o.target, o.seq limit 1) n
+        select o.server_id, o.provider, o.target, o.status, least(o.run_after, o.expires_at) from public.hub_outbox o
+         where o.status in ('pending', 'sending') and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         order by o.server_id, o.provider, o.target, o.seq limit 1) n
     )
     select min(h.due) from heads h where h.status = 'pending');
 end;

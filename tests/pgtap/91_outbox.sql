@@ -304,6 +304,28 @@ select is((select count(*)::int from public.hub_outbox), 1, 'kept for thirty day
 select public.hub_recover(now() + interval '31 days', 100000);
 select is((select count(*)::int from public.hub_outbox) + (select count(*)::int from hub_internal.bridge_messages), 0, 'then gone');
 
+-- Two servers and one chat: neither waits for the other, nor speaks with its secret. Two bridges of one server are summed up each for itself.
+delete from public.hub_outbox;
+delete from public.hub_bridges;
+select pg_temp.bridge('quick', 'discord', 'channel:1', '{"direction":"out"}'), pg_temp.bridge('bridge', 'discord', 'channel:1', '{"direction":"out"}'),
+  pg_temp.bridge('prototypes', 'discord', 'channel:1', '{"direction":"out","secret_name":"HUB_BRIDGE_NOT_SET"}');
+select pg_temp.say('prototypes', 'theirs');
+select pg_temp.say('quick', 'ours');
+select results_eq($$ select body ->> 'text', secret_name from public.hub_claim_outbox(10) order by seq $$, $$ values ('theirs', 'HUB_BRIDGE_NOT_SET'), ('ours', 'DISCORD_BOT_TOKEN') $$, 'both are in flight');
+select public.hub_complete_outbox(id, attempt, 'ours') from public.hub_outbox where body ->> 'text' = 'ours';
+select public.hub_fail_outbox(id, attempt, 'HUB_BRIDGE_NOT_SET is not set') from public.hub_outbox where body ->> 'text' = 'theirs';
+select pg_temp.say('quick', 'ours again');
+select is(public.hub_outbox_due(), (select run_after from public.hub_outbox where body ->> 'text' = 'ours again'), 'and due for itself');
+select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('ours again') $$, 'nobody waits behind another''s backoff');
+select pg_temp.say('quick', 'late'), pg_temp.say('bridge', 'late too'), pg_temp.say('quick', 'later');
+select public.hub_recover(now() + interval '2 hours');
+select results_eq($$ select c.name, o.secret_name, o.summarises from public.hub_outbox o join public.hub_bridges b on b.id = o.bridge_id join public.hub_channels c on c.id = b.channel_id
+    where o.status = 'pending' and o.server_id = c.server_id order by 1 $$,
+  $$ values ('bridge', 'DISCORD_BOT_TOKEN', 1), ('prototypes', 'HUB_BRIDGE_NOT_SET', 1), ('quick', 'DISCORD_BOT_TOKEN', 2) $$, 'each is told what was lost of its own, with its own secret');
+delete from public.hub_outbox;
+delete from public.hub_bridges;
+select pg_temp.bridge('garden', 'webhook', 'https://example.com/in', '{"direction":"out","secret_name":"HUB_BRIDGE_GARDEN"}');
+
 -- A bridge that is changed or goes
 select pg_temp.say('garden', 'x');
 update public.hub_bridges set target = 'https://example.org/in' where provider = 'webhook';
