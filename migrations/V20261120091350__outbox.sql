@@ -5,6 +5,7 @@
 --         sending -> sent                    external_id is kept: edits and replies refer to it
 --         sending -> pending                 failed, or the lease ran out (hub_recover): run_after later, Retry-After obeyed
 --         sending -> dead                    12 attempts, or for good; hub_retry_outbox starts it again
+--         pending -> dead                    its bridge was switched off or changed, or has no place any more: looked at again at each claim
 --         pending -> summarised | dead       past expires_at: chat lines become one line that counts them, anything else is dead
 --
 -- For the HTTP side and the worker; trusted callers (service_role, postgres) unless said otherwise:
@@ -27,7 +28,7 @@
 -- A row as claimed:
 --   id uuid, seq, server_id, bridge_id (null for an answer without a bridge), provider discord | telegram | github | webhook
 --   target          channel:<id>, user:<id>; for webhook the https URL; for github channel:<owner>/<name>#<number>
---   secret_name     name of the worker's environment variable: DISCORD_BOT_TOKEN, TELEGRAM_BOT_TOKEN, HUB_GITHUB_TOKEN or HUB_BRIDGE_<NAME>.
+--   secret_name     name of the worker's environment variable, the bridge's at the claim: DISCORD_BOT_TOKEN, TELEGRAM_BOT_TOKEN, HUB_GITHUB_TOKEN or HUB_BRIDGE_<NAME>.
 --                   For discord its value may be a webhook URL instead of a bot's token; for webhook it is the signing secret.
 --   kind            post | edit | reply | webhook | github_comment. An edit whose message was never sent is handed out as a post.
 --   edit_of         edit: the external id to edit.   reply_to: the external id to reply to, or null: then post it.
@@ -611,6 +612,28 @@ begin
 end;
 $$;
 
+-- Why a row may not go out by the bridge that it was made for, or null. Silencing a bridge reaches what waits; this, what was in flight, or
+-- was written by a transaction that began before.
+create function hub_internal.why_not(p_row public.hub_outbox, p_bridge public.hub_bridges)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if p_row.bridge_id is null then
+    return null;
+  elsif p_bridge.enabled is not true or p_bridge.direction = 'in' or (p_bridge.server_id, p_bridge.provider) <> (p_row.server_id, p_row.provider)
+     or (case p_row.provider when 'github' then not hub_internal.glob_matches(substr(p_bridge.target, 9), p_row.body ->> 'repository', true) else p_bridge.target <> p_row.target end)
+     or exists (select from public.hub_channel_messages m where m.id = p_row.message_id and m.channel_id <> p_bridge.channel_id) then
+    return 'its bridge was switched off or changed';
+  elsif not hub_internal.may_reach(p_bridge) then
+    return 'the place of its bridge was taken away: whoever runs the deployment gives it back in hub_bridge_places';
+  end if;
+  return null;
+end;
+$$;
+
 create function hub_internal.claim_outbox(p_limit int, p_lease interval, p_now timestamptz)
   returns setof public.hub_outbox
   language plpgsql
@@ -619,10 +642,13 @@ create function hub_internal.claim_outbox(p_limit int, p_lease interval, p_now t
   set search_path = ''
 as $$
 declare
-  v_id    uuid;
-  v_lock  bigint;
-  v_row   public.hub_outbox;
-  v_count integer := 0;
+  v_id     uuid;
+  v_lock   bigint;
+  v_row    public.hub_outbox;
+  v_bridge public.hub_bridges;
+  v_why    text;
+  v_count  integer := 0;
+  v_dead   integer := 0;
 begin
   perform hub_internal.require_delivery();
   if p_limit is null or p_limit not between 1 and 100 then
@@ -647,27 +673,50 @@ begin
     )
     select h.id, hashtextextended('hub_outbox ' || h.server_id || ' ' || h.provider || ' ' || h.target, 0) from heads h where h.status = 'pending' and h.run_after <= p_now order by h.run_after, h.seq
   loop
-    exit when v_count >= p_limit;
+    exit when v_count >= p_limit or v_dead >= 1000;
     -- Of two workers one has the target. Rows alone would not do: theirs and ours may be two, when an earlier one was committed late.
     continue when not pg_try_advisory_xact_lock(v_lock);
-    -- Looked at again, now that nobody else takes from this target.
-    update public.hub_outbox o
-       set status = 'sending', attempt = o.attempt + 1, lease_expires_at = p_now + p_lease, updated_at = p_now,
-           edit_of = case when o.kind = 'edit' then (select p.external_id from public.hub_outbox p
-                       where p.task_id = o.task_id and p.bridge_id = o.bridge_id and p.is_progress and p.kind = 'post' and p.status = 'sent' and p.external_id is not null
-                       order by p.seq desc limit 1) end,
-           reply_to = case when o.reply_message_id is null then o.reply_to else (select m.external_id from hub_internal.bridge_messages m
-                       where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id order by m.incoming desc, m.part limit 1) end
-     where o.id = v_id and o.status = 'pending' and o.run_after <= p_now and o.expires_at > p_now
-       and not exists (select from public.hub_outbox f where f.server_id = o.server_id and f.provider = o.provider and f.target = o.target and f.status = 'sending')
-    returning o.* into v_row;
-    continue when not found;
-    if v_row.kind = 'edit' and v_row.edit_of is null then
-      update public.hub_outbox o set kind = 'post' where o.id = v_id returning o.* into v_row;
-    end if;
-    v_count := v_count + 1;
-    return next v_row;
+    loop
+      -- Looked at again, now that nobody else takes from this target. A row that somebody writes just now (a note of progress whose transaction
+      -- goes on) is left for the next look: waiting would hold up all targets, and whoever waits holding rows can end in a deadlock.
+      select o.* into v_row from public.hub_outbox o
+       where o.id = v_id and o.status = 'pending' and o.run_after <= p_now and o.expires_at > p_now
+         and not exists (select from public.hub_outbox f where f.server_id = o.server_id and f.provider = o.provider and f.target = o.target and f.status = 'sending')
+         for no key update skip locked;
+      exit when not found;
+      -- The bridge as it is now, not as it was when the row was made: its word is the last one on whether, where and as whom.
+      select b.* into v_bridge from public.hub_bridges b where b.id = v_row.bridge_id;
+      v_why := hub_internal.why_not(v_row, v_bridge);
+      if v_why is null then
+        update public.hub_outbox o
+           set status = 'sending', attempt = o.attempt + 1, lease_expires_at = p_now + p_lease, updated_at = p_now,
+               secret_name = case when o.bridge_id is null then o.secret_name else coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)) end,
+               edit_of = case when o.kind = 'edit' then (select p.external_id from public.hub_outbox p
+                           where p.task_id = o.task_id and p.bridge_id = o.bridge_id and p.is_progress and p.kind = 'post' and p.status = 'sent' and p.external_id is not null
+                           order by p.seq desc limit 1) end,
+               reply_to = case when o.reply_message_id is null then o.reply_to else (select m.external_id from hub_internal.bridge_messages m
+                           where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id order by m.incoming desc, m.part limit 1) end
+         where o.id = v_id
+        returning o.* into v_row;
+        if v_row.kind = 'edit' and v_row.edit_of is null then
+          update public.hub_outbox o set kind = 'post' where o.id = v_id returning o.* into v_row;
+        end if;
+        v_count := v_count + 1;
+        return next v_row;
+        exit;
+      end if;
+      update public.hub_outbox o set status = 'dead', error = v_why, finished_at = p_now, updated_at = p_now where o.id = v_id;
+      v_dead := v_dead + 1;
+      exit when v_dead >= 1000;
+      select o.id into v_id from public.hub_outbox o
+       where o.server_id = v_row.server_id and o.provider = v_row.provider and o.target = v_row.target and o.status in ('pending', 'sending')
+       order by o.seq limit 1;
+      exit when not found;
+    end loop;
   end loop;
+  if v_dead >= 1000 then
+    perform pg_notify('hub_errands', 'outbox');
+  end if;
 end;
 $$;
 
@@ -955,7 +1004,7 @@ comment on function hub_internal.keep_outbox(timestamptz, int) is 'The part of h
 
 revoke all on function hub_internal.is_public_url(text), hub_internal.may_reach(public.hub_bridges), hub_internal.check_bridge(), hub_internal.silence_bridge(), hub_internal.default_secret(text), hub_internal.wake_outbox(),
   hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text),
-  hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.claim_outbox(int, interval, timestamptz),
+  hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.why_not(public.hub_outbox, public.hub_bridges), hub_internal.claim_outbox(int, interval, timestamptz),
   hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.know_parts(public.hub_outbox, text[]), hub_internal.check_parts(text[]), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.outbox_backoff(int),
   hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(), hub_internal.retry_outbox(uuid, timestamptz),
   hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval),

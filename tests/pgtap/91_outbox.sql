@@ -326,7 +326,68 @@ delete from public.hub_outbox;
 delete from public.hub_bridges;
 select pg_temp.bridge('garden', 'webhook', 'https://example.com/in', '{"direction":"out","secret_name":"HUB_BRIDGE_GARDEN"}');
 
+-- What was in flight, or came after, when the bridge was switched off or changed. Each claim looks: what waits behind the dead goes out.
+create function pg_temp.in_flight(p_text text) returns uuid language plpgsql as $$
+declare
+  v_row public.hub_outbox;
+begin
+  delete from public.hub_outbox;
+  update public.hub_bridges b set enabled = true, direction = 'both', target = 'channel:1', secret_name = null, channel_id = tap.channel('quick') where b.provider = 'discord';
+  perform pg_temp.say('quick', p_text);
+  select * into v_row from public.hub_claim_outbox(1) where target = 'channel:1';
+  return v_row.id;
+end;
+$$;
+create function pg_temp.and_then(p_id uuid) returns text language plpgsql as $$
+declare
+  v_row public.hub_outbox;
+begin
+  select f.* into v_row from public.hub_outbox o, public.hub_fail_outbox(o.id, o.attempt, '503', '0 seconds') f where o.id = p_id;
+  perform from hub_internal.claim_outbox(10, '60 seconds', now() + interval '1 minute');
+  return (select o.status || coalesce(' ' || o.error, '') from public.hub_outbox o where o.id = p_id);
+end;
+$$;
+select pg_temp.bridge('quick', 'discord', 'channel:1');
+insert into public.hub_bridge_places (server_id, provider, target, secret_name) values (tap.server('buf-barista'), 'discord', '*', 'HUB_BRIDGE_HOOK') on conflict do nothing;
+create temp table off as select pg_temp.in_flight('x') as id;
+select is(pg_temp.and_then(id), 'sending 503', 'an untouched bridge tries again') from off;
+create temp table changes as select * from (values ('enabled = false'), ('direction = ''in'''), ('target = ''channel:2'''), ('channel_id = tap.channel(''bridge'')')) c (change);
+create function pg_temp.change(p_set text) returns void language plpgsql as $$ begin execute 'update public.hub_bridges set ' || p_set || ' where provider = ''discord'''; end; $$;
+create function pg_temp.changed(p_set text) returns text language plpgsql as $$
+declare
+  v_id uuid := pg_temp.in_flight('x');
+begin
+  perform pg_temp.change(p_set);
+  return pg_temp.and_then(v_id);
+end;
+$$;
+select is(pg_temp.changed(change), 'dead its bridge was switched off or changed', change) from changes;
+select matches(pg_temp.changed('secret_name = ''HUB_BRIDGE_HOOK'''), '^sending 503');
+select is((select secret_name from public.hub_outbox where status = 'sending'), 'HUB_BRIDGE_HOOK', 'the secret is the bridge''s as it is now');
+create temp table away as select pg_temp.in_flight('stopped') as id;
+create temp table places as select * from public.hub_bridge_places where provider = 'discord' and secret_name = 'DISCORD_BOT_TOKEN';
+delete from public.hub_bridge_places p using places where p = places;
+select matches(pg_temp.and_then(id), '^dead the place of its bridge was taken away: .* hub_bridge_places$', 'a place that was taken away stops the bridge') from away;
+insert into public.hub_bridge_places select * from places;
+select public.hub_retry_outbox(id) from away;
+select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('stopped') $$, 'one that is given back starts it again');
+-- A row of a transaction that did not see the switch-off, at the head of others.
+select pg_temp.in_flight('kept');
+update public.hub_outbox set status = 'pending', target = 'channel:2', seq = seq + 1000000;
+insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at)
+select server_id, bridge_id, provider, 'channel:2', secret_name, kind, '{"text":"stale"}', 'stale' || n, expires_at from public.hub_outbox, generate_series(1, 3) n;
+select pg_temp.change('target = ''channel:2''');
+update public.hub_outbox set status = 'pending', finished_at = null, run_after = now();
+update public.hub_outbox set message_id = (select id from public.hub_channel_messages where channel_id = tap.channel('bridge') limit 1) where idempotency_key like 'stale%';
+select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('kept') $$, 'the dead hold up nobody, in one claim');
+select is((select count(*)::int from public.hub_outbox where status = 'dead'), 3);
+select ok((select pg_get_functiondef('hub_internal.claim_outbox'::regproc) ~ 'for no key update skip locked'), 'claiming waits for nobody who writes a row');
+delete from public.hub_outbox;
+delete from public.hub_bridges where provider = 'discord';
+select pg_temp.say('garden', 'nothing');
+
 -- A bridge that is changed or goes
+delete from public.hub_outbox;
 select pg_temp.say('garden', 'x');
 update public.hub_bridges set target = 'https://example.org/in' where provider = 'webhook';
 select is((select status from public.hub_outbox), 'dead', 'what was meant for the old address is not sent there');
