@@ -15,7 +15,7 @@
 --     p_provider: discord or telegram. p_target: channel:<id> or user:<id>, where the id may be followed by /<topic> (Telegram's message_thread_id).
 --     p_external_id, p_reply_to: the message's id in that chat, as hub_complete_outbox names it; exactly once for a bridge. A reply to something of a
 --     thread goes on in it. echo: it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a command; a bridge
---     that goes both ways gets it by the outbox, too, so do not send it. Errors: UH001, UH004 no such bridge (answer the provider 200), 42501.
+--     that goes both ways gets it by the outbox, too, so do not send it. Errors: UH001, UH004 `no bridge from …` (answer the provider 200), 42501.
 --   public.hub_claim_outbox(p_limit int default 10, p_lease interval default '60 seconds') returns setof hub_outbox
 --   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null) returns hub_outbox
 --     p_parts: of a text that took several messages, the ids of all of them in order; the first is its external_id. UH001, UH002
@@ -480,7 +480,7 @@ begin
   select b.* into v_bridge from public.hub_bridges b
    where b.provider = p_provider and b.target = p_target and b.direction in ('in', 'both') and b.enabled and hub_internal.may_reach(b) for no key update;
   if not found then
-    perform hub_internal.refuse('UH004', 'not found', format('a bridge from %s %s', p_provider, p_target), 'An owner of a server makes one in hub_bridges.');
+    perform hub_internal.refuse('UH004', 'not found', format('no bridge from %s %s', p_provider, p_target), 'An owner of a server makes one in hub_bridges.');
   end if;
   v_result := v_result || jsonb_build_object('duplicate', false, 'echo', false, 'bridge', v_bridge.id);
   select m.* into v_known from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.external_id = p_external_id;
@@ -499,8 +499,12 @@ begin
   end if;
   if p_reply_to is not null then
     select m.* into v_asked from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.external_id = p_reply_to;
+    -- What was asked in the bridge's former channel is none of this one's: then it is no reply.
+    if exists (select from public.hub_channel_messages m where m.id = v_asked.message_id and m.channel_id <> v_channel.id) then
+      v_asked := null;
+    end if;
     v_thread := coalesce((select m.task_thread_id from public.hub_channel_messages m where m.id = v_asked.message_id),
-                         (select t.thread_id from public.mac_tasks t where t.id = v_asked.task_id));
+                         (select t.thread_id from public.mac_tasks t where t.id = v_asked.task_id and t.channel_id = v_channel.id));
   end if;
   v_sender := 'bridge:' || v_bridge.id;
   -- With where they are, so that nobody takes a name there for somebody here.

@@ -193,6 +193,24 @@ select results_eq($$ select kind, reply_to, left(text, 1) from pg_temp.deliver()
 create temp table th2 as select pg_temp.come('channel:-5/7', '101', 'And test it', (select external_id from public.hub_outbox o where o.kind = 'reply' and o.task_id = (r #>> '{task,id}')::uuid), 'telegram') as r from th;
 select is((select th2.r #>> '{thread,id}' from th2), (select r #>> '{thread,id}' from th), 'a reply goes on in the thread');
 select is((select th2.r #>> '{task,parent_id}' from th2), (select r #>> '{task,id}' from th));
+-- The bridge gets another channel, and somebody replies to what came before.
+create temp table moved as select channel_id as id from public.hub_bridges where id = (select dispatch from b);
+update public.hub_bridges set channel_id = (select id from public.hub_channels c where c.server_id = hub_bridges.server_id and c.id <> hub_bridges.channel_id and not c.is_read_only order by c.name limit 1) where id = (select dispatch from b);
+select results_eq(format($$ select r #>> '{message,channel_id}', r #>> '{message,reply_to}', r #>> '{task,parent_id}', r ->> 'task' is not null from pg_temp.come('channel:-5/7', 'n' || %L, 'And this', %L, 'telegram') r $$, x, x),
+  $$ select channel_id::text, null::text, null::text, true from public.hub_bridges where id = (select dispatch from b) $$, 'a reply to ' || x || ' of the former channel is a message of this one') from unnest(array['100', (select external_id from public.hub_outbox o, th where o.kind = 'reply' and o.task_id = (r #>> '{task,id}')::uuid)]) x;
+update public.hub_bridges set channel_id = (select id from moved) where id = (select dispatch from b);
+create function pg_temp.detail(p_sql text) returns text language plpgsql as $$
+declare
+  v_detail text;
+begin
+  execute p_sql;
+  return null;
+exception when others then
+  get stacked diagnostics v_detail = pg_exception_detail;
+  return sqlstate || ' ' || v_detail;
+end;
+$$;
+select is(pg_temp.detail($$ select pg_temp.come('channel:404', 'm', 'x') $$), 'UH004 no bridge from discord channel:404', 'no such bridge is known by its words');
 select isnt((pg_temp.come('channel:-5/7', '102', 'Something new', 'unknown', 'telegram')) #>> '{thread,id}', (select r #>> '{thread,id}' from th), 'a reply to something unknown is a new task');
 delete from public.hub_outbox;
 
