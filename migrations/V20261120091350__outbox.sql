@@ -10,12 +10,15 @@
 --
 -- For the HTTP side and the worker; trusted callers (service_role, postgres) unless said otherwise:
 --
---   public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null)
---     returns jsonb {duplicate: boolean, echo: boolean, bridge: uuid, message, task, thread, reply}
+--   public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null,
+--     p_interaction boolean default false) returns jsonb {duplicate: boolean, echo: boolean, outgoing: boolean, bridge: uuid, message, task, thread, reply}
 --     p_provider: discord or telegram. p_target: channel:<id> or user:<id>, where the id may be followed by /<topic> (Telegram's message_thread_id).
 --     p_external_id, p_reply_to: the message's id in that chat, as hub_complete_outbox names it; exactly once for a bridge. A reply to something of a
---     thread goes on in it. echo: it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a command; a bridge
---     that goes both ways gets it by the outbox, too, so do not send it. Errors: UH001, UH004 `no bridge from …` (answer the provider 200), 42501.
+--     thread goes on in it. echo: it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a command.
+--     outgoing: the outbox tells the chat (the command's answer, or how the task goes), since the bridge goes both ways: do not send it as well.
+--     p_interaction: it is a slash command, which is answered by what this returns and whose id is no message's. The answer of a command is not told by
+--     the outbox; a task that it starts is, by posts that reply to nothing. In a bridge without allow_commands nothing is kept or done, and the object
+--     has one field more, `ignored`: "commands are not allowed in this bridge". Errors: UH001, UH004 `no bridge from …` (answer the provider 200), 42501.
 --   public.hub_claim_outbox(p_limit int default 10, p_lease interval default '60 seconds') returns setof hub_outbox
 --   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null) returns hub_outbox
 --     p_parts: of a text that took several messages, the ids of all of them in order; the first is its external_id. UH001, UH002
@@ -102,11 +105,13 @@ create table hub_internal.bridge_messages (
   task_id     uuid,
   incoming    boolean not null,
   part        integer not null default 1,
+  interaction boolean not null default false,
   created_at  timestamptz not null default now(),
   primary key (bridge_id, external_id)
 );
 comment on table hub_internal.bridge_messages is 'Messages of a bridge by their ids on the other side, kept for the setting outbox_retention.';
 comment on column hub_internal.bridge_messages.part is 'Which of the messages that a long text took out there. A reply refers to the first.';
+comment on column hub_internal.bridge_messages.interaction is 'A slash command: its id is known when it comes again, but is no message that one could reply to.';
 create index bridge_messages_message_idx on hub_internal.bridge_messages (message_id, bridge_id);
 create index bridge_messages_age_idx on hub_internal.bridge_messages (created_at);
 
@@ -444,7 +449,7 @@ create trigger hub_channel_messages_mirror
 
 -- Coming in -----------------------------------------------------------------------------------------------------------------------------
 
-create function hub_internal.receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text)
+create function hub_internal.receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text, p_interaction boolean)
   returns jsonb
   language plpgsql
   volatile
@@ -463,6 +468,7 @@ declare
   v_message  public.hub_channel_messages;
   v_result   jsonb := '{"message": null, "task": null, "thread": null, "reply": null}'::jsonb;
   v_command  boolean;
+  v_both     boolean;
 begin
   if not hub_internal.is_trusted() then
     perform hub_internal.refuse('42501', 'permission denied', 'receiving bridged messages', 'Only service_role and postgres do this.');
@@ -482,16 +488,22 @@ begin
   if not found then
     perform hub_internal.refuse('UH004', 'not found', format('no bridge from %s %s', p_provider, p_target), 'An owner of a server makes one in hub_bridges.');
   end if;
-  v_result := v_result || jsonb_build_object('duplicate', false, 'echo', false, 'bridge', v_bridge.id);
+  v_both := v_bridge.direction = 'both';
+  v_result := v_result || jsonb_build_object('duplicate', false, 'echo', false, 'outgoing', false, 'bridge', v_bridge.id);
   select m.* into v_known from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.external_id = p_external_id;
   if found then
     return v_result || jsonb_build_object(
       'duplicate', v_known.incoming, 'echo', not v_known.incoming,
+      -- Neither a message nor a task came of it: it was a command.
+      'outgoing', v_both and v_known.incoming and (v_known.task_id is not null or (v_known.message_id is null and not v_known.interaction)),
       'message', case when v_known.incoming then (select to_jsonb(m) from public.hub_channel_messages m where m.id = v_known.message_id) end,
       'task',    case when v_known.incoming then (select to_jsonb(t) from public.mac_tasks t where t.id = v_known.task_id) end,
       'thread',  case when v_known.incoming then (select to_jsonb(h) from public.mac_tasks t join public.hub_task_threads h on h.id = t.thread_id where t.id = v_known.task_id) end);
   end if;
 
+  if p_interaction and not v_bridge.allow_commands then
+    return v_result || jsonb_build_object('ignored', 'commands are not allowed in this bridge');
+  end if;
   select c.* into v_channel from public.hub_channels c where c.id = v_bridge.channel_id;
   select s.architecture_type into v_kind from public.hub_servers s where s.id = v_channel.server_id;
   if v_channel.is_read_only then
@@ -513,7 +525,8 @@ begin
 
   if v_kind = 'command_dispatch' and v_command and v_bridge.allow_commands then
     v_result := v_result || jsonb_build_object('reply', hub_internal.execute_command(v_channel.id, btrim(p_content, E' \t\r\n')));
-    if v_bridge.direction = 'both' then
+    if v_both and p_interaction is not true then
+      v_result := v_result || '{"outgoing": true}'::jsonb;
       insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, reply_to)
       values (v_bridge.server_id, v_bridge.id, v_bridge.provider, v_bridge.target, coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)), 'reply',
               jsonb_build_object('text', v_result #>> '{reply,text}', 'sender', 'Aura Hub', 'sender_type', 'system', 'content_type', 'text', 'embed', null, 'message', null, 'task', null),
@@ -528,26 +541,28 @@ begin
     v_result := v_result || hub_internal.place(v_channel, v_kind = 'threaded_task_isolation', v_thread, p_content,
       -- No name of a model, nobody addressed: the channel and the rules decide.
       case when v_bridge.allow_commands then p_content else regexp_replace(p_content, '(claude|codex|gemini)', 'agent', 'gi') end,
-      p_external_id, 'human', v_sender, v_label, null, jsonb_strip_nulls(jsonb_build_object('reply_to', v_asked.message_id)));
+      p_external_id, 'human', v_sender, v_label, null, jsonb_strip_nulls(jsonb_build_object('reply_to', v_asked.message_id)))
+      || jsonb_build_object('outgoing', v_both);
   end if;
-  insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming)
-  values (v_bridge.id, p_external_id, (v_result #>> '{message,id}')::uuid, (v_result #>> '{task,id}')::uuid, true);
+  insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming, interaction)
+  values (v_bridge.id, p_external_id, (v_result #>> '{message,id}')::uuid, (v_result #>> '{task,id}')::uuid, true, coalesce(p_interaction, false));
   return v_result;
 end;
 $$;
 
-create function public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null)
+create function public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null,
+                                            p_interaction boolean default false)
   returns jsonb
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  return hub_internal.receive_bridged(p_provider, p_target, p_external_id, p_author, p_content, p_reply_to);
+  return hub_internal.receive_bridged(p_provider, p_target, p_external_id, p_author, p_content, p_reply_to, p_interaction);
 end;
 $$;
-comment on function public.hub_receive_bridged(text, text, text, text, text, text) is
-  'What was written in a bridged chat, once for its id there: {duplicate, echo, bridge, message, task, thread, reply}. Errors: UH001, UH004 no such bridge, 42501.';
+comment on function public.hub_receive_bridged(text, text, text, text, text, text, boolean) is
+  'What was written in a bridged chat, once for its id there: {duplicate, echo, outgoing, bridge, message, task, thread, reply}, and ignored for a slash command that the bridge does not allow. Errors: UH001, UH004 no bridge, 42501.';
 
 -- Going out -----------------------------------------------------------------------------------------------------------------------------
 
@@ -699,7 +714,7 @@ begin
                            where p.task_id = o.task_id and p.bridge_id = o.bridge_id and p.is_progress and p.kind = 'post' and p.status = 'sent' and p.external_id is not null
                            order by p.seq desc limit 1) end,
                reply_to = case when o.reply_message_id is null then o.reply_to else (select m.external_id from hub_internal.bridge_messages m
-                           where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id order by m.incoming desc, m.part limit 1) end
+                           where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id and not m.interaction order by m.incoming desc, m.part limit 1) end
          where o.id = v_id
         returning o.* into v_row;
         if v_row.kind = 'edit' and v_row.edit_of is null then
@@ -1007,15 +1022,15 @@ $$;
 comment on function hub_internal.keep_outbox(timestamptz, int) is 'The part of hub_recover that is about the outbox: leases, what is past its time to live, what was kept long enough.';
 
 revoke all on function hub_internal.is_public_url(text), hub_internal.may_reach(public.hub_bridges), hub_internal.check_bridge(), hub_internal.silence_bridge(), hub_internal.default_secret(text), hub_internal.wake_outbox(),
-  hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text),
+  hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text, boolean),
   hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.why_not(public.hub_outbox, public.hub_bridges), hub_internal.claim_outbox(int, interval, timestamptz),
   hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.know_parts(public.hub_outbox, text[]), hub_internal.check_parts(text[]), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.outbox_backoff(int),
   hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(), hub_internal.retry_outbox(uuid, timestamptz),
-  hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval),
+  hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text, boolean), public.hub_claim_outbox(int, interval),
   public.hub_complete_outbox(uuid, int, text, text[]), public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]), public.hub_outbox_due(), public.hub_retry_outbox(uuid)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.retry_outbox(uuid, timestamptz), public.hub_retry_outbox(uuid) to authenticated, service_role;
-grant execute on function hub_internal.receive_bridged(text, text, text, text, text, text), hub_internal.claim_outbox(int, interval, timestamptz),
+grant execute on function hub_internal.receive_bridged(text, text, text, text, text, text, boolean), hub_internal.claim_outbox(int, interval, timestamptz),
   hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(),
-  public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval), public.hub_complete_outbox(uuid, int, text, text[]),
+  public.hub_receive_bridged(text, text, text, text, text, text, boolean), public.hub_claim_outbox(int, interval), public.hub_complete_outbox(uuid, int, text, text[]),
   public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]), public.hub_outbox_due() to service_role;

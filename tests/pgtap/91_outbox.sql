@@ -124,10 +124,36 @@ select matches((pg_temp.come('channel:3', 'l3', '!help')) #>> '{reply,text}', '^
 select results_eq($$ select kind, reply_to, left(body ->> 'text', 9) from public.hub_outbox o where o.bridge_id = (select leads from b) $$, $$ values ('reply', 'l3', 'Commands:') $$, 'the answer is a reply');
 select results_eq($$ select r ->> 'duplicate', r ->> 'reply' from pg_temp.come('channel:3', 'l3', '!help') r $$, $$ values ('true', null::text) $$, 'given once');
 select is((pg_temp.come('channel:1', 'c1', '@codex fix the tests')) #>> '{task,model_preference}', 'codex', 'and a model is heard');
+-- Slash commands are answered by what is returned, and nowhere else; their ids are no messages.
+create function pg_temp.slash(p_target text, p_id text, p_text text) returns jsonb language sql as $$
+  select public.hub_receive_bridged(p_provider => 'discord', p_target => p_target, p_external_id => p_id, p_author => 'Larry', p_content => p_text, p_interaction => true)
+$$;
+create temp table before as select count(*) as n from public.hub_outbox;
+select results_eq($$ select left(r #>> '{reply,text}', 9), r ->> 'outgoing', r ->> 'message' from pg_temp.slash('channel:3', 's1', '!help') r $$, $$ values ('Commands:', 'false', null::text) $$, 'a slash command has its answer at once');
+select results_eq($$ select r ->> 'duplicate', r ->> 'reply', r ->> 'outgoing' from pg_temp.slash('channel:3', 's1', '!help') r $$, $$ values ('true', null::text, 'false') $$, 'once');
+select is((select count(*) from public.hub_outbox), (select n from before), 'and the outbox tells it not again');
+select results_eq($$ select r ->> 'outgoing', r -> 'reply' is not null from pg_temp.come('channel:3', 'l5', '!help') r $$, $$ values ('true', true) $$, 'one that was written is told by the outbox');
+select is((pg_temp.come('channel:3', 'l5', '!help')) ->> 'outgoing', 'true');
+create temp table st as select pg_temp.slash('channel:1', 's2', '!write a poem') as r;
+select results_eq($$ select r #>> '{task,status}', r ->> 'outgoing' from st $$, $$ values ('pending', 'true') $$, 'how a task goes is told in the chat');
+select is((select pg_temp.slash('channel:1', 's2', '!write a poem') - 'duplicate'), (select r - 'duplicate' from st), 'again: the same answer');
+select public.hub_claim_tasks('tap-all', 50);
+select from st, public.hub_complete_task((r #>> '{task,id}')::uuid, 1, 'Roses');
+select is_empty($$ select * from pg_temp.deliver() where reply_to like 's%' $$, 'by posts, since nobody can reply to an interaction');
+select isnt_empty($$ select * from public.hub_outbox, st where task_id = (r #>> '{task,id}')::uuid and status = 'sent' and kind = 'reply' and reply_to is null and target = 'channel:1' $$);
+update public.hub_bridges set direction = 'in' where id = (select quick from b);
+select is((pg_temp.come('channel:1', 'in1', 'Write prose')) ->> 'outgoing', 'false', 'a bridge that goes in only tells nothing');
+update public.hub_bridges set direction = 'both' where id = (select quick from b);
 update public.hub_bridges set allow_commands = false;
+create temp table n as select (select count(*) from public.hub_channel_messages) as messages, (select count(*) from public.mac_tasks) as tasks, (select count(*) from hub_internal.bridge_messages) as known;
+select results_eq(format($$ select r ->> 'ignored', r ->> 'outgoing', r ->> 'message', r ->> 'task', r ->> 'reply', r ->> 'duplicate' from pg_temp.slash(%L, 's3', '!help') r $$, x),
+  $$ values ('commands are not allowed in this bridge', 'false', null::text, null::text, null::text, 'false') $$, 'a slash command where none is allowed, in ' || x) from unnest(array['channel:1', 'channel:3', 'channel:3']) x;
+select results_eq($$ select (select count(*) from public.hub_channel_messages), (select count(*) from public.mac_tasks), (select count(*) from hub_internal.bridge_messages) $$, $$ select * from n $$, 'leaves nothing behind');
+select is((pg_temp.come('channel:3', 'l6', '!help')) -> 'ignored', null, 'while what was written there is kept as text');
+select pg_temp.say('leads', 'unsent');
 update public.hub_bridges set enabled = false where id = (select leads from b);
 select throws_ok($$ select pg_temp.come('channel:3', 'l4', 'x') $$, 'UH004', 'not found', 'switched off');
-select is((select status from public.hub_outbox o where o.bridge_id = (select leads from b)), 'dead', 'it has nothing more to say');
+select is((select status from public.hub_outbox o where o.bridge_id = (select leads from b) and body ->> 'text' = 'unsent'), 'dead', 'it has nothing more to say');
 delete from public.hub_outbox;
 delete from public.mac_tasks;
 
