@@ -4,8 +4,10 @@
 -- A row:  pending -> sending                 claimed: attempt + 1, a lease; of one target (of one server) only one is in flight, in order of seq
 --         sending -> sent                    external_id is kept: edits and replies refer to it
 --         sending -> pending                 failed, or the lease ran out (hub_recover): run_after later, Retry-After obeyed
---         sending -> dead                    12 attempts, or for good; hub_retry_outbox starts it again
+--         sending -> dead                    for good, or, in a chat, at 12 attempts; hub_retry_outbox starts it again. Waits that the other side
+--                                            asked for (p_retry_after) are no attempts. A webhook, an answer on GitHub: tried until expires_at
 --         pending -> dead                    its bridge was switched off or changed, or has no place any more: looked at again at each claim
+--         A webhook that failed lets what is behind it go before (overtaken), unless the receiver asked to wait; lines of a chat never pass each other.
 --         pending -> summarised | dead       past expires_at: chat lines become one line that counts them, anything else is dead
 --
 -- For the HTTP side and the worker; trusted callers (service_role, postgres) unless said otherwise:
@@ -23,7 +25,7 @@
 --   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null) returns hub_outbox
 --     p_parts: of a text that took several messages, the ids of all of them in order; the first is its external_id. UH001, UH002
 --   public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false,
---     p_parts text[] default null) returns hub_outbox: pending with run_after, or dead. p_parts: what arrived of it; the next attempt goes on behind. UH001, UH002
+--     p_parts text[] default null) returns hub_outbox: pending with run_after, or dead. p_retry_after: the other side asked to wait, or nothing was sent. p_parts: what arrived of it; the next attempt goes on behind. UH001, UH002
 --   public.hub_outbox_due() returns timestamptz: when the next row may be claimed (past: now; null: nothing waits)
 --   public.hub_retry_outbox(p_id uuid) returns hub_outbox: owners of its server. UH003 it was sent or summarised, UH004, 42501
 --   NOTIFY hub_errands, payload `outbox`: something may be claimed now.
@@ -145,6 +147,7 @@ create table public.hub_outbox (
   task_id          uuid,
   is_progress      boolean not null default false,
   summarises       integer not null default 0,
+  overtaken        boolean not null default false,
   created_at       timestamptz not null default now(),
   updated_at       timestamptz not null default now(),
   finished_at      timestamptz,
@@ -155,10 +158,13 @@ comment on table public.hub_outbox is 'What is to be said elsewhere, in order fo
 comment on column public.hub_outbox.seq is 'Its place among what its server says to the same target.';
 comment on column public.hub_outbox.attempt is 'The fence: a worker that names any but the live attempt changes nothing.';
 comment on column public.hub_outbox.is_progress is 'Of a task''s progress: one message out there, which the rows after the first edit.';
+comment on column public.hub_outbox.overtaken is 'A webhook that failed and waits for its next attempt: others go before it.';
+comment on column public.hub_outbox.max_attempts is 'In a chat it is given up at this many; waits that were asked for are added. A webhook and an answer on GitHub have their time alone.';
 comment on column public.hub_outbox.parts is 'Ids of the messages that a long text took, in order, as far as they arrived; empty if it took one.';
 comment on column public.hub_outbox.summarises is 'How many messages that were never sent this one stands for.';
 create unique index hub_outbox_idempotency_idx on public.hub_outbox (idempotency_key);
-create index hub_outbox_target_idx on public.hub_outbox (server_id, provider, target, seq) where status in ('pending', 'sending');
+create index hub_outbox_target_idx on public.hub_outbox (server_id, provider, target, seq) where status in ('pending', 'sending') and not overtaken;
+create index hub_outbox_overtaken_idx on public.hub_outbox (server_id, provider, target, run_after) where status = 'pending' and overtaken;
 create unique index hub_outbox_in_flight_idx on public.hub_outbox (server_id, provider, target) where status = 'sending';
 create index hub_outbox_due_idx on public.hub_outbox (run_after) where status = 'pending';
 create index hub_outbox_expiry_idx on public.hub_outbox (expires_at) where status = 'pending';
@@ -679,18 +685,32 @@ begin
     perform hub_internal.expire_outbox(p_now, 1000);
   end if;
 
-  -- The first row of each target, from target to target by the index: what is behind it is not read.
+  -- The first row of each target, from target to target by the index: what is behind it is not read. Then the webhooks that failed, likewise
+  -- the one of each target that is due first, but not while their receiver has all of them wait.
   for v_id, v_lock in
     with recursive heads as (
       (select o.id, o.server_id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
-        where o.status in ('pending', 'sending') order by o.server_id, o.provider, o.target, o.seq limit 1)
+        where o.status in ('pending', 'sending') and not o.overtaken order by o.server_id, o.provider, o.target, o.seq limit 1)
       union all
       select n.* from heads h cross join lateral (
         select o.id, o.server_id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
-         where o.status in ('pending', 'sending') and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         where o.status in ('pending', 'sending') and not o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
          order by o.server_id, o.provider, o.target, o.seq limit 1) n
+    ), overtaken as (
+      (select o.id, o.server_id, o.provider, o.target, o.run_after, o.seq from public.hub_outbox o
+        where o.status = 'pending' and o.overtaken order by o.server_id, o.provider, o.target, o.run_after limit 1)
+      union all
+      select n.* from overtaken h cross join lateral (
+        select o.id, o.server_id, o.provider, o.target, o.run_after, o.seq from public.hub_outbox o
+         where o.status = 'pending' and o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         order by o.server_id, o.provider, o.target, o.run_after limit 1) n
     )
-    select h.id, hashtextextended('hub_outbox ' || h.server_id || ' ' || h.provider || ' ' || h.target, 0) from heads h where h.status = 'pending' and h.run_after <= p_now order by h.run_after, h.seq
+    select d.id, hashtextextended('hub_outbox ' || d.server_id || ' ' || d.provider || ' ' || d.target, 0)
+      from (select h.id, h.server_id, h.provider, h.target, h.run_after, h.seq from heads h where h.status = 'pending' and h.run_after <= p_now
+            union all
+            select v.* from overtaken v where v.run_after <= p_now
+               and not exists (select from heads h where (h.server_id, h.provider, h.target) = (v.server_id, v.provider, v.target) and (h.status = 'sending' or h.run_after > p_now))) d
+     order by d.run_after, d.seq
   loop
     exit when v_count >= p_limit or v_dead >= 1000;
     -- Of two workers one has the target. Rows alone would not do: theirs and ours may be two, when an earlier one was committed late.
@@ -708,7 +728,7 @@ begin
       v_why := hub_internal.why_not(v_row, v_bridge);
       if v_why is null then
         update public.hub_outbox o
-           set status = 'sending', attempt = o.attempt + 1, lease_expires_at = p_now + p_lease, updated_at = p_now,
+           set status = 'sending', overtaken = false, attempt = o.attempt + 1, lease_expires_at = p_now + p_lease, updated_at = p_now,
                secret_name = case when o.bridge_id is null then o.secret_name else coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)) end,
                edit_of = case when o.kind = 'edit' then (select p.external_id from public.hub_outbox p
                            where p.task_id = o.task_id and p.bridge_id = o.bridge_id and p.is_progress and p.kind = 'post' and p.status = 'sent' and p.external_id is not null
@@ -724,11 +744,12 @@ begin
         return next v_row;
         exit;
       end if;
-      update public.hub_outbox o set status = 'dead', error = v_why, finished_at = p_now, updated_at = p_now where o.id = v_id;
+      update public.hub_outbox o set status = 'dead', overtaken = false, error = v_why, finished_at = p_now, updated_at = p_now where o.id = v_id;
       v_dead := v_dead + 1;
       exit when v_dead >= 1000;
       select o.id into v_id from public.hub_outbox o
        where o.server_id = v_row.server_id and o.provider = v_row.provider and o.target = v_row.target and o.status in ('pending', 'sending')
+         and not o.overtaken
        order by o.seq limit 1;
       exit when not found;
     end loop;
@@ -760,7 +781,8 @@ create function hub_internal.wake_target(p_row public.hub_outbox, p_now timestam
   set search_path = ''
 as $$
 begin
-  if exists (select from public.hub_outbox o where o.server_id = p_row.server_id and o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and o.run_after <= p_now) then
+  if exists (select from public.hub_outbox o where o.server_id = p_row.server_id and o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and not o.overtaken and o.run_after <= p_now)
+     or exists (select from public.hub_outbox o where o.server_id = p_row.server_id and o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and o.overtaken and o.run_after <= p_now) then
     perform pg_notify('hub_errands', 'outbox');
   end if;
 end;
@@ -875,20 +897,23 @@ create function hub_internal.fail_outbox(p_id uuid, p_attempt int, p_error text,
 as $$
 declare
   v_row  public.hub_outbox := hub_internal.held_outbox(p_id, p_attempt);
-  v_dead boolean := coalesce(p_permanent, false) or v_row.attempt >= v_row.max_attempts;
+  v_dead boolean := coalesce(p_permanent, false) or (p_retry_after is null and v_row.kind not in ('webhook', 'github_comment') and v_row.attempt >= v_row.max_attempts);
 begin
   perform hub_internal.check_parts(p_parts);
   update public.hub_outbox o
      set status = case when v_dead then 'dead' else 'pending' end, lease_expires_at = null, updated_at = clock_timestamp(),
          finished_at = case when v_dead then clock_timestamp() end,
-         -- Never before the other side said; a little later, since it told others the same.
+         overtaken = not v_dead and o.kind = 'webhook' and p_retry_after is null,
+         max_attempts = o.max_attempts + case when p_retry_after is not null and not v_dead then 1 else 0 end,
+         -- Never before the other side said; a little later, since it told others the same. One that says `at once` for ever is not believed.
          run_after = case when p_retry_after is null then p_now + hub_internal.outbox_backoff(v_row.attempt)
-                          else p_now + least(greatest(p_retry_after, interval '0'), interval '1 day') + random() * interval '1 second' end,
+                          else p_now + greatest(least(p_retry_after, interval '1 day'), interval '0', case when v_row.attempt > 12 then hub_internal.outbox_backoff(v_row.attempt - 12) end)
+                               + random() * interval '1 second' end,
          parts = coalesce(p_parts, o.parts), error = hub_internal.shorten(coalesce(nullif(btrim(p_error), ''), 'no reason given'), 500)
    where o.id = v_row.id
   returning o.* into v_row;
   perform hub_internal.know_parts(v_row, p_parts);
-  if v_dead then
+  if v_dead or v_row.overtaken then
     perform hub_internal.wake_target(v_row, p_now);
   end if;
   return v_row;
@@ -907,7 +932,7 @@ begin
 end;
 $$;
 comment on function public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]) is
-  'Says why a row was not delivered, and what of it was: pending again after p_retry_after or a backoff, or dead (12 attempts, or p_permanent). Errors: UH001, UH002, 42501.';
+  'Says why a row was not delivered, and what of it was: pending again after p_retry_after (which is no attempt) or a backoff, or dead (p_permanent; 12 attempts in a chat). Errors: UH001, UH002, 42501.';
 
 create function hub_internal.outbox_due()
   returns timestamptz
@@ -921,14 +946,28 @@ begin
   return (
     with recursive heads as (
       (select o.server_id, o.provider, o.target, o.status, least(o.run_after, o.expires_at) as due from public.hub_outbox o
-        where o.status in ('pending', 'sending') order by o.server_id, o.provider, o.target, o.seq limit 1)
+        where o.status in ('pending', 'sending') and not o.overtaken order by o.server_id, o.provider, o.target, o.seq limit 1)
       union all
       select n.* from heads h cross join lateral (
         select o.server_id, o.provider, o.target, o.status, least(o.run_after, o.expires_at) from public.hub_outbox o
-         where o.status in ('pending', 'sending') and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         where o.status in ('pending', 'sending') and not o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
          order by o.server_id, o.provider, o.target, o.seq limit 1) n
+    ), overtaken as (
+      (select o.server_id, o.provider, o.target, least(o.run_after, o.expires_at) as due from public.hub_outbox o
+        where o.status = 'pending' and o.overtaken order by o.server_id, o.provider, o.target, o.run_after limit 1)
+      union all
+      select n.* from overtaken h cross join lateral (
+        select o.server_id, o.provider, o.target, least(o.run_after, o.expires_at) from public.hub_outbox o
+         where o.status = 'pending' and o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         order by o.server_id, o.provider, o.target, o.run_after limit 1) n
+    ), all_of (server_id, provider, target, due) as (
+      select h.server_id, h.provider, h.target, h.due from heads h where h.status = 'pending'
+      union all
+      -- Not before the line that its receiver has wait.
+      select v.server_id, v.provider, v.target, greatest(v.due, h.due) from overtaken v left join heads h using (server_id, provider, target)
     )
-    select min(h.due) from heads h where h.status = 'pending');
+    select min(d.due) from all_of d
+     where not exists (select from public.hub_outbox f where f.status = 'sending' and f.server_id = d.server_id and f.provider = d.provider and f.target = d.target));
 end;
 $$;
 
@@ -964,7 +1003,7 @@ begin
   end if;
   -- A dead one goes to the end: what came after it may be in flight, or sent.
   update public.hub_outbox o
-     set status = 'pending', run_after = p_now, finished_at = null, max_attempts = o.attempt + 12, updated_at = p_now,
+     set status = 'pending', overtaken = false, run_after = p_now, finished_at = null, max_attempts = o.attempt + 12, updated_at = p_now,
          seq = case when v_row.status = 'dead' then nextval(pg_get_serial_sequence('public.hub_outbox', 'seq')) else o.seq end,
          expires_at = greatest(o.expires_at, p_now + hub_internal.setting(case when o.kind in ('webhook', 'github_comment') then 'outbox_webhook_ttl' else 'outbox_ttl' end))
    where o.id = p_id
@@ -985,7 +1024,7 @@ begin
 end;
 $$;
 comment on function public.hub_retry_outbox(uuid) is
-  'Has a dead letter, or one that waits for its next attempt, sent now; it gets twelve more attempts. Errors: UH003 sent or in flight, UH004, 42501 not an owner.';
+  'Has a dead letter, or one that waits for its next attempt, sent now; in a chat it gets twelve more attempts. Errors: UH003 sent or in flight, UH004, 42501 not an owner.';
 
 create function hub_internal.keep_outbox(p_now timestamptz, p_limit int)
   returns integer
@@ -998,8 +1037,11 @@ declare
   v_more integer;
 begin
   update public.hub_outbox o
-     set status = case when o.attempt >= o.max_attempts then 'dead' else 'pending' end, lease_expires_at = null, updated_at = p_now,
-         run_after = p_now, error = 'lease lost: its worker was not heard of', finished_at = case when o.attempt >= o.max_attempts then p_now end
+     set status = case when o.attempt >= o.max_attempts and o.kind not in ('webhook', 'github_comment') then 'dead' else 'pending' end, lease_expires_at = null, updated_at = p_now,
+         overtaken = o.kind = 'webhook', error = 'lease lost: its worker was not heard of',
+         -- What ends every worker that has it must not do so all day.
+         run_after = p_now + case when o.attempt >= 12 then hub_internal.outbox_backoff(o.attempt) else interval '0' end,
+         finished_at = case when o.attempt >= o.max_attempts and o.kind not in ('webhook', 'github_comment') then p_now end
    where o.id in (select d.id from public.hub_outbox d where d.status = 'sending' and d.lease_expires_at < p_now
                    order by d.lease_expires_at limit p_limit for update skip locked);
   get diagnostics v_done = row_count;

@@ -23,12 +23,12 @@ select r.id, s.name as server, c.name as channel, r.event, r.action, r.repositor
  where coalesce(r.last_matched_at < now() - interval '30 days', true)
  order by r.created_at;
 
-\echo outbox, by server and target (the head is what waits, or is in flight, first)
-select s.name as server, o.provider, o.target, count(*) as waiting, date_trunc('second', now() - min(o.created_at)) as oldest, h.status as head, h.attempt, h.kind, cardinality(h.parts) as arrived,
+\echo outbox, by server and target (the head is what waits, or is in flight, first; overtaken: webhooks that failed and let others go before)
+select s.name as server, o.provider, o.target, count(*) as waiting, count(*) filter (where o.overtaken) as overtaken, date_trunc('second', now() - min(o.created_at)) as oldest, h.status as head, h.attempt, h.kind, cardinality(h.parts) as arrived,
        date_trunc('second', h.run_after - now()) as again_in, date_trunc('second', h.lease_expires_at - now()) as lease_left, h.error
   from public.hub_outbox o join public.hub_servers s on s.id = o.server_id
   cross join lateral (select f.* from public.hub_outbox f
-                       where f.server_id = o.server_id and f.provider = o.provider and f.target = o.target and f.status in ('pending', 'sending') order by f.seq limit 1) h
+                       where f.server_id = o.server_id and f.provider = o.provider and f.target = o.target and f.status in ('pending', 'sending') order by f.overtaken, f.seq limit 1) h
  where o.status in ('pending', 'sending')
  group by s.name, o.provider, o.target, h.status, h.attempt, h.kind, h.parts, h.run_after, h.lease_expires_at, h.error
  order by min(o.created_at) limit 50;

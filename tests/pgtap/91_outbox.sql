@@ -281,13 +281,13 @@ update public.hub_outbox set run_after = now() where id = (select id from o);
 select is((select f.run_after - now() between interval '90 seconds' and interval '91 seconds' from public.hub_claim_outbox() c, public.hub_fail_outbox(c.id, c.attempt, '429', '90 seconds') f), true, 'Retry-After is obeyed');
 select is((select min(hub_internal.outbox_backoff(n)) >= interval '2.5 seconds' and max(hub_internal.outbox_backoff(n)) <= interval '1 hour' from generate_series(-1, 40) n), true, 'backoffs have ends');
 select isnt(hub_internal.outbox_backoff(5), hub_internal.outbox_backoff(5), 'and jitter');
-update public.hub_outbox set run_after = now(), attempt = 11 where id = (select id from o);
-select is((select f.status from public.hub_claim_outbox() c, public.hub_fail_outbox(c.id, c.attempt, 'no')f), 'dead', 'twelve attempts');
+update public.hub_outbox set run_after = now(), attempt = max_attempts - 1 where id = (select id from o);
+select is((select f.status from public.hub_claim_outbox() c, public.hub_fail_outbox(c.id, c.attempt, 'no')f), 'dead', 'twelve attempts, and the one that was asked to wait');
 select is((select c.body ->> 'text' from public.hub_claim_outbox() c), 'two', 'a dead letter holds up nobody');
 select is(public.hub_outbox_due(), null, 'what waits behind something in flight is not due');
 select throws_ok($$ select public.hub_retry_outbox(id) from public.hub_outbox where status = 'sending' $$, 'UH003', 'conflict', 'what is in flight is not retried');
 select throws_ok($$ select public.hub_retry_outbox(gen_random_uuid()) $$, 'UH004', 'not found');
-select results_eq($$ select status, attempt, max_attempts, run_after, finished_at is null from public.hub_retry_outbox((select id from o)) $$, $$ values ('pending', 12, 24, now(), true) $$, 'an owner has it sent again');
+select results_eq($$ select status, attempt, max_attempts, run_after, finished_at is null from public.hub_retry_outbox((select id from o)) $$, $$ values ('pending', 13, 25, now(), true) $$, 'an owner has it sent again');
 select public.hub_complete_outbox(id, attempt, 'e2') from public.hub_outbox where status = 'sending';
 select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('three'), ('one') $$, 'behind what came meanwhile');
 select throws_ok($$ select public.hub_retry_outbox(id) from public.hub_outbox where status = 'sent' limit 1 $$, 'UH003', 'conflict', 'what was sent is not sent again');
@@ -347,6 +347,70 @@ select public.hub_recover(now() + interval '29 days');
 select is((select count(*)::int from public.hub_outbox), 1, 'kept for thirty days');
 select public.hub_recover(now() + interval '31 days', 100000);
 select is((select count(*)::int from public.hub_outbox) + (select count(*)::int from hub_internal.bridge_messages), 0, 'then gone');
+
+-- A webhook is tried until its time is over, the later the rarer; a chat's waits that were asked for are no attempts.
+delete from public.hub_outbox;
+select pg_temp.say('garden', 'for the URL');
+create temp table tries (at interval);
+do $$
+declare
+  v_at  timestamptz := now();
+  v_row public.hub_outbox;
+begin
+  loop
+    select * into v_row from hub_internal.claim_outbox(1, '60 seconds', v_at);
+    exit when not found;
+    insert into tries values (v_at - now());
+    select * into v_row from hub_internal.fail_outbox(v_row.id, v_row.attempt, '500', null, false, null, v_at);
+    v_at := v_row.run_after;
+  end loop;
+end;
+$$;
+select is((select max(at) between interval '70 hours' and interval '72 hours' and count(*) between 70 and 160 from tries), true, 'three days are three days');
+select results_eq($$ select status, error from public.hub_outbox $$, $$ values ('dead', 'past its time to live; 500') $$);
+delete from public.hub_outbox;
+update public.hub_bridges set direction = 'both', enabled = true where id = (select quick from b);
+select pg_temp.say('quick', 'asked to wait');
+create temp table waits as select null::timestamptz as due, null::text as status where false;
+do $$
+declare
+  v_row public.hub_outbox;
+begin
+  for n in 1 .. 30 loop
+    select * into v_row from public.hub_claim_outbox(1);
+    select * into v_row from public.hub_fail_outbox(v_row.id, v_row.attempt, '429', '0 seconds');
+    insert into waits values (v_row.run_after, v_row.status);
+    update public.hub_outbox set run_after = now();
+  end loop;
+end;
+$$;
+select results_eq($$ select count(*), max(due) > now() + interval '20 minutes', (select count(*) from waits where due <= now() + interval '1 second') from waits where status = 'pending' $$, $$ values (30::bigint, true, 12::bigint) $$,
+  'thirty waits are no attempts, but at once is believed twelve times only');
+delete from public.hub_outbox;
+-- One that a receiver refuses lets the others go before, and comes again by itself; a receiver that asks to wait has all wait.
+select pg_temp.say('garden', x) from unnest(array['bad', 'good', 'better']) x;
+create function pg_temp.claimed() returns text language sql as $$ select string_agg(body #>> '{data,text}', ',') from public.hub_claim_outbox(10) $$;
+select is(pg_temp.claimed(), 'bad', 'in order');
+select results_eq($$ select f.overtaken, f.status from public.hub_outbox o, public.hub_fail_outbox(o.id, o.attempt, '400') f where o.status = 'sending' $$, $$ values (true, 'pending') $$);
+select is(public.hub_outbox_due(), now(), 'what is behind it is due');
+select is(pg_temp.claimed(), 'good', 'and goes before it');
+update public.hub_outbox set run_after = now() where status = 'pending';
+select is(pg_temp.claimed(), null, 'one in flight of a target, also of these');
+select is(public.hub_outbox_due(), null, 'which is when nothing is due');
+select public.hub_complete_outbox(id, attempt) from public.hub_outbox where status = 'sending';
+select is(pg_temp.claimed(), 'bad', 'its next attempt has its turn');
+select results_eq($$ select f.overtaken, f.attempt from public.hub_outbox o, public.hub_fail_outbox(o.id, o.attempt, '400') f where o.status = 'sending' $$, $$ values (true, 2) $$);
+select is(pg_temp.claimed(), 'better');
+select results_eq($$ select f.overtaken from public.hub_outbox o, public.hub_fail_outbox(o.id, o.attempt, '429', '1 minute') f where o.status = 'sending' $$, $$ values (false) $$);
+update public.hub_outbox set run_after = now() where overtaken;
+select pg_temp.say('garden', 'last');
+select is(pg_temp.claimed(), null, 'the receiver asked to wait: all of them do');
+select is(public.hub_outbox_due() between now() + interval '60 seconds' and now() + interval '61 seconds', true, 'until then');
+update public.hub_outbox set run_after = now() where not overtaken and status = 'pending';
+select is(pg_temp.claimed() in ('bad', 'better'), true, 'then they go on');
+select public.hub_recover(now() + interval '61 seconds');
+select is((select bool_or(overtaken and status = 'pending') from public.hub_outbox where error like 'lease lost%'), true, 'one that lost its worker is overtaken, too');
+delete from public.hub_outbox;
 
 -- Two servers and one chat: neither waits for the other, nor speaks with its secret. Two bridges of one server are summed up each for itself.
 delete from public.hub_outbox;
