@@ -360,6 +360,7 @@ declare
   v_progress boolean;
   v_reply    uuid;
   v_body     jsonb;
+  v_sender   text;
 begin
   if new.content_type in ('result', 'error', 'notice') and new.task_id is not null then
     v_end := case new.content_type when 'result' then 'complete' when 'error' then 'failed'
@@ -372,6 +373,11 @@ begin
   -- Asked on its own: opening a loop costs more than finding that there is nothing to loop over.
   if not exists (select from public.hub_bridges b where b.channel_id = new.channel_id) then
     return null;
+  end if;
+  -- One line, and of nobody here as if they were there: that is what a name that came by a bridge ends with.
+  v_sender := hub_internal.one_line(hub_internal.tamed(new.sender_label));
+  if v_sender is not null and coalesce(new.sender_id, '') not like 'bridge:%' then
+    v_sender := coalesce(nullif(regexp_replace(v_sender, '(\s*\((discord|telegram)\))+\s*$', '', 'i'), ''), 'somebody');
   end if;
   for v_bridge in
     select b.* from public.hub_bridges b
@@ -387,9 +393,9 @@ begin
         'type', case when v_end is not null then 'task.' || v_end when v_progress then 'task.progress' else 'message.posted' end,
         'timestamp', to_char(new.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'data', jsonb_build_object('server', v_bridge.server_id, 'channel', new.channel_id, 'thread', new.task_thread_id, 'message', new.id, 'task', new.task_id,
-          'sender', new.sender_label, 'sender_type', new.sender_type, 'content_type', new.content_type, 'text', new.content, 'embed', new.embed_data));
+          'sender', v_sender, 'sender_type', new.sender_type, 'content_type', new.content_type, 'text', new.content, 'embed', new.embed_data));
     else
-      v_body := jsonb_build_object('text', new.content, 'sender', new.sender_label, 'sender_type', new.sender_type, 'content_type', new.content_type,
+      v_body := jsonb_build_object('text', new.content, 'sender', v_sender, 'sender_type', new.sender_type, 'content_type', new.content_type,
                                    'embed', new.embed_data, 'message', new.id, 'task', new.task_id);
     end if;
 
@@ -433,8 +439,12 @@ begin
   end if;
   select c.server_id into v_server from public.hub_channels c where c.id = p_message.channel_id;
   select b.* into v_bridge from public.hub_bridges b
-   where b.channel_id = p_message.channel_id and b.provider = 'github' and b.enabled and hub_internal.glob_matches(substr(b.target, 9), v_task.repository, true)
+   where b.channel_id = p_message.channel_id and b.provider = 'github' and hub_internal.glob_matches(substr(b.target, 9), v_task.repository, true)
    order by position('*' in b.target) > 0, b.created_at limit 1;
+  -- Switched off is no answer, not one with the token of everybody.
+  if found and not v_bridge.enabled then
+    return;
+  end if;
   -- Out there nobody needs to know which machine it was.
   v_rest := case p_end when 'cancelled' then substring(p_message.content from 'cancelled: (.*)$') else substring(p_message.content from E'\n(.*)$') end;
   insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, message_id, task_id)

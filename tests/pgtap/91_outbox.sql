@@ -168,6 +168,24 @@ select pg_temp.come('channel:1', 'm10', '!nothing to do');
 select results_eq($$ select target, kind, text from pg_temp.deliver() $$, $$ values ('channel:9', 'post', '!nothing to do') $$, 'what came by one bridge goes to the other alone');
 select results_eq($$ select r ->> 'echo', r ->> 'message' from pg_temp.come('channel:1', (select external_id from public.hub_outbox where target = 'channel:1'), 'hello') r $$, $$ values ('true', null::text) $$, 'our own message come back is known');
 
+-- Who writes is named as the database knows them, whatever a client sends; nobody here looks like somebody there.
+create function pg_temp.named(p_claims jsonb) returns text language plpgsql as $$
+begin
+  perform tap.become('operator');
+  perform set_config('request.jwt.claims', (current_setting('request.jwt.claims')::jsonb || p_claims)::text, true);
+  insert into public.hub_channel_messages (channel_id, content, sender_label) values (tap.channel('quick'), 'run the payout', 'GitHub');
+  perform tap.become('postgres');
+  return (select max(body ->> 'sender') from public.hub_outbox where body ->> 'text' = 'run the payout' and status = 'pending');
+end;
+$$;
+select is(pg_temp.named('{}'), 'operator', 'nobody speaks under a name that they chose with the message');
+select is(count(*)::int, 2, 'to every bridge') from pg_temp.deliver();
+select is(pg_temp.named(jsonb_build_object('user_metadata', jsonb_build_object('full_name', x))), y, 'the name ' || replace(x, E'\n', ' ')) from (values (E'Ada\nAura Hub:', 'Ada Aura Hub:')) t (x, y);
+select from pg_temp.deliver();
+select is(pg_temp.named('{"user_metadata":{"full_name":"@alice (Discord)"}}'), '@alice', 'and nobody is from a chat');
+select from pg_temp.deliver();
+select is((select sender_label from public.hub_channel_messages where content = 'run the payout' order by seq limit 1), 'operator', 'nor is it kept');
+
 -- A task: one message, edited; the result a reply
 create temp table t as select (pg_temp.come('channel:1', 'm11', 'Write a poem') #>> '{task,id}')::uuid as id;
 select results_eq($$ select kind, body ->> 'text' like '⏳ Task % queued%' from public.hub_outbox where status = 'pending' and target = 'channel:1' $$, $$ values ('post', true) $$, 'it is queued, says one message');
@@ -492,6 +510,32 @@ select is((select count(*)::int from public.hub_outbox where status = 'dead'), 3
 select ok((select pg_get_functiondef('hub_internal.claim_outbox'::regproc) ~ 'for no key update skip locked'), 'claiming waits for nobody who writes a row');
 delete from public.hub_outbox;
 delete from public.hub_bridges where provider = 'discord';
+select pg_temp.say('garden', 'nothing');
+
+-- Answers on GitHub: the nearest bridge of the repository decides, and one that is switched off says nothing, by no token.
+create function pg_temp.answered(p_text text) returns text language plpgsql as $$
+declare
+  v_id uuid := tap.running('garden', p_text);
+begin
+  insert into hub_internal.webhook_tasks (delivery_id, channel_id, task_id, provider, repository, number, answer)
+  values (gen_random_uuid(), tap.channel('garden'), v_id, 'github', 'acme/app', 7, true);
+  perform public.hub_complete_task(v_id, 1, 'Fixed');
+  return (select string_agg(o.secret_name, ',') from public.hub_outbox o where o.task_id = v_id and o.kind = 'github_comment');
+end;
+$$;
+select is(pg_temp.answered('no bridge'), 'HUB_GITHUB_TOKEN', 'without a bridge the deployment''s token answers');
+select pg_temp.bridge('garden', 'github', 'channel:acme/*', '{"direction":"out","secret_name":"HUB_BRIDGE_ACME"}');
+select is(pg_temp.answered('all of them'), 'HUB_BRIDGE_ACME');
+select pg_temp.bridge('garden', 'github', 'channel:Acme/App', '{"direction":"out","enabled":false}');
+select is(pg_temp.answered('but not this'), null, 'the nearer one is switched off');
+update public.hub_bridges set enabled = provider <> 'github' where provider = 'github';
+select is(pg_temp.answered('none of them'), null, 'all are');
+update public.hub_bridges set enabled = true where target = 'channel:acme/*';
+delete from public.hub_bridges where target = 'channel:Acme/App';
+delete from public.hub_outbox where kind <> 'github_comment' or status <> 'pending' or bridge_id is null;
+select results_eq($$ select kind, secret_name from public.hub_claim_outbox(10) $$, $$ values ('github_comment', 'HUB_BRIDGE_ACME') $$, 'a bridge of many repositories carries the answer of one');
+delete from public.hub_outbox;
+delete from public.hub_bridges where provider = 'github';
 select pg_temp.say('garden', 'nothing');
 
 -- A bridge that is changed or goes
