@@ -1,25 +1,31 @@
 -- Why: what happens here is said elsewhere. A bridge ties a channel to a chat or a URL; what is to be said out there is a row of hub_outbox, in the
 -- transaction of what it tells of, and a worker delivers it. Chats come in by the same bridge, as a principal with few rights.
 --
--- A row:  pending -> sending                 claimed: attempt + 1, a lease; of one target only one is in flight, in order of seq
+-- A row:  pending -> sending                 claimed: attempt + 1, a lease; of one target (of one server) only one is in flight, in order of seq
 --         sending -> sent                    external_id is kept: edits and replies refer to it
 --         sending -> pending                 failed, or the lease ran out (hub_recover): run_after later, Retry-After obeyed
---         sending -> dead                    12 attempts, or for good; hub_retry_outbox starts it again
+--         sending -> dead                    for good, or, in a chat, at 12 attempts; hub_retry_outbox starts it again. Waits that the other side
+--                                            asked for (p_retry_after) are no attempts. A webhook, an answer on GitHub: tried until expires_at
+--         pending -> dead                    its bridge was switched off or changed, or has no place any more: looked at again at each claim
+--         A webhook that failed lets what is behind it go before (overtaken), unless the receiver asked to wait; lines of a chat never pass each other.
 --         pending -> summarised | dead       past expires_at: chat lines become one line that counts them, anything else is dead
 --
 -- For the HTTP side and the worker; trusted callers (service_role, postgres) unless said otherwise:
 --
---   public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null)
---     returns jsonb {duplicate: boolean, echo: boolean, bridge: uuid, message, task, thread, reply}
+--   public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null,
+--     p_interaction boolean default false) returns jsonb {duplicate: boolean, echo: boolean, outgoing: boolean, bridge: uuid, message, task, thread, reply}
 --     p_provider: discord or telegram. p_target: channel:<id> or user:<id>, where the id may be followed by /<topic> (Telegram's message_thread_id).
 --     p_external_id, p_reply_to: the message's id in that chat, as hub_complete_outbox names it; exactly once for a bridge. A reply to something of a
---     thread goes on in it. echo: it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a command; a bridge
---     that goes both ways gets it by the outbox, too, so do not send it. Errors: UH001, UH004 no such bridge (answer the provider 200), 42501.
+--     thread goes on in it. echo: it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a command.
+--     outgoing: the outbox tells the chat (the command's answer, or how the task goes), since the bridge goes both ways: do not send it as well.
+--     p_interaction: it is a slash command, which is answered by what this returns and whose id is no message's. The answer of a command is not told by
+--     the outbox; a task that it starts is, by posts that reply to nothing. In a bridge without allow_commands nothing is kept or done, and the object
+--     has one field more, `ignored`: "commands are not allowed in this bridge". Errors: UH001, UH004 `no bridge from …` (answer the provider 200), 42501.
 --   public.hub_claim_outbox(p_limit int default 10, p_lease interval default '60 seconds') returns setof hub_outbox
 --   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null) returns hub_outbox
 --     p_parts: of a text that took several messages, the ids of all of them in order; the first is its external_id. UH001, UH002
 --   public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false,
---     p_parts text[] default null) returns hub_outbox: pending with run_after, or dead. p_parts: what arrived of it; the next attempt goes on behind. UH001, UH002
+--     p_parts text[] default null) returns hub_outbox: pending with run_after, or dead. p_retry_after: the other side asked to wait, or nothing was sent. p_parts: what arrived of it; the next attempt goes on behind. UH001, UH002
 --   public.hub_outbox_due() returns timestamptz: when the next row may be claimed (past: now; null: nothing waits)
 --   public.hub_retry_outbox(p_id uuid) returns hub_outbox: owners of its server. UH003 it was sent or summarised, UH004, 42501
 --   NOTIFY hub_errands, payload `outbox`: something may be claimed now.
@@ -27,7 +33,7 @@
 -- A row as claimed:
 --   id uuid, seq, server_id, bridge_id (null for an answer without a bridge), provider discord | telegram | github | webhook
 --   target          channel:<id>, user:<id>; for webhook the https URL; for github channel:<owner>/<name>#<number>
---   secret_name     name of the worker's environment variable: DISCORD_BOT_TOKEN, TELEGRAM_BOT_TOKEN, HUB_GITHUB_TOKEN or HUB_BRIDGE_<NAME>.
+--   secret_name     name of the worker's environment variable, the bridge's at the claim: DISCORD_BOT_TOKEN, TELEGRAM_BOT_TOKEN, HUB_GITHUB_TOKEN or HUB_BRIDGE_<NAME>.
 --                   For discord its value may be a webhook URL instead of a bot's token; for webhook it is the signing secret.
 --   kind            post | edit | reply | webhook | github_comment. An edit whose message was never sent is handed out as a post.
 --   edit_of         edit: the external id to edit.   reply_to: the external id to reply to, or null: then post it.
@@ -40,6 +46,9 @@
 --   attempt         the fence; lease_expires_at; expires_at; run_after; summarises: how many messages a summary stands for, else 0
 --
 -- hub_bridges (owners, through the API): server_id, channel_id, provider, target, direction in | out | both, allow_commands, secret_name, enabled.
+--   A chat or a repository proves nothing of who owns it, and the secrets are the deployment's. So an owner bridges only to where hub_bridge_places
+--   (server_id, provider, target or *, secret_name) lets the server reach; service_role and postgres write those, and by making a bridge make its place,
+--   too. A place taken away stops its bridges. Errors: UH001, UH003 another bridge lets that chat in, UH004 no such channel, 42501 no such place.
 
 -- Bridges -----------------------------------------------------------------------------------------------------------------------------
 
@@ -68,10 +77,27 @@ comment on column public.hub_bridges.allow_commands is
   'Whether ! and @model in text from there mean anything. Everybody who can write there then has every command of the channel, those that write included.';
 comment on column public.hub_bridges.secret_name is
   'The name of an environment variable of the worker, never the secret: HUB_BRIDGE_<NAME>, or the provider''s own when null. A webhook needs one to sign with.';
--- What comes in must have one place to go to.
+-- What comes in must have one channel to go to.
 create unique index hub_bridges_target_idx on public.hub_bridges (provider, target) where direction in ('in', 'both');
 create unique index hub_bridges_channel_idx on public.hub_bridges (channel_id, provider, target);
 create index hub_bridges_server_idx on public.hub_bridges (server_id);
+
+-- Whose a chat is, and for whom a secret was set, nothing here can tell: whoever runs the deployment says it, for each server.
+create table public.hub_bridge_places (
+  server_id   uuid not null references public.hub_servers (id) on delete cascade,
+  provider    text not null,
+  target      text not null,
+  secret_name text not null,
+  created_at  timestamptz not null default now(),
+  primary key (server_id, provider, target, secret_name),
+  constraint hub_bridge_places_provider_check check (provider in ('discord', 'telegram', 'github', 'webhook')),
+  constraint hub_bridge_places_target_check check (target = '*' or (target ~ '^(channel:|user:|https://).' and char_length(target) <= 2000)),
+  constraint hub_bridge_places_secret_name_check check (secret_name ~ '^(HUB_BRIDGE_[A-Z0-9_]{1,50}|HUB_GITHUB_TOKEN|DISCORD_BOT_TOKEN|TELEGRAM_BOT_TOKEN)$')
+);
+comment on table public.hub_bridge_places is
+  'What the bridges of a server may reach, and with which secret. Written by service_role and postgres alone; a bridge that they make brings its own.';
+comment on column public.hub_bridge_places.target is
+  'As in hub_bridges, or * for any: then the owners choose. A repository may have wildcards: channel:<owner>/*.';
 
 -- Which message there is which message here: for replies, for edits, and to know our own when they come back.
 create table hub_internal.bridge_messages (
@@ -81,11 +107,13 @@ create table hub_internal.bridge_messages (
   task_id     uuid,
   incoming    boolean not null,
   part        integer not null default 1,
+  interaction boolean not null default false,
   created_at  timestamptz not null default now(),
   primary key (bridge_id, external_id)
 );
 comment on table hub_internal.bridge_messages is 'Messages of a bridge by their ids on the other side, kept for the setting outbox_retention.';
 comment on column hub_internal.bridge_messages.part is 'Which of the messages that a long text took out there. A reply refers to the first.';
+comment on column hub_internal.bridge_messages.interaction is 'A slash command: its id is known when it comes again, but is no message that one could reply to.';
 create index bridge_messages_message_idx on hub_internal.bridge_messages (message_id, bridge_id);
 create index bridge_messages_age_idx on hub_internal.bridge_messages (created_at);
 
@@ -119,21 +147,25 @@ create table public.hub_outbox (
   task_id          uuid,
   is_progress      boolean not null default false,
   summarises       integer not null default 0,
+  overtaken        boolean not null default false,
   created_at       timestamptz not null default now(),
   updated_at       timestamptz not null default now(),
   finished_at      timestamptz,
   constraint hub_outbox_kind_check check (kind in ('post', 'edit', 'reply', 'webhook', 'github_comment')),
   constraint hub_outbox_status_check check (status in ('pending', 'sending', 'sent', 'dead', 'summarised'))
 ) with (fillfactor = 70);
-comment on table public.hub_outbox is 'What is to be said elsewhere, in order for each target. Finished rows are kept for the setting outbox_retention.';
-comment on column public.hub_outbox.seq is 'Its place among what goes to the same target.';
+comment on table public.hub_outbox is 'What is to be said elsewhere, in order for each target of a server: what one says waits for no other''s. Finished rows are kept for the setting outbox_retention.';
+comment on column public.hub_outbox.seq is 'Its place among what its server says to the same target.';
 comment on column public.hub_outbox.attempt is 'The fence: a worker that names any but the live attempt changes nothing.';
 comment on column public.hub_outbox.is_progress is 'Of a task''s progress: one message out there, which the rows after the first edit.';
+comment on column public.hub_outbox.overtaken is 'A webhook that failed and waits for its next attempt: others go before it.';
+comment on column public.hub_outbox.max_attempts is 'In a chat it is given up at this many; waits that were asked for are added. A webhook and an answer on GitHub have their time alone.';
 comment on column public.hub_outbox.parts is 'Ids of the messages that a long text took, in order, as far as they arrived; empty if it took one.';
 comment on column public.hub_outbox.summarises is 'How many messages that were never sent this one stands for.';
 create unique index hub_outbox_idempotency_idx on public.hub_outbox (idempotency_key);
-create index hub_outbox_target_idx on public.hub_outbox (provider, target, seq) where status in ('pending', 'sending');
-create unique index hub_outbox_in_flight_idx on public.hub_outbox (provider, target) where status = 'sending';
+create index hub_outbox_target_idx on public.hub_outbox (server_id, provider, target, seq) where status in ('pending', 'sending') and not overtaken;
+create index hub_outbox_overtaken_idx on public.hub_outbox (server_id, provider, target, run_after) where status = 'pending' and overtaken;
+create unique index hub_outbox_in_flight_idx on public.hub_outbox (server_id, provider, target) where status = 'sending';
 create index hub_outbox_due_idx on public.hub_outbox (run_after) where status = 'pending';
 create index hub_outbox_expiry_idx on public.hub_outbox (expires_at) where status = 'pending';
 create index hub_outbox_lease_idx on public.hub_outbox (lease_expires_at) where status = 'sending';
@@ -148,15 +180,16 @@ insert into hub_internal.settings (name, value, about) values
   ('outbox_retention',   '30 days', 'what was sent, or given up, is kept for this long');
 
 alter table public.hub_bridges            enable row level security;
+alter table public.hub_bridge_places      enable row level security;
 alter table public.hub_outbox             enable row level security;
 alter table hub_internal.bridge_messages  enable row level security;
 revoke all on sequence public.hub_outbox_seq_seq from public, anon, authenticated, service_role;
-revoke all on public.hub_bridges, public.hub_outbox, hub_internal.bridge_messages from public, anon, authenticated, service_role;
-grant select on public.hub_bridges, public.hub_outbox to authenticated;
+revoke all on public.hub_bridges, public.hub_bridge_places, public.hub_outbox, hub_internal.bridge_messages from public, anon, authenticated, service_role;
+grant select on public.hub_bridges, public.hub_bridge_places, public.hub_outbox to authenticated;
 grant insert (id, server_id, channel_id, provider, target, direction, allow_commands, secret_name, enabled),
       update (channel_id, target, direction, allow_commands, secret_name, enabled), delete
   on public.hub_bridges to authenticated;
-grant select, insert, update, delete on public.hub_bridges, public.hub_outbox to service_role;
+grant select, insert, update, delete on public.hub_bridges, public.hub_bridge_places, public.hub_outbox to service_role;
 create policy hub_bridges_select_owners on public.hub_bridges for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_bridges_insert_owners on public.hub_bridges for insert to authenticated
@@ -165,6 +198,8 @@ create policy hub_bridges_update_owners on public.hub_bridges for update to auth
   using (server_id in (select hub_internal.my_owned_server_ids()))
   with check (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_bridges_delete_owners on public.hub_bridges for delete to authenticated
+  using (server_id in (select hub_internal.my_owned_server_ids()));
+create policy hub_bridge_places_select_owners on public.hub_bridge_places for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_outbox_select_owners on public.hub_outbox for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
@@ -186,6 +221,32 @@ begin
 end;
 $$;
 
+create function hub_internal.default_secret(p_provider text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return case p_provider when 'discord' then 'DISCORD_BOT_TOKEN' when 'telegram' then 'TELEGRAM_BOT_TOKEN' when 'github' then 'HUB_GITHUB_TOKEN' end;
+end;
+$$;
+
+create function hub_internal.may_reach(p_bridge public.hub_bridges)
+  returns boolean
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.hub_bridge_places p
+     where p.server_id = p_bridge.server_id and p.provider = p_bridge.provider
+       and p.secret_name = coalesce(p_bridge.secret_name, hub_internal.default_secret(p_bridge.provider))
+       and (p.target in ('*', p_bridge.target) or (p.provider = 'github' and hub_internal.glob_matches(p.target, p_bridge.target, true))));
+end;
+$$;
+
 create function hub_internal.check_bridge()
   returns trigger
   language plpgsql
@@ -194,6 +255,8 @@ create function hub_internal.check_bridge()
 as $$
 declare
   v_read_only boolean;
+  v_secret    text := coalesce(new.secret_name, hub_internal.default_secret(new.provider));
+  v_elsewhere boolean := tg_op = 'INSERT';
 begin
   -- Before anything is looked up: this runs before the policy does, and must tell a stranger nothing.
   if not hub_internal.may_own(new.server_id) then
@@ -221,8 +284,27 @@ begin
   elsif new.direction <> 'out' and v_read_only then
     perform hub_internal.refuse('UH001', 'bad input', format('direction %L', new.direction), 'This channel is read only: it can be bridged out.');
   end if;
+
   if tg_op = 'UPDATE' then
     new.updated_at := now();
+    v_elsewhere := (new.server_id, new.provider, new.target, v_secret)
+                   is distinct from (old.server_id, old.provider, old.target, coalesce(old.secret_name, hub_internal.default_secret(old.provider)));
+  end if;
+  if v_elsewhere and hub_internal.is_trusted() then
+    insert into public.hub_bridge_places (server_id, provider, target, secret_name) select new.server_id, new.provider, new.target, v_secret
+     where v_secret is not null on conflict do nothing;
+  elsif v_elsewhere and not hub_internal.may_reach(new) then
+    perform hub_internal.refuse('42501', 'permission denied', format('this server has no place %s %s with %s', new.provider, new.target, coalesce(v_secret, 'no secret')),
+      format('Whoever runs the deployment lets it be reached: insert into public.hub_bridge_places (server_id, provider, target, secret_name) values (%L, %L, %L, %L).',
+             new.server_id, new.provider, new.target, v_secret));
+  end if;
+  if new.direction <> 'out' then
+    -- Locked, so that of two at once the second is told this and not the index's words, which show what it may not see.
+    perform pg_advisory_xact_lock(hashtextextended('hub_bridges ' || new.provider || ' ' || new.target, 0));
+    if exists (select from public.hub_bridges b where b.provider = new.provider and b.target = new.target and b.direction in ('in', 'both')
+                  and b.id <> new.id and b.channel_id <> new.channel_id) then
+      perform hub_internal.refuse('UH003', 'conflict', 'another bridge lets this chat in', 'A chat comes into one channel. Make this one go out only, or change the other.');
+    end if;
   end if;
   return new;
 end;
@@ -249,17 +331,6 @@ create trigger hub_bridges_silence
   after update on public.hub_bridges
   for each row when (old.enabled and (not new.enabled or new.direction = 'in' or new.target <> old.target or new.channel_id <> old.channel_id))
   execute function hub_internal.silence_bridge();
-
-create function hub_internal.default_secret(p_provider text)
-  returns text
-  language plpgsql
-  immutable
-  set search_path = ''
-as $$
-begin
-  return case p_provider when 'discord' then 'DISCORD_BOT_TOKEN' when 'telegram' then 'TELEGRAM_BOT_TOKEN' when 'github' then 'HUB_GITHUB_TOKEN' end;
-end;
-$$;
 
 create function hub_internal.wake_outbox()
   returns trigger
@@ -289,6 +360,7 @@ declare
   v_progress boolean;
   v_reply    uuid;
   v_body     jsonb;
+  v_sender   text;
 begin
   if new.content_type in ('result', 'error', 'notice') and new.task_id is not null then
     v_end := case new.content_type when 'result' then 'complete' when 'error' then 'failed'
@@ -301,6 +373,11 @@ begin
   -- Asked on its own: opening a loop costs more than finding that there is nothing to loop over.
   if not exists (select from public.hub_bridges b where b.channel_id = new.channel_id) then
     return null;
+  end if;
+  -- One line, and of nobody here as if they were there: that is what a name that came by a bridge ends with.
+  v_sender := hub_internal.one_line(hub_internal.tamed(new.sender_label));
+  if v_sender is not null and coalesce(new.sender_id, '') not like 'bridge:%' then
+    v_sender := coalesce(nullif(regexp_replace(v_sender, '(\s*\((discord|telegram)\))+\s*$', '', 'i'), ''), 'somebody');
   end if;
   for v_bridge in
     select b.* from public.hub_bridges b
@@ -316,9 +393,9 @@ begin
         'type', case when v_end is not null then 'task.' || v_end when v_progress then 'task.progress' else 'message.posted' end,
         'timestamp', to_char(new.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'data', jsonb_build_object('server', v_bridge.server_id, 'channel', new.channel_id, 'thread', new.task_thread_id, 'message', new.id, 'task', new.task_id,
-          'sender', new.sender_label, 'sender_type', new.sender_type, 'content_type', new.content_type, 'text', new.content, 'embed', new.embed_data));
+          'sender', v_sender, 'sender_type', new.sender_type, 'content_type', new.content_type, 'text', new.content, 'embed', new.embed_data));
     else
-      v_body := jsonb_build_object('text', new.content, 'sender', new.sender_label, 'sender_type', new.sender_type, 'content_type', new.content_type,
+      v_body := jsonb_build_object('text', new.content, 'sender', v_sender, 'sender_type', new.sender_type, 'content_type', new.content_type,
                                    'embed', new.embed_data, 'message', new.id, 'task', new.task_id);
     end if;
 
@@ -362,8 +439,12 @@ begin
   end if;
   select c.server_id into v_server from public.hub_channels c where c.id = p_message.channel_id;
   select b.* into v_bridge from public.hub_bridges b
-   where b.channel_id = p_message.channel_id and b.provider = 'github' and b.enabled and hub_internal.glob_matches(substr(b.target, 9), v_task.repository, true)
+   where b.channel_id = p_message.channel_id and b.provider = 'github' and hub_internal.glob_matches(substr(b.target, 9), v_task.repository, true)
    order by position('*' in b.target) > 0, b.created_at limit 1;
+  -- Switched off is no answer, not one with the token of everybody.
+  if found and not v_bridge.enabled then
+    return;
+  end if;
   -- Out there nobody needs to know which machine it was.
   v_rest := case p_end when 'cancelled' then substring(p_message.content from 'cancelled: (.*)$') else substring(p_message.content from E'\n(.*)$') end;
   insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, message_id, task_id)
@@ -384,7 +465,7 @@ create trigger hub_channel_messages_mirror
 
 -- Coming in -----------------------------------------------------------------------------------------------------------------------------
 
-create function hub_internal.receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text)
+create function hub_internal.receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text, p_interaction boolean)
   returns jsonb
   language plpgsql
   volatile
@@ -403,6 +484,7 @@ declare
   v_message  public.hub_channel_messages;
   v_result   jsonb := '{"message": null, "task": null, "thread": null, "reply": null}'::jsonb;
   v_command  boolean;
+  v_both     boolean;
 begin
   if not hub_internal.is_trusted() then
     perform hub_internal.refuse('42501', 'permission denied', 'receiving bridged messages', 'Only service_role and postgres do this.');
@@ -418,20 +500,26 @@ begin
 
   -- Locked: messages of one bridge come in one after another, and of two with one id the second finds the first.
   select b.* into v_bridge from public.hub_bridges b
-   where b.provider = p_provider and b.target = p_target and b.direction in ('in', 'both') and b.enabled for no key update;
+   where b.provider = p_provider and b.target = p_target and b.direction in ('in', 'both') and b.enabled and hub_internal.may_reach(b) for no key update;
   if not found then
-    perform hub_internal.refuse('UH004', 'not found', format('a bridge from %s %s', p_provider, p_target), 'An owner of a server makes one in hub_bridges.');
+    perform hub_internal.refuse('UH004', 'not found', format('no bridge from %s %s', p_provider, p_target), 'An owner of a server makes one in hub_bridges.');
   end if;
-  v_result := v_result || jsonb_build_object('duplicate', false, 'echo', false, 'bridge', v_bridge.id);
+  v_both := v_bridge.direction = 'both';
+  v_result := v_result || jsonb_build_object('duplicate', false, 'echo', false, 'outgoing', false, 'bridge', v_bridge.id);
   select m.* into v_known from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.external_id = p_external_id;
   if found then
     return v_result || jsonb_build_object(
       'duplicate', v_known.incoming, 'echo', not v_known.incoming,
+      -- Neither a message nor a task came of it: it was a command.
+      'outgoing', v_both and v_known.incoming and (v_known.task_id is not null or (v_known.message_id is null and not v_known.interaction)),
       'message', case when v_known.incoming then (select to_jsonb(m) from public.hub_channel_messages m where m.id = v_known.message_id) end,
       'task',    case when v_known.incoming then (select to_jsonb(t) from public.mac_tasks t where t.id = v_known.task_id) end,
       'thread',  case when v_known.incoming then (select to_jsonb(h) from public.mac_tasks t join public.hub_task_threads h on h.id = t.thread_id where t.id = v_known.task_id) end);
   end if;
 
+  if p_interaction and not v_bridge.allow_commands then
+    return v_result || jsonb_build_object('ignored', 'commands are not allowed in this bridge');
+  end if;
   select c.* into v_channel from public.hub_channels c where c.id = v_bridge.channel_id;
   select s.architecture_type into v_kind from public.hub_servers s where s.id = v_channel.server_id;
   if v_channel.is_read_only then
@@ -439,8 +527,12 @@ begin
   end if;
   if p_reply_to is not null then
     select m.* into v_asked from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.external_id = p_reply_to;
+    -- What was asked in the bridge's former channel is none of this one's: then it is no reply.
+    if exists (select from public.hub_channel_messages m where m.id = v_asked.message_id and m.channel_id <> v_channel.id) then
+      v_asked := null;
+    end if;
     v_thread := coalesce((select m.task_thread_id from public.hub_channel_messages m where m.id = v_asked.message_id),
-                         (select t.thread_id from public.mac_tasks t where t.id = v_asked.task_id));
+                         (select t.thread_id from public.mac_tasks t where t.id = v_asked.task_id and t.channel_id = v_channel.id));
   end if;
   v_sender := 'bridge:' || v_bridge.id;
   -- With where they are, so that nobody takes a name there for somebody here.
@@ -449,7 +541,8 @@ begin
 
   if v_kind = 'command_dispatch' and v_command and v_bridge.allow_commands then
     v_result := v_result || jsonb_build_object('reply', hub_internal.execute_command(v_channel.id, btrim(p_content, E' \t\r\n')));
-    if v_bridge.direction = 'both' then
+    if v_both and p_interaction is not true then
+      v_result := v_result || '{"outgoing": true}'::jsonb;
       insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, reply_to)
       values (v_bridge.server_id, v_bridge.id, v_bridge.provider, v_bridge.target, coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)), 'reply',
               jsonb_build_object('text', v_result #>> '{reply,text}', 'sender', 'Aura Hub', 'sender_type', 'system', 'content_type', 'text', 'embed', null, 'message', null, 'task', null),
@@ -464,26 +557,28 @@ begin
     v_result := v_result || hub_internal.place(v_channel, v_kind = 'threaded_task_isolation', v_thread, p_content,
       -- No name of a model, nobody addressed: the channel and the rules decide.
       case when v_bridge.allow_commands then p_content else regexp_replace(p_content, '(claude|codex|gemini)', 'agent', 'gi') end,
-      p_external_id, 'human', v_sender, v_label, null, jsonb_strip_nulls(jsonb_build_object('reply_to', v_asked.message_id)));
+      p_external_id, 'human', v_sender, v_label, null, jsonb_strip_nulls(jsonb_build_object('reply_to', v_asked.message_id)))
+      || jsonb_build_object('outgoing', v_both);
   end if;
-  insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming)
-  values (v_bridge.id, p_external_id, (v_result #>> '{message,id}')::uuid, (v_result #>> '{task,id}')::uuid, true);
+  insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming, interaction)
+  values (v_bridge.id, p_external_id, (v_result #>> '{message,id}')::uuid, (v_result #>> '{task,id}')::uuid, true, coalesce(p_interaction, false));
   return v_result;
 end;
 $$;
 
-create function public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null)
+create function public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null,
+                                            p_interaction boolean default false)
   returns jsonb
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  return hub_internal.receive_bridged(p_provider, p_target, p_external_id, p_author, p_content, p_reply_to);
+  return hub_internal.receive_bridged(p_provider, p_target, p_external_id, p_author, p_content, p_reply_to, p_interaction);
 end;
 $$;
-comment on function public.hub_receive_bridged(text, text, text, text, text, text) is
-  'What was written in a bridged chat, once for its id there: {duplicate, echo, bridge, message, task, thread, reply}. Errors: UH001, UH004 no such bridge, 42501.';
+comment on function public.hub_receive_bridged(text, text, text, text, text, text, boolean) is
+  'What was written in a bridged chat, once for its id there: {duplicate, echo, outgoing, bridge, message, task, thread, reply}, and ignored for a slash command that the bridge does not allow. Errors: UH001, UH004 no bridge, 42501.';
 
 -- Going out -----------------------------------------------------------------------------------------------------------------------------
 
@@ -500,7 +595,7 @@ begin
 end;
 $$;
 
--- Past their time: the lines of a chat become one that says how many there were, in the place of the first of them; a summary that was
+-- Past their time: the lines of a bridge become one that says how many there were, in the place of the first of them; a summary that was
 -- not sent yet goes into the new one. Whatever else is late is a dead letter.
 create function hub_internal.expire_outbox(p_now timestamptz, p_limit int)
   returns integer
@@ -521,26 +616,27 @@ begin
   get diagnostics v_done = row_count;
 
   for v_target in
-    select distinct o.provider, o.target from public.hub_outbox o
+    select distinct o.server_id, o.provider, o.target, o.bridge_id from public.hub_outbox o
      where o.status = 'pending' and o.expires_at <= p_now and o.kind in ('post', 'edit', 'reply') and o.summarises = 0 limit p_limit
   loop
     with gone as (
       update public.hub_outbox o
          set status = 'summarised', error = concat_ws('; ', 'past its time to live', o.error), finished_at = p_now, updated_at = p_now
        where o.id in (select d.id from public.hub_outbox d
-                       where d.provider = v_target.provider and d.target = v_target.target and d.status = 'pending' and d.kind in ('post', 'edit', 'reply')
+                       where d.server_id = v_target.server_id and d.provider = v_target.provider and d.target = v_target.target and d.bridge_id is not distinct from v_target.bridge_id
+                         and d.status = 'pending' and d.kind in ('post', 'edit', 'reply')
                          and (d.expires_at <= p_now or d.summarises > 0) for update skip locked)
       returning o.*
     )
     -- A stale edit is nothing that anybody misses.
     select count(*) as rows, sum(case when g.summarises > 0 then g.summarises when g.kind = 'edit' then 0 else 1 end) as messages, min(g.seq) as seq, max(g.run_after) as run_after,
            min(coalesce((g.body ->> 'since')::timestamptz, g.created_at)) as since,
-           (array_agg(g.server_id))[1] as server_id, (array_agg(g.bridge_id))[1] as bridge_id, (array_agg(g.secret_name))[1] as secret_name
+           (array_agg(g.secret_name order by g.seq desc))[1] as secret_name
       into v_gone from gone g;
     v_done := v_done + v_gone.rows;
     continue when coalesce(v_gone.messages, 0) = 0;
     insert into public.hub_outbox (seq, server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, run_after, expires_at, summarises)
-    values (v_gone.seq, v_gone.server_id, v_gone.bridge_id, v_target.provider, v_target.target, v_gone.secret_name, 'post',
+    values (v_gone.seq, v_target.server_id, v_target.bridge_id, v_target.provider, v_target.target, v_gone.secret_name, 'post',
             jsonb_build_object('text', format('⏱️ %s not sent while this chat could not be reached (%s to %s UTC).',
                                               case v_gone.messages when 1 then '1 message was' else v_gone.messages || ' messages were' end,
                                               to_char(v_gone.since at time zone 'utc', 'YYYY-MM-DD HH24:MI'), to_char(p_now at time zone 'utc', 'YYYY-MM-DD HH24:MI')),
@@ -548,6 +644,28 @@ begin
             'summary:' || gen_random_uuid(), greatest(p_now, v_gone.run_after), p_now + interval '7 days', v_gone.messages);
   end loop;
   return v_done;
+end;
+$$;
+
+-- Why a row may not go out by the bridge that it was made for, or null. Silencing a bridge reaches what waits; this, what was in flight, or
+-- was written by a transaction that began before.
+create function hub_internal.why_not(p_row public.hub_outbox, p_bridge public.hub_bridges)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if p_row.bridge_id is null then
+    return null;
+  elsif p_bridge.enabled is not true or p_bridge.direction = 'in' or (p_bridge.server_id, p_bridge.provider) <> (p_row.server_id, p_row.provider)
+     or (case p_row.provider when 'github' then not hub_internal.glob_matches(substr(p_bridge.target, 9), p_row.body ->> 'repository', true) else p_bridge.target <> p_row.target end)
+     or exists (select from public.hub_channel_messages m where m.id = p_row.message_id and m.channel_id <> p_bridge.channel_id) then
+    return 'its bridge was switched off or changed';
+  elsif not hub_internal.may_reach(p_bridge) then
+    return 'the place of its bridge was taken away: whoever runs the deployment gives it back in hub_bridge_places';
+  end if;
+  return null;
 end;
 $$;
 
@@ -559,10 +677,13 @@ create function hub_internal.claim_outbox(p_limit int, p_lease interval, p_now t
   set search_path = ''
 as $$
 declare
-  v_id    uuid;
-  v_lock  bigint;
-  v_row   public.hub_outbox;
-  v_count integer := 0;
+  v_id     uuid;
+  v_lock   bigint;
+  v_row    public.hub_outbox;
+  v_bridge public.hub_bridges;
+  v_why    text;
+  v_count  integer := 0;
+  v_dead   integer := 0;
 begin
   perform hub_internal.require_delivery();
   if p_limit is null or p_limit not between 1 and 100 then
@@ -574,40 +695,78 @@ begin
     perform hub_internal.expire_outbox(p_now, 1000);
   end if;
 
-  -- The first row of each target, from target to target by the index: what is behind it is not read.
+  -- The first row of each target, from target to target by the index: what is behind it is not read. Then the webhooks that failed, likewise
+  -- the one of each target that is due first, but not while their receiver has all of them wait.
   for v_id, v_lock in
     with recursive heads as (
-      (select o.id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
-        where o.status in ('pending', 'sending') order by o.provider, o.target, o.seq limit 1)
+      (select o.id, o.server_id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
+        where o.status in ('pending', 'sending') and not o.overtaken order by o.server_id, o.provider, o.target, o.seq limit 1)
       union all
       select n.* from heads h cross join lateral (
-        select o.id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
-         where o.status in ('pending', 'sending') and (o.provider, o.target) > (h.provider, h.target)
-         order by o.provider, o.target, o.seq limit 1) n
+        select o.id, o.server_id, o.provider, o.target, o.status, o.run_after, o.seq from public.hub_outbox o
+         where o.status in ('pending', 'sending') and not o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         order by o.server_id, o.provider, o.target, o.seq limit 1) n
+    ), overtaken as (
+      (select o.id, o.server_id, o.provider, o.target, o.run_after, o.seq from public.hub_outbox o
+        where o.status = 'pending' and o.overtaken order by o.server_id, o.provider, o.target, o.run_after limit 1)
+      union all
+      select n.* from overtaken h cross join lateral (
+        select o.id, o.server_id, o.provider, o.target, o.run_after, o.seq from public.hub_outbox o
+         where o.status = 'pending' and o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         order by o.server_id, o.provider, o.target, o.run_after limit 1) n
     )
-    select h.id, hashtextextended('hub_outbox ' || h.provider || ' ' || h.target, 0) from heads h where h.status = 'pending' and h.run_after <= p_now order by h.run_after, h.seq
+    select d.id, hashtextextended('hub_outbox ' || d.server_id || ' ' || d.provider || ' ' || d.target, 0)
+      from (select h.id, h.server_id, h.provider, h.target, h.run_after, h.seq from heads h where h.status = 'pending' and h.run_after <= p_now
+            union all
+            select v.* from overtaken v where v.run_after <= p_now
+               and not exists (select from heads h where (h.server_id, h.provider, h.target) = (v.server_id, v.provider, v.target) and (h.status = 'sending' or h.run_after > p_now))) d
+     order by d.run_after, d.seq
   loop
-    exit when v_count >= p_limit;
+    exit when v_count >= p_limit or v_dead >= 1000;
     -- Of two workers one has the target. Rows alone would not do: theirs and ours may be two, when an earlier one was committed late.
     continue when not pg_try_advisory_xact_lock(v_lock);
-    -- Looked at again, now that nobody else takes from this target.
-    update public.hub_outbox o
-       set status = 'sending', attempt = o.attempt + 1, lease_expires_at = p_now + p_lease, updated_at = p_now,
-           edit_of = case when o.kind = 'edit' then (select p.external_id from public.hub_outbox p
-                       where p.task_id = o.task_id and p.bridge_id = o.bridge_id and p.is_progress and p.kind = 'post' and p.status = 'sent' and p.external_id is not null
-                       order by p.seq desc limit 1) end,
-           reply_to = case when o.reply_message_id is null then o.reply_to else (select m.external_id from hub_internal.bridge_messages m
-                       where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id order by m.incoming desc, m.part limit 1) end
-     where o.id = v_id and o.status = 'pending' and o.run_after <= p_now and o.expires_at > p_now
-       and not exists (select from public.hub_outbox f where f.provider = o.provider and f.target = o.target and f.status = 'sending')
-    returning o.* into v_row;
-    continue when not found;
-    if v_row.kind = 'edit' and v_row.edit_of is null then
-      update public.hub_outbox o set kind = 'post' where o.id = v_id returning o.* into v_row;
-    end if;
-    v_count := v_count + 1;
-    return next v_row;
+    loop
+      -- Looked at again, now that nobody else takes from this target. A row that somebody writes just now (a note of progress whose transaction
+      -- goes on) is left for the next look: waiting would hold up all targets, and whoever waits holding rows can end in a deadlock.
+      select o.* into v_row from public.hub_outbox o
+       where o.id = v_id and o.status = 'pending' and o.run_after <= p_now and o.expires_at > p_now
+         and not exists (select from public.hub_outbox f where f.server_id = o.server_id and f.provider = o.provider and f.target = o.target and f.status = 'sending')
+         for no key update skip locked;
+      exit when not found;
+      -- The bridge as it is now, not as it was when the row was made: its word is the last one on whether, where and as whom.
+      select b.* into v_bridge from public.hub_bridges b where b.id = v_row.bridge_id;
+      v_why := hub_internal.why_not(v_row, v_bridge);
+      if v_why is null then
+        update public.hub_outbox o
+           set status = 'sending', overtaken = false, attempt = o.attempt + 1, lease_expires_at = p_now + p_lease, updated_at = p_now,
+               secret_name = case when o.bridge_id is null then o.secret_name else coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)) end,
+               edit_of = case when o.kind = 'edit' then (select p.external_id from public.hub_outbox p
+                           where p.task_id = o.task_id and p.bridge_id = o.bridge_id and p.is_progress and p.kind = 'post' and p.status = 'sent' and p.external_id is not null
+                           order by p.seq desc limit 1) end,
+               reply_to = case when o.reply_message_id is null then o.reply_to else (select m.external_id from hub_internal.bridge_messages m
+                           where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id and not m.interaction order by m.incoming desc, m.part limit 1) end
+         where o.id = v_id
+        returning o.* into v_row;
+        if v_row.kind = 'edit' and v_row.edit_of is null then
+          update public.hub_outbox o set kind = 'post' where o.id = v_id returning o.* into v_row;
+        end if;
+        v_count := v_count + 1;
+        return next v_row;
+        exit;
+      end if;
+      update public.hub_outbox o set status = 'dead', overtaken = false, error = v_why, finished_at = p_now, updated_at = p_now where o.id = v_id;
+      v_dead := v_dead + 1;
+      exit when v_dead >= 1000;
+      select o.id into v_id from public.hub_outbox o
+       where o.server_id = v_row.server_id and o.provider = v_row.provider and o.target = v_row.target and o.status in ('pending', 'sending')
+         and not o.overtaken
+       order by o.seq limit 1;
+      exit when not found;
+    end loop;
   end loop;
+  if v_dead >= 1000 then
+    perform pg_notify('hub_errands', 'outbox');
+  end if;
 end;
 $$;
 
@@ -632,7 +791,8 @@ create function hub_internal.wake_target(p_row public.hub_outbox, p_now timestam
   set search_path = ''
 as $$
 begin
-  if exists (select from public.hub_outbox o where o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and o.run_after <= p_now) then
+  if exists (select from public.hub_outbox o where o.server_id = p_row.server_id and o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and not o.overtaken and o.run_after <= p_now)
+     or exists (select from public.hub_outbox o where o.server_id = p_row.server_id and o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and o.overtaken and o.run_after <= p_now) then
     perform pg_notify('hub_errands', 'outbox');
   end if;
 end;
@@ -747,20 +907,23 @@ create function hub_internal.fail_outbox(p_id uuid, p_attempt int, p_error text,
 as $$
 declare
   v_row  public.hub_outbox := hub_internal.held_outbox(p_id, p_attempt);
-  v_dead boolean := coalesce(p_permanent, false) or v_row.attempt >= v_row.max_attempts;
+  v_dead boolean := coalesce(p_permanent, false) or (p_retry_after is null and v_row.kind not in ('webhook', 'github_comment') and v_row.attempt >= v_row.max_attempts);
 begin
   perform hub_internal.check_parts(p_parts);
   update public.hub_outbox o
      set status = case when v_dead then 'dead' else 'pending' end, lease_expires_at = null, updated_at = clock_timestamp(),
          finished_at = case when v_dead then clock_timestamp() end,
-         -- Never before the other side said; a little later, since it told others the same.
+         overtaken = not v_dead and o.kind = 'webhook' and p_retry_after is null,
+         max_attempts = o.max_attempts + case when p_retry_after is not null and not v_dead then 1 else 0 end,
+         -- Never before the other side said; a little later, since it told others the same. One that says `at once` for ever is not believed.
          run_after = case when p_retry_after is null then p_now + hub_internal.outbox_backoff(v_row.attempt)
-                          else p_now + least(greatest(p_retry_after, interval '0'), interval '1 day') + random() * interval '1 second' end,
+                          else p_now + greatest(least(p_retry_after, interval '1 day'), interval '0', case when v_row.attempt > 12 then hub_internal.outbox_backoff(v_row.attempt - 12) end)
+                               + random() * interval '1 second' end,
          parts = coalesce(p_parts, o.parts), error = hub_internal.shorten(coalesce(nullif(btrim(p_error), ''), 'no reason given'), 500)
    where o.id = v_row.id
   returning o.* into v_row;
   perform hub_internal.know_parts(v_row, p_parts);
-  if v_dead then
+  if v_dead or v_row.overtaken then
     perform hub_internal.wake_target(v_row, p_now);
   end if;
   return v_row;
@@ -779,7 +942,7 @@ begin
 end;
 $$;
 comment on function public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]) is
-  'Says why a row was not delivered, and what of it was: pending again after p_retry_after or a backoff, or dead (12 attempts, or p_permanent). Errors: UH001, UH002, 42501.';
+  'Says why a row was not delivered, and what of it was: pending again after p_retry_after (which is no attempt) or a backoff, or dead (p_permanent; 12 attempts in a chat). Errors: UH001, UH002, 42501.';
 
 create function hub_internal.outbox_due()
   returns timestamptz
@@ -792,15 +955,29 @@ begin
   perform hub_internal.require_delivery();
   return (
     with recursive heads as (
-      (select o.provider, o.target, o.status, least(o.run_after, o.expires_at) as due from public.hub_outbox o
-        where o.status in ('pending', 'sending') order by o.provider, o.target, o.seq limit 1)
+      (select o.server_id, o.provider, o.target, o.status, least(o.run_after, o.expires_at) as due from public.hub_outbox o
+        where o.status in ('pending', 'sending') and not o.overtaken order by o.server_id, o.provider, o.target, o.seq limit 1)
       union all
       select n.* from heads h cross join lateral (
-        select o.provider, o.target, o.status, least(o.run_after, o.expires_at) from public.hub_outbox o
-         where o.status in ('pending', 'sending') and (o.provider, o.target) > (h.provider, h.target)
-         order by o.provider, o.target, o.seq limit 1) n
+        select o.server_id, o.provider, o.target, o.status, least(o.run_after, o.expires_at) from public.hub_outbox o
+         where o.status in ('pending', 'sending') and not o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         order by o.server_id, o.provider, o.target, o.seq limit 1) n
+    ), overtaken as (
+      (select o.server_id, o.provider, o.target, least(o.run_after, o.expires_at) as due from public.hub_outbox o
+        where o.status = 'pending' and o.overtaken order by o.server_id, o.provider, o.target, o.run_after limit 1)
+      union all
+      select n.* from overtaken h cross join lateral (
+        select o.server_id, o.provider, o.target, least(o.run_after, o.expires_at) from public.hub_outbox o
+         where o.status = 'pending' and o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+         order by o.server_id, o.provider, o.target, o.run_after limit 1) n
+    ), all_of (server_id, provider, target, due) as (
+      select h.server_id, h.provider, h.target, h.due from heads h where h.status = 'pending'
+      union all
+      -- Not before the line that its receiver has wait.
+      select v.server_id, v.provider, v.target, greatest(v.due, h.due) from overtaken v left join heads h using (server_id, provider, target)
     )
-    select min(h.due) from heads h where h.status = 'pending');
+    select min(d.due) from all_of d
+     where not exists (select from public.hub_outbox f where f.status = 'sending' and f.server_id = d.server_id and f.provider = d.provider and f.target = d.target));
 end;
 $$;
 
@@ -836,7 +1013,7 @@ begin
   end if;
   -- A dead one goes to the end: what came after it may be in flight, or sent.
   update public.hub_outbox o
-     set status = 'pending', run_after = p_now, finished_at = null, max_attempts = o.attempt + 12, updated_at = p_now,
+     set status = 'pending', overtaken = false, run_after = p_now, finished_at = null, max_attempts = o.attempt + 12, updated_at = p_now,
          seq = case when v_row.status = 'dead' then nextval(pg_get_serial_sequence('public.hub_outbox', 'seq')) else o.seq end,
          expires_at = greatest(o.expires_at, p_now + hub_internal.setting(case when o.kind in ('webhook', 'github_comment') then 'outbox_webhook_ttl' else 'outbox_ttl' end))
    where o.id = p_id
@@ -857,7 +1034,7 @@ begin
 end;
 $$;
 comment on function public.hub_retry_outbox(uuid) is
-  'Has a dead letter, or one that waits for its next attempt, sent now; it gets twelve more attempts. Errors: UH003 sent or in flight, UH004, 42501 not an owner.';
+  'Has a dead letter, or one that waits for its next attempt, sent now; in a chat it gets twelve more attempts. Errors: UH003 sent or in flight, UH004, 42501 not an owner.';
 
 create function hub_internal.keep_outbox(p_now timestamptz, p_limit int)
   returns integer
@@ -870,8 +1047,11 @@ declare
   v_more integer;
 begin
   update public.hub_outbox o
-     set status = case when o.attempt >= o.max_attempts then 'dead' else 'pending' end, lease_expires_at = null, updated_at = p_now,
-         run_after = p_now, error = 'lease lost: its worker was not heard of', finished_at = case when o.attempt >= o.max_attempts then p_now end
+     set status = case when o.attempt >= o.max_attempts and o.kind not in ('webhook', 'github_comment') then 'dead' else 'pending' end, lease_expires_at = null, updated_at = p_now,
+         overtaken = o.kind = 'webhook', error = 'lease lost: its worker was not heard of',
+         -- What ends every worker that has it must not do so all day.
+         run_after = p_now + case when o.attempt >= 12 then hub_internal.outbox_backoff(o.attempt) else interval '0' end,
+         finished_at = case when o.attempt >= o.max_attempts and o.kind not in ('webhook', 'github_comment') then p_now end
    where o.id in (select d.id from public.hub_outbox d where d.status = 'sending' and d.lease_expires_at < p_now
                    order by d.lease_expires_at limit p_limit for update skip locked);
   get diagnostics v_done = row_count;
@@ -893,16 +1073,16 @@ end;
 $$;
 comment on function hub_internal.keep_outbox(timestamptz, int) is 'The part of hub_recover that is about the outbox: leases, what is past its time to live, what was kept long enough.';
 
-revoke all on function hub_internal.is_public_url(text), hub_internal.check_bridge(), hub_internal.silence_bridge(), hub_internal.default_secret(text), hub_internal.wake_outbox(),
-  hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text),
-  hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.claim_outbox(int, interval, timestamptz),
+revoke all on function hub_internal.is_public_url(text), hub_internal.may_reach(public.hub_bridges), hub_internal.check_bridge(), hub_internal.silence_bridge(), hub_internal.default_secret(text), hub_internal.wake_outbox(),
+  hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text, boolean),
+  hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.why_not(public.hub_outbox, public.hub_bridges), hub_internal.claim_outbox(int, interval, timestamptz),
   hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.know_parts(public.hub_outbox, text[]), hub_internal.check_parts(text[]), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.outbox_backoff(int),
   hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(), hub_internal.retry_outbox(uuid, timestamptz),
-  hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval),
+  hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text, boolean), public.hub_claim_outbox(int, interval),
   public.hub_complete_outbox(uuid, int, text, text[]), public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]), public.hub_outbox_due(), public.hub_retry_outbox(uuid)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.retry_outbox(uuid, timestamptz), public.hub_retry_outbox(uuid) to authenticated, service_role;
-grant execute on function hub_internal.receive_bridged(text, text, text, text, text, text), hub_internal.claim_outbox(int, interval, timestamptz),
+grant execute on function hub_internal.receive_bridged(text, text, text, text, text, text, boolean), hub_internal.claim_outbox(int, interval, timestamptz),
   hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(),
-  public.hub_receive_bridged(text, text, text, text, text, text), public.hub_claim_outbox(int, interval), public.hub_complete_outbox(uuid, int, text, text[]),
+  public.hub_receive_bridged(text, text, text, text, text, text, boolean), public.hub_claim_outbox(int, interval), public.hub_complete_outbox(uuid, int, text, text[]),
   public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]), public.hub_outbox_due() to service_role;

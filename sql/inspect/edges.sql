@@ -1,6 +1,6 @@
 -- What comes in and goes out: deliveries by state and age, rules that never match, the outbox by target, dead letters.
--- Good: nothing stored for longer than a minute; no failed delivery, or one whose error you know; each rule matched some time; for each target `oldest`
--- below a minute and `attempt` 1; no dead letters. `arrived`: how many messages of a long text are there already. A dead letter starts again with hub_retry_outbox('<id>').
+-- Good: nothing stored for longer than a minute; no failed delivery, or one whose error you know; each rule matched some time; for each target of a server `oldest`
+-- below a minute and `attempt` 1; no dead letters; each bridge `has_place`, or it is stopped (hub_bridge_places). `arrived`: how many messages of a long text are there already. A dead letter starts again with hub_retry_outbox('<id>').
 
 \echo deliveries, of the last seven days
 select d.provider, d.event, d.status, count(*), sum(cardinality(d.task_ids)) as tasks,
@@ -23,14 +23,14 @@ select r.id, s.name as server, c.name as channel, r.event, r.action, r.repositor
  where coalesce(r.last_matched_at < now() - interval '30 days', true)
  order by r.created_at;
 
-\echo outbox, by target (the head is what waits, or is in flight, first)
-select o.provider, o.target, count(*) as waiting, date_trunc('second', now() - min(o.created_at)) as oldest, h.status as head, h.attempt, h.kind, cardinality(h.parts) as arrived,
+\echo outbox, by server and target (the head is what waits, or is in flight, first; overtaken: webhooks that failed and let others go before)
+select s.name as server, o.provider, o.target, count(*) as waiting, count(*) filter (where o.overtaken) as overtaken, date_trunc('second', now() - min(o.created_at)) as oldest, h.status as head, h.attempt, h.kind, cardinality(h.parts) as arrived,
        date_trunc('second', h.run_after - now()) as again_in, date_trunc('second', h.lease_expires_at - now()) as lease_left, h.error
-  from public.hub_outbox o
+  from public.hub_outbox o join public.hub_servers s on s.id = o.server_id
   cross join lateral (select f.* from public.hub_outbox f
-                       where f.provider = o.provider and f.target = o.target and f.status in ('pending', 'sending') order by f.seq limit 1) h
+                       where f.server_id = o.server_id and f.provider = o.provider and f.target = o.target and f.status in ('pending', 'sending') order by f.overtaken, f.seq limit 1) h
  where o.status in ('pending', 'sending')
- group by o.provider, o.target, h.status, h.attempt, h.kind, h.parts, h.run_after, h.lease_expires_at, h.error
+ group by s.name, o.provider, o.target, h.status, h.attempt, h.kind, h.parts, h.run_after, h.lease_expires_at, h.error
  order by min(o.created_at) limit 50;
 
 \echo dead letters, and what was summarised
@@ -44,6 +44,7 @@ select o.status, o.provider, o.target, o.kind, count(*), max(o.finished_at) as n
 \echo bridges
 select s.name as server, c.name as channel, b.provider, b.target, b.direction, b.allow_commands, b.enabled,
        coalesce(b.secret_name, hub_internal.default_secret(b.provider)) as secret_name,
+       hub_internal.may_reach(b) as has_place,
        (select date_trunc('second', now() - max(m.created_at)) from hub_internal.bridge_messages m where m.bridge_id = b.id and m.incoming) as last_in,
        (select date_trunc('second', now() - max(o.finished_at)) from public.hub_outbox o where o.bridge_id = b.id and o.status = 'sent') as last_out
   from public.hub_bridges b join public.hub_servers s on s.id = b.server_id join public.hub_channels c on c.id = b.channel_id

@@ -7,6 +7,7 @@ create temp table stage as select tap.running('quick') as running, tap.task('pro
   (select id from public.hub_channels where name = 'heartbeat') as feed, tap.server('buf-barista') as barista;
 insert into public.hub_routing_rules (server_id, query, model) values (tap.server('aura-labs'), 'secretword', 'codex');
 insert into public.hub_bridges (server_id, channel_id, provider, target) select tap.server('aura-labs'), prototypes, 'discord', 'channel:1' from stage;
+insert into public.hub_bridge_places (server_id, provider, target, secret_name) select barista, 'discord', 'channel:9', 'DISCORD_BOT_TOKEN' from stage;
 insert into public.hub_channel_messages (channel_id, content, sender_type) select prototypes, 'out', 'system' from stage;
 insert into public.hub_webhook_rules (server_id, event, repository, channel_id, template) values (tap.server('aura-labs'), 'issues', 'tap/tap', tap.channel('evals'), 'Look at it: {body}');
 select public.hub_receive_webhook('github', 'tap-1', 'issues', '{"action":"opened","repository":{"full_name":"tap/tap"},"issue":{"number":1,"title":"t","body":"secret"}}');
@@ -45,6 +46,7 @@ insert into reads values
   ($$(select token_hash from public.hub_hook_tokens where name = 'tap') t$$,              '{42501,42501,42501,42501,42501,42501,42501,42501,1,1}'),
   ($$public.hub_direct_messages where content = 'for the viewer'$$,                       '{42501,0,0,1,0,0,0,0,1,1}'),
   ($$public.hub_bridges where server_id = tap.server('aura-labs')$$,                      '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$public.hub_bridge_places where server_id = tap.server('aura-labs')$$,                '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$public.hub_outbox where body ->> 'text' = 'out'$$,                                   '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$hub_internal.bridge_messages$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
   ($$hub_internal.command_answers$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
@@ -83,6 +85,10 @@ insert into writes values
   ($$update public.hub_webhook_rules set last_matched_at = now()$$,                                       '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, quick, 'discord', 'channel:9' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
   ($$insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, prototypes, 'discord', 'channel:9' from stage$$, '{42501,42501,42501,42501,42501,UH004,42501,42501,UH004,UH004}'),
+  ($$insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, quick, 'discord', 'channel:8' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_bridge_places (server_id, provider, target, secret_name) select barista, 'discord', '*', 'DISCORD_BOT_TOKEN' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_bridge_places set target = '*'$$,                                                  '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$delete from public.hub_bridge_places$$,                                                              '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_bridges set server_id = tap.server('buf-barista')$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,UH004,UH004}'),
   ($$insert into public.hub_webhook_deliveries (provider, delivery_id, event, payload) values ('github', 'x', 'push', '{}')$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_outbox set body = '{}'$$,                                                          '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
@@ -129,6 +135,7 @@ select policies_are('public', t.name, t.policies) from (values
   ('hub_hook_tokens', array['hub_hook_tokens_select_owners']),
   ('hub_direct_messages', array['hub_direct_messages_select_oneself', 'hub_direct_messages_update_oneself', 'hub_direct_messages_delete_oneself']),
   ('hub_bridges', array['hub_bridges_select_owners', 'hub_bridges_insert_owners', 'hub_bridges_update_owners', 'hub_bridges_delete_owners']),
+  ('hub_bridge_places', array['hub_bridge_places_select_owners']),
   ('hub_outbox', array['hub_outbox_select_owners']),
   ('koji_commands', array['koji_commands_select_readers'])) t (name, policies);
 

@@ -55,6 +55,42 @@ select throws_ok($$ select pg_temp.bridge('heartbeat', 'discord', 'channel:1') $
 select lives_ok($$ select pg_temp.bridge('heartbeat', 'discord', 'channel:1', '{"direction":"out"}') $$, 'but it goes out');
 delete from public.hub_bridges;
 
+-- What a server may reach is said by who runs the deployment; whoever they are, owners see theirs.
+delete from public.hub_bridge_places;
+create function pg_temp.own(p_rest text, p_channel text default 'quick') returns text language sql as $$
+  select format('insert into public.hub_bridges (server_id, channel_id, provider, target, direction, secret_name) select server_id, id, %s from public.hub_channels where name = %L', p_rest, p_channel)
+$$;
+create function pg_temp.outcomes(p_sql text) returns text language sql as $$ select tap.outcome('owner', p_sql) || ' ' || tap.outcome('service', p_sql) || ' ' || tap.outcome('postgres', p_sql) $$;
+select is(pg_temp.outcomes(pg_temp.own(x)), '42501 ok ok', 'no place: ' || x) from unnest(array['''discord'', ''channel:100'', ''out'', null', '''discord'', ''user:4242'', ''in'', null',
+  '''webhook'', ''https://evil.example.com/'', ''out'', ''HUB_BRIDGE_ACME''', '''discord'', ''channel:1'', ''out'', ''HUB_BRIDGE_ACME''', '''github'', ''channel:acme/app'', ''out'', null']) x;
+select matches(tap.refusal('owner', pg_temp.own('''discord'', ''channel:100'', ''out'', null')), 'insert into public.hub_bridge_places .* values \(''.{36}'', ''discord'', ''channel:100'', ''DISCORD_BOT_TOKEN''\)', 'the remedy is named');
+select pg_temp.bridge('quick', 'discord', 'channel:100');
+select results_eq($$ select server_id, provider, target, secret_name from public.hub_bridge_places $$, $$ select server_id, 'discord', 'channel:100', 'DISCORD_BOT_TOKEN' from public.hub_channels where name = 'quick' $$, 'a bridge that they make brings its place');
+select is(tap.outcome('owner', $$ update public.hub_bridges set direction = 'out', allow_commands = true, enabled = false $$), 'ok', 'how it is used is the owner''s to say');
+select is(tap.outcome('owner', format('update public.hub_bridges set %s', x)), '42501', x || ' is another place') from unnest(array['target = ''channel:101''', 'secret_name = ''HUB_BRIDGE_ACME''']) x;
+delete from public.hub_bridges;
+select is(tap.outcome('owner', pg_temp.own('''discord'', ''channel:100'', ''both'', null')), 'ok', 'the place outlives the bridge');
+select is(tap.outcome('owner', pg_temp.own('''discord'', ''channel:100'', ''both'', ''DISCORD_BOT_TOKEN''')), 'ok', 'the default by its name is the same');
+select is(tap.outcome('owner', pg_temp.own('''discord'', ''channel:100'', ''both'', null', 'prototypes')), '42501', 'and of one server it is no other''s');
+insert into public.hub_bridge_places (server_id, provider, target, secret_name) select tap.server('buf-barista'), * from (values ('webhook', '*', 'HUB_BRIDGE_OWN'), ('github', 'channel:acme/*', 'HUB_GITHUB_TOKEN')) p;
+select is(tap.outcome('owner', pg_temp.own(x)), o, x) from (values ('''webhook'', ''https://example.com/any'', ''out'', ''HUB_BRIDGE_OWN''', 'ok'), ('''webhook'', ''https://example.com/any'', ''out'', ''HUB_BRIDGE_ACME''', '42501'),
+  ('''discord'', ''channel:5'', ''out'', ''HUB_BRIDGE_OWN''', '42501'), ('''github'', ''channel:acme/app'', ''out'', null', 'ok'), ('''github'', ''channel:Acme/*'', ''out'', null', 'ok'), ('''github'', ''channel:acme2/app'', ''out'', null', '42501')) t (x, o);
+-- Of two that let one chat in the second is told so, not whose the first is; the same again is the index's to refuse.
+select pg_temp.bridge('quick', 'discord', 'channel:100');
+select is(tap.outcome('postgres', pg_temp.own('''discord'', ''channel:100'', ''in'', null', 'prototypes')), 'UH003', 'a chat comes into one channel');
+insert into public.hub_bridge_places (server_id, provider, target, secret_name) values (tap.server('aura-labs'), 'discord', '*', 'DISCORD_BOT_TOKEN');
+select is(tap.refusal('owner', pg_temp.own('''discord'', ''channel:100'', ''in'', null', 'prototypes')), 'UH003 conflict A chat comes into one channel. Make this one go out only, or change the other.', 'and an owner is told no more');
+select is(tap.outcome('postgres', pg_temp.own('''discord'', ''channel:100'', ''in'', null')), '23505');
+select is(tap.outcome('postgres', pg_temp.own('''discord'', ''channel:100'', ''in'', null') || ' on conflict do nothing'), 'ok', 'a script may say it twice');
+select is(pg_temp.come('channel:100', 'p1', 'hello') ->> 'duplicate', 'false');
+delete from public.hub_bridge_places where target = 'channel:100';
+select throws_ok($$ select pg_temp.come('channel:100', 'p2', 'hello') $$, 'UH004', 'not found', 'a place that was taken away lets nobody in');
+update public.hub_bridges set enabled = false;
+select is_empty($$ select from public.hub_bridge_places where target = 'channel:100' $$, 'a word about the bridge does not bring it back');
+delete from public.hub_bridges;
+delete from public.hub_bridge_places;
+delete from public.mac_tasks;
+
 -- Coming in
 create temp table b as select pg_temp.bridge('quick', 'discord', 'channel:1') as quick, pg_temp.bridge('dispatch', 'telegram', 'channel:-5/7') as dispatch, pg_temp.bridge('leads', 'discord', 'channel:3') as leads,
   pg_temp.bridge('quick', 'telegram', 'channel:9', '{"direction":"out"}') as second;
@@ -88,10 +124,36 @@ select matches((pg_temp.come('channel:3', 'l3', '!help')) #>> '{reply,text}', '^
 select results_eq($$ select kind, reply_to, left(body ->> 'text', 9) from public.hub_outbox o where o.bridge_id = (select leads from b) $$, $$ values ('reply', 'l3', 'Commands:') $$, 'the answer is a reply');
 select results_eq($$ select r ->> 'duplicate', r ->> 'reply' from pg_temp.come('channel:3', 'l3', '!help') r $$, $$ values ('true', null::text) $$, 'given once');
 select is((pg_temp.come('channel:1', 'c1', '@codex fix the tests')) #>> '{task,model_preference}', 'codex', 'and a model is heard');
+-- Slash commands are answered by what is returned, and nowhere else; their ids are no messages.
+create function pg_temp.slash(p_target text, p_id text, p_text text) returns jsonb language sql as $$
+  select public.hub_receive_bridged(p_provider => 'discord', p_target => p_target, p_external_id => p_id, p_author => 'Larry', p_content => p_text, p_interaction => true)
+$$;
+create temp table before as select count(*) as n from public.hub_outbox;
+select results_eq($$ select left(r #>> '{reply,text}', 9), r ->> 'outgoing', r ->> 'message' from pg_temp.slash('channel:3', 's1', '!help') r $$, $$ values ('Commands:', 'false', null::text) $$, 'a slash command has its answer at once');
+select results_eq($$ select r ->> 'duplicate', r ->> 'reply', r ->> 'outgoing' from pg_temp.slash('channel:3', 's1', '!help') r $$, $$ values ('true', null::text, 'false') $$, 'once');
+select is((select count(*) from public.hub_outbox), (select n from before), 'and the outbox tells it not again');
+select results_eq($$ select r ->> 'outgoing', r -> 'reply' is not null from pg_temp.come('channel:3', 'l5', '!help') r $$, $$ values ('true', true) $$, 'one that was written is told by the outbox');
+select is((pg_temp.come('channel:3', 'l5', '!help')) ->> 'outgoing', 'true');
+create temp table st as select pg_temp.slash('channel:1', 's2', '!write a poem') as r;
+select results_eq($$ select r #>> '{task,status}', r ->> 'outgoing' from st $$, $$ values ('pending', 'true') $$, 'how a task goes is told in the chat');
+select is((select pg_temp.slash('channel:1', 's2', '!write a poem') - 'duplicate'), (select r - 'duplicate' from st), 'again: the same answer');
+select public.hub_claim_tasks('tap-all', 50);
+select from st, public.hub_complete_task((r #>> '{task,id}')::uuid, 1, 'Roses');
+select is_empty($$ select * from pg_temp.deliver() where reply_to like 's%' $$, 'by posts, since nobody can reply to an interaction');
+select isnt_empty($$ select * from public.hub_outbox, st where task_id = (r #>> '{task,id}')::uuid and status = 'sent' and kind = 'reply' and reply_to is null and target = 'channel:1' $$);
+update public.hub_bridges set direction = 'in' where id = (select quick from b);
+select is((pg_temp.come('channel:1', 'in1', 'Write prose')) ->> 'outgoing', 'false', 'a bridge that goes in only tells nothing');
+update public.hub_bridges set direction = 'both' where id = (select quick from b);
 update public.hub_bridges set allow_commands = false;
+create temp table n as select (select count(*) from public.hub_channel_messages) as messages, (select count(*) from public.mac_tasks) as tasks, (select count(*) from hub_internal.bridge_messages) as known;
+select results_eq(format($$ select r ->> 'ignored', r ->> 'outgoing', r ->> 'message', r ->> 'task', r ->> 'reply', r ->> 'duplicate' from pg_temp.slash(%L, 's3', '!help') r $$, x),
+  $$ values ('commands are not allowed in this bridge', 'false', null::text, null::text, null::text, 'false') $$, 'a slash command where none is allowed, in ' || x) from unnest(array['channel:1', 'channel:3', 'channel:3']) x;
+select results_eq($$ select (select count(*) from public.hub_channel_messages), (select count(*) from public.mac_tasks), (select count(*) from hub_internal.bridge_messages) $$, $$ select * from n $$, 'leaves nothing behind');
+select is((pg_temp.come('channel:3', 'l6', '!help')) -> 'ignored', null, 'while what was written there is kept as text');
+select pg_temp.say('leads', 'unsent');
 update public.hub_bridges set enabled = false where id = (select leads from b);
 select throws_ok($$ select pg_temp.come('channel:3', 'l4', 'x') $$, 'UH004', 'not found', 'switched off');
-select is((select status from public.hub_outbox o where o.bridge_id = (select leads from b)), 'dead', 'it has nothing more to say');
+select is((select status from public.hub_outbox o where o.bridge_id = (select leads from b) and body ->> 'text' = 'unsent'), 'dead', 'it has nothing more to say');
 delete from public.hub_outbox;
 delete from public.mac_tasks;
 
@@ -105,6 +167,24 @@ select is((select count(*)::int from pg_temp.deliver()), 2);
 select pg_temp.come('channel:1', 'm10', '!nothing to do');
 select results_eq($$ select target, kind, text from pg_temp.deliver() $$, $$ values ('channel:9', 'post', '!nothing to do') $$, 'what came by one bridge goes to the other alone');
 select results_eq($$ select r ->> 'echo', r ->> 'message' from pg_temp.come('channel:1', (select external_id from public.hub_outbox where target = 'channel:1'), 'hello') r $$, $$ values ('true', null::text) $$, 'our own message come back is known');
+
+-- Who writes is named as the database knows them, whatever a client sends; nobody here looks like somebody there.
+create function pg_temp.named(p_claims jsonb) returns text language plpgsql as $$
+begin
+  perform tap.become('operator');
+  perform set_config('request.jwt.claims', (current_setting('request.jwt.claims')::jsonb || p_claims)::text, true);
+  insert into public.hub_channel_messages (channel_id, content, sender_label) values (tap.channel('quick'), 'run the payout', 'GitHub');
+  perform tap.become('postgres');
+  return (select max(body ->> 'sender') from public.hub_outbox where body ->> 'text' = 'run the payout' and status = 'pending');
+end;
+$$;
+select is(pg_temp.named('{}'), 'operator', 'nobody speaks under a name that they chose with the message');
+select is(count(*)::int, 2, 'to every bridge') from pg_temp.deliver();
+select is(pg_temp.named(jsonb_build_object('user_metadata', jsonb_build_object('full_name', x))), y, 'the name ' || replace(x, E'\n', ' ')) from (values (E'Ada\nAura Hub:', 'Ada Aura Hub:')) t (x, y);
+select from pg_temp.deliver();
+select is(pg_temp.named('{"user_metadata":{"full_name":"@alice (Discord)"}}'), '@alice', 'and nobody is from a chat');
+select from pg_temp.deliver();
+select is((select sender_label from public.hub_channel_messages where content = 'run the payout' order by seq limit 1), 'operator', 'nor is it kept');
 
 -- A task: one message, edited; the result a reply
 create temp table t as select (pg_temp.come('channel:1', 'm11', 'Write a poem') #>> '{task,id}')::uuid as id;
@@ -157,6 +237,24 @@ select results_eq($$ select kind, reply_to, left(text, 1) from pg_temp.deliver()
 create temp table th2 as select pg_temp.come('channel:-5/7', '101', 'And test it', (select external_id from public.hub_outbox o where o.kind = 'reply' and o.task_id = (r #>> '{task,id}')::uuid), 'telegram') as r from th;
 select is((select th2.r #>> '{thread,id}' from th2), (select r #>> '{thread,id}' from th), 'a reply goes on in the thread');
 select is((select th2.r #>> '{task,parent_id}' from th2), (select r #>> '{task,id}' from th));
+-- The bridge gets another channel, and somebody replies to what came before.
+create temp table moved as select channel_id as id from public.hub_bridges where id = (select dispatch from b);
+update public.hub_bridges set channel_id = (select id from public.hub_channels c where c.server_id = hub_bridges.server_id and c.id <> hub_bridges.channel_id and not c.is_read_only order by c.name limit 1) where id = (select dispatch from b);
+select results_eq(format($$ select r #>> '{message,channel_id}', r #>> '{message,reply_to}', r #>> '{task,parent_id}', r ->> 'task' is not null from pg_temp.come('channel:-5/7', 'n' || %L, 'And this', %L, 'telegram') r $$, x, x),
+  $$ select channel_id::text, null::text, null::text, true from public.hub_bridges where id = (select dispatch from b) $$, 'a reply to ' || x || ' of the former channel is a message of this one') from unnest(array['100', (select external_id from public.hub_outbox o, th where o.kind = 'reply' and o.task_id = (r #>> '{task,id}')::uuid)]) x;
+update public.hub_bridges set channel_id = (select id from moved) where id = (select dispatch from b);
+create function pg_temp.detail(p_sql text) returns text language plpgsql as $$
+declare
+  v_detail text;
+begin
+  execute p_sql;
+  return null;
+exception when others then
+  get stacked diagnostics v_detail = pg_exception_detail;
+  return sqlstate || ' ' || v_detail;
+end;
+$$;
+select is(pg_temp.detail($$ select pg_temp.come('channel:404', 'm', 'x') $$), 'UH004 no bridge from discord channel:404', 'no such bridge is known by its words');
 select isnt((pg_temp.come('channel:-5/7', '102', 'Something new', 'unknown', 'telegram')) #>> '{thread,id}', (select r #>> '{thread,id}' from th), 'a reply to something unknown is a new task');
 delete from public.hub_outbox;
 
@@ -201,13 +299,13 @@ update public.hub_outbox set run_after = now() where id = (select id from o);
 select is((select f.run_after - now() between interval '90 seconds' and interval '91 seconds' from public.hub_claim_outbox() c, public.hub_fail_outbox(c.id, c.attempt, '429', '90 seconds') f), true, 'Retry-After is obeyed');
 select is((select min(hub_internal.outbox_backoff(n)) >= interval '2.5 seconds' and max(hub_internal.outbox_backoff(n)) <= interval '1 hour' from generate_series(-1, 40) n), true, 'backoffs have ends');
 select isnt(hub_internal.outbox_backoff(5), hub_internal.outbox_backoff(5), 'and jitter');
-update public.hub_outbox set run_after = now(), attempt = 11 where id = (select id from o);
-select is((select f.status from public.hub_claim_outbox() c, public.hub_fail_outbox(c.id, c.attempt, 'no')f), 'dead', 'twelve attempts');
+update public.hub_outbox set run_after = now(), attempt = max_attempts - 1 where id = (select id from o);
+select is((select f.status from public.hub_claim_outbox() c, public.hub_fail_outbox(c.id, c.attempt, 'no')f), 'dead', 'twelve attempts, and the one that was asked to wait');
 select is((select c.body ->> 'text' from public.hub_claim_outbox() c), 'two', 'a dead letter holds up nobody');
 select is(public.hub_outbox_due(), null, 'what waits behind something in flight is not due');
 select throws_ok($$ select public.hub_retry_outbox(id) from public.hub_outbox where status = 'sending' $$, 'UH003', 'conflict', 'what is in flight is not retried');
 select throws_ok($$ select public.hub_retry_outbox(gen_random_uuid()) $$, 'UH004', 'not found');
-select results_eq($$ select status, attempt, max_attempts, run_after, finished_at is null from public.hub_retry_outbox((select id from o)) $$, $$ values ('pending', 12, 24, now(), true) $$, 'an owner has it sent again');
+select results_eq($$ select status, attempt, max_attempts, run_after, finished_at is null from public.hub_retry_outbox((select id from o)) $$, $$ values ('pending', 13, 25, now(), true) $$, 'an owner has it sent again');
 select public.hub_complete_outbox(id, attempt, 'e2') from public.hub_outbox where status = 'sending';
 select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('three'), ('one') $$, 'behind what came meanwhile');
 select throws_ok($$ select public.hub_retry_outbox(id) from public.hub_outbox where status = 'sent' limit 1 $$, 'UH003', 'conflict', 'what was sent is not sent again');
@@ -268,7 +366,179 @@ select is((select count(*)::int from public.hub_outbox), 1, 'kept for thirty day
 select public.hub_recover(now() + interval '31 days', 100000);
 select is((select count(*)::int from public.hub_outbox) + (select count(*)::int from hub_internal.bridge_messages), 0, 'then gone');
 
+-- A webhook is tried until its time is over, the later the rarer; a chat's waits that were asked for are no attempts.
+delete from public.hub_outbox;
+select pg_temp.say('garden', 'for the URL');
+create temp table tries (at interval);
+do $$
+declare
+  v_at  timestamptz := now();
+  v_row public.hub_outbox;
+begin
+  loop
+    select * into v_row from hub_internal.claim_outbox(1, '60 seconds', v_at);
+    exit when not found;
+    insert into tries values (v_at - now());
+    select * into v_row from hub_internal.fail_outbox(v_row.id, v_row.attempt, '500', null, false, null, v_at);
+    v_at := v_row.run_after;
+  end loop;
+end;
+$$;
+select is((select max(at) between interval '70 hours' and interval '72 hours' and count(*) between 70 and 160 from tries), true, 'three days are three days');
+select results_eq($$ select status, error from public.hub_outbox $$, $$ values ('dead', 'past its time to live; 500') $$);
+delete from public.hub_outbox;
+update public.hub_bridges set direction = 'both', enabled = true where id = (select quick from b);
+select pg_temp.say('quick', 'asked to wait');
+create temp table waits as select null::timestamptz as due, null::text as status where false;
+do $$
+declare
+  v_row public.hub_outbox;
+begin
+  for n in 1 .. 30 loop
+    select * into v_row from public.hub_claim_outbox(1);
+    select * into v_row from public.hub_fail_outbox(v_row.id, v_row.attempt, '429', '0 seconds');
+    insert into waits values (v_row.run_after, v_row.status);
+    update public.hub_outbox set run_after = now();
+  end loop;
+end;
+$$;
+select results_eq($$ select count(*), max(due) > now() + interval '20 minutes', (select count(*) from waits where due <= now() + interval '1 second') from waits where status = 'pending' $$, $$ values (30::bigint, true, 12::bigint) $$,
+  'thirty waits are no attempts, but at once is believed twelve times only');
+delete from public.hub_outbox;
+-- One that a receiver refuses lets the others go before, and comes again by itself; a receiver that asks to wait has all wait.
+select pg_temp.say('garden', x) from unnest(array['bad', 'good', 'better']) x;
+create function pg_temp.claimed() returns text language sql as $$ select string_agg(body #>> '{data,text}', ',') from public.hub_claim_outbox(10) $$;
+select is(pg_temp.claimed(), 'bad', 'in order');
+select results_eq($$ select f.overtaken, f.status from public.hub_outbox o, public.hub_fail_outbox(o.id, o.attempt, '400') f where o.status = 'sending' $$, $$ values (true, 'pending') $$);
+select is(public.hub_outbox_due(), now(), 'what is behind it is due');
+select is(pg_temp.claimed(), 'good', 'and goes before it');
+update public.hub_outbox set run_after = now() where status = 'pending';
+select is(pg_temp.claimed(), null, 'one in flight of a target, also of these');
+select is(public.hub_outbox_due(), null, 'which is when nothing is due');
+select public.hub_complete_outbox(id, attempt) from public.hub_outbox where status = 'sending';
+select is(pg_temp.claimed(), 'bad', 'its next attempt has its turn');
+select results_eq($$ select f.overtaken, f.attempt from public.hub_outbox o, public.hub_fail_outbox(o.id, o.attempt, '400') f where o.status = 'sending' $$, $$ values (true, 2) $$);
+select is(pg_temp.claimed(), 'better');
+select results_eq($$ select f.overtaken from public.hub_outbox o, public.hub_fail_outbox(o.id, o.attempt, '429', '1 minute') f where o.status = 'sending' $$, $$ values (false) $$);
+update public.hub_outbox set run_after = now() where overtaken;
+select pg_temp.say('garden', 'last');
+select is(pg_temp.claimed(), null, 'the receiver asked to wait: all of them do');
+select is(public.hub_outbox_due() between now() + interval '60 seconds' and now() + interval '61 seconds', true, 'until then');
+update public.hub_outbox set run_after = now() where not overtaken and status = 'pending';
+select is(pg_temp.claimed() in ('bad', 'better'), true, 'then they go on');
+select public.hub_recover(now() + interval '61 seconds');
+select is((select bool_or(overtaken and status = 'pending') from public.hub_outbox where error like 'lease lost%'), true, 'one that lost its worker is overtaken, too');
+delete from public.hub_outbox;
+
+-- Two servers and one chat: neither waits for the other, nor speaks with its secret. Two bridges of one server are summed up each for itself.
+delete from public.hub_outbox;
+delete from public.hub_bridges;
+select pg_temp.bridge('quick', 'discord', 'channel:1', '{"direction":"out"}'), pg_temp.bridge('bridge', 'discord', 'channel:1', '{"direction":"out"}'),
+  pg_temp.bridge('prototypes', 'discord', 'channel:1', '{"direction":"out","secret_name":"HUB_BRIDGE_NOT_SET"}');
+select pg_temp.say('prototypes', 'theirs');
+select pg_temp.say('quick', 'ours');
+select results_eq($$ select body ->> 'text', secret_name from public.hub_claim_outbox(10) order by seq $$, $$ values ('theirs', 'HUB_BRIDGE_NOT_SET'), ('ours', 'DISCORD_BOT_TOKEN') $$, 'both are in flight');
+select public.hub_complete_outbox(id, attempt, 'ours') from public.hub_outbox where body ->> 'text' = 'ours';
+select public.hub_fail_outbox(id, attempt, 'HUB_BRIDGE_NOT_SET is not set') from public.hub_outbox where body ->> 'text' = 'theirs';
+select pg_temp.say('quick', 'ours again');
+select is(public.hub_outbox_due(), (select run_after from public.hub_outbox where body ->> 'text' = 'ours again'), 'and due for itself');
+select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('ours again') $$, 'nobody waits behind another''s backoff');
+select pg_temp.say('quick', 'late'), pg_temp.say('bridge', 'late too'), pg_temp.say('quick', 'later');
+select public.hub_recover(now() + interval '2 hours');
+select results_eq($$ select c.name, o.secret_name, o.summarises from public.hub_outbox o join public.hub_bridges b on b.id = o.bridge_id join public.hub_channels c on c.id = b.channel_id
+    where o.status = 'pending' and o.server_id = c.server_id order by 1 $$,
+  $$ values ('bridge', 'DISCORD_BOT_TOKEN', 1), ('prototypes', 'HUB_BRIDGE_NOT_SET', 1), ('quick', 'DISCORD_BOT_TOKEN', 2) $$, 'each is told what was lost of its own, with its own secret');
+delete from public.hub_outbox;
+delete from public.hub_bridges;
+select pg_temp.bridge('garden', 'webhook', 'https://example.com/in', '{"direction":"out","secret_name":"HUB_BRIDGE_GARDEN"}');
+
+-- What was in flight, or came after, when the bridge was switched off or changed. Each claim looks: what waits behind the dead goes out.
+create function pg_temp.in_flight(p_text text) returns uuid language plpgsql as $$
+declare
+  v_row public.hub_outbox;
+begin
+  delete from public.hub_outbox;
+  update public.hub_bridges b set enabled = true, direction = 'both', target = 'channel:1', secret_name = null, channel_id = tap.channel('quick') where b.provider = 'discord';
+  perform pg_temp.say('quick', p_text);
+  select * into v_row from public.hub_claim_outbox(1) where target = 'channel:1';
+  return v_row.id;
+end;
+$$;
+create function pg_temp.and_then(p_id uuid) returns text language plpgsql as $$
+declare
+  v_row public.hub_outbox;
+begin
+  select f.* into v_row from public.hub_outbox o, public.hub_fail_outbox(o.id, o.attempt, '503', '0 seconds') f where o.id = p_id;
+  perform from hub_internal.claim_outbox(10, '60 seconds', now() + interval '1 minute');
+  return (select o.status || coalesce(' ' || o.error, '') from public.hub_outbox o where o.id = p_id);
+end;
+$$;
+select pg_temp.bridge('quick', 'discord', 'channel:1');
+insert into public.hub_bridge_places (server_id, provider, target, secret_name) values (tap.server('buf-barista'), 'discord', '*', 'HUB_BRIDGE_HOOK') on conflict do nothing;
+create temp table off as select pg_temp.in_flight('x') as id;
+select is(pg_temp.and_then(id), 'sending 503', 'an untouched bridge tries again') from off;
+create temp table changes as select * from (values ('enabled = false'), ('direction = ''in'''), ('target = ''channel:2'''), ('channel_id = tap.channel(''bridge'')')) c (change);
+create function pg_temp.change(p_set text) returns void language plpgsql as $$ begin execute 'update public.hub_bridges set ' || p_set || ' where provider = ''discord'''; end; $$;
+create function pg_temp.changed(p_set text) returns text language plpgsql as $$
+declare
+  v_id uuid := pg_temp.in_flight('x');
+begin
+  perform pg_temp.change(p_set);
+  return pg_temp.and_then(v_id);
+end;
+$$;
+select is(pg_temp.changed(change), 'dead its bridge was switched off or changed', change) from changes;
+select matches(pg_temp.changed('secret_name = ''HUB_BRIDGE_HOOK'''), '^sending 503');
+select is((select secret_name from public.hub_outbox where status = 'sending'), 'HUB_BRIDGE_HOOK', 'the secret is the bridge''s as it is now');
+create temp table away as select pg_temp.in_flight('stopped') as id;
+create temp table places as select * from public.hub_bridge_places where provider = 'discord' and secret_name = 'DISCORD_BOT_TOKEN';
+delete from public.hub_bridge_places p using places where p = places;
+select matches(pg_temp.and_then(id), '^dead the place of its bridge was taken away: .* hub_bridge_places$', 'a place that was taken away stops the bridge') from away;
+insert into public.hub_bridge_places select * from places;
+select public.hub_retry_outbox(id) from away;
+select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('stopped') $$, 'one that is given back starts it again');
+-- A row of a transaction that did not see the switch-off, at the head of others.
+select pg_temp.in_flight('kept');
+update public.hub_outbox set status = 'pending', target = 'channel:2', seq = seq + 1000000;
+insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at)
+select server_id, bridge_id, provider, 'channel:2', secret_name, kind, '{"text":"stale"}', 'stale' || n, expires_at from public.hub_outbox, generate_series(1, 3) n;
+select pg_temp.change('target = ''channel:2''');
+update public.hub_outbox set status = 'pending', finished_at = null, run_after = now();
+update public.hub_outbox set message_id = (select id from public.hub_channel_messages where channel_id = tap.channel('bridge') limit 1) where idempotency_key like 'stale%';
+select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('kept') $$, 'the dead hold up nobody, in one claim');
+select is((select count(*)::int from public.hub_outbox where status = 'dead'), 3);
+select ok((select pg_get_functiondef('hub_internal.claim_outbox'::regproc) ~ 'for no key update skip locked'), 'claiming waits for nobody who writes a row');
+delete from public.hub_outbox;
+delete from public.hub_bridges where provider = 'discord';
+select pg_temp.say('garden', 'nothing');
+
+-- Answers on GitHub: the nearest bridge of the repository decides, and one that is switched off says nothing, by no token.
+create function pg_temp.answered(p_text text) returns text language plpgsql as $$
+declare
+  v_id uuid := tap.running('garden', p_text);
+begin
+  insert into hub_internal.webhook_tasks (delivery_id, channel_id, task_id, provider, repository, number, answer)
+  values (gen_random_uuid(), tap.channel('garden'), v_id, 'github', 'acme/app', 7, true);
+  perform public.hub_complete_task(v_id, 1, 'Fixed');
+  return (select string_agg(o.secret_name, ',') from public.hub_outbox o where o.task_id = v_id and o.kind = 'github_comment');
+end;
+$$;
+select is(pg_temp.answered('no bridge'), 'HUB_GITHUB_TOKEN', 'without a bridge the deployment''s token answers');
+select pg_temp.bridge('garden', 'github', 'channel:acme/*', '{"direction":"out","secret_name":"HUB_BRIDGE_ACME"}');
+select is(pg_temp.answered('all of them'), 'HUB_BRIDGE_ACME');
+select pg_temp.bridge('garden', 'github', 'channel:Acme/App', '{"direction":"out","enabled":false}');
+select is(pg_temp.answered('but not this'), null, 'the nearer one is switched off');
+delete from public.hub_bridges where target = 'channel:Acme/App';
+delete from public.hub_outbox where kind <> 'github_comment' or status <> 'pending' or bridge_id is null;
+select results_eq($$ select kind, secret_name from public.hub_claim_outbox(10) $$, $$ values ('github_comment', 'HUB_BRIDGE_ACME') $$, 'a bridge of many repositories carries the answer of one');
+update public.hub_bridges set enabled = false where provider = 'github';
+select is(pg_temp.answered('none of them'), null, 'all are');
+delete from public.hub_outbox;
+delete from public.hub_bridges where provider = 'github';
+select pg_temp.say('garden', 'nothing');
+
 -- A bridge that is changed or goes
+delete from public.hub_outbox;
 select pg_temp.say('garden', 'x');
 update public.hub_bridges set target = 'https://example.org/in' where provider = 'webhook';
 select is((select status from public.hub_outbox), 'dead', 'what was meant for the old address is not sent there');
