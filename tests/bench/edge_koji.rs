@@ -4,6 +4,7 @@
 use crate::{
     http::{Asked, Outcome},
     served::{SECRET, Served},
+    stack::processor,
     tools::{Aim, Bench, Figure, median, millis},
 };
 use anyhow::{Result, ensure};
@@ -62,13 +63,14 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
 
     let (mut p50, mut direct_p50, mut fewer_p50, mut deno_p50) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut rate, mut deno_rate, mut direct_rate) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut taken, mut deno_taken) = (Vec::new(), Vec::new());
     // Once unmeasured: connections are opened, statements prepared, TypeScript compiled.
     for measured in std::iter::once(false).chain((0..bench.rounds).map(|_| true)) {
         let seconds = if measured { bench.seconds } else { 1 };
-        let here = ours.load(CONNECTIONS, seconds).await?;
+        let (here, processor) = measured_load(&hub, &ours, seconds).await?;
         let there = direct.load(CONNECTIONS, seconds).await?;
         let few = with_fewer.load(CONNECTIONS, seconds).await?;
-        let typescript = theirs.load(CONNECTIONS, seconds).await?;
+        let (typescript, deno_processor) = measured_load(&deno, &theirs, seconds).await?;
         if measured {
             p50.push(median(&here.latencies));
             rate.push(here.per_second);
@@ -77,6 +79,8 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             fewer_p50.push(median(&few.latencies));
             deno_p50.push(median(&typescript.latencies));
             deno_rate.push(typescript.per_second);
+            taken.push(processor);
+            deno_taken.push(deno_processor);
         }
     }
     for served in [hub, fewer, deno] {
@@ -109,7 +113,23 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             Some(Aim::AtLeast(2.0)),
         ),
         Figure::of_rounds(format!("{name}, p50, against TypeScript on Deno"), "ms", &p50, &deno_p50, None),
+        Figure::of_rounds(
+            format!("{name}, processor of the program a request, against TypeScript on Deno"),
+            "ms",
+            &taken,
+            &deno_taken,
+            None,
+        ),
     ])
+}
+
+/// And the processor that the program took for a request, in milliseconds.
+async fn measured_load(served: &Served, asked: &Asked, seconds: u32) -> Result<(Outcome, f64)> {
+    let before = processor(served.pid()?)?;
+    let outcome = asked.load(CONNECTIONS, seconds).await?;
+    #[allow(clippy::cast_precision_loss)]
+    let each = (processor(served.pid()?)? - before) / outcome.latencies.len() as f64;
+    Ok((outcome, each))
 }
 
 fn asked(served: &Served, token: &str, channel: Uuid) -> Asked {
