@@ -404,6 +404,8 @@ end;
 $$;
 select results_eq($$ select count(*), max(due) > now() + interval '20 minutes', (select count(*) from waits where due <= now() + interval '1 second') from waits where status = 'pending' $$, $$ values (30::bigint, true, 12::bigint) $$,
   'thirty waits are no attempts, but at once is believed twelve times only');
+update public.hub_outbox set attempt = max_attempts - 1;
+select is((select f.status from public.hub_claim_outbox(1) c, public.hub_fail_outbox(c.id, c.attempt, '429', '1 second') f), 'pending', 'nor is it the last one');
 delete from public.hub_outbox;
 -- One that a receiver refuses lets the others go before, and comes again by itself; a receiver that asks to wait has all wait.
 select pg_temp.say('garden', x) from unnest(array['bad', 'good', 'better']) x;
