@@ -13,6 +13,7 @@ use hub::db::Db;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -63,12 +64,17 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
 
     let (mut p50, mut direct_p50, mut fewer_p50, mut deno_p50) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut rate, mut deno_rate, mut direct_rate) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut bare_p50) = (Vec::new(), Vec::new());
+    for _ in 0..CONNECTIONS {
+        bare.push(database.connect("postgres").await?);
+    }
     let (mut taken, mut deno_taken) = (Vec::new(), Vec::new());
     // Once unmeasured: connections are opened, statements prepared, TypeScript compiled.
     for measured in std::iter::once(false).chain((0..bench.rounds).map(|_| true)) {
         let seconds = if measured { bench.seconds } else { 1 };
         let (here, processor) = measured_load(&hub, &ours, seconds).await?;
         let there = direct.load(CONNECTIONS, seconds).await?;
+        let bare = direct.bare_load(&mut bare, seconds).await?;
         let few = with_fewer.load(CONNECTIONS, seconds).await?;
         let (typescript, deno_processor) = measured_load(&deno, &theirs, seconds).await?;
         if measured {
@@ -76,6 +82,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             rate.push(here.per_second);
             direct_p50.push(median(&there.latencies));
             direct_rate.push(there.per_second);
+            bare_p50.push(median(&bare));
             fewer_p50.push(median(&few.latencies));
             deno_p50.push(median(&typescript.latencies));
             deno_rate.push(typescript.per_second);
@@ -86,7 +93,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     for served in [hub, fewer, deno] {
         served.end().await?;
     }
-    drop(direct);
+    drop((direct, bare));
     bench.drop_database(&database).await?;
     let name = format!("edge-koji, {CONNECTIONS} connections");
     Ok(vec![
@@ -96,6 +103,13 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             &p50,
             &direct_p50,
             Some(Aim::AtMost(1.5)),
+        ),
+        Figure::of_rounds(
+            format!("{name}, p50, against the function by bare connections"),
+            "ms",
+            &p50,
+            &bare_p50,
+            None,
         ),
         Figure::of_rounds(format!("{name}, against the function"), "requests/s", &rate, &direct_rate, None),
         Figure::of_rounds(
@@ -158,6 +172,27 @@ struct Direct {
 }
 
 impl Direct {
+    /// The same without the pool, which asks a connection that is given back whether it lives: one exchange instead of two.
+    async fn bare_load(&self, connections: &mut [PgConnection], seconds: u32) -> Result<Vec<f64>> {
+        let begun = Instant::now();
+        let loads = connections.iter_mut().map(|connection| async move {
+            let mut samples = Vec::new();
+            while begun.elapsed() < Duration::from_secs(seconds.into()) {
+                let at = Instant::now();
+                let reply: Value = sqlx::query_scalar("select hub_internal.execute_command_as($1, $2, $3)")
+                    .bind(&self.claims)
+                    .bind(self.channel)
+                    .bind(COMMAND)
+                    .fetch_one(&mut *connection)
+                    .await?;
+                samples.push(millis(at));
+                ensure!(reply["text"].as_str().is_some_and(|text| text.starts_with("Pipeline: ")), "{reply}");
+            }
+            anyhow::Ok(samples)
+        });
+        Ok(futures_util::future::try_join_all(loads).await?.concat())
+    }
+
     async fn load(&self, connections: u32, seconds: u32) -> Result<Outcome> {
         let mut tasks = JoinSet::new();
         let begun = Instant::now();

@@ -572,6 +572,9 @@ async fn a_receiver_that_fails_is_a_dead_letter_in_the_end_and_an_owner_starts_i
         outside.until_asked("/hook/broken", attempt).await;
         world.until_text("select (status <> 'sending')::text from public.hub_outbox", "true").await;
     }
+    // A receiver may be down for days: not how often, but until when.
+    world.until_text("select status || attempt from public.hub_outbox", "pending12").await;
+    world.sql("select public.hub_recover(now() + interval '2 hours')").await;
     world.until_text("select status || attempt from public.hub_outbox", "dead12").await;
     world.sql("select public.hub_retry_outbox(id) from public.hub_outbox").await;
     world.until_text("select status || attempt from public.hub_outbox", "sent13").await;

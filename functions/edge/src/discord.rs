@@ -122,6 +122,9 @@ pub fn answer(value: &Value) -> Response {
     if let Some(why) = value.get("ignored").and_then(Value::as_str) {
         return said(&cut(why, MESSAGE), EPHEMERAL);
     }
+    if value.get("duplicate") == Some(&Value::Bool(true)) {
+        return said("This was answered already.", EPHEMERAL);
+    }
     let chunk = value.pointer("/reply/chunks/0").and_then(Value::as_str);
     let more = value.pointer("/reply/chunks/1").is_some();
     let text = match (chunk, value.pointer("/task/id").and_then(Value::as_str)) {

@@ -156,6 +156,14 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((&body["type"], &body["data"]["content"]), (&json!(4), &json!("Pipeline: 23 @everyone")));
     assert_eq!(body["data"]["allowed_mentions"], json!({"parse": []}));
+    for (value, says) in [
+        (json!({"duplicate": true, "reply": null}), "answered already"),
+        (json!({"ignored": "commands are not allowed in this bridge"}), "not allowed"),
+    ] {
+        let body: Value = serde_json::from_str(&call.answer(&value).body).unwrap();
+        assert!(body["data"]["content"].as_str().unwrap().contains(says), "{body}");
+        assert_eq!(body["data"]["flags"], 64, "to the one who asked alone");
+    }
     let refused = call.refused(&Refused { code: Some("UH004".into()), ..Refused::default() });
     assert!(refused.status == 200 && refused.body.contains("not connected"));
     // A fault of ours is one, so that Discord says so.
