@@ -5,6 +5,39 @@ export type Json = string | number | boolean | null | { [key: string]: Json | un
 export type Database = {
   "public": {
     Tables: {
+      "hub_bridge_places": {
+        Row: {
+          "created_at": string;
+          "provider": string;
+          "secret_name": string;
+          "server_id": string;
+          "target": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "provider": string;
+          "secret_name": string;
+          "server_id": string;
+          "target": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "provider"?: string;
+          "secret_name"?: string;
+          "server_id"?: string;
+          "target"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_bridge_places_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "hub_bridges": {
         Row: {
           "allow_commands": boolean;
@@ -322,6 +355,8 @@ export type Database = {
           "max_attempts": number;
           "message_id": string | null;
           "nonce": string | null;
+          "overtaken": boolean;
+          "parts": (string)[];
           "provider": string;
           "reply_message_id": string | null;
           "reply_to": string | null;
@@ -354,6 +389,8 @@ export type Database = {
           "max_attempts"?: number;
           "message_id"?: string | null;
           "nonce"?: never;
+          "overtaken"?: boolean;
+          "parts"?: (string)[];
           "provider": string;
           "reply_message_id"?: string | null;
           "reply_to"?: string | null;
@@ -385,6 +422,8 @@ export type Database = {
           "max_attempts"?: number;
           "message_id"?: string | null;
           "nonce"?: never;
+          "overtaken"?: boolean;
+          "parts"?: (string)[];
           "provider"?: string;
           "reply_message_id"?: string | null;
           "reply_to"?: string | null;
@@ -1428,6 +1467,8 @@ export type Database = {
           "max_attempts": number;
           "message_id": string | null;
           "nonce": string | null;
+          "overtaken": boolean;
+          "parts": (string)[];
           "provider": string;
           "reply_message_id": string | null;
           "reply_to": string | null;
@@ -1535,7 +1576,7 @@ export type Database = {
         }[];
       };
       "hub_complete_outbox": {
-        Args: { "p_attempt": number; "p_external_id"?: string; "p_id": string };
+        Args: { "p_attempt": number; "p_external_id"?: string; "p_id": string; "p_parts"?: (string)[] };
         Returns: {
           "attempt": number;
           "body": NonNullable<Json>;
@@ -1554,6 +1595,8 @@ export type Database = {
           "max_attempts": number;
           "message_id": string | null;
           "nonce": string | null;
+          "overtaken": boolean;
+          "parts": (string)[];
           "provider": string;
           "reply_message_id": string | null;
           "reply_to": string | null;
@@ -1732,7 +1775,14 @@ export type Database = {
         }[];
       };
       "hub_fail_outbox": {
-        Args: { "p_attempt": number; "p_error": string; "p_id": string; "p_permanent"?: boolean; "p_retry_after"?: string };
+        Args: {
+          "p_attempt": number;
+          "p_error": string;
+          "p_id": string;
+          "p_parts"?: (string)[];
+          "p_permanent"?: boolean;
+          "p_retry_after"?: string;
+        };
         Returns: {
           "attempt": number;
           "body": NonNullable<Json>;
@@ -1751,6 +1801,8 @@ export type Database = {
           "max_attempts": number;
           "message_id": string | null;
           "nonce": string | null;
+          "overtaken": boolean;
+          "parts": (string)[];
           "provider": string;
           "reply_message_id": string | null;
           "reply_to": string | null;
@@ -1883,6 +1935,7 @@ export type Database = {
           "p_author": string;
           "p_content": string;
           "p_external_id": string;
+          "p_interaction"?: boolean;
           "p_provider": string;
           "p_reply_to"?: string;
           "p_target": string;
@@ -1942,6 +1995,8 @@ export type Database = {
           "max_attempts": number;
           "message_id": string | null;
           "nonce": string | null;
+          "overtaken": boolean;
+          "parts": (string)[];
           "provider": string;
           "reply_message_id": string | null;
           "reply_to": string | null;
