@@ -208,7 +208,7 @@ begin
   new.id           := coalesce(new.id, gen_random_uuid());
   new.sender_type  := 'human';
   new.sender_id    := v_me::text;
-  new.sender_label := hub_internal.person_label();        -- as hub_send does: bridges carry it elsewhere, where nobody sees sender_id
+  new.sender_label := coalesce(nullif(left(btrim(new.sender_label), 80), ''), hub_internal.person_label());
   new.content_type := coalesce(new.content_type, 'text');
   new.is_progress  := false;
   new.embed_data   := null;

@@ -374,8 +374,10 @@ begin
   if not exists (select from public.hub_bridges b where b.channel_id = new.channel_id) then
     return null;
   end if;
-  -- One line, and of nobody here as if they were there: that is what a name that came by a bridge ends with.
-  v_sender := hub_internal.one_line(hub_internal.tamed(new.sender_label));
+  -- Whoever posts may choose the name that is shown here, beside their sender_id. Elsewhere nobody sees that: there it is the token's name. One
+  -- line, and of nobody here as if they were there: that is what a name that came by a bridge ends with.
+  v_sender := case when new.sender_type = 'human' and new.sender_id = hub_internal.person()::text then hub_internal.person_label() else new.sender_label end;
+  v_sender := hub_internal.one_line(hub_internal.tamed(v_sender));
   if v_sender is not null and coalesce(new.sender_id, '') not like 'bridge:%' then
     v_sender := coalesce(nullif(regexp_replace(v_sender, '(\s*\((discord|telegram)\))+\s*$', '', 'i'), ''), 'somebody');
   end if;

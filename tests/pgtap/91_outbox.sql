@@ -184,7 +184,7 @@ select is(pg_temp.named(jsonb_build_object('user_metadata', jsonb_build_object('
 select from pg_temp.deliver();
 select is(pg_temp.named('{"user_metadata":{"full_name":"@alice (Discord)"}}'), '@alice', 'and nobody is from a chat');
 select from pg_temp.deliver();
-select is((select sender_label from public.hub_channel_messages where content = 'run the payout' order by seq limit 1), 'operator', 'nor is it kept');
+select is((select sender_label from public.hub_channel_messages where content = 'run the payout' order by seq limit 1), 'GitHub', 'though here it is kept, beside who they are');
 
 -- A task: one message, edited; the result a reply
 create temp table t as select (pg_temp.come('channel:1', 'm11', 'Write a poem') #>> '{task,id}')::uuid as id;
