@@ -124,7 +124,13 @@ fn shown(function: Function) -> Shown {
             security: &["telegram"],
             headers: &[],
             takes: ObjectBuilder::new()
-                .property("update_id", ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)))
+                .property(
+                    "update_id",
+                    ObjectBuilder::new()
+                        .schema_type(SchemaType::Type(Type::Integer))
+                        .minimum(Some(0))
+                        .maximum(Some(i64::MAX)),
+                )
                 .required("update_id")
                 .into(),
             example: json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": 1}, "from": {"first_name": "Ada"}, "text": "!stats"}}),
