@@ -45,6 +45,7 @@ begin
       ('cancel_requested_at', array['timestamp with time zone']),
       ('metadata',         array['jsonb']),
       ('created_by',       array['uuid']),
+      ('server_id',        array['uuid']),
       ('created_at',       array['timestamp with time zone']),
       ('updated_at',       array['timestamp with time zone']),
       ('claimed_at',       array['timestamp with time zone']),
@@ -205,17 +206,37 @@ $$;
 comment on function hub_internal.person() is
   'The signed-in person. Null for devices, anonymous sign-ins and trusted callers: they own nothing as people.';
 
+-- A name that reads as the hub's own, or as a provider's that it speaks for, is nobody's to take: not in other letters, with signs
+-- between or invisible ones, either. The letters are those of Cyrillic and Greek that look like the ones of the names.
+create function hub_internal.poses_as_hub(p_name text)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return regexp_replace(translate(lower(normalize(p_name, nfkc)), 'аαһнʜьυսᴜгʀтτеεіιοоѕсԁɡᴀʙ0134', 'aahhhbuuurrtteeiiooscdgaboiea'), '[^a-z]', '', 'g')
+         in ('aurahub', 'hub', 'thehub', 'theaurahub', 'aurahubbot', 'system', 'github', 'discord', 'telegram');
+end;
+$$;
+comment on function hub_internal.poses_as_hub(text) is 'Whether a name would be read as the hub itself, or as a provider that it speaks for.';
+
+-- Who a person is for others, by their token. A token's names are its bearer's to write, so none of them may be the hub's.
 create function hub_internal.person_label()
   returns text
   language plpgsql
   stable
   set search_path = ''
 as $$
+declare
+  v_claims jsonb := hub_internal.claims();
 begin
   return (
-  select left(coalesce(nullif(c #>> '{user_metadata,full_name}', ''), nullif(c #>> '{user_metadata,name}', ''),
-                       nullif(split_part(c ->> 'email', '@', 1), ''), left(c ->> 'sub', 8)), 80)
-    from hub_internal.claims() as c
+  select left(n.name, 80)
+    from unnest(array[v_claims #>> '{user_metadata,full_name}', v_claims #>> '{user_metadata,name}',
+                      split_part(v_claims ->> 'email', '@', 1), left(v_claims ->> 'sub', 8)]) with ordinality as n (name, place)
+   where btrim(n.name) <> '' and not hub_internal.poses_as_hub(n.name)
+   order by n.place limit 1
   );
 end;
 $$;
@@ -233,7 +254,7 @@ begin
 end;
 $$;
 comment on function hub_internal.refuse(text, text, text, text) is
-  'Raises. Codes: UH001 bad input, UH002 lease lost, UH003 conflict, UH004 not found, UH005 device not usable, 42501 no right.';
+  'Raises. Codes: UH001 bad input, UH002 lease lost, UH003 conflict, UH004 not found, UH005 device not usable, UH006 too many, 42501 no right.';
 
 create function hub_internal.require_operate(p_may boolean, p_what text)
   returns void
@@ -244,7 +265,7 @@ as $$
 begin
   if not coalesce(p_may, false) then
     perform hub_internal.refuse('42501', 'permission denied', p_what,
-      'An operator or owner of the server may do this; an owner lets people in with hub_set_member.');
+      'An operator or owner of the server may do this; an owner lets people in with hub_invite.');
   end if;
 end;
 $$;
@@ -301,6 +322,42 @@ begin
 end;
 $$;
 
+-- A folder below a machine's projects root as everybody writes it: no blank or hidden segment, none that leads elsewhere, no other
+-- system's separator. Null for what is none, the bare root among it.
+create function hub_internal.normal_path(p_path text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_segments text[] := array_remove(string_to_array(normalize(btrim(p_path), nfc), '/'), '');
+begin
+  if p_path is null or p_path like '/%' or char_length(p_path) > 1000 or cardinality(v_segments) = 0
+     or exists (select from unnest(v_segments) s where s ~ '^\.|^\s|\s$|[[:cntrl:]\\:]' or char_length(s) > 255) then
+    return null;
+  end if;
+  return array_to_string(v_segments, '/');
+end;
+$$;
+
+create function hub_internal.require_path(p_path text, p_what text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_path text := hub_internal.normal_path(p_path);
+begin
+  if v_path is null then
+    perform hub_internal.refuse('UH001', 'bad input', format('%s %L', p_what, hub_internal.shorten(p_path, 200)),
+      'A folder below the root that each machine has for projects, as team/app: no segment that begins with a dot, no backslash or colon, never the root itself.');
+  end if;
+  return v_path;
+end;
+$$;
+
 -- What Aura decodes metadata as. Null is none.
 create function hub_internal.is_flat_map(p_map jsonb)
   returns boolean
@@ -324,9 +381,50 @@ begin
 end;
 $$;
 
+-- An id that somebody chose and that is taken where they may not look is replaced: a conflict would tell them of the row. One that is taken
+-- where they may look conflicts as ever. Runs as the one who inserts, so that the first look is under row level security.
+create function hub_internal.id_is_taken(p_table regclass, p_id uuid)
+  returns boolean
+  language plpgsql
+  stable
+  security definer                                -- looks past the policies, and tells no more than it is asked
+  set search_path = ''
+as $$
+declare
+  v_taken boolean;
+begin
+  execute format('select exists (select from %s where id = $1)', p_table) into v_taken using p_id;
+  return v_taken;
+end;
+$$;
+
+create function hub_internal.fresh_id()
+  returns trigger
+  language plpgsql
+  set search_path = ''
+as $$
+declare
+  v_seen boolean;
+begin
+  if new.id is null then
+    new.id := gen_random_uuid();
+    return new;
+  end if;
+  -- Of two at once with the same id, the second finds the first: else it would be skipped or refused after it has taken a number.
+  perform pg_advisory_xact_lock(hashtextextended('hub_id ' || new.id, 0));
+  if hub_internal.id_is_taken(tg_relid, new.id) then
+    execute format('select exists (select from %s where id = $1)', tg_relid::regclass) into v_seen using new.id;
+    if not v_seen then
+      new.id := gen_random_uuid();
+    end if;
+  end if;
+  return new;
+end;
+$$;
+
 revoke all on all functions in schema hub_internal from public, anon, authenticated, service_role;
 grant execute on function hub_internal.caller_role(), hub_internal.claims(), hub_internal.is_trusted(),
                           hub_internal.token_device(), hub_internal.person(), hub_internal.person_label(),
                           hub_internal.refuse(text, text, text, text), hub_internal.require_operate(boolean, text),
-                          hub_internal.is_flat_map(jsonb)
+                          hub_internal.is_flat_map(jsonb), hub_internal.poses_as_hub(text), hub_internal.id_is_taken(regclass, uuid)
   to authenticated, service_role;

@@ -77,18 +77,20 @@ as $$
 $$;
 
 -- A lane is everything that decides who may take a task, as one number: the claim looks at the head of each lane its
--- device serves, and never reads past tasks that are for others.
+-- device serves, and never reads past tasks that are for others. One that has nothing pending any more is reaped (reap_lanes), so that a claim
+-- pays for what waits and not for what was ever asked for.
 create table hub_internal.lanes (
   id         integer primary key generated always as identity,
   server_id  uuid references public.hub_servers (id) on delete cascade,
-  person     uuid,                                -- of a task without a channel: whose it is
+  project    text,
   model      text not null,
   agent      text,
   platform   text not null,
   device     text references public.mesh_devices (name) on delete cascade on update cascade,   -- pinned: the session is there
-  constraint lanes_key unique nulls not distinct (server_id, person, model, agent, platform, device)
+  constraint lanes_key unique nulls not distinct (server_id, project, model, agent, platform, device)
 );
-comment on table hub_internal.lanes is 'Distinct combinations of what decides eligibility. Small: one row a combination that was ever asked for.';
+comment on table hub_internal.lanes is 'Distinct combinations of what decides eligibility, one row a combination that is asked for.';
+comment on column hub_internal.lanes.server_id is 'Null for rows of mac_tasks that were here before the hub, or that a trusted caller bound to none: machines that serve all take them.';
 
 -- The tasks -----------------------------------------------------------------------------------------------------------
 
@@ -125,6 +127,7 @@ alter table public.mac_tasks
   add column if not exists cancel_requested_at timestamptz,
   add column if not exists metadata            jsonb,
   add column if not exists created_by          uuid,
+  add column if not exists server_id           uuid,
   add column if not exists created_at          timestamptz,
   add column if not exists updated_at          timestamptz,
   add column if not exists claimed_at          timestamptz,
@@ -174,6 +177,8 @@ comment on column public.mac_tasks.agent is 'Who runs it: what was asked for, el
 comment on column public.mac_tasks.requested_agent is 'The agent that was asked for; null leaves the choice to the claim.';
 comment on column public.mac_tasks.model is 'The model it is meant for; at the end, the one the executor says it used.';
 comment on column public.mac_tasks.project is 'Where it runs, below the root that each machine has for projects.';
+comment on column public.mac_tasks.server_id is
+  'The server it belongs to: its channel''s, or for one without a channel the server it was bound to when it was made. No foreign key: a look and a lock for each task, for what a server does once (hub_servers_end_tasks).';
 comment on column public.mac_tasks.told is 'Status and attempt of the ending that its conversation was told; written with the message or not at all.';
 comment on column public.mac_tasks.lane is 'Who may take it (hub_internal.lanes).';
 comment on column public.mac_tasks.queue_key is 'Its place in its lane: when it was made, moved by its priority.';
@@ -227,6 +232,18 @@ comment on column public.hub_task_attempts.outcome is 'Null while it runs.';
 
 -- Eligibility ----------------------------------------------------------------------------------------------------------
 
+-- What puts a task into a lane holds this, shared, until it commits; what takes a lane away holds it alone: it sees the task, or it waits.
+create function hub_internal.lane_lock(p_server_id uuid, p_project text, p_model text, p_agent text, p_platform text, p_device text)
+  returns bigint
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return hashtextextended(concat_ws('/', 'hub_lane', p_server_id, p_project, p_model, p_agent, p_platform, p_device), 0);
+end;
+$$;
+
 create function hub_internal.lane_of(p_task public.mac_tasks)
   returns integer
   language plpgsql
@@ -235,29 +252,23 @@ create function hub_internal.lane_of(p_task public.mac_tasks)
   set search_path = ''
 as $$
 declare
-  v_server uuid;
-  v_person uuid;
   v_device text;
   v_lane   integer;
 begin
-  if p_task.channel_id is null then
-    v_person := p_task.created_by;
-  else
-    select c.server_id into v_server from public.hub_channels c where c.id = p_task.channel_id;
-  end if;
   -- Only a machine that is still enrolled can have the session; else the follow-up starts afresh anywhere.
   if p_task.session_id is not null and p_task.session_device is not null then
     select d.name into v_device from public.mesh_devices d where d.name = p_task.session_device and d.revoked_at is null;
   end if;
-
+  perform pg_advisory_xact_lock_shared(hub_internal.lane_lock(p_task.server_id, p_task.project, p_task.model_preference, p_task.requested_agent,
+                                                             p_task.platform, v_device));
   select l.id into v_lane
     from hub_internal.lanes l
-   where l.server_id is not distinct from v_server and l.person is not distinct from v_person
+   where l.server_id is not distinct from p_task.server_id and l.project is not distinct from p_task.project
      and l.model = p_task.model_preference and l.agent is not distinct from p_task.requested_agent
      and l.platform = p_task.platform and l.device is not distinct from v_device;
   if not found then
-    insert into hub_internal.lanes (server_id, person, model, agent, platform, device)
-    values (v_server, v_person, p_task.model_preference, p_task.requested_agent, p_task.platform, v_device)
+    insert into hub_internal.lanes (server_id, project, model, agent, platform, device)
+    values (p_task.server_id, p_task.project, p_task.model_preference, p_task.requested_agent, p_task.platform, v_device)
     on conflict on constraint lanes_key do update set platform = excluded.platform   -- returns the row a neighbour just made
     returning id into v_lane;
   end if;
@@ -265,7 +276,38 @@ begin
 end;
 $$;
 
-create function hub_internal.serves(p_device public.mesh_devices, p_server_id uuid, p_person uuid)
+-- Lanes with nothing pending go; a task that wants one makes it anew. One that somebody puts a task into just now stays.
+create function hub_internal.reap_lanes(p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_lane hub_internal.lanes;
+  v_done integer := 0;
+begin
+  for v_lane in
+    select l.* from hub_internal.lanes l
+     where not exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is null)
+       and not exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is not null)
+     limit p_limit
+  loop
+    continue when not pg_try_advisory_xact_lock(hub_internal.lane_lock(v_lane.server_id, v_lane.project, v_lane.model, v_lane.agent, v_lane.platform, v_lane.device));
+    -- Looked at again, with the lock: a task may have been committed since.
+    delete from hub_internal.lanes l
+     where l.id = v_lane.id
+       and not exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is null)
+       and not exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is not null);
+    if found then
+      v_done := v_done + 1;
+    end if;
+  end loop;
+  return v_done;
+end;
+$$;
+
+create function hub_internal.serves(p_device public.mesh_devices, p_server_id uuid)
   returns boolean
   language plpgsql
   stable
@@ -273,17 +315,8 @@ create function hub_internal.serves(p_device public.mesh_devices, p_server_id uu
   set search_path = ''
 as $$
 begin
-  return case
-    when p_device.serves_all then true
-    when p_server_id is not null then
-      exists (select from public.mesh_device_servers s where s.device = p_device.name and s.server_id = p_server_id)
-    -- Without a channel: only machines of a server where its maker may make tasks, as of now.
-    when p_person is not null then
-      exists (select from public.mesh_device_servers s
-                join public.hub_members m on m.server_id = s.server_id and m.role in ('operator', 'owner')
-               where s.device = p_device.name and m.user_id = p_person)
-    else false
-  end;
+  return p_device.serves_all
+      or p_server_id is not null and exists (select from public.mesh_device_servers s where s.device = p_device.name and s.server_id = p_server_id);
 end;
 $$;
 
@@ -306,6 +339,21 @@ end;
 $$;
 comment on function hub_internal.offered_agent(jsonb, text, text) is
   'The first of a device''s agents that fits: the one asked for, if any, with the model asked for. Null: none does.';
+
+-- An agent is a name that somebody means: one that is shipped, or that a machine offers. Else anybody could make lanes without end.
+create function hub_internal.is_known_agent(p_agent text)
+  returns boolean
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  return p_agent in ('claude', 'codex', 'gemini', 'survey')
+      or exists (select from public.mesh_devices d
+                  where d.revoked_at is null and d.agents @> jsonb_build_array(jsonb_build_object('agent', p_agent)));
+end;
+$$;
 
 -- Guarding the row: what any writer, old executors included, may and may not do to it ---------------------------------
 
@@ -331,6 +379,10 @@ begin
     perform hub_internal.refuse('23514', 'bad input', format('platform %L', p_task.platform), 'any, macos, linux or windows.');
   elsif p_task.priority not between 0 and 9 then
     perform hub_internal.refuse('23514', 'bad input', format('priority %s', p_task.priority), '0 to 9; 9 is most urgent.');
+  elsif not isfinite(p_task.run_after) or not isfinite(p_task.created_at) then
+    perform hub_internal.refuse('23514', 'bad input', 'run_after or created_at', 'A moment, not infinity.');
+  elsif p_task.requested_agent !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' then
+    perform hub_internal.refuse('UH001', 'bad input', 'agent', 'The name of an agent: 1 to 63 letters, digits, dots, dashes and underscores.');
   elsif p_task.max_attempts not between 1 and 100 then
     perform hub_internal.refuse('23514', 'bad input', format('max_attempts %s', p_task.max_attempts), '1 to 100.');
   elsif not hub_internal.is_flat_map(p_task.metadata) then
@@ -346,8 +398,6 @@ create function hub_internal.guard_task_insert()
   set search_path = ''
 as $$
 declare
-  v_server_id    uuid;
-  v_project_path text;
   v_architecture text;
 begin
   new.model_preference := coalesce(new.model_preference, 'any');
@@ -364,7 +414,7 @@ begin
   perform hub_internal.check_task(new);
 
   if new.channel_id is not null then
-    select s.id, s.architecture_type, c.project_path into v_server_id, v_architecture, v_project_path
+    select s.id, s.architecture_type into new.server_id, v_architecture
       from public.hub_channels c join public.hub_servers s on s.id = c.server_id where c.id = new.channel_id;
     if not found then
       perform hub_internal.refuse('UH004', 'not found', format('channel %s', new.channel_id), 'Check channel_id.');
@@ -372,12 +422,10 @@ begin
     if v_architecture = 'command_dispatch' then
       perform hub_internal.refuse('UH003', 'conflict', 'this channel answers commands and has no tasks', 'Use hub_execute_command, or another channel.');
     end if;
-    if new.project is null then
-      new.project := v_project_path;
-    else
-      new.project := coalesce((select p.path from public.hub_projects p
-                                where p.server_id = v_server_id and p.name = new.project), new.project);
-    end if;
+    new.project := hub_internal.task_project(new.server_id, new.channel_id, new.project);
+  else
+    select b.server_id, b.project into new.server_id, new.project
+      from hub_internal.bind_task(new.server_id, new.project, new.created_by, hub_internal.is_trusted()) b;
   end if;
 
   if new.status in ('pending', 'blocked', 'waiting') then
@@ -407,6 +455,13 @@ begin
   if (new.content, new.model_preference, new.task_type, new.platform, new.priority, new.max_attempts, new.metadata)
      is distinct from (old.content, old.model_preference, old.task_type, old.platform, old.priority, old.max_attempts, old.metadata) then
     perform hub_internal.check_task(new);
+  end if;
+  if new.channel_id is distinct from old.channel_id and new.channel_id is not null then
+    -- It belongs to that server now, and works in a folder of it; what runs goes on where it runs.
+    select c.server_id into new.server_id from public.hub_channels c where c.id = new.channel_id;
+    if new.status <> 'running' and new.server_id is distinct from old.server_id and not hub_internal.may_use_project(new.server_id, new.channel_id, new.project) then
+      new.project := hub_internal.task_project(new.server_id, new.channel_id, null);
+    end if;
   end if;
   if new.status is distinct from old.status then
     if not (case old.status
@@ -452,8 +507,8 @@ begin
        where a.task_id = new.id and a.attempt = old.attempt and a.finished_at is null;
     end if;
   elsif new.status in ('pending', 'blocked')
-        and (new.model_preference, new.platform, new.requested_agent, new.priority, new.channel_id)
-            is distinct from (old.model_preference, old.platform, old.requested_agent, old.priority, old.channel_id) then
+        and (new.model_preference, new.platform, new.requested_agent, new.priority, new.server_id, new.project)
+            is distinct from (old.model_preference, old.platform, old.requested_agent, old.priority, old.server_id, old.project) then
     new.queue_key := new.created_at - (new.priority - 5) * interval '10 minutes';
     new.lane := hub_internal.lane_of(new);
   end if;
@@ -463,6 +518,26 @@ $$;
 create trigger mac_tasks_guard_update
   before update on public.mac_tasks
   for each row execute function hub_internal.guard_task_update();
+
+-- A server that goes takes its work with it: nothing of it is to run under nobody's name.
+create function hub_internal.end_tasks_of_server()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  update public.mac_tasks t
+     set status = case when t.status = 'running' then t.status else 'cancelled' end,
+         cancel_requested_at = coalesce(t.cancel_requested_at, now()), error = 'its server was deleted'
+   where t.status in ('pending', 'blocked', 'waiting', 'running')
+     and (t.channel_id in (select c.id from public.hub_channels c where c.server_id = old.id) or t.channel_id is null and t.server_id = old.id);
+  return old;
+end;
+$$;
+create trigger hub_servers_end_tasks
+  before delete on public.hub_servers
+  for each row execute function hub_internal.end_tasks_of_server();
 
 -- Waking: one NOTIFY for a statement that makes tasks claimable. The payload says nothing; Postgres folds equal ones of a
 -- transaction into one. For updates guard_task_update does it, since a transition table would be filled by every note and
@@ -492,8 +567,8 @@ update public.mac_tasks t
    set queue_key = t.created_at - (t.priority - 5) * interval '10 minutes', lane = hub_internal.lane_of(t)
  where t.status in ('pending', 'blocked', 'waiting');
 
-revoke all on function hub_internal.live_device(), hub_internal.my_device_names(), hub_internal.lane_of(public.mac_tasks), hub_internal.serves(public.mesh_devices, uuid, uuid),
+revoke all on function hub_internal.live_device(), hub_internal.my_device_names(), hub_internal.lane_of(public.mac_tasks), hub_internal.lane_lock(uuid, text, text, text, text, text), hub_internal.reap_lanes(int), hub_internal.serves(public.mesh_devices, uuid), hub_internal.is_known_agent(text),
   hub_internal.offered_agent(jsonb, text, text), hub_internal.guard_task_insert(), hub_internal.guard_task_update(),
-  hub_internal.wake_on_insert(), hub_internal.check_task(public.mac_tasks)
+  hub_internal.wake_on_insert(), hub_internal.end_tasks_of_server(), hub_internal.check_task(public.mac_tasks)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.live_device(), hub_internal.my_device_names() to authenticated, service_role;

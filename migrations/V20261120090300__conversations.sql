@@ -169,6 +169,29 @@ create trigger hub_channels_retime
   for each row when ((new.thread_idle_after, new.thread_decay_after) is distinct from (old.thread_idle_after, old.thread_decay_after))
   execute function hub_internal.retime_threads();
 
+-- What a person writes is counted before anything is locked or numbered: for themselves, and for all who are no members together.
+create function hub_internal.spend_message(p_person uuid, p_channel_id uuid, p_characters bigint)
+  returns void
+  language plpgsql
+  volatile
+  security definer                                -- buckets are nobody's to write
+  set search_path = ''
+as $$
+declare
+  v_server uuid := (select c.server_id from public.hub_channels c where c.id = p_channel_id);
+begin
+  if exists (select from public.hub_members m where m.user_id = p_person and m.server_id = v_server) then
+    perform hub_internal.spend('person_messages', p_person::text, 1, 'transaction_messages');
+    perform hub_internal.spend('person_characters', p_person::text, p_characters);
+  else
+    perform hub_internal.spend('stranger_messages', p_person::text, 1, 'transaction_stranger_messages');
+    perform hub_internal.spend('stranger_characters', p_person::text, p_characters);
+    perform hub_internal.spend('server_stranger_messages', v_server::text, 1);
+    perform hub_internal.spend('server_stranger_characters', v_server::text, p_characters);
+  end if;
+end;
+$$;
+
 -- Posting as oneself: only for a person's own plain INSERT (then current_user is still the API's role; inside our definer
 -- bodies it is the owner). A client may send its whole struct: what it may not choose is set here, what would be a lie is refused.
 create function hub_internal.post_as_oneself()
@@ -205,10 +228,14 @@ begin
       case when new.is_progress then 'is_progress' else format('content_type %L', new.content_type) end,
       'What a task has to say comes from the hub alone: a person posts text or command.');
   end if;
-  new.id           := coalesce(new.id, gen_random_uuid());
+  perform hub_internal.spend_message(v_me, new.channel_id, coalesce(char_length(new.content), 0));
   new.sender_type  := 'human';
   new.sender_id    := v_me::text;
-  new.sender_label := coalesce(nullif(left(btrim(new.sender_label), 80), ''), hub_internal.person_label());
+  -- Theirs to choose, but for the hub's own name.
+  new.sender_label := nullif(left(btrim(new.sender_label), 80), '');
+  if new.sender_label is null or hub_internal.poses_as_hub(new.sender_label) then
+    new.sender_label := hub_internal.person_label();
+  end if;
   new.content_type := coalesce(new.content_type, 'text');
   new.is_progress  := false;
   new.embed_data   := null;
@@ -223,6 +250,11 @@ create trigger hub_channel_messages_as_oneself
   before insert on public.hub_channel_messages
   for each row when (current_user = 'authenticated')
   execute function hub_internal.post_as_oneself();
+
+create trigger hub_channel_messages_as_oneself_fresh_id
+  before insert on public.hub_channel_messages
+  for each row when (current_user = 'authenticated')
+  execute function hub_internal.fresh_id();
 
 create function hub_internal.check_message()
   returns trigger
@@ -260,19 +292,32 @@ create function hub_internal.number_message()
 as $$
 declare
   v_same       public.hub_channel_messages;
+  v_chosen     boolean;
   v_channel_id uuid;
 begin
-  new.id := coalesce(new.id, gen_random_uuid());
   new.content_type := coalesce(new.content_type, 'text');
   new.is_progress := coalesce(new.is_progress, false);
 
-  if new.idempotency_key is not null then
-    -- Looked for under the lock and before counting: a row that is then skipped or refused must take no number.
+  -- What ON CONFLICT skips, or a key refuses, must take no number: looked for under the lock and before counting. The hub's own inserts leave
+  -- the id null, and only what has an id already (chosen, or the column's default) can be there already.
+  v_chosen := new.id is not null;
+  new.id := coalesce(new.id, gen_random_uuid());
+  if v_chosen or new.idempotency_key is not null then
     if new.task_thread_id is null then
       perform from public.hub_channels c where c.id = new.channel_id for no key update;
     else
       perform from public.hub_task_threads t where t.id = new.task_thread_id for no key update;
     end if;
+  end if;
+  if v_chosen then
+    select m.* into v_same from public.hub_channel_messages m where m.id = new.id;
+    if found then
+      new.seq := v_same.seq;                      -- the primary key decides the rest
+      new.created_at := v_same.created_at;
+      return new;
+    end if;
+  end if;
+  if new.idempotency_key is not null then
     select m.* into v_same from public.hub_channel_messages m
      where m.sender_id is not distinct from new.sender_id and m.idempotency_key = new.idempotency_key;
     if found then
@@ -411,11 +456,12 @@ create policy hub_task_attempts_select_readers on public.hub_task_attempts for s
   using (exists (select from public.mac_tasks t where t.id = task_id));
 
 create policy mesh_devices_select_readers on public.mesh_devices for select to authenticated
-  using (name in (select hub_internal.my_device_names()) or name = (select hub_internal.token_device()));
+  using (name in (select hub_internal.my_device_names()) or name = (select hub_internal.live_device()));
 create policy mesh_device_servers_select_readers on public.mesh_device_servers for select to authenticated
-  using (server_id in (select hub_internal.my_server_ids()) or device = (select hub_internal.token_device()));
+  using (server_id in (select hub_internal.my_server_ids()) or device = (select hub_internal.live_device()));
 
-revoke all on function hub_internal.decay_time(text, timestamptz, timestamptz, uuid), hub_internal.thread_states(), hub_internal.retime_threads(),
+revoke all on function hub_internal.spend_message(uuid, uuid, bigint), hub_internal.decay_time(text, timestamptz, timestamptz, uuid), hub_internal.thread_states(), hub_internal.retime_threads(),
   hub_internal.post_as_oneself(), hub_internal.check_thread(), hub_internal.check_message(), hub_internal.number_message(), public.hub_messages_since(uuid, bigint, uuid, int)
   from public, anon, authenticated, service_role;
+grant execute on function hub_internal.spend_message(uuid, uuid, bigint) to authenticated;
 grant execute on function public.hub_messages_since(uuid, bigint, uuid, int) to authenticated, service_role;

@@ -90,9 +90,9 @@ create function hub_internal.tell(p_task public.mac_tasks, p_thread_id uuid, p_c
 as $$
 begin
   insert into public.hub_channel_messages
-    (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data, is_progress, task_id)
+    (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data, is_progress, task_id)
   values
-    (p_task.channel_id, p_thread_id,
+    (null, p_task.channel_id, p_thread_id,
      case when p_sender is null then 'system' else 'agent' end, coalesce(p_sender, 'hub'), coalesce(p_sender, 'Aura Hub'),
      hub_internal.shorten(p_content, 100000), p_content_type, p_embed, p_content_type = 'progress', p_task.id);
 end;
@@ -255,7 +255,8 @@ begin
 end;
 $$;
 
--- Opens the thread as a person would read it: with what was asked, then that it is queued.
+-- Opens the thread as a person would read it: with what was asked, then that it is queued. Who is said to have asked is the sender of a message
+-- with the very words of the task, else the task's maker: nobody's name stands over what somebody else has written.
 create function hub_internal.new_thread_for(p_task public.mac_tasks)
   returns public.hub_task_threads
   language plpgsql
@@ -268,7 +269,7 @@ declare
 begin
   v_thread := hub_internal.open_thread(p_task.channel_id, p_task.id, p_task.content);
   if p_task.message_id is not null then
-    select * into v_asked from public.hub_channel_messages m where m.id = p_task.message_id;
+    select * into v_asked from public.hub_channel_messages m where m.id = p_task.message_id and m.content = p_task.content and m.channel_id = p_task.channel_id;
   elsif p_task.created_by is not null then
     -- Aura posts the message, then makes the task: the newest message of its maker that says the same.
     select * into v_asked from public.hub_channel_messages m
@@ -277,11 +278,13 @@ begin
        and m.created_at > p_task.created_at - interval '10 minutes'
      order by m.created_at desc limit 1;
   end if;
-  insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to, task_id)
-  values (p_task.channel_id, v_thread.id, 
+  insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to, task_id)
+  values (null, p_task.channel_id, v_thread.id,
           coalesce(v_asked.sender_type, case when p_task.created_by is null then 'system' else 'human' end),
           coalesce(v_asked.sender_id, p_task.created_by::text, 'hub'),
-          coalesce(v_asked.sender_label, case when p_task.created_by is null then 'Aura Hub' end), p_task.content, 'text', v_asked.id, p_task.id);
+          coalesce(v_asked.sender_label, case when p_task.created_by is null then 'Aura Hub'
+                                              when p_task.created_by = hub_internal.person() then hub_internal.person_label() end),
+          p_task.content, 'text', coalesce(v_asked.id, p_task.message_id), p_task.id);
   perform hub_internal.tell_queued(p_task, v_thread.id);
   select * into v_thread from public.hub_task_threads t where t.id = v_thread.id;
   return v_thread;

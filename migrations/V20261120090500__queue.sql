@@ -61,7 +61,10 @@ begin
                     or exists (select from jsonb_array_elements(case when jsonb_typeof(o -> 'models') = 'array' then o -> 'models' else '[]' end) m (v)
                                 where jsonb_typeof(v) <> 'string')) then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents', 'Give a list like [{"agent": "claude", "models": ["claude"]}].');
+  elsif exists (select from jsonb_array_elements(p_agents) e (o) where o ->> 'agent' !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: agent', 'The name of an agent: 1 to 63 letters, digits, dots, dashes and underscores.');
   end if;
+  perform hub_internal.require_room('device_agents', jsonb_array_length(p_agents) - 1);
 
   insert into public.mesh_devices as d (name, platform, agents, capacity, user_id, serves_all, last_heartbeat_at)
   values (p_name, p_platform, p_agents, p_capacity,
@@ -116,6 +119,20 @@ begin
 end;
 $$;
 
+-- A null is neither yes nor no, and is not what the default says.
+create function hub_internal.require_given(p_value boolean, p_name text)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  if p_value is null then
+    perform hub_internal.refuse('UH001', 'bad input', format('%s is null', p_name), 'Give true or false, or leave it out.');
+  end if;
+end;
+$$;
+
 create function hub_internal.drain_device(p_name text, p_drained boolean)
   returns public.mesh_devices
   language plpgsql
@@ -124,8 +141,10 @@ create function hub_internal.drain_device(p_name text, p_drained boolean)
   set search_path = ''
 as $$
 declare
-  v_device public.mesh_devices := hub_internal.steered_device(p_name);
+  v_device public.mesh_devices;
 begin
+  perform hub_internal.require_given(p_drained, 'p_drained');
+  v_device := hub_internal.steered_device(p_name);
   update public.mesh_devices d set drained_at = case when p_drained then coalesce(d.drained_at, now()) end
    where d.name = p_name returning d.* into v_device;
   if not p_drained then
@@ -158,9 +177,11 @@ as $$
 declare
   v_device public.mesh_devices;
 begin
-  -- Its running tasks first: a claim or an ending holds task before device, never the other way.
+  perform hub_internal.require_given(p_revoked, 'p_revoked');
+  -- Its running tasks first: a claim or an ending holds task before device, never the other way. Their leases are over, and the next
+  -- recovery takes them back.
   if p_revoked then
-    update public.mac_tasks t set lease_expires_at = '-infinity'
+    update public.mac_tasks t set lease_expires_at = least(t.lease_expires_at, t.claimed_at)
      where t.claimed_by = p_name and t.status = 'running' and t.lease_expires_at is not null
        and (hub_internal.is_trusted() or exists (select from public.mesh_device_servers e
               where e.device = p_name and e.server_id in (select hub_internal.my_owned_server_ids())));
@@ -201,6 +222,7 @@ as $$
 declare
   v_device public.mesh_devices;
 begin
+  perform hub_internal.require_given(p_enrolled, 'p_enrolled');
   if not hub_internal.may_read(p_server_id) or not exists (select from public.hub_servers s where s.id = p_server_id) then
     perform hub_internal.refuse('UH004', 'not found', format('server %s', p_server_id), 'Check the id, and that you may read it.');
   end if;
@@ -281,12 +303,12 @@ begin
           from hub_internal.lanes l
          where (l.platform = 'any' or l.platform = v_device.platform)
            and (l.device is null or l.device = p_device)
-           -- hub_internal.serves, for all lanes at once
-           and (v_device.serves_all
-                or l.server_id in (select e.server_id from public.mesh_device_servers e where e.device = p_device)
-                or l.server_id is null and l.person in
-                   (select m.user_id from public.mesh_device_servers e join public.hub_members m using (server_id)
-                     where e.device = p_device and m.role in ('operator', 'owner')))
+           -- hub_internal.serves and has_folder, for all lanes at once
+           and (v_device.serves_all or l.server_id in (select e.server_id from public.mesh_device_servers e where e.device = p_device))
+           and (l.server_id is null
+                or exists (select from public.hub_places p
+                            where p.server_id = l.server_id and p.kind = 'project' and (p.device is null or p.device = p_device)
+                              and (p.target in ('*', l.project) or starts_with(l.project, p.target || '/'))))
       ), heads as materialized (
         select h.id, h.queue_key, lanes.agent
           from lanes
@@ -326,7 +348,7 @@ begin
     exit when v_got = 0 and not exists (
       select from hub_internal.lanes l
        where (l.platform = 'any' or l.platform = v_device.platform) and (l.device is null or l.device = p_device)
-         and hub_internal.serves(v_device, l.server_id, l.person)
+         and hub_internal.serves(v_device, l.server_id) and (l.server_id is null or hub_internal.has_folder(l.server_id, l.project, p_device))
          and hub_internal.offered_agent(v_device.agents, l.agent, l.model) is not null
          and exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is null));
     exit when v_got = 0 and v_round >= 2;
@@ -638,15 +660,17 @@ declare
   v_server uuid;
 begin
   select t.* into v_task from public.mac_tasks t where t.id = p_task_id;
-  select c.server_id into v_server from public.hub_channels c where c.id = v_task.channel_id;
+  if v_task.channel_id is null then
+    v_server := v_task.server_id;
+  else
+    select c.server_id into v_server from public.hub_channels c where c.id = v_task.channel_id;
+  end if;
   if v_task.id is null
      or not (case when v_task.channel_id is null then hub_internal.is_trusted() or v_task.created_by = hub_internal.person()
                   else hub_internal.may_read(v_server) end) is true then
     perform hub_internal.refuse('UH004', 'not found', format('task %s', coalesce(p_task_id::text, 'null')), 'Check the id, and that you may read its server.');
   end if;
-  perform hub_internal.require_operate(
-    case when v_task.channel_id is null then hub_internal.is_trusted() or exists (select hub_internal.my_operated_server_ids())
-         else hub_internal.may_operate(v_server) end, p_what);
+  perform hub_internal.require_operate(hub_internal.may_operate(v_server), p_what);
   if v_task.status = any (p_in) is not false then
     select t.* into v_task from public.mac_tasks t where t.id = p_task_id for no key update;
   end if;
@@ -774,9 +798,10 @@ begin
      where t.status = 'running' and t.lease_expires_at < p_now
      order by t.channel_id, t.thread_id, t.id limit p_limit for update skip locked
   loop
-    v_error := format('lease lost: %s was not heard of since %s', v_task.claimed_by,
-                      case when v_task.lease_expires_at = '-infinity' then 'it was revoked'
-                           else to_char(v_task.lease_expires_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"') end);
+    v_error := case when exists (select from public.mesh_devices d where d.name = v_task.claimed_by and d.revoked_at is not null)
+                    then format('lease lost: %s was revoked', v_task.claimed_by)
+                    else format('lease lost: %s was not heard of since %s', v_task.claimed_by,
+                                to_char(v_task.lease_expires_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')) end;
     perform hub_internal.end_attempt(v_task, 'lost', v_error, null, p_now);
     if v_task.cancel_requested_at is not null then
       update public.mac_tasks t set status = 'cancelled', error = 'on request; its device was not heard of again', finished_at = p_now where t.id = v_task.id;
@@ -825,7 +850,9 @@ begin
     v_done := v_done + hub_internal.keep_webhooks(p_now, p_limit - v_done);
   end if;
 
-  -- 6. Not counted, and last: it waits for nobody, whatever is locked by now.
+
+  -- 6. Not counted, and last: they wait for nobody, whatever is locked by now. Empty buckets, lanes that nothing waits in, old broadcasts.
+  perform hub_internal.keep_quotas(p_now, p_limit), hub_internal.reap_lanes(p_limit);
   perform hub_internal.keep_broadcasts();
   return v_done;
 end;
@@ -859,7 +886,7 @@ declare
   v_server  uuid;
   v_lane    hub_internal.lanes;
   v_offline timestamptz := p_now - hub_internal.setting('device_offline_after');
-  v_serving text[]; v_platform text[]; v_online text[]; v_fitting text[]; v_taking text[]; v_free text[];
+  v_serving text[]; v_housing text[]; v_platform text[]; v_online text[]; v_fitting text[]; v_taking text[]; v_free text[];
   v_ahead   bigint;
 begin
   select t.* into v_task from public.mac_tasks t where t.id = p_task_id;
@@ -916,20 +943,26 @@ begin
   end if;
 
   select array_agg(d.name order by d.name),
-         array_agg(d.name order by d.name) filter (where on_platform),
-         array_agg(d.name order by d.name) filter (where on_platform and online),
-         array_agg(d.name order by d.name) filter (where on_platform and online and fits),
-         array_agg(d.name order by d.name) filter (where on_platform and online and fits and d.drained_at is null),
-         array_agg(d.name order by d.name) filter (where on_platform and online and fits and d.drained_at is null and d.busy < d.capacity)
-    into v_serving, v_platform, v_online, v_fitting, v_taking, v_free
+         array_agg(d.name order by d.name) filter (where houses),
+         array_agg(d.name order by d.name) filter (where houses and on_platform),
+         array_agg(d.name order by d.name) filter (where houses and on_platform and online),
+         array_agg(d.name order by d.name) filter (where houses and on_platform and online and fits),
+         array_agg(d.name order by d.name) filter (where houses and on_platform and online and fits and d.drained_at is null),
+         array_agg(d.name order by d.name) filter (where houses and on_platform and online and fits and d.drained_at is null and d.busy < d.capacity)
+    into v_serving, v_housing, v_platform, v_online, v_fitting, v_taking, v_free
     from (select d.*, v_lane.platform in ('any', d.platform) as on_platform, coalesce(d.last_heartbeat_at >= v_offline, false) as online,
                  hub_internal.offered_agent(d.agents, v_lane.agent, v_lane.model) is not null as fits,
+                 v_lane.server_id is null or hub_internal.has_folder(v_lane.server_id, v_lane.project, d.name) as houses,
                  (select count(*) from public.mac_tasks r where r.claimed_by = d.name and r.status = 'running' and r.lease_expires_at is not null) as busy
             from public.mesh_devices d
-           where d.revoked_at is null and hub_internal.serves(d, v_lane.server_id, v_lane.person)
+           where d.revoked_at is null and hub_internal.serves(d, v_lane.server_id)
              and (v_lane.device is null or d.name = v_lane.device)) d;
 
-  if v_lane.device is not null and v_online is null then
+  if v_serving is not null and v_housing is null then
+    return query select format('no device may work in %s', v_lane.project),
+      format('Whoever runs the deployment gives the server the place: insert into public.hub_places (kind, server_id, target) values (''project'', %L, %L).',
+             v_lane.server_id, v_lane.project), null::timestamptz;
+  elsif v_lane.device is not null and v_online is null then
     return query select format('device %s is not online', v_lane.device),
       'The session this task goes on with is on that machine. Start its worker, or revoke the device to start afresh elsewhere.', null::timestamptz;
   elsif v_lane.platform <> 'any' and v_online is null then
@@ -977,7 +1010,7 @@ comment on function public.hub_explain_task(uuid) is
   'Why a task is, or is not, running: a row a reason, until when if that is known. Errors: UH004.';
 
 revoke all on function hub_internal.acting_device(text), hub_internal.register_device(text, text, jsonb, int, timestamptz),
-  hub_internal.steered_device(text), hub_internal.drain_device(text, boolean), hub_internal.revoke_device(text, boolean),
+  hub_internal.steered_device(text), hub_internal.require_given(boolean, text), hub_internal.drain_device(text, boolean), hub_internal.revoke_device(text, boolean),
   hub_internal.enroll_device(text, uuid, boolean), hub_internal.claim_tasks(text, int, interval, timestamptz),
   hub_internal.heartbeat(text, jsonb, timestamptz), hub_internal.writing_device(), hub_internal.refuse_lost(uuid, int),
   hub_internal.held_task(uuid, int), hub_internal.report_progress(uuid, int, text),

@@ -191,6 +191,9 @@ begin
   if exists (select from public.hub_channel_messages m where m.sender_id = p_sender and m.idempotency_key = p_idempotency_key) then
     perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
   end if;
+  if not hub_internal.is_trusted() or p_sender like 'hook:%' then
+    perform hub_internal.spend('command_answers', p_sender);
+  end if;
   v_answer := hub_internal.execute_command(p_channel_id, p_command);
   update hub_internal.command_answers a set answer = v_answer where a.sender_id = p_sender and a.idempotency_key = p_idempotency_key;
   return v_answer;
@@ -211,6 +214,19 @@ end;
 $$;
 comment on function public.hub_execute_command(uuid, text) is
   'Answers a command: {text, chunks (of at most 2000 characters)}; nothing is kept. A mistyped command is answered, too. Errors: UH001, UH003 not such a channel, UH004, 42501 for commands that write.';
+
+-- What a person gives to do is counted, whichever way it comes.
+create function hub_internal.spend_task(p_person uuid)
+  returns void
+  language plpgsql
+  volatile
+  security definer                                -- buckets are nobody's to write
+  set search_path = ''
+as $$
+begin
+  perform hub_internal.spend('person_tasks', p_person::text);
+end;
+$$;
 
 -- A person's own INSERT into the queue (Aura's Dispatch tab). As for messages: whole structs are welcome, lies are not.
 create function hub_internal.queue_as_oneself()
@@ -239,20 +255,9 @@ begin
   elsif new.thread_id is not null then
     perform hub_internal.refuse('UH001', 'bad input', 'thread_id without channel_id', 'Give both, or neither.');
   end if;
-  if new.project is not null
-     and not exists (select from public.hub_channels c
-                      where c.project_path = new.project
-                        and case when new.channel_id is null then c.server_id in (select hub_internal.my_operated_server_ids()) else c.id = new.channel_id end)
-     and not exists (select from public.hub_projects p
-                      where new.project in (p.name, p.path)
-                        and case when new.channel_id is null then p.server_id in (select hub_internal.my_operated_server_ids())
-                                 else p.server_id = v_channel.server_id end) then
-    perform hub_internal.refuse('42501', 'permission denied', format('project %L', new.project),
-      'It must be the channel''s own or one of its server''s hub_projects.');
-  end if;
-  if new.channel_id is null and new.project is not null then
-    new.project := coalesce((select p.path from public.hub_projects p
-                              where p.name = new.project and p.server_id in (select hub_internal.my_operated_server_ids()) order by p.server_id limit 1), new.project);
+  if coalesce(new.requested_agent, new.agent) is not null and not hub_internal.is_known_agent(coalesce(new.requested_agent, new.agent)) then
+    perform hub_internal.refuse('UH001', 'bad input', format('agent %L', hub_internal.shorten(coalesce(new.requested_agent, new.agent), 100)),
+      'No device offers an agent of this name; leave it out, or see `hub devices` for those there are.');
   end if;
   if new.thread_id is not null and not exists (select from public.hub_task_threads t where t.id = new.thread_id and t.channel_id = new.channel_id) then
     perform hub_internal.refuse('UH004', 'not found', format('thread %s in that channel', new.thread_id), 'Check thread_id.');
@@ -272,6 +277,7 @@ begin
   if coalesce(new.claimed_by, new.partial_output, new.result, new.error) is not null then
     perform hub_internal.refuse('42501', 'permission denied', 'claimed_by, partial_output, result or error', 'They are the executor''s to write: leave them out.');
   end if;
+  perform hub_internal.spend_task(v_me);
   new.status := 'pending';
   new.created_by := v_me;
   new.attempt := 0;
@@ -291,11 +297,15 @@ create trigger mac_tasks_as_oneself
   before insert on public.mac_tasks
   for each row when (current_user = 'authenticated')
   execute function hub_internal.queue_as_oneself();
+create trigger mac_tasks_as_oneself_fresh_id
+  before insert on public.mac_tasks
+  for each row when (current_user = 'authenticated')
+  execute function hub_internal.fresh_id();
 
 -- The document's struct of a task, and what was added that a person may choose or harmlessly repeat.
 grant insert (id, content, project, status, model_preference, model, agent, task_type, platform, priority, claimed_by, attempt, max_attempts,
               lease_expires_at, run_after, partial_output, result, error, channel_id, thread_id, message_id, parent_id, team_id, session_id,
-              session_device, idempotency_key, cancel_requested_at, metadata, created_by, created_at, updated_at, claimed_at, finished_at)
+              session_device, idempotency_key, cancel_requested_at, metadata, created_by, server_id, created_at, updated_at, claimed_at, finished_at)
   on public.mac_tasks to authenticated;
 create policy mac_tasks_insert_operators on public.mac_tasks for insert to authenticated
   with check (created_by = (select hub_internal.person()) and status = 'pending'
@@ -306,7 +316,8 @@ create policy mac_tasks_insert_operators on public.mac_tasks for insert to authe
 -- Sending ------------------------------------------------------------------------------------------------------------------------
 
 -- What a message is in a channel that takes tasks, whoever sent it: message, task, thread. The caller has looked at its rights. p_said is what
--- the routing reads; p_wish what the sender's own rule says instead: model, agent, project, priority, metadata, reply_to.
+-- the routing reads; p_wish what the sender's own rule says instead: model, agent, project, priority, metadata, reply_to, and as prompt what the task
+-- says where that is not the message itself.
 create function hub_internal.place(p_channel public.hub_channels, p_threaded boolean, p_thread_id uuid, p_content text, p_said text, p_idempotency_key text,
                                    p_sender_type text, p_sender text, p_label text, p_person uuid, p_wish jsonb default null)
   returns jsonb
@@ -355,8 +366,8 @@ begin
     end if;
   end if;
 
-  insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key, reply_to)
-  values (p_channel.id, p_thread_id, p_sender_type, p_sender, p_label, p_content, 'text', p_idempotency_key, (p_wish ->> 'reply_to')::uuid)
+  insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key, reply_to)
+  values (null, p_channel.id, p_thread_id, p_sender_type, p_sender, p_label, p_content, 'text', p_idempotency_key, (p_wish ->> 'reply_to')::uuid)
   returning * into v_message;
 
   select * into v_route from hub_internal.classify(p_said, p_channel.id);
@@ -367,7 +378,7 @@ begin
     v_blocked := coalesce(v_last.status in ('pending', 'running', 'waiting', 'blocked'), false);
     insert into public.mac_tasks (id, content, project, status, model_preference, task_type, platform, channel_id, thread_id, message_id, parent_id,
                                   requested_agent, session_id, session_device, created_by, created_at)
-    values (v_task_id, p_content, coalesce(v_last.project, p_channel.project_path), case when v_blocked then 'blocked' else 'pending' end,
+    values (v_task_id, coalesce(p_wish ->> 'prompt', p_content), coalesce(v_last.project, p_channel.project_path), case when v_blocked then 'blocked' else 'pending' end,
             coalesce(v_last.model_preference, v_route.model), v_route.task_type, coalesce(v_last.platform, v_route.platform), p_channel.id, p_thread_id,
             v_message.id, v_last.id,
             coalesce(v_last.requested_agent, case when v_last.session_id is not null then v_last.agent end),
@@ -376,12 +387,12 @@ begin
   else
     if p_threaded then
       v_thread := hub_internal.open_thread(p_channel.id, v_task_id, p_content);
-      insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to)
-      values (p_channel.id, v_thread.id, p_sender_type, p_sender, p_label, p_content, 'text', v_message.id);
+      insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to)
+      values (null, p_channel.id, v_thread.id, p_sender_type, p_sender, p_label, p_content, 'text', v_message.id);
     end if;
     insert into public.mac_tasks (id, content, project, model_preference, requested_agent, priority, task_type, platform, channel_id, thread_id, message_id,
                                   metadata, created_by, created_at)
-    values (v_task_id, p_content, coalesce(p_wish ->> 'project', p_channel.project_path), coalesce(p_wish ->> 'model', v_route.model), p_wish ->> 'agent',
+    values (v_task_id, coalesce(p_wish ->> 'prompt', p_content), coalesce(p_wish ->> 'project', p_channel.project_path), coalesce(p_wish ->> 'model', v_route.model), p_wish ->> 'agent',
             (p_wish ->> 'priority')::integer, v_route.task_type, v_route.platform, p_channel.id, v_thread.id, v_message.id,
             p_wish -> 'metadata', p_person, clock_timestamp())
     returning * into v_task;
@@ -421,6 +432,10 @@ begin
            else hub_internal.answer_command(v_sender, p_idempotency_key, p_channel_id, p_content) end);
   end if;
   perform hub_internal.require_operate(hub_internal.may_operate(v_server.id), 'making a task in this channel');
+  if v_person is not null then
+    perform hub_internal.spend_message(v_person, v_channel.id, char_length(p_content));
+    perform hub_internal.spend_task(v_person);
+  end if;
   return hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id, p_content, p_content, p_idempotency_key,
                             'human', v_sender, v_label, v_person);
 end;
@@ -507,10 +522,11 @@ comment on function public.hub_create_task_thread(uuid, uuid) is
   'The task''s thread in that channel, opened if there is none, with what already happened to the task. Errors: UH003 not a threaded channel, UH004, 42501.';
 
 revoke all on function hub_internal.command_words(text), hub_internal.chunks(text, int), hub_internal.edit_distance(text, text), hub_internal.execute_command(uuid, text),
-  hub_internal.answer_command(text, text, uuid, text), hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
+  hub_internal.answer_command(text, text, uuid, text), hub_internal.spend_task(uuid), hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
   hub_internal.place(public.hub_channels, boolean, uuid, text, text, text, text, text, text, uuid, jsonb), hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text),
   public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)
   from public, anon, authenticated, service_role;
+grant execute on function hub_internal.spend_task(uuid), hub_internal.is_known_agent(text) to authenticated;
 grant execute on function hub_internal.execute_command(uuid, text), hub_internal.send(uuid, text, uuid, text),
   hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text),
   public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)

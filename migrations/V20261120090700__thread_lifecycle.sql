@@ -17,8 +17,8 @@ declare
   v_tasks bigint; v_complete bigint; v_failed bigint; v_cancelled bigint; v_result text;
 begin
   if new.status = 'idle' then
-    insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data)
-    values (new.channel_id, new.id, 'system', 'hub', 'Aura Hub',
+    insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data)
+    values (null, new.channel_id, new.id, 'system', 'hub', 'Aura Hub',
             '💤 This thread is idle. A reply keeps it open; otherwise it will be archived.', 'warning',
             hub_internal.embed('Thread Idle', 15844367, 'No activity; it will be archived unless somebody replies.', new.name));
   else
@@ -27,8 +27,8 @@ begin
       from public.mac_tasks t where t.thread_id = new.id;
     select coalesce(t.result, t.error) into v_result from public.mac_tasks t
      where t.thread_id = new.id and t.status in ('complete', 'failed') order by t.created_at desc limit 1;
-    insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data)
-    values (new.channel_id, new.id, 'system', 'hub', 'Aura Hub',
+    insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data)
+    values (null, new.channel_id, new.id, 'system', 'hub', 'Aura Hub',
             format('📦 Thread archived: %s messages, %s task(s): %s complete, %s failed, %s cancelled.', new.message_count, v_tasks, v_complete, v_failed, v_cancelled)
               || coalesce(E'\nLast: ' || hub_internal.shorten(hub_internal.one_line(nullif(v_result, '')), 300), ''),
             'summary',

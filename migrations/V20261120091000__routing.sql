@@ -44,10 +44,13 @@ insert into public.hub_routing_models (task_type, model) values
   ('research', 'gemini'), ('docs', 'gemini'), ('data', 'gemini'), ('design', 'gemini'), ('ops', 'any'), ('other', 'any');
 
 create table hub_internal.routing_words (
-  word    text not null,
-  rule_id uuid not null references public.hub_routing_rules (id) on delete cascade,
+  word      text not null,
+  server_id uuid,                                 -- of the rule; null for those that are shipped
+  rule_id   uuid not null references public.hub_routing_rules (id) on delete cascade,
   primary key (word, rule_id)
 );
+-- By which a message finds its rules: what other servers have of a word is not read.
+create index routing_words_word_idx on hub_internal.routing_words (word, server_id, rule_id);
 comment on table hub_internal.routing_words is
   'The words of each rule: the way from a message to the few rules that may match. An empty word stands in for a rule that needs no certain one (a prefix, a negation).';
 create index routing_words_rule_idx on hub_internal.routing_words (rule_id);
@@ -65,7 +68,9 @@ begin
   exception when syntax_error or invalid_parameter_value then
     new.compiled := '';
   end;
-  if numnode(new.compiled) = 0 then
+  if char_length(new.query) > 2000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'query', 'A rule has at most 2,000 characters.');
+  elsif numnode(new.compiled) = 0 then
     perform hub_internal.refuse('UH001', 'bad input', format('query %L', new.query),
       'Words joined by & | ! and <->, for example: terraform & (plan | apply). A word that must open the request is written fix:A.');
   end if;
@@ -84,15 +89,20 @@ create function hub_internal.index_rule()
 as $$
 begin
   delete from hub_internal.routing_words w where w.rule_id = new.id;
-  insert into hub_internal.routing_words (word, rule_id)
-  select distinct case when querytree(new.compiled) = 'T' or m[2] like '%*%' then '' else replace(m[1], '''''', '''') end, new.id
+  insert into hub_internal.routing_words (word, server_id, rule_id)
+  select distinct case when querytree(new.compiled) = 'T' or m[2] like '%*%' then '' else replace(m[1], '''''', '''') end, new.server_id, new.id
     from regexp_matches(new.compiled::text, '''((?:[^'']|'''')+)''(:[*A-D]+)?', 'g') as w (m);
   return null;
 end;
 $$;
 create trigger hub_routing_rules_index
-  after insert or update of query, compiled on public.hub_routing_rules
+  after insert or update of query, compiled, server_id on public.hub_routing_rules
   for each row execute function hub_internal.index_rule();
+
+create trigger hub_routing_rules_fresh_id before insert on public.hub_routing_rules
+  for each row when (current_user = 'authenticated') execute function hub_internal.fresh_id();
+create trigger hub_routing_rules_bound before insert on public.hub_routing_rules
+  for each row execute function hub_internal.bound_rows('server_routing_rules');
 
 alter table public.hub_routing_rules  enable row level security;
 alter table public.hub_routing_models enable row level security;
@@ -250,9 +260,14 @@ begin
   for v_hit in
     select r.task_type, r.model, r.platform, r.weight, coalesce(c.words, r.query) as words
       from (select w.rule_id, string_agg(nullif(w.word, ''), ' ' order by w.word) as words
-              from hub_internal.routing_words w where w.word = any (tsvector_to_array(v_vector) || ''::text) group by w.rule_id) c
+              from (select s.rule_id, s.word from hub_internal.routing_words s
+                     where s.word = any (tsvector_to_array(v_vector) || ''::text) and s.server_id is null
+                    union all
+                    select o.rule_id, o.word from hub_internal.routing_words o
+                     where o.word = any (tsvector_to_array(v_vector) || ''::text) and o.server_id = v_server_id) w
+             group by w.rule_id) c
       join public.hub_routing_rules r on r.id = c.rule_id
-     where (r.server_id is null or r.server_id = v_server_id) and v_vector @@ r.compiled
+     where v_vector @@ r.compiled
      order by r.weight desc, words
   loop
     v_type := array_position(v_types, v_hit.task_type);

@@ -49,8 +49,8 @@ create function hub_internal.post_feed(p_channel_id uuid, p_text text)
   set search_path = ''
 as $$
 begin
-  insert into public.hub_channel_messages (channel_id, sender_type, sender_id, sender_label, content, content_type)
-  values (p_channel_id, 'system', 'hub', 'Aura Hub', hub_internal.shorten(p_text, 100000), 'notice');
+  insert into public.hub_channel_messages (id, channel_id, sender_type, sender_id, sender_label, content, content_type)
+  values (null, p_channel_id, 'system', 'hub', 'Aura Hub', hub_internal.shorten(p_text, 100000), 'notice');
 end;
 $$;
 

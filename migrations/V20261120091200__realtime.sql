@@ -195,7 +195,7 @@ begin
        and d.drained_at is null and d.revoked_at is null
        and (l.device is null or l.device = d.name)
        and (l.platform = 'any' or l.platform = d.platform)
-       and hub_internal.serves(d, l.server_id, l.person)
+       and hub_internal.serves(d, l.server_id) and (l.server_id is null or hub_internal.has_folder(l.server_id, l.project, d.name))
        and hub_internal.offered_agent(d.agents, l.agent, l.model) is not null
   loop
     v_woken := coalesce(nullif(current_setting('hub.woken_devices', true), ''), ',');

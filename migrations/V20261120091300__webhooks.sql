@@ -6,23 +6,27 @@
 --              stored -> ignored                  no rule, nothing to do (a ping): error says why
 --              stored -> stored                   it failed: attempt + 1, run_after later
 --              stored -> failed                   five times, or it can never succeed
--- A rule that fails undoes nobody else's tasks: its id and the reason stand in error, and the owners of its server see the row. Where others
--- made tasks the delivery is done; the rule has missed it. Once mended: update … set status = 'stored', and the tasks that are there stay one.
+-- What became of it in a server is a row of hub_webhook_outcomes, which that server's operators see, and nobody of another.
+-- A rule that fails undoes nobody else's tasks: its id and the reason stand in its server's row. Where others made tasks the delivery is done; the
+-- rule has missed it. Once mended: update … set status = 'stored', and the tasks that are there stay one.
 --
 -- For the HTTP side; trusted callers (service_role, postgres) unless said otherwise:
 --
---   public.hub_receive_webhook(p_provider text, p_delivery_id text, p_event text, p_payload jsonb)
+--   public.hub_receive_webhook(p_provider text, p_delivery_id text, p_event text, p_payload jsonb, p_secret_name text default null)
 --     returns jsonb {delivery: uuid, duplicate: boolean}
 --     p_provider: lower case (github); p_delivery_id, p_event: 1 to 200 characters. Signature, length and JSON are the caller's to check; \u0000 can
---     not be stored in jsonb (22P05): replace it. Errors: UH001, 42501.
+--     not be stored in jsonb (22P05): replace it. p_secret_name: the name of the environment variable whose secret it was signed with, null for
+--     GITHUB_WEBHOOK_SECRET: whoever knows a secret can sign anything, so it speaks only for the repositories of the places that name it.
+--     Errors: UH001, 42501.
 --   public.hub_process_webhooks(p_now timestamptz default now(), p_limit int default 100) returns int
 --     deliveries looked at; call again while it equals p_limit. After the setting webhook_round (3 s) it begins no other and returns p_limit,
 --     however many those were: a call ends before the statement_timeout of its caller (8 s behind PostgREST), and one delivery has the rest of
 --     that. If a call is cut off all the same, all that it did is undone; the next one finds which delivery it was at, counts that as an attempt
 --     and puts it off, so that it stops nobody, five times at most. Errors: UH001, 42501.
 --   public.hub_create_hook_token(p_name text, p_targets text[]) returns jsonb {id, name, targets, token}
---     for owners of the servers of all targets (channel:<uuid> of theirs, user:<uuid> of a member of theirs); the token is told this once:
---     `hubhook_` and 64 hex digits. It reaches a person as long as they are a member of one of those servers. Errors: UH001, UH004, 42501.
+--     for owners of the servers of all targets (channel:<uuid> of theirs, user:<uuid> of a member of theirs who allows it); the token is told this
+--     once: `hubhook_` and 64 hex digits. It reaches a target as long as its maker owns the server by which it does, and a person as long as they
+--     are a member there with accepts_hooks. Nobody's name for it may be the hub's. Errors: UH001, UH004, UH006, 42501.
 --   public.hub_revoke_hook_token(p_id uuid) returns void
 --     for its maker and the owners of a server it reaches, or by whose right it reaches a person. Errors: UH004.
 --   public.hub_receive_hook(p_token text, p_message text, p_target text, p_deliver boolean default true, p_idempotency_key text default null)
@@ -33,13 +37,14 @@
 --     42501 `permission denied` (a target it was not given, or a person who left: 403), UH001 (a bare id, an empty message), UH003 the key was used for something else.
 --
 -- Tables people reach through the API: hub_webhook_rules, hub_hook_tokens (owners), hub_direct_messages (the addressee),
--- hub_webhook_deliveries (operators of the servers where it became a task, or a rule failed; not the payload).
+-- hub_webhook_outcomes, hub_webhook_deliveries (operators of the servers where it became a task, or a rule failed; not the payload, nor what became of
+-- it elsewhere).
 --
 -- GitHub's signature covers the body and not X-GitHub-Delivery: a body that somebody captured with its signature can be sent again under a new
 -- id, and is a new delivery here. The id keeps apart what GitHub itself repeats; against a replay stands TLS, and a new secret where one happened.
 --
--- Who may write rules decides what runs: the deployment has one GitHub secret, so a rule of any server hears of every repository that reports here.
--- Project, agent and model come from the rule, the kind of work from the rule's own words; nothing of a payload chooses anything.
+-- Who may write rules decides what runs, and who may hear of a repository is not theirs to say: a rule hears only of what hub_places (server, github,
+-- owner/name or owner/*) gives its server, signed with the secret of that place. It answers there with a token of that place alone. Project, agent and model come from the rule, the kind of work from the rule's own words; nothing of a payload chooses anything.
 
 -- What came in --------------------------------------------------------------------------------------------------------------------
 
@@ -55,21 +60,33 @@ create table public.hub_webhook_deliveries (
   attempt     integer not null default 0,
   run_after   timestamptz not null default now(),
   error       text,
-  task_ids    uuid[] not null default '{}',
-  server_ids  uuid[] not null default '{}',
+  secret_name text not null default 'GITHUB_WEBHOOK_SECRET',
   finished_at timestamptz,
   constraint hub_webhook_deliveries_status_check check (status in ('stored', 'done', 'ignored', 'failed'))
 );
 -- A sender's id is its own: hashes and such of 200 characters make one index entry.
 create unique index hub_webhook_deliveries_delivery_idx on public.hub_webhook_deliveries (provider, delivery_id);
 create index hub_webhook_deliveries_due_idx on public.hub_webhook_deliveries (run_after, seq) where status = 'stored';
--- What operators ask for: theirs, the newest first. Partial, as the policy is: taking a delivery in writes nothing there.
-create index hub_webhook_deliveries_servers_idx on public.hub_webhook_deliveries using gin (server_ids) where server_ids <> '{}';
 create index hub_webhook_deliveries_received_idx on public.hub_webhook_deliveries (received_at);
 create index hub_webhook_deliveries_finished_idx on public.hub_webhook_deliveries (finished_at) where finished_at is not null;
 comment on table public.hub_webhook_deliveries is 'What was reported from outside, once each by the id its sender gave it. Finished ones are kept for the setting webhook_retention.';
-comment on column public.hub_webhook_deliveries.error is 'Why it was ignored, or why it failed; of one that is done, which rules failed. Never the payload.';
-comment on column public.hub_webhook_deliveries.server_ids is 'The servers where it became tasks, or a rule failed: their operators see the row, without its payload.';
+comment on column public.hub_webhook_deliveries.error is 'Why it was ignored, or why it failed as a whole; of one that is done, which rules failed. Never the payload. For whoever runs the deployment.';
+comment on column public.hub_webhook_deliveries.secret_name is 'With which secret it was signed: the name of the environment variable.';
+
+-- A row a delivery and server: what it became in one says nothing of the others.
+create table public.hub_webhook_outcomes (
+  delivery_id uuid not null references public.hub_webhook_deliveries (id) on delete cascade,
+  server_id   uuid not null references public.hub_servers (id) on delete cascade,
+  status      text not null,
+  error       text,
+  task_ids    uuid[] not null default '{}',
+  updated_at  timestamptz not null default now(),
+  primary key (server_id, delivery_id),
+  constraint hub_webhook_outcomes_status_check check (status in ('done', 'stored', 'failed'))
+);
+comment on table public.hub_webhook_outcomes is 'What became of a delivery in a server: its tasks, or why its rules failed. Its operators see it.';
+comment on column public.hub_webhook_outcomes.status is 'done: it made tasks (error says which rules failed all the same); stored: its rules failed, and it is tried again; failed: given up.';
+create index hub_webhook_outcomes_delivery_idx on public.hub_webhook_outcomes (delivery_id);
 -- Not compressed: the time in which a sender waits for its answer goes to checking and writing.
 alter table public.hub_webhook_deliveries alter column payload set storage external;
 
@@ -121,8 +138,10 @@ comment on column public.hub_webhook_rules.project is 'The channel''s own unless
 comment on column public.hub_webhook_rules.template is
   'What the task says. Places: {repository} {branch} {title} {author} {url} {number}, and once each {body} {commits} {comment}; what is put in is quoted as data.';
 comment on column public.hub_webhook_rules.answer is 'Whether the end of the task is told as a comment on that issue or pull request. For a command it always is.';
-create index hub_webhook_rules_event_idx on public.hub_webhook_rules (provider, event, position) where enabled;
-create index hub_webhook_rules_server_idx on public.hub_webhook_rules (server_id);
+create index hub_webhook_rules_event_idx on public.hub_webhook_rules (provider, event) where enabled;
+-- By server: only the rules of those servers are read that have a place for the repository.
+create index hub_webhook_rules_server_idx on public.hub_webhook_rules (server_id, provider, event);
+create index hub_places_github_idx on public.hub_places (kind, lower(target));
 create index hub_webhook_rules_channel_idx on public.hub_webhook_rules (channel_id);
 
 -- Which task came of what. Here and not in metadata, which its maker may write: an answer goes where this says.
@@ -181,6 +200,7 @@ create table public.hub_direct_messages (
   idempotency_key text,
   created_at      timestamptz not null default now(),
   read_at         timestamptz,
+  constraint hub_direct_messages_read_at_check check (isfinite(read_at)),
   constraint hub_direct_messages_content_check check (char_length(content) between 1 and 100000),
   constraint hub_direct_messages_idempotency_key_check check (char_length(idempotency_key) between 1 and 200)
 );
@@ -192,22 +212,23 @@ create unique index hub_direct_messages_idempotency_idx on public.hub_direct_mes
 -- Row level security, grants, policies -------------------------------------------------------------------------------------------------
 
 alter table public.hub_webhook_deliveries enable row level security;
+alter table public.hub_webhook_outcomes   enable row level security;
 alter table public.hub_webhook_rules      enable row level security;
 alter table public.hub_hook_tokens        enable row level security;
 alter table public.hub_direct_messages    enable row level security;
 alter table hub_internal.webhook_tasks    enable row level security;
 revoke all on sequence public.hub_webhook_deliveries_seq_seq, hub_internal.webhook_at_work from public, anon, authenticated, service_role;
-revoke all on public.hub_webhook_deliveries, public.hub_webhook_rules, public.hub_hook_tokens, public.hub_direct_messages, hub_internal.webhook_tasks
+revoke all on public.hub_webhook_deliveries, public.hub_webhook_outcomes, public.hub_webhook_rules, public.hub_hook_tokens, public.hub_direct_messages, hub_internal.webhook_tasks
   from public, anon, authenticated, service_role;
-grant select (id, provider, delivery_id, event, received_at, status, attempt, run_after, error, task_ids, server_ids, finished_at)
-  on public.hub_webhook_deliveries to authenticated;
+grant select (id, provider, delivery_id, event, received_at) on public.hub_webhook_deliveries to authenticated;
+grant select on public.hub_webhook_outcomes to authenticated;
 grant select on public.hub_webhook_rules to authenticated;
 grant insert (id, server_id, provider, event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, enabled, position),
       update (event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, enabled, position), delete
   on public.hub_webhook_rules to authenticated;
 grant select (id, name, targets, server_ids, created_by, created_at, last_used_at, revoked_at) on public.hub_hook_tokens to authenticated;
 grant select, update (read_at), delete on public.hub_direct_messages to authenticated;
-grant select, insert, update, delete on public.hub_webhook_deliveries, public.hub_webhook_rules, public.hub_hook_tokens, public.hub_direct_messages to service_role;
+grant select, insert, update, delete on public.hub_webhook_deliveries, public.hub_webhook_outcomes, public.hub_webhook_rules, public.hub_hook_tokens, public.hub_direct_messages to service_role;
 
 -- The tokens that reach one of my servers, or its people by its right: its owners see and revoke them, whoever made them.
 create function hub_internal.my_hook_token_ids()
@@ -231,8 +252,10 @@ begin
 end;
 $$;
 
+create policy hub_webhook_outcomes_select_operators on public.hub_webhook_outcomes for select to authenticated
+  using (server_id in (select hub_internal.my_operated_server_ids()));
 create policy hub_webhook_deliveries_select_operators on public.hub_webhook_deliveries for select to authenticated
-  using (server_ids <> '{}' and server_ids && (select array(select hub_internal.my_operated_server_ids())));
+  using (id in (select o.delivery_id from public.hub_webhook_outcomes o where o.server_id in (select hub_internal.my_operated_server_ids())));
 create policy hub_webhook_rules_select_owners on public.hub_webhook_rules for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_webhook_rules_insert_owners on public.hub_webhook_rules for insert to authenticated
@@ -387,6 +410,20 @@ begin
   if not hub_internal.may_own(new.server_id) then
     perform hub_internal.refuse('42501', 'permission denied', 'webhook rules of this server', 'An owner of the server writes them.');
   end if;
+  -- A rule for one repository, or one owner's, needs a place for that; a wider one hears of no more than its server has places for.
+  if not hub_internal.is_trusted()
+     and not (case when new.repository ~ '^[A-Za-z0-9._-]+/([A-Za-z0-9._-]+|\*)$'
+                   then exists (select from public.hub_places p where p.server_id = new.server_id and p.kind = new.provider
+                                   and (p.target = '*' or lower(p.target) = lower(new.repository)
+                                        or right(p.target, 2) = '/*' and lower(left(p.target, -1)) = lower(left(new.repository, char_length(p.target) - 1))))
+                   else exists (select from public.hub_places p where p.server_id = new.server_id and p.kind = new.provider) end) then
+    perform hub_internal.refuse('42501', 'permission denied', format('this server has no place %s %s', new.provider, coalesce(new.repository, 'at all')),
+      format('Whoever runs the deployment gives it: insert into public.hub_places (kind, server_id, target) values (%L, %L, %L).',
+             new.provider, new.server_id, coalesce(new.repository, '<owner>/*')));
+  end if;
+  if new.agent is not null and not hub_internal.is_known_agent(new.agent) and not hub_internal.is_trusted() then
+    perform hub_internal.refuse('UH001', 'bad input', format('agent %L', new.agent), 'No device offers an agent of this name; leave it out, or see `hub devices`.');
+  end if;
   if not exists (select from public.hub_channels c join public.hub_servers s on s.id = c.server_id
                   where c.id = new.channel_id and c.server_id = new.server_id and s.architecture_type <> 'command_dispatch' and not c.is_read_only) then
     perform hub_internal.refuse('UH004', 'not found', format('channel_id %s', new.channel_id), 'Give a channel of this server that takes tasks.');
@@ -426,6 +463,29 @@ create trigger hub_webhook_rules_check
   before insert or update of server_id, provider, event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, enabled, position
   on public.hub_webhook_rules
   for each row execute function hub_internal.check_webhook_rule();
+
+-- After, and not with the check: a row that ON CONFLICT skips gives nothing.
+create function hub_internal.place_webhook_rule()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  if hub_internal.is_trusted() then
+    perform hub_internal.give_place(new.provider, new.server_id,
+      case when new.repository ~ '^[A-Za-z0-9._-]+/([A-Za-z0-9._-]+|\*)$' then new.repository else '*' end);
+  end if;
+  return null;
+end;
+$$;
+create trigger hub_webhook_rules_place
+  after insert or update of server_id, provider, repository on public.hub_webhook_rules
+  for each row execute function hub_internal.place_webhook_rule();
+create trigger hub_webhook_rules_fresh_id before insert on public.hub_webhook_rules
+  for each row when (current_user = 'authenticated') execute function hub_internal.fresh_id();
+create trigger hub_webhook_rules_bound before insert on public.hub_webhook_rules
+  for each row execute function hub_internal.bound_rows('server_webhook_rules');
 
 -- What a payload of GitHub says, as far as rules and templates ask; what is missing is null. `problem` says why it can not be used,
 -- `idle` why it is not worth a look at the rules.
@@ -523,7 +583,7 @@ $$;
 
 -- Taking in -------------------------------------------------------------------------------------------------------------------------------
 
-create function hub_internal.receive_webhook(p_provider text, p_delivery_id text, p_event text, p_payload jsonb)
+create function hub_internal.receive_webhook(p_provider text, p_delivery_id text, p_event text, p_payload jsonb, p_secret_name text)
   returns jsonb
   language plpgsql
   volatile
@@ -543,6 +603,8 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_event', 'The kind of event: 1 to 200 characters.');
   elsif p_payload is null then
     perform hub_internal.refuse('UH001', 'bad input', 'p_payload is null', 'Give the body as JSON.');
+  elsif p_secret_name !~ '^(GITHUB_WEBHOOK_SECRET|HUB_GITHUB_WEBHOOK_SECRET_[A-Z0-9_]{1,50})$' then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_secret_name', 'The environment variable of the secret: GITHUB_WEBHOOK_SECRET, or HUB_GITHUB_WEBHOOK_SECRET_<NAME>.');
   end if;
 
   -- NOTIFY takes a lock of the whole database until its commit is on disk: sixty-four senders would wait for each other's disk, one by one.
@@ -555,8 +617,8 @@ begin
   if found then
     return jsonb_build_object('delivery', v_id, 'duplicate', true);
   end if;
-  insert into public.hub_webhook_deliveries (provider, delivery_id, event, payload)
-  values (p_provider, p_delivery_id, p_event, p_payload)
+  insert into public.hub_webhook_deliveries (provider, delivery_id, event, payload, secret_name)
+  values (p_provider, p_delivery_id, p_event, p_payload, coalesce(p_secret_name, 'GITHUB_WEBHOOK_SECRET'))
   on conflict (provider, delivery_id) do nothing
   returning id into v_id;
   if v_id is null then
@@ -570,18 +632,18 @@ begin
 end;
 $$;
 
-create function public.hub_receive_webhook(p_provider text, p_delivery_id text, p_event text, p_payload jsonb)
+create function public.hub_receive_webhook(p_provider text, p_delivery_id text, p_event text, p_payload jsonb, p_secret_name text default null)
   returns jsonb
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  return hub_internal.receive_webhook(p_provider, p_delivery_id, p_event, p_payload);
+  return hub_internal.receive_webhook(p_provider, p_delivery_id, p_event, p_payload, p_secret_name);
 end;
 $$;
-comment on function public.hub_receive_webhook(text, text, text, jsonb) is
-  'Stores what was reported, once for the id its sender gave it: {delivery, duplicate}. For callers that have checked its signature. Errors: UH001, 42501.';
+comment on function public.hub_receive_webhook(text, text, text, jsonb, text) is
+  'Stores what was reported, once for the id its sender gave it: {delivery, duplicate}. For callers that have checked its signature, with the secret of that name. Errors: UH001, 42501.';
 
 -- Dealing with it -----------------------------------------------------------------------------------------------------------------------
 
@@ -599,7 +661,7 @@ end;
 $$;
 
 -- One delivery, in the caller's transaction: the new status, why, and what came of it. stored: again later.
-create function hub_internal.apply_webhook(p_delivery public.hub_webhook_deliveries, out status text, out reason text, out tasks uuid[], out servers uuid[])
+create function hub_internal.apply_webhook(p_delivery public.hub_webhook_deliveries, out status text, out reason text, out outcomes jsonb)
   language plpgsql
   volatile
   set search_path = ''
@@ -607,6 +669,8 @@ as $$
 declare
   v_payload  jsonb;
   v_facts    jsonb;
+  v_repository text;
+  v_servers  uuid[];
   v_rule     public.hub_webhook_rules;
   v_channel  public.hub_channels;
   v_threaded boolean;
@@ -616,11 +680,11 @@ declare
   v_sent     jsonb;
   v_task     uuid;
   v_failed   text[] := '{}'::text[];
+  v_problem  text;
   v_detail   text;
 begin
   status := 'ignored';
-  tasks := '{}';
-  servers := '{}';
+  outcomes := '[]';                               -- [{server, task} or {server, error}], in the order of the rules
   if p_delivery.event = 'ping' then
     reason := 'ping';
     return;
@@ -639,11 +703,21 @@ begin
     reason := v_facts ->> 'idle';
     return;
   end if;
+  -- Who knows a secret can sign any name of a repository: it counts for those alone that a place ties to it.
+  v_repository := lower(v_facts ->> 'repository');
+  v_servers := array(
+    select distinct p.server_id from public.hub_places p
+     where p.kind = p_delivery.provider and lower(p.target) in ('*', v_repository, split_part(v_repository, '/', 1) || '/*')
+       and coalesce(p.secret_name, 'GITHUB_WEBHOOK_SECRET') = p_delivery.secret_name);
+  if cardinality(v_servers) = 0 then
+    reason := format('no server has a place for %s with %s', v_facts ->> 'repository', p_delivery.secret_name);
+    return;
+  end if;
 
   reason := 'no rule matches';
   for v_rule in
     select r.* from public.hub_webhook_rules r
-     where r.provider = p_delivery.provider and r.event = p_delivery.event and r.enabled
+     where r.server_id = any (v_servers) and r.provider = p_delivery.provider and r.event = p_delivery.event and r.enabled
        and (hub_internal.glob_matches(r.action, v_facts ->> 'action', true) or hub_internal.glob_matches(r.action, v_facts ->> 'outcome', true))
        and (r.command is null or r.action is not null or v_facts ->> 'action' = 'created')
        and hub_internal.glob_matches(r.repository, v_facts ->> 'repository', true)
@@ -672,18 +746,17 @@ begin
     -- A delivery that was half dealt with does not exist, but one may be stored again by hand.
     select w.task_id into v_task from hub_internal.webhook_tasks w where w.delivery_id = p_delivery.id and w.channel_id = v_rule.channel_id;
     if found then
-      tasks := tasks || v_task;
-      servers := servers || v_rule.server_id;
+      outcomes := outcomes || jsonb_build_object('server', v_rule.server_id, 'task', v_task);
       continue;
     end if;
 
+    v_problem := null;
     if not hub_internal.has_project(v_rule.channel_id, v_rule.server_id, v_rule.project) then
-      servers := servers || v_rule.server_id;
-      v_failed := v_failed || format('rule %s: its project is no longer the channel''s own or one of its server''s hub_projects', v_rule.id);
-      continue;
-    end if;
+      v_problem := 'its project is no longer the channel''s own or one of its server''s hub_projects';
+    else
     -- In a block of its own: rules are written by owners of different servers, and one's mistake is not to be another's.
     begin
+      perform hub_internal.spend('webhook_tasks', v_rule.server_id::text);
       select c.* into v_channel from public.hub_channels c where c.id = v_rule.channel_id;
       select s.architecture_type = 'threaded_task_isolation' into v_threaded from public.hub_servers s where s.id = v_rule.server_id;
       v_text := hub_internal.render_template(v_rule.template, case when v_asked is null then v_facts else v_facts || jsonb_build_object('comment', v_asked) end,
@@ -700,18 +773,21 @@ begin
               v_rule.answer and v_facts ->> 'number' is not null);
       -- To the minute, so that a rule everything matches is not written each time.
       update public.hub_webhook_rules r set last_matched_at = now() where r.id = v_rule.id and coalesce(r.last_matched_at < now() - interval '1 minute', true);
-      tasks := tasks || v_task;
-      servers := servers || v_rule.server_id;
+      outcomes := outcomes || jsonb_build_object('server', v_rule.server_id, 'task', v_task);
     exception
       when deadlock_detected or serialization_failure or lock_not_available then
         raise;                                    -- met somebody: no fault of the rule, the whole delivery comes again
       when others then
         get stacked diagnostics v_detail = pg_exception_detail;
-        servers := servers || v_rule.server_id;
-        v_failed := v_failed || format('rule %s: %s', v_rule.id, hub_internal.reason(sqlstate, sqlerrm, v_detail));
+        v_problem := hub_internal.reason(sqlstate, sqlerrm, v_detail);
     end;
+    end if;
+    if v_problem is not null then
+      v_failed := v_failed || format('rule %s: %s', v_rule.id, v_problem);
+      outcomes := outcomes || jsonb_build_object('server', v_rule.server_id, 'error', v_failed[cardinality(v_failed)]);
+    end if;
   end loop;
-  if cardinality(tasks) > 0 then
+  if jsonb_path_exists(outcomes, '$[*].task') then
     status := 'done';
     reason := null;
   elsif cardinality(v_failed) > 0 then
@@ -723,18 +799,42 @@ begin
 end;
 $$;
 
--- One that failed: once more, later each time, and five times in all.
-create function hub_internal.postpone_webhook(p_id uuid, p_now timestamptz, p_reason text, p_servers uuid[])
+-- What each server is told of it, in the delivery's own transaction.
+create function hub_internal.note_outcomes(p_delivery_id uuid, p_status text, p_outcomes jsonb)
   returns void
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
+  insert into public.hub_webhook_outcomes as o (delivery_id, server_id, status, error, task_ids, updated_at)
+  select p_delivery_id, (e ->> 'server')::uuid,
+         case when count(e ->> 'task') > 0 then 'done' when p_status = 'stored' then 'stored' else 'failed' end,
+         hub_internal.shorten(string_agg(e ->> 'error', '; ' order by n), 2000),
+         coalesce(array_agg((e ->> 'task')::uuid order by n) filter (where e ? 'task'), '{}'), now()
+    from jsonb_array_elements(p_outcomes) with ordinality as x (e, n)
+   group by 2
+  on conflict (server_id, delivery_id) do update
+    set status = excluded.status, error = excluded.error, task_ids = excluded.task_ids, updated_at = excluded.updated_at;
+end;
+$$;
+
+-- One that failed: once more, later each time, and five times in all.
+create function hub_internal.postpone_webhook(p_id uuid, p_now timestamptz, p_reason text, p_outcomes jsonb default '[]')
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_status text;
+begin
   update public.hub_webhook_deliveries d
      set status = case when d.attempt >= 4 then 'failed' else 'stored' end, attempt = d.attempt + 1, run_after = p_now + interval '10 seconds' * 4 ^ d.attempt,
-         finished_at = case when d.attempt >= 4 then p_now end, error = p_reason, server_ids = p_servers
-   where d.id = p_id;
+         finished_at = case when d.attempt >= 4 then p_now end, error = p_reason
+   where d.id = p_id
+  returning d.status into v_status;
+  perform hub_internal.note_outcomes(p_id, v_status, p_outcomes);
 end;
 $$;
 
@@ -773,7 +873,7 @@ begin
   -- Counted here and not before its work: a statement that is cut off undoes the counting, too.
   select a.last_value into v_cut_off from hub_internal.webhook_at_work a where a.is_called;
   if found then
-    perform hub_internal.postpone_webhook(d.id, p_now, 'the statement was cut off while it was dealt with: statement_timeout, or the connection ended', d.server_ids)
+    perform hub_internal.postpone_webhook(d.id, p_now, 'the statement was cut off while it was dealt with: statement_timeout, or the connection ended')
        from public.hub_webhook_deliveries d where d.seq = v_cut_off and d.status = 'stored';
   end if;
   -- A channel that somebody holds in an open transaction costs this much of the round, and not the rest of it.
@@ -793,11 +893,12 @@ begin
     begin
       select * into v_result from hub_internal.apply_webhook(v_delivery);
       if v_result.status = 'stored' then
-        perform hub_internal.postpone_webhook(v_delivery.id, p_now, v_result.reason, v_result.servers);
+        perform hub_internal.postpone_webhook(v_delivery.id, p_now, v_result.reason, v_result.outcomes);
       else
         update public.hub_webhook_deliveries d
-           set status = v_result.status, error = v_result.reason, task_ids = v_result.tasks, server_ids = v_result.servers, attempt = d.attempt + 1, finished_at = p_now
+           set status = v_result.status, error = v_result.reason, attempt = d.attempt + 1, finished_at = p_now
          where d.id = v_delivery.id;
+        perform hub_internal.note_outcomes(v_delivery.id, v_result.status, v_result.outcomes);
       end if;
     exception
       when deadlock_detected or serialization_failure or lock_not_available then  -- met somebody: no fault of its own
@@ -807,7 +908,7 @@ begin
          where d.id = v_delivery.id;
       when others then                            -- what it did is undone, the others go on
         get stacked diagnostics v_detail = pg_exception_detail;
-        perform hub_internal.postpone_webhook(v_delivery.id, p_now, hub_internal.reason(sqlstate, sqlerrm, v_detail), '{}');
+        perform hub_internal.postpone_webhook(v_delivery.id, p_now, hub_internal.reason(sqlstate, sqlerrm, v_detail));
     end;
   end loop;
   perform setval('hub_internal.webhook_at_work', 1, false);
@@ -882,6 +983,8 @@ begin
     perform hub_internal.refuse('42501', 'permission denied', 'making a hook token', 'An owner of a server makes them.');
   elsif (p_name ~ '^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,61}[A-Za-z0-9._-])?$') is not true then
     perform hub_internal.refuse('UH001', 'bad input', 'p_name', 'A name of 1 to 63 letters, digits, blanks, dots, _ and -: it is shown as the sender.');
+  elsif hub_internal.poses_as_hub(p_name) then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_name', 'It is shown as the sender, and this one would be read as the hub itself.');
   elsif p_targets is null or cardinality(p_targets) not between 1 and 50 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_targets', 'Give 1 to 50 targets, channel:<uuid> or user:<uuid>.');
   end if;
@@ -897,9 +1000,10 @@ begin
       v_through := array[v_channel.server_id];
     else
       v_through := array(select m.server_id from public.hub_members m
-                          where m.user_id = substr(v_target, 6)::uuid and (hub_internal.is_trusted() or m.server_id in (select hub_internal.my_owned_server_ids())));
+                          where m.user_id = substr(v_target, 6)::uuid and m.accepts_hooks
+                            and (hub_internal.is_trusted() or m.server_id in (select hub_internal.my_owned_server_ids())));
       if cardinality(v_through) = 0 then
-        perform hub_internal.refuse('UH004', 'not found', v_target, 'It must be a member of a server that you own.');
+        perform hub_internal.refuse('UH004', 'not found', v_target, 'It must be a member of a server that you own, who lets hooks write to them: hub_members.accepts_hooks is theirs to set.');
       end if;
     end if;
     if v_target <> all (v_targets) then
@@ -907,6 +1011,10 @@ begin
       v_servers := array(select unnest(v_servers) union select unnest(v_through));
     end if;
   end loop;
+  if not hub_internal.is_trusted() then
+    perform pg_advisory_xact_lock(hashtextextended('server_hook_tokens' || hub_internal.person(), 0));
+    perform hub_internal.require_room('server_hook_tokens', (select count(*) from public.hub_hook_tokens t where t.server_ids && v_servers and t.revoked_at is null));
+  end if;
   insert into public.hub_hook_tokens (name, token_hash, targets, server_ids, created_by)
   values (p_name, sha256(convert_to(v_token, 'UTF8')), v_targets, v_servers, hub_internal.person())
   returning id into v_id;
@@ -998,12 +1106,23 @@ begin
       perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; use another channel.');
     end if;
     select s.* into v_server from public.hub_servers s where s.id = v_channel.server_id;
-  elsif not exists (select from public.hub_members m where m.user_id = substr(v_target, 6)::uuid and m.server_id = any (v_token.server_ids)) then
-    perform hub_internal.refuse('42501', 'permission denied', format('%s is no longer a member where this token was made for them', v_target), 'An owner of a server of theirs makes a token for them with hub_create_hook_token.');
+    -- A token is worth what its maker may do now.
+    if v_token.created_by is not null
+       and not exists (select from public.hub_members m where m.server_id = v_server.id and m.user_id = v_token.created_by and m.role = 'owner') then
+      perform hub_internal.refuse('42501', 'permission denied', format('whoever made this token owns the server of %s no more', v_target), 'An owner of today makes a token for it with hub_create_hook_token.');
+    end if;
+  elsif not exists (select from public.hub_members m
+                     where m.user_id = substr(v_target, 6)::uuid and m.server_id = any (v_token.server_ids) and m.accepts_hooks
+                       and (v_token.created_by is null
+                            or exists (select from public.hub_members o where o.server_id = m.server_id and o.user_id = v_token.created_by and o.role = 'owner'))) then
+    perform hub_internal.refuse('42501', 'permission denied', format('%s is no longer a member where this token was made for them, or takes no messages of hooks', v_target),
+      'An owner of a server of theirs makes a token for them with hub_create_hook_token; hub_members.accepts_hooks is theirs to set.');
   end if;
   if not p_deliver then
     return v_result;
   end if;
+  perform hub_internal.spend('hook_messages', v_token.id::text);
+  perform hub_internal.spend('hook_characters', v_token.id::text, char_length(p_message));
   v_sender := 'hook:' || v_token.id;
   -- Between messages and commands, place and answer_command look; persons' messages they do not know.
   if p_idempotency_key is not null
@@ -1015,6 +1134,7 @@ begin
   update public.hub_hook_tokens t set last_used_at = now() where t.id = v_token.id and coalesce(t.last_used_at < now() - interval '1 minute', true);
 
   if v_channel.id is null then
+    perform hub_internal.require_room('direct_messages', (select count(*) from public.hub_direct_messages d where d.user_id = substr(v_target, 6)::uuid));
     insert into public.hub_direct_messages (user_id, sender_id, sender_label, content, idempotency_key)
     values (substr(v_target, 6)::uuid, v_sender, v_token.name, p_message, p_idempotency_key)
     on conflict (sender_id, idempotency_key) where idempotency_key is not null do nothing
@@ -1053,14 +1173,14 @@ comment on function public.hub_receive_hook(text, text, text, boolean, text) is
 revoke all on function hub_internal.my_hook_token_ids(), hub_internal.tamed(text), hub_internal.quoted_line(text, int), hub_internal.quoted_lines(text, text, int),
   hub_internal.template_places(text), hub_internal.render_template(text, jsonb, boolean), hub_internal.glob_matches(text, text, boolean),
   hub_internal.has_project(uuid, uuid, text), hub_internal.check_webhook_rule(), hub_internal.github_facts(text, jsonb), hub_internal.commanded(text, text),
-  hub_internal.receive_webhook(text, text, text, jsonb), hub_internal.apply_webhook(public.hub_webhook_deliveries), hub_internal.reason(text, text, text),
-  hub_internal.postpone_webhook(uuid, timestamptz, text, uuid[]), hub_internal.process_webhooks(timestamptz, int),
+  hub_internal.receive_webhook(text, text, text, jsonb, text), hub_internal.apply_webhook(public.hub_webhook_deliveries), hub_internal.reason(text, text, text),
+  hub_internal.note_outcomes(uuid, text, jsonb), hub_internal.postpone_webhook(uuid, timestamptz, text, jsonb), hub_internal.place_webhook_rule(), hub_internal.process_webhooks(timestamptz, int),
   hub_internal.keep_webhooks(timestamptz, int), hub_internal.create_hook_token(text, text[]), hub_internal.revoke_hook_token(uuid),
-  hub_internal.receive_hook(text, text, text, boolean, text), public.hub_receive_webhook(text, text, text, jsonb), public.hub_process_webhooks(timestamptz, int),
+  hub_internal.receive_hook(text, text, text, boolean, text), public.hub_receive_webhook(text, text, text, jsonb, text), public.hub_process_webhooks(timestamptz, int),
   public.hub_create_hook_token(text, text[]), public.hub_revoke_hook_token(uuid), public.hub_receive_hook(text, text, text, boolean, text)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.my_hook_token_ids(), hub_internal.create_hook_token(text, text[]), hub_internal.revoke_hook_token(uuid),
   public.hub_create_hook_token(text, text[]), public.hub_revoke_hook_token(uuid) to authenticated, service_role;
-grant execute on function hub_internal.receive_webhook(text, text, text, jsonb), hub_internal.process_webhooks(timestamptz, int),
-  hub_internal.receive_hook(text, text, text, boolean, text), public.hub_receive_webhook(text, text, text, jsonb), public.hub_process_webhooks(timestamptz, int),
+grant execute on function hub_internal.receive_webhook(text, text, text, jsonb, text), hub_internal.process_webhooks(timestamptz, int),
+  hub_internal.receive_hook(text, text, text, boolean, text), public.hub_receive_webhook(text, text, text, jsonb, text), public.hub_process_webhooks(timestamptz, int),
   public.hub_receive_hook(text, text, text, boolean, text) to service_role;

@@ -1,9 +1,9 @@
 -- What comes in and goes out: deliveries by state and age, rules that never match, the outbox by target, dead letters.
 -- Good: nothing stored for longer than a minute; no failed delivery, or one whose error you know; each rule matched some time; for each target of a server `oldest`
--- below a minute and `attempt` 1; no dead letters; each bridge `has_place`, or it is stopped (hub_bridge_places). `arrived`: how many messages of a long text are there already. A dead letter starts again with hub_retry_outbox('<id>').
+-- below a minute and `attempt` 1; no dead letters; each bridge `has_place`, or it is stopped (hub_places). `arrived`: how many messages of a long text are there already. A dead letter starts again with hub_retry_outbox('<id>').
 
 \echo deliveries, of the last seven days
-select d.provider, d.event, d.status, count(*), sum(cardinality(d.task_ids)) as tasks,
+select d.provider, d.event, d.status, count(*), sum((select coalesce(sum(cardinality(o.task_ids)), 0) from public.hub_webhook_outcomes o where o.delivery_id = d.id)) as tasks,
        date_trunc('second', now() - min(d.received_at)) as oldest, date_trunc('second', now() - max(d.received_at)) as newest,
        (array_agg(d.error order by d.received_at desc) filter (where d.error is not null))[1] as newest_reason
   from public.hub_webhook_deliveries d
@@ -24,11 +24,11 @@ select r.id, s.name as server, c.name as channel, r.event, r.action, r.repositor
  order by r.created_at;
 
 \echo outbox, by server and target (the head is what waits, or is in flight, first; overtaken: webhooks that failed and let others go before)
-select s.name as server, o.provider, o.target, count(*) as waiting, count(*) filter (where o.overtaken) as overtaken, date_trunc('second', now() - min(o.created_at)) as oldest, h.status as head, h.attempt, h.kind, cardinality(h.parts) as arrived,
+select s.name as server, o.provider, o.target, count(*) as waiting, count(*) filter (where o.mirror) as mirrored, count(*) filter (where o.overtaken) as overtaken, date_trunc('second', now() - min(o.created_at)) as oldest, h.status as head, h.attempt, h.kind, cardinality(h.parts) as arrived,
        date_trunc('second', h.run_after - now()) as again_in, date_trunc('second', h.lease_expires_at - now()) as lease_left, h.error
   from public.hub_outbox o join public.hub_servers s on s.id = o.server_id
   cross join lateral (select f.* from public.hub_outbox f
-                       where f.server_id = o.server_id and f.provider = o.provider and f.target = o.target and f.status in ('pending', 'sending') order by f.overtaken, f.seq limit 1) h
+                       where f.server_id = o.server_id and f.provider = o.provider and f.target = o.target and f.status in ('pending', 'sending') order by f.overtaken, f.mirror, f.seq limit 1) h
  where o.status in ('pending', 'sending')
  group by s.name, o.provider, o.target, h.status, h.attempt, h.kind, h.parts, h.run_after, h.lease_expires_at, h.error
  order by min(o.created_at) limit 50;
@@ -42,9 +42,9 @@ select o.status, o.provider, o.target, o.kind, count(*), max(o.finished_at) as n
  order by max(o.finished_at) desc limit 50;
 
 \echo bridges
-select s.name as server, c.name as channel, b.provider, b.target, b.direction, b.allow_commands, b.enabled,
+select s.name as server, c.name as channel, b.provider, b.target, b.direction, b.allow_commands, b.starts_tasks, b.mirrors_strangers, b.enabled,
        coalesce(b.secret_name, hub_internal.default_secret(b.provider)) as secret_name,
-       hub_internal.may_reach(b) as has_place,
+       hub_internal.bridge_reaches(b) as has_place,
        (select date_trunc('second', now() - max(m.created_at)) from hub_internal.bridge_messages m where m.bridge_id = b.id and m.incoming) as last_in,
        (select date_trunc('second', now() - max(o.finished_at)) from public.hub_outbox o where o.bridge_id = b.id and o.status = 'sent') as last_out
   from public.hub_bridges b join public.hub_servers s on s.id = b.server_id join public.hub_channels c on c.id = b.channel_id

@@ -21,6 +21,8 @@ insert into public.hub_channel_messages (channel_id, content, sender_type) selec
 update stage set outbox = (select id from public.hub_claim_outbox(1));
 update stage set dead = (select o.id from public.hub_outbox o where o.status = 'pending' order by o.seq limit 1);
 update public.hub_outbox set status = 'dead' where id = (select dead from stage);
+update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer');
+insert into public.hub_invitations (server_id, user_id, role, server_name) select s.id, tap.id('outsider'), 'operator', 'x' from stage, unnest(array[barista, labs]) s (id);
 grant select on stage to public;
 
 -- Each line: what is called, then what comes of it for anon, an anonymous sign-in, an outsider, a viewer, an operator, an owner, the
@@ -44,8 +46,13 @@ insert into matrix values
   ($$select * from stage, public.hub_explain_task(labs_task)$$,               '{42501,UH004,UH004,ok,ok,ok,UH004,UH004,ok,ok}'),
   ($$select * from stage, public.hub_classify('x', quick)$$,                  '{42501,UH004,ok,ok,ok,ok,UH004,UH004,ok,ok}'),
   ($$select * from stage, public.hub_classify('x')$$,                         '{42501,ok,ok,ok,ok,ok,ok,ok,ok,ok}'),
-  ($$select public.hub_set_member(barista, tap.id('stranger'), 'viewer') from stage$$, '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
-  ($$select public.hub_set_member(labs, tap.id('stranger'), 'viewer') from stage$$,    '{42501,UH004,UH004,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_member(barista, tap.id('stranger'), 'viewer') from stage$$, '{42501,UH004,42501,42501,42501,UH003,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_member(labs, tap.id('stranger'), 'viewer') from stage$$,    '{42501,UH004,UH004,42501,42501,UH003,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_member(barista, tap.id('viewer'), 'operator') from stage$$,  '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_invite(barista, tap.id('stranger'), 'viewer') from stage$$,      '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_invite(labs, tap.id('stranger'), 'operator') from stage$$,       '{42501,UH004,UH004,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_accept_invitation(labs) from stage$$,                            '{42501,42501,ok,UH004,UH004,UH004,42501,42501,42501,42501}'),
+  ($$select public.hub_leave(barista) from stage$$,                                     '{42501,42501,ok,ok,ok,UH003,42501,42501,42501,42501}'),
   ($$select public.hub_register_device('tap-all', 'linux', '[]', 1)$$,        '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select * from public.hub_claim_tasks('tap-all')$$,                       '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select public.hub_heartbeat('tap-all')$$,                                '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),

@@ -7,7 +7,10 @@ create temp table stage as select tap.running('quick') as running, tap.task('pro
   (select id from public.hub_channels where name = 'heartbeat') as feed, tap.server('buf-barista') as barista;
 insert into public.hub_routing_rules (server_id, query, model) values (tap.server('aura-labs'), 'secretword', 'codex');
 insert into public.hub_bridges (server_id, channel_id, provider, target) select tap.server('aura-labs'), prototypes, 'discord', 'channel:1' from stage;
-insert into public.hub_bridge_places (server_id, provider, target, secret_name) select barista, 'discord', 'channel:9', 'DISCORD_BOT_TOKEN' from stage;
+insert into public.hub_places (server_id, kind, target, secret_name) select barista, 'discord', 'channel:9', 'DISCORD_BOT_TOKEN' from stage;
+insert into public.hub_places (server_id, kind, target) select barista, k.kind, k.target from stage, (values ('project', 'a'), ('github', 'tap/*')) k (kind, target);
+update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer');
+insert into public.hub_invitations (server_id, user_id, role, server_name) values (tap.server('aura-labs'), tap.id('outsider'), 'operator', 'Aura Labs');
 insert into public.hub_channel_messages (channel_id, content, sender_type) select prototypes, 'out', 'system' from stage;
 insert into public.hub_webhook_rules (server_id, event, repository, channel_id, template) values (tap.server('aura-labs'), 'issues', 'tap/tap', tap.channel('evals'), 'Look at it: {body}');
 select public.hub_receive_webhook('github', 'tap-1', 'issues', '{"action":"opened","repository":{"full_name":"tap/tap"},"issue":{"number":1,"title":"t","body":"secret"}}');
@@ -27,6 +30,7 @@ insert into reads values
   ($$public.hub_channels where name = 'prototypes'$$,                                     '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_members where user_id = tap.id('viewer') and server_id = tap.server('aura-labs')$$, '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_projects where server_id = tap.server('aura-labs')$$,                     '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_invitations where server_name = 'Aura Labs'$$,                            '{42501,0,1,0,0,1,0,0,1,1}'),
   ($$public.hub_channel_messages m where m.channel_id = (select quick from stage) and m.seq = 1$$,      '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.hub_channel_messages m where m.channel_id = (select prototypes from stage) and m.seq = 1 and m.task_thread_id is null$$, '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_task_threads t where t.channel_id = (select prototypes from stage)$$,     '{42501,0,0,1,1,1,0,0,1,1}'),
@@ -40,13 +44,16 @@ insert into reads values
   ($$public.mesh_device_servers where device = 'tap-own'$$,                               '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$(select id from public.hub_webhook_deliveries where delivery_id = 'tap-1') d$$,      '{42501,0,0,0,1,1,0,0,1,1}'),
   ($$(select id from public.hub_webhook_deliveries where delivery_id = 'tap-2') d$$,      '{42501,0,0,0,0,0,0,0,1,1}'),
+  ($$(select error from public.hub_webhook_deliveries where delivery_id = 'tap-1') d$$,   '{42501,42501,42501,42501,42501,42501,42501,42501,1,1}'),
+  ($$public.hub_webhook_outcomes where server_id = tap.server('aura-labs')$$,             '{42501,0,0,0,1,1,0,0,1,1}'),
   ($$(select payload from public.hub_webhook_deliveries where delivery_id = 'tap-1') d$$, '{42501,42501,42501,42501,42501,42501,42501,42501,1,1}'),
   ($$public.hub_webhook_rules where repository = 'tap/tap'$$,                             '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$(select id from public.hub_hook_tokens where name = 'tap') t$$,                      '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$(select token_hash from public.hub_hook_tokens where name = 'tap') t$$,              '{42501,42501,42501,42501,42501,42501,42501,42501,1,1}'),
   ($$public.hub_direct_messages where content = 'for the viewer'$$,                       '{42501,0,0,1,0,0,0,0,1,1}'),
   ($$public.hub_bridges where server_id = tap.server('aura-labs')$$,                      '{42501,0,0,0,0,1,0,0,1,1}'),
-  ($$public.hub_bridge_places where server_id = tap.server('aura-labs')$$,                '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$public.hub_places where server_id = tap.server('aura-labs') and kind = 'discord'$$,  '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$hub_internal.quotas where name = 'person_messages'$$,                                '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
   ($$public.hub_outbox where body ->> 'text' = 'out'$$,                                   '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$hub_internal.bridge_messages$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
   ($$hub_internal.command_answers$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
@@ -63,13 +70,17 @@ insert into writes values
   ($$insert into public.hub_channel_messages (channel_id, content) select prototypes, 'x' from stage$$,   '{42501,42501,UH004,ok,ok,ok,42501,42501,23502,23502}'),
   ($$insert into public.hub_channel_messages (channel_id, content) select feed, 'x' from stage$$,         '{42501,42501,42501,42501,42501,42501,42501,42501,23502,23502}'),
   ($$insert into public.mac_tasks (content, channel_id) select 'x', quick from stage$$,                   '{42501,42501,42501,42501,ok,ok,42501,42501,ok,ok}'),
-  ($$insert into public.mac_tasks (content) values ('x')$$,                                               '{42501,42501,42501,42501,ok,ok,42501,42501,ok,ok}'),
+  ($$insert into public.mac_tasks (content) values ('x')$$,                                               '{42501,42501,42501,42501,UH001,UH001,42501,42501,ok,ok}'),
+  ($$insert into public.mac_tasks (content, project) values ('x', 'Desktop/Comp-Core/core/motion')$$,     '{42501,42501,42501,42501,ok,ok,42501,42501,ok,ok}'),
   ($$insert into public.mac_tasks (content, channel_id) select 'x', prototypes from stage$$,              '{42501,42501,42501,42501,ok,ok,42501,42501,ok,ok}'),
   ($$update public.mac_tasks set status = 'complete' where id = (select running from stage)$$,            '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$delete from public.hub_channel_messages$$,                                                           '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_channel_messages set content = 'x'$$,                                              '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_members (server_id, user_id, role) select barista, tap.id('stranger'), 'owner' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_members set role = 'owner'$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer') and accepts_hooks is distinct from null returning 1 / (case when user_id = hub_internal.person() or hub_internal.is_trusted() then 1 else 0 end)$$, '{42501,ok,ok,ok,ok,ok,ok,ok,ok,ok}'),
+  ($$insert into public.hub_invitations (server_id, user_id, role, server_name) select barista, tap.id('stranger'), 'owner', 'x' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$delete from public.hub_invitations$$,                                                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_servers set access = 'authenticated'$$,                                            '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_channels set project_path = 'x'$$,                                                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_task_threads set status = 'archived'$$,                                            '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
@@ -77,18 +88,20 @@ insert into writes values
   ($$insert into public.mesh_device_servers (device, server_id) select 'tap-all', barista from stage$$,   '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_task_attempts set outcome = null$$,                                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_projects (server_id, name, path) select barista, 'p', 'a/b' from stage$$,     '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_projects (server_id, name, path) select barista, 'p', 'victim/secret' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_routing_rules (server_id, query, model) select barista, 'cobol', 'claude' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
   ($$insert into public.hub_routing_rules (query, model) values ('cobol', 'claude')$$,                    '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$delete from public.hub_routing_models$$,                                                             '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
   ($$insert into public.hub_webhook_rules (server_id, event, channel_id, template) select barista, 'push', quick, 'Look' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_webhook_rules (server_id, event, channel_id, template, repository) select barista, 'push', quick, 'Look', 'victim/private' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_webhook_rules (server_id, event, channel_id, template) select barista, 'push', prototypes, 'Look' from stage$$, '{42501,42501,42501,42501,42501,UH004,42501,42501,UH004,UH004}'),
   ($$update public.hub_webhook_rules set last_matched_at = now()$$,                                       '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, quick, 'discord', 'channel:9' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
   ($$insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, prototypes, 'discord', 'channel:9' from stage$$, '{42501,42501,42501,42501,42501,UH004,42501,42501,UH004,UH004}'),
   ($$insert into public.hub_bridges (server_id, channel_id, provider, target) select barista, quick, 'discord', 'channel:8' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
-  ($$insert into public.hub_bridge_places (server_id, provider, target, secret_name) select barista, 'discord', '*', 'DISCORD_BOT_TOKEN' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
-  ($$update public.hub_bridge_places set target = '*'$$,                                                  '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
-  ($$delete from public.hub_bridge_places$$,                                                              '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_places (server_id, kind, target, secret_name) select barista, 'discord', '*', 'DISCORD_BOT_TOKEN' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_places set target = '*' where kind = 'discord' and target = 'channel:9'$$,                                                  '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$delete from public.hub_places$$,                                                              '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_bridges set server_id = tap.server('buf-barista')$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,UH004,UH004}'),
   ($$insert into public.hub_webhook_deliveries (provider, delivery_id, event, payload) values ('github', 'x', 'push', '{}')$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_outbox set body = '{}'$$,                                                          '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
@@ -121,7 +134,8 @@ select tap.become('postgres');
 
 select policies_are('public', t.name, t.policies) from (values
   ('hub_servers', array['hub_servers_select_readers']),
-  ('hub_members', array['hub_members_select_readers']),
+  ('hub_members', array['hub_members_select_readers', 'hub_members_update_oneself']),
+  ('hub_invitations', array['hub_invitations_select_concerned']),
   ('hub_channels', array['hub_channels_select_readers']),
   ('hub_projects', array['hub_projects_select_readers', 'hub_projects_insert_owners', 'hub_projects_update_owners', 'hub_projects_delete_owners']),
   ('hub_channel_messages', array['hub_channel_messages_select_readers', 'hub_channel_messages_insert_oneself']),
@@ -131,11 +145,12 @@ select policies_are('public', t.name, t.policies) from (values
   ('mesh_devices', array['mesh_devices_select_readers']),
   ('mesh_device_servers', array['mesh_device_servers_select_readers']),
   ('hub_webhook_deliveries', array['hub_webhook_deliveries_select_operators']),
+  ('hub_webhook_outcomes', array['hub_webhook_outcomes_select_operators']),
   ('hub_webhook_rules', array['hub_webhook_rules_select_owners', 'hub_webhook_rules_insert_owners', 'hub_webhook_rules_update_owners', 'hub_webhook_rules_delete_owners']),
   ('hub_hook_tokens', array['hub_hook_tokens_select_owners']),
   ('hub_direct_messages', array['hub_direct_messages_select_oneself', 'hub_direct_messages_update_oneself', 'hub_direct_messages_delete_oneself']),
   ('hub_bridges', array['hub_bridges_select_owners', 'hub_bridges_insert_owners', 'hub_bridges_update_owners', 'hub_bridges_delete_owners']),
-  ('hub_bridge_places', array['hub_bridge_places_select_owners']),
+  ('hub_places', array['hub_places_select_owners']),
   ('hub_outbox', array['hub_outbox_select_owners']),
   ('koji_commands', array['koji_commands_select_readers'])) t (name, policies);
 

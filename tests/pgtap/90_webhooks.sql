@@ -13,7 +13,12 @@ begin
   return v;
 end;
 $$;
-create function pg_temp.task(p_delivery public.hub_webhook_deliveries) returns public.mac_tasks language sql as $$ select t from public.mac_tasks t where t.id = p_delivery.task_ids[1] $$;
+-- The tasks that it became, in whichever server.
+create function pg_temp.tasks(p_delivery uuid) returns uuid[] language sql as $$
+  select coalesce(array_agg(t.id), '{}') from public.hub_webhook_outcomes o, unnest(o.task_ids) t (id) where o.delivery_id = p_delivery
+$$;
+create function pg_temp.servers(p_delivery uuid) returns uuid[] language sql as $$ select coalesce(array_agg(o.server_id), '{}') from public.hub_webhook_outcomes o where o.delivery_id = p_delivery $$;
+create function pg_temp.task(p_delivery public.hub_webhook_deliveries) returns public.mac_tasks language sql as $$ select t from public.mac_tasks t where t.id = (pg_temp.tasks(p_delivery.id))[1] $$;
 create function pg_temp.rule(p_event text, p_channel text, p_template text, p_more jsonb default '{}') returns uuid language plpgsql as $$
 declare
   v_id uuid;

@@ -56,39 +56,39 @@ select lives_ok($$ select pg_temp.bridge('heartbeat', 'discord', 'channel:1', '{
 delete from public.hub_bridges;
 
 -- What a server may reach is said by who runs the deployment; whoever they are, owners see theirs.
-delete from public.hub_bridge_places;
+delete from public.hub_places where kind <> 'project';
 create function pg_temp.own(p_rest text, p_channel text default 'quick') returns text language sql as $$
   select format('insert into public.hub_bridges (server_id, channel_id, provider, target, direction, secret_name) select server_id, id, %s from public.hub_channels where name = %L', p_rest, p_channel)
 $$;
 create function pg_temp.outcomes(p_sql text) returns text language sql as $$ select tap.outcome('owner', p_sql) || ' ' || tap.outcome('service', p_sql) || ' ' || tap.outcome('postgres', p_sql) $$;
 select is(pg_temp.outcomes(pg_temp.own(x)), '42501 ok ok', 'no place: ' || x) from unnest(array['''discord'', ''channel:100'', ''out'', null', '''discord'', ''user:4242'', ''in'', null',
   '''webhook'', ''https://evil.example.com/'', ''out'', ''HUB_BRIDGE_ACME''', '''discord'', ''channel:1'', ''out'', ''HUB_BRIDGE_ACME''', '''github'', ''channel:acme/app'', ''out'', null']) x;
-select matches(tap.refusal('owner', pg_temp.own('''discord'', ''channel:100'', ''out'', null')), 'insert into public.hub_bridge_places .* values \(''.{36}'', ''discord'', ''channel:100'', ''DISCORD_BOT_TOKEN''\)', 'the remedy is named');
+select matches(tap.refusal('owner', pg_temp.own('''discord'', ''channel:100'', ''out'', null')), 'insert into public.hub_places .* values \(''discord'', ''.{36}'', ''channel:100'', ''DISCORD_BOT_TOKEN''\)', 'the remedy is named');
 select pg_temp.bridge('quick', 'discord', 'channel:100');
-select results_eq($$ select server_id, provider, target, secret_name from public.hub_bridge_places $$, $$ select server_id, 'discord', 'channel:100', 'DISCORD_BOT_TOKEN' from public.hub_channels where name = 'quick' $$, 'a bridge that they make brings its place');
+select results_eq($$ select server_id, kind, target, secret_name from public.hub_places where kind <> 'project' $$, $$ select server_id, 'discord', 'channel:100', 'DISCORD_BOT_TOKEN' from public.hub_channels where name = 'quick' $$, 'a bridge that they make brings its place');
 select is(tap.outcome('owner', $$ update public.hub_bridges set direction = 'out', allow_commands = true, enabled = false $$), 'ok', 'how it is used is the owner''s to say');
 select is(tap.outcome('owner', format('update public.hub_bridges set %s', x)), '42501', x || ' is another place') from unnest(array['target = ''channel:101''', 'secret_name = ''HUB_BRIDGE_ACME''']) x;
 delete from public.hub_bridges;
 select is(tap.outcome('owner', pg_temp.own('''discord'', ''channel:100'', ''both'', null')), 'ok', 'the place outlives the bridge');
 select is(tap.outcome('owner', pg_temp.own('''discord'', ''channel:100'', ''both'', ''DISCORD_BOT_TOKEN''')), 'ok', 'the default by its name is the same');
 select is(tap.outcome('owner', pg_temp.own('''discord'', ''channel:100'', ''both'', null', 'prototypes')), '42501', 'and of one server it is no other''s');
-insert into public.hub_bridge_places (server_id, provider, target, secret_name) select tap.server('buf-barista'), * from (values ('webhook', '*', 'HUB_BRIDGE_OWN'), ('github', 'channel:acme/*', 'HUB_GITHUB_TOKEN')) p;
+insert into public.hub_places (server_id, kind, target, secret_name) select tap.server('buf-barista'), * from (values ('webhook', '*', 'HUB_BRIDGE_OWN'), ('github', 'channel:acme/*', 'HUB_GITHUB_TOKEN')) p;
 select is(tap.outcome('owner', pg_temp.own(x)), o, x) from (values ('''webhook'', ''https://example.com/any'', ''out'', ''HUB_BRIDGE_OWN''', 'ok'), ('''webhook'', ''https://example.com/any'', ''out'', ''HUB_BRIDGE_ACME''', '42501'),
   ('''discord'', ''channel:5'', ''out'', ''HUB_BRIDGE_OWN''', '42501'), ('''github'', ''channel:acme/app'', ''out'', null', 'ok'), ('''github'', ''channel:Acme/*'', ''out'', null', 'ok'), ('''github'', ''channel:acme2/app'', ''out'', null', '42501')) t (x, o);
 -- Of two that let one chat in the second is told so, not whose the first is; the same again is the index's to refuse.
 select pg_temp.bridge('quick', 'discord', 'channel:100');
 select is(tap.outcome('postgres', pg_temp.own('''discord'', ''channel:100'', ''in'', null', 'prototypes')), 'UH003', 'a chat comes into one channel');
-insert into public.hub_bridge_places (server_id, provider, target, secret_name) values (tap.server('aura-labs'), 'discord', '*', 'DISCORD_BOT_TOKEN');
+insert into public.hub_places (server_id, kind, target, secret_name) values (tap.server('aura-labs'), 'discord', '*', 'DISCORD_BOT_TOKEN');
 select is(tap.refusal('owner', pg_temp.own('''discord'', ''channel:100'', ''in'', null', 'prototypes')), 'UH003 conflict A chat comes into one channel. Make this one go out only, or change the other.', 'and an owner is told no more');
 select is(tap.outcome('postgres', pg_temp.own('''discord'', ''channel:100'', ''in'', null')), '23505');
 select is(tap.outcome('postgres', pg_temp.own('''discord'', ''channel:100'', ''in'', null') || ' on conflict do nothing'), 'ok', 'a script may say it twice');
 select is(pg_temp.come('channel:100', 'p1', 'hello') ->> 'duplicate', 'false');
-delete from public.hub_bridge_places where target = 'channel:100';
+delete from public.hub_places where target = 'channel:100';
 select throws_ok($$ select pg_temp.come('channel:100', 'p2', 'hello') $$, 'UH004', 'not found', 'a place that was taken away lets nobody in');
 update public.hub_bridges set enabled = false;
-select is_empty($$ select from public.hub_bridge_places where target = 'channel:100' $$, 'a word about the bridge does not bring it back');
+select is_empty($$ select from public.hub_places where target = 'channel:100' $$, 'a word about the bridge does not bring it back');
 delete from public.hub_bridges;
-delete from public.hub_bridge_places;
+delete from public.hub_places where kind <> 'project';
 delete from public.mac_tasks;
 
 -- Coming in
@@ -476,7 +476,7 @@ begin
 end;
 $$;
 select pg_temp.bridge('quick', 'discord', 'channel:1');
-insert into public.hub_bridge_places (server_id, provider, target, secret_name) values (tap.server('buf-barista'), 'discord', '*', 'HUB_BRIDGE_HOOK') on conflict do nothing;
+insert into public.hub_places (server_id, kind, target, secret_name) values (tap.server('buf-barista'), 'discord', '*', 'HUB_BRIDGE_HOOK') on conflict do nothing;
 create temp table off as select pg_temp.in_flight('x') as id;
 select is(pg_temp.and_then(id), 'sending 503', 'an untouched bridge tries again') from off;
 create temp table changes as select * from (values ('enabled = false'), ('direction = ''in'''), ('target = ''channel:2'''), ('channel_id = tap.channel(''bridge'')')) c (change);
@@ -493,10 +493,10 @@ select is(pg_temp.changed(change), 'dead its bridge was switched off or changed'
 select matches(pg_temp.changed('secret_name = ''HUB_BRIDGE_HOOK'''), '^sending 503');
 select is((select secret_name from public.hub_outbox where status = 'sending'), 'HUB_BRIDGE_HOOK', 'the secret is the bridge''s as it is now');
 create temp table away as select pg_temp.in_flight('stopped') as id;
-create temp table places as select * from public.hub_bridge_places where provider = 'discord' and secret_name = 'DISCORD_BOT_TOKEN';
-delete from public.hub_bridge_places p using places where p = places;
-select matches(pg_temp.and_then(id), '^dead the place of its bridge was taken away: .* hub_bridge_places$', 'a place that was taken away stops the bridge') from away;
-insert into public.hub_bridge_places select * from places;
+create temp table places as select * from public.hub_places where kind = 'discord' and secret_name = 'DISCORD_BOT_TOKEN';
+delete from public.hub_places p using places where p = places;
+select matches(pg_temp.and_then(id), '^dead the place of its bridge was taken away: .* hub_places$', 'a place that was taken away stops the bridge') from away;
+insert into public.hub_places select * from places;
 select public.hub_retry_outbox(id) from away;
 select results_eq($$ select text from pg_temp.deliver() $$, $$ values ('stopped') $$, 'one that is given back starts it again');
 -- A row of a transaction that did not see the switch-off, at the head of others.
