@@ -206,8 +206,8 @@ $$;
 comment on function hub_internal.person() is
   'The signed-in person. Null for devices, anonymous sign-ins and trusted callers: they own nothing as people.';
 
--- A name that reads as the hub's own, or as a provider's that it speaks for, is nobody's to take: not in other letters, with signs
--- between or invisible ones, either. The letters are those of Cyrillic and Greek that look like the ones of the names.
+-- A name that reads as the hub's own is nobody's to take: not in other letters, with signs between or invisible ones, either. The letters are those of Cyrillic and Greek that look like its own (of both
+-- cases: lower() knows those of the database's locale alone).
 create function hub_internal.poses_as_hub(p_name text)
   returns boolean
   language plpgsql
@@ -215,11 +215,11 @@ create function hub_internal.poses_as_hub(p_name text)
   set search_path = ''
 as $$
 begin
-  return regexp_replace(translate(lower(normalize(p_name, nfkc)), 'аαһнʜьυսᴜгʀтτеεіιοоѕсԁɡᴀʙ0134', 'aahhhbuuurrtteeiiooscdgaboiea'), '[^a-z]', '', 'g')
-         in ('aurahub', 'hub', 'thehub', 'theaurahub', 'aurahubbot', 'system', 'github', 'discord', 'telegram');
+  return regexp_replace(translate(lower(normalize(p_name, nfkc)), 'аαАΑһнʜНΗьВΒυսᴜгʀтτеεіιοоѕсԁɡᴀʙ0134', 'aaaahhhhhbbbuuurrtteeiiooscdgaboiea'), '[^a-z]', '', 'g')
+         in ('aurahub', 'hub', 'thehub', 'theaurahub', 'aurahubbot');
 end;
 $$;
-comment on function hub_internal.poses_as_hub(text) is 'Whether a name would be read as the hub itself, or as a provider that it speaks for.';
+comment on function hub_internal.poses_as_hub(text) is 'Whether a name would be read as the hub itself.';
 
 -- Who a person is for others, by their token. A token's names are its bearer's to write, so none of them may be the hub's.
 create function hub_internal.person_label()
@@ -351,7 +351,7 @@ declare
   v_path text := hub_internal.normal_path(p_path);
 begin
   if v_path is null then
-    perform hub_internal.refuse('UH001', 'bad input', format('%s %L', p_what, hub_internal.shorten(p_path, 200)),
+    perform hub_internal.refuse('23514', 'bad input', format('%s %L', p_what, hub_internal.shorten(p_path, 200)),
       'A folder below the root that each machine has for projects, as team/app: no segment that begins with a dot, no backslash or colon, never the root itself.');
   end if;
   return v_path;

@@ -519,7 +519,8 @@ create trigger mac_tasks_guard_update
   before update on public.mac_tasks
   for each row execute function hub_internal.guard_task_update();
 
--- A server that goes takes its work with it: nothing of it is to run under nobody's name.
+-- A server that goes takes its work with it: nothing of it is to run under nobody's name. The task lets go of what is deleted next, by itself:
+-- a row that this transaction has written is checked against its message while that is already gone.
 create function hub_internal.end_tasks_of_server()
   returns trigger
   language plpgsql
@@ -529,7 +530,7 @@ as $$
 begin
   update public.mac_tasks t
      set status = case when t.status = 'running' then t.status else 'cancelled' end,
-         cancel_requested_at = coalesce(t.cancel_requested_at, now()), error = 'its server was deleted'
+         cancel_requested_at = coalesce(t.cancel_requested_at, now()), error = 'its server was deleted', channel_id = null, thread_id = null, message_id = null
    where t.status in ('pending', 'blocked', 'waiting', 'running')
      and (t.channel_id in (select c.id from public.hub_channels c where c.server_id = old.id) or t.channel_id is null and t.server_id = old.id);
   return old;

@@ -256,7 +256,7 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'thread_id without channel_id', 'Give both, or neither.');
   end if;
   if coalesce(new.requested_agent, new.agent) is not null and not hub_internal.is_known_agent(coalesce(new.requested_agent, new.agent)) then
-    perform hub_internal.refuse('UH001', 'bad input', format('agent %L', hub_internal.shorten(coalesce(new.requested_agent, new.agent), 100)),
+    perform hub_internal.refuse('UH001', 'bad input', format('agent %L', left(coalesce(new.requested_agent, new.agent), 100)),
       'No device offers an agent of this name; leave it out, or see `hub devices` for those there are.');
   end if;
   if new.thread_id is not null and not exists (select from public.hub_task_threads t where t.id = new.thread_id and t.channel_id = new.channel_id) then

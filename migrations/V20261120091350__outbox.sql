@@ -2,7 +2,7 @@
 -- transaction of what it tells of, and a worker delivers it. Chats come in by the same bridge, as a principal with few rights.
 --
 -- A row:  pending -> sending                 claimed: attempt + 1, a lease; of one target (of one server) only one is in flight, in order of seq,
---                                            what tasks have to say before what persons wrote (mirror)
+--                                            what tasks and members say before what strangers wrote (mirror)
 --         sending -> sent                    external_id is kept: edits and replies refer to it
 --         sending -> pending                 failed, or the lease ran out (hub_recover): run_after later, Retry-After obeyed
 --         sending -> dead                    for good, or, in a chat, at 12 attempts; hub_retry_outbox starts it again. Waits that the other side
@@ -151,8 +151,8 @@ create table public.hub_outbox (
   constraint hub_outbox_status_check check (status in ('pending', 'sending', 'sent', 'dead', 'summarised'))
 ) with (fillfactor = 70);
 comment on table public.hub_outbox is 'What is to be said elsewhere, in order for each target of a server: what one says waits for no other''s. Finished rows are kept for the setting outbox_retention.';
-comment on column public.hub_outbox.seq is 'Its place among what its server says to the same target: its own results before what it mirrors, each in order.';
-comment on column public.hub_outbox.mirror is 'What a person wrote, and no result of a task: in a chat it goes out behind those that wait.';
+comment on column public.hub_outbox.seq is 'Its place among what its server says to the same target: its own words before what it mirrors of strangers, each in order.';
+comment on column public.hub_outbox.mirror is 'What somebody wrote who may not start work here: in a chat it goes out behind all else that waits.';
 comment on column public.hub_outbox.attempt is 'The fence: a worker that names any but the live attempt changes nothing.';
 comment on column public.hub_outbox.is_progress is 'Of a task''s progress: one message out there, which the rows after the first edit.';
 comment on column public.hub_outbox.overtaken is 'A webhook that failed and waits for its next attempt: others go before it.';
@@ -426,7 +426,7 @@ begin
                  when v_reply is not null then 'reply' else 'post' end,
             v_body, v_bridge.id || ':' || new.id,
             now() + hub_internal.setting(case when v_bridge.provider = 'webhook' then 'outbox_webhook_ttl' else 'outbox_ttl' end),
-            new.id, v_reply, new.task_id, v_progress, new.sender_type = 'human' and v_bridge.provider <> 'webhook');
+            new.id, v_reply, new.task_id, v_progress, v_stranger and v_bridge.provider <> 'webhook');
   end loop;
   return null;
 end;
@@ -595,6 +595,10 @@ begin
     insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key, reply_to)
     values (null, v_channel.id, v_thread, 'human', v_sender, v_label, p_content, 'text', p_external_id, v_asked.message_id)
     returning * into v_message;
+    if not v_starts then
+      update public.hub_outbox o set mirror = true
+       where o.idempotency_key in (select b.id || ':' || v_message.id from public.hub_bridges b where b.channel_id = v_channel.id and b.provider <> 'webhook') and o.status = 'pending';
+    end if;
     v_result := v_result || jsonb_build_object('message', to_jsonb(v_message));
   else
     v_result := v_result || hub_internal.place(v_channel, v_kind = 'threaded_task_isolation', v_thread, p_content,
@@ -740,7 +744,7 @@ begin
     perform hub_internal.expire_outbox(p_now, 1000);
   end if;
 
-  -- The first row of each target, of what its tasks say and of what it mirrors, from target to target by the index: what is behind it is not read.
+  -- The first row of each target, of what is said here and of what strangers wrote (mirror), from target to target by the index: what is behind it is not read.
   -- The mirrored one goes when no other may, and a target where one of the two has to wait waits whole: it is the receiver who could not be reached. Then the webhooks that failed, likewise
   -- the one of each target that is due first, but not while their receiver has all of them wait.
   for v_id, v_lock in

@@ -125,7 +125,7 @@ select results_eq($$ select content_type, reply_to is not null from public.hub_c
   $$ values ('text', true), ('task', false) $$, 'it opens with a copy of the message');
 select throws_ok($$ select public.hub_create_task_thread(tap.channel('infrastructure'), task) from byhand $$, 'UH004', 'not found', 'not in another channel');
 select throws_ok($$ select public.hub_create_task_thread(tap.channel('quick'), task) from byhand $$, 'UH003', 'conflict', 'not on a flat server');
-insert into public.mac_tasks (content) values ('From the Dispatch tab');
+insert into public.mac_tasks (content, server_id) values ('From the Dispatch tab', tap.server('cloud-hub'));
 select tap.become('postgres');
 create table tap.loose as select id from public.mac_tasks where content = 'From the Dispatch tab';
 grant select on tap.loose to public;

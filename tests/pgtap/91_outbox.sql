@@ -6,8 +6,9 @@ create function pg_temp.bridge(p_channel text, p_provider text, p_target text, p
 declare
   v_id uuid;
 begin
-  insert into public.hub_bridges (server_id, channel_id, provider, target, direction, allow_commands, secret_name, enabled)
-  select c.server_id, c.id, p_provider, p_target, coalesce(p_more ->> 'direction', 'both'), coalesce((p_more ->> 'allow_commands')::boolean, false), p_more ->> 'secret_name',
+  insert into public.hub_bridges (server_id, channel_id, provider, target, direction, allow_commands, starts_tasks, secret_name, enabled)
+  select c.server_id, c.id, p_provider, p_target, coalesce(p_more ->> 'direction', 'both'), coalesce((p_more ->> 'allow_commands')::boolean, false),
+         coalesce(p_more ->> 'starts_tasks', 'everyone'), p_more ->> 'secret_name',
          coalesce((p_more ->> 'enabled')::boolean, true)
     from public.hub_channels c where c.name = p_channel returning id into v_id;
   return v_id;
@@ -525,6 +526,8 @@ begin
   return (select string_agg(o.secret_name, ',') from public.hub_outbox o where o.task_id = v_id and o.kind = 'github_comment');
 end;
 $$;
+select is(pg_temp.answered('no place'), null, 'where the server has no place for the repository, nobody answers');
+insert into public.hub_places (server_id, kind, target) values (tap.server('buf-barista'), 'github', 'acme/*');
 select is(pg_temp.answered('no bridge'), 'HUB_GITHUB_TOKEN', 'without a bridge the deployment''s token answers');
 select pg_temp.bridge('garden', 'github', 'channel:acme/*', '{"direction":"out","secret_name":"HUB_BRIDGE_ACME"}');
 select is(pg_temp.answered('all of them'), 'HUB_BRIDGE_ACME');
