@@ -1,5 +1,6 @@
 -- Why: strangers share a deployment, and what one of them writes must not be what all others wait for. How much is enough is a row here;
--- whoever wants more is told so (UH006 too many) and until when. Trusted callers are not asked.
+-- whoever wants more is told so (UH006 too many) and for how long: `Try again in 3 s, at 2026-11-26T14:00:03Z.` Programs read the seconds. Trusted
+-- callers are not asked.
 --
 -- A rate is a bucket that leaks: each use fills it by its cost, time empties it, and what would flow over is refused. It is one row for each who
 -- uses it, written in the transaction of what it counts: what is refused or rolled back was not used. Order of locks: a person's bucket, then
@@ -35,6 +36,7 @@ insert into hub_internal.quotas (name, amount, per, about) values
   ('command_answers',             1000,     '1 day',    'commands under an idempotency key, whose answers are kept, of one sender'),
   ('direct_messages',             5000,     null,       'messages of hooks kept for a person'),
   ('server_projects',             1000,     null,       'projects of a server'),
+  ('server_lanes',                 500,     null,       'kinds of work that wait in a server at a time (project, agent, model, platform)'),
   ('server_invitations',           200,     null,       'open invitations of a server'),
   ('server_routing_rules',         500,     null,       'routing rules of a server'),
   ('server_webhook_rules',         300,     null,       'webhook rules of a server'),
@@ -67,7 +69,8 @@ as $$
 begin
   perform hub_internal.refuse('UH006', 'too many', format('%s: %s%s', p_quota.about, p_quota.amount, coalesce(' in ' || p_quota.per, '')),
     case when p_quota.per is not null
-           then format('Try again after %s.', to_char(date_trunc('second', p_until + interval '1 second') at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+           then format('Try again in %s s, at %s.', ceil(extract(epoch from p_until - clock_timestamp())) + 1,
+                       to_char((p_until + interval '1 second') at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
          when p_quota.name like 'transaction%' then 'Send them in several requests.'
          else 'Remove some first; whoever runs the deployment sets how many there may be, in hub_internal.quotas.' end);
 end;

@@ -244,7 +244,8 @@ begin
 end;
 $$;
 
-create function hub_internal.lane_of(p_task public.mac_tasks)
+-- p_bounded: refuse a lane too many (UH006). A claim looks into each lane of its device: who makes many makes everybody's claims slow.
+create function hub_internal.lane_of(p_task public.mac_tasks, p_bounded boolean default false)
   returns integer
   language plpgsql
   volatile
@@ -267,6 +268,9 @@ begin
      and l.model = p_task.model_preference and l.agent is not distinct from p_task.requested_agent
      and l.platform = p_task.platform and l.device is not distinct from v_device;
   if not found then
+    if p_bounded then
+      perform hub_internal.require_room('server_lanes', (select count(*) from hub_internal.lanes l where l.server_id = p_task.server_id));
+    end if;
     insert into hub_internal.lanes (server_id, project, model, agent, platform, device)
     values (p_task.server_id, p_task.project, p_task.model_preference, p_task.requested_agent, p_task.platform, v_device)
     on conflict on constraint lanes_key do update set platform = excluded.platform   -- returns the row a neighbour just made
@@ -430,7 +434,7 @@ begin
 
   if new.status in ('pending', 'blocked', 'waiting') then
     new.queue_key := new.created_at - (new.priority - 5) * interval '10 minutes';
-    new.lane := hub_internal.lane_of(new);
+    new.lane := hub_internal.lane_of(new, not hub_internal.is_trusted());
   end if;
   return new;
 end;
@@ -568,7 +572,7 @@ update public.mac_tasks t
    set queue_key = t.created_at - (t.priority - 5) * interval '10 minutes', lane = hub_internal.lane_of(t)
  where t.status in ('pending', 'blocked', 'waiting');
 
-revoke all on function hub_internal.live_device(), hub_internal.my_device_names(), hub_internal.lane_of(public.mac_tasks), hub_internal.lane_lock(uuid, text, text, text, text, text), hub_internal.reap_lanes(int), hub_internal.serves(public.mesh_devices, uuid), hub_internal.is_known_agent(text),
+revoke all on function hub_internal.live_device(), hub_internal.my_device_names(), hub_internal.lane_of(public.mac_tasks, boolean), hub_internal.lane_lock(uuid, text, text, text, text, text), hub_internal.reap_lanes(int), hub_internal.serves(public.mesh_devices, uuid), hub_internal.is_known_agent(text),
   hub_internal.offered_agent(jsonb, text, text), hub_internal.guard_task_insert(), hub_internal.guard_task_update(),
   hub_internal.wake_on_insert(), hub_internal.end_tasks_of_server(), hub_internal.check_task(public.mac_tasks)
   from public, anon, authenticated, service_role;

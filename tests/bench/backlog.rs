@@ -8,6 +8,8 @@ use std::time::Instant;
 use uuid::Uuid;
 
 const FEW: u64 = 1000;
+const LANES: &str = "insert into hub_internal.lanes (server_id, project, model, platform, agent) \
+     select '00000000-0000-4000-9000-000000000001', 'backlog', 'any', 'any', 'agent' || n from generate_series(1, 20000) n";
 
 pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let (many, few) = (bench.fresh("backlog_many").await?, bench.fresh("backlog_few").await?);
@@ -21,6 +23,13 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
 
     bench.script(&many, "backlog_foreign.sql", &[]).await?;
     figures.push(compare(bench, &many, &few, "backlog, the oldest 10000 for others").await?);
+
+    // What was asked for once and waits no more: twenty thousand lanes, until the next recovery.
+    let mut lanes = many.superuser().await?;
+    execute(&mut lanes, LANES).await?;
+    execute(&mut lanes, "select public.hub_recover(now(), 100000)").await?;
+    drop(lanes);
+    figures.push(compare(bench, &many, &few, "backlog, 20000 lanes of before").await?);
 
     let mut old = many.connect("postgres").await?;
     execute(&mut old, "begin isolation level repeatable read; select count(*) from public.mesh_devices").await?;

@@ -12,6 +12,7 @@ mod fanout;
 mod http;
 mod koji;
 mod life;
+mod neighbour;
 mod page;
 mod pickup;
 mod push;
@@ -24,7 +25,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use tools::{Aim, Bench, Figure};
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "life",
     "drain",
     "backlog",
@@ -38,13 +39,14 @@ const NAMES: [&str; 13] = [
     "edge-koji",
     "edge-webhook",
     "edge-wasm",
+    "neighbour",
 ];
 
 /// Measures the hub against its peers, in one run on one machine.
 #[derive(Parser)]
 #[command(name = "tests/bench/run")]
 struct Args {
-    /// Which benches: life, drain, backlog, pickup, koji, decay, page, push, fanout, changes, edge-koji, edge-webhook, edge-wasm; all when none is named.
+    /// Which benches: life, drain, backlog, pickup, koji, decay, page, push, fanout, changes, edge-koji, edge-webhook, edge-wasm, neighbour; all when none is named.
     names: Vec<String>,
     /// How long one round of one side runs.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
@@ -98,6 +100,7 @@ async fn main() -> Result<ExitCode> {
             "changes" => changes::run(&bench).await,
             "edge-koji" => edge_koji::run(&bench).await,
             "edge-webhook" => edge_webhook::run(&bench).await,
+            "neighbour" => neighbour::run(&bench).await,
             _ => edge_wasm::run(&bench).await,
         };
         match done {

@@ -360,8 +360,8 @@ async fn bridged(world: &World) {
     hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
     world
         .sql(
-            "insert into public.hub_bridges (server_id, channel_id, provider, target, direction)
-             select c.server_id, c.id, 'discord', b.target, b.direction
+            "insert into public.hub_bridges (server_id, channel_id, provider, target, direction, starts_tasks)
+             select c.server_id, c.id, 'discord', b.target, b.direction, 'everyone'
                from (values ('quick', 'channel:500', 'both'), ('dispatch', 'channel:600', 'in'), ('quick', 'user:77', 'in'), ('quick', 'channel:550', 'out')) b (channel, target, direction)
                join public.hub_channels c on c.name = b.channel",
         )
@@ -429,7 +429,7 @@ async fn text_becomes_a_task_and_replies_and_threads_go_on_in_the_hubs() {
 
     // A bridge works from the moment it is made.
     world
-        .sql("insert into public.hub_bridges (server_id, channel_id, provider, target, direction) select server_id, id, 'discord', 'channel:700', 'in' from public.hub_channels where name = 'quick'")
+        .sql("insert into public.hub_bridges (server_id, channel_id, provider, target, direction, starts_tasks) select server_id, id, 'discord', 'channel:700', 'in', 'everyone' from public.hub_channels where name = 'quick'")
         .await;
     discord.write("700", 3001, "hush at last", json!({}));
     world.until_text("select content from public.hub_channel_messages where sender_id like 'bridge:%' and sender_type = 'human' order by created_at desc limit 1", "hush at last").await;
@@ -668,7 +668,7 @@ fn typed(interaction: &Value) -> String {
     };
     let public = hex::encode(key().verifying_key().to_bytes());
     let secrets = hub_edge::Secrets::from(|name| (name == "DISCORD_PUBLIC_KEY").then(|| public.clone()));
-    let request = hub_edge::Request { method: "POST", header: &header, body: body.as_bytes(), now };
+    let request = hub_edge::Request { method: "POST", name: None, header: &header, body: body.as_bytes(), now };
     match hub_edge::plan(hub_edge::Function::Koji, &request, &secrets) {
         hub_edge::Step::Call(hub_edge::Call::Bridged { content, .. }) => content,
         other => panic!("{other:?}"),

@@ -198,8 +198,8 @@ async fn one_key_a_thousand_times_is_one_message_whoever_sends_it() {
     let agent = made["token"].as_str().unwrap();
     hub.world
         .sql(
-            "insert into public.hub_bridges (server_id, channel_id, provider, target, direction, allow_commands)
-             select c.server_id, c.id, b.provider, b.target, 'in', true from public.hub_channels c, (values ('telegram', 'channel:-100'), ('discord', 'channel:42')) b (provider, target)
+            "insert into public.hub_bridges (server_id, channel_id, provider, target, direction, allow_commands, starts_tasks)
+             select c.server_id, c.id, b.provider, b.target, 'in', true, 'everyone' from public.hub_channels c, (values ('telegram', 'channel:-100'), ('discord', 'channel:42')) b (provider, target)
               where c.name = 'quick'",
         )
         .await;
@@ -871,8 +871,8 @@ async fn whatever_comes_has_the_answer_that_its_sender_expects() {
     let hub = hub().await;
     hub.world
         .sql(
-            "insert into public.hub_bridges (server_id, channel_id, provider, target, direction)
-             select c.server_id, c.id, b.provider, b.target, 'in' from public.hub_channels c, (values ('telegram', 'channel:-100'), ('discord', 'channel:42')) b (provider, target)
+            "insert into public.hub_bridges (server_id, channel_id, provider, target, direction, starts_tasks)
+             select c.server_id, c.id, b.provider, b.target, 'in', 'everyone' from public.hub_channels c, (values ('telegram', 'channel:-100'), ('discord', 'channel:42')) b (provider, target)
               where c.name = 'quick'",
         )
         .await;

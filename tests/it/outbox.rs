@@ -239,8 +239,8 @@ async fn bridge(world: &World, provider: &str, target: &str) {
     let direction = if provider == "webhook" { "out" } else { "both" };
     world
         .sql(&format!(
-            "insert into public.hub_bridges (server_id, channel_id, provider, target, direction, secret_name)
-             select c.server_id, c.id, '{provider}', '{target}', '{direction}', {secret} from public.hub_channels c where c.name = 'quick'"
+            "insert into public.hub_bridges (server_id, channel_id, provider, target, direction, secret_name, starts_tasks)
+             select c.server_id, c.id, '{provider}', '{target}', '{direction}', {secret}, 'everyone' from public.hub_channels c where c.name = 'quick'"
         ))
         .await;
 }

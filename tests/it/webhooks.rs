@@ -64,5 +64,5 @@ async fn a_push_becomes_one_task_however_often_and_whenever_it_is_told() {
     assert_eq!(world.count_all("select count(*) from public.mac_tasks").await, 2);
     worker.stop().await;
     stop.cancel();
-    serving.await.unwrap().unwrap();
+    serving.await.unwrap();
 }

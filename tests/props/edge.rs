@@ -144,7 +144,7 @@ fn any_change() -> impl Strategy<Value = Vec<(prop::sample::Index, Option<String
 
 fn asked<T>(method: &str, headers: &Headers, body: &[u8], see: impl FnOnce(&Request<'_>) -> T) -> T {
     let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-    see(&Request { method, header: &header, body, now: NOW })
+    see(&Request { method, name: None, header: &header, body, now: NOW })
 }
 
 /// The answer is one that the README names, and JSON; a problem says so of itself.
@@ -265,7 +265,7 @@ proptest! {
     /// Discord's limit, whatever a command answers.
     #[test]
     fn a_message_to_discord_is_not_longer_than_it_may_be(chunks in proptest::collection::vec("\\PC{0,3000}", 0..4)) {
-        let call = Call::Bridged { provider: "discord", target: String::new(), external: String::new(), author: String::new(), content: String::new(), reply_to: None, interaction: true };
+        let call = Call::Bridged { provider: "discord", target: String::new(), external: String::new(), author: String::new(), content: String::new(), reply_to: None, interaction: true, author_id: None };
         let body = described(&call.answer(&json!({"reply": {"chunks": chunks}})))?;
         prop_assert!(body["data"]["content"].as_str().unwrap().chars().count() <= 2000);
     }
@@ -286,11 +286,12 @@ fn any_call() -> impl Strategy<Value = Call> {
             content,
             key
         }),
-        (text(), text(), any_json()).prop_map(|(delivery, event, payload)| Call::Webhook {
+        (text(), text(), any_json(), text()).prop_map(|(delivery, event, payload, secret)| Call::Webhook {
             provider: "github",
             delivery,
             event,
             payload: serde_json::value::to_raw_value(&payload).unwrap(),
+            secret,
         }),
         (
             proptest::sample::select(&["discord", "telegram"][..]),
@@ -299,16 +300,11 @@ fn any_call() -> impl Strategy<Value = Call> {
             text(),
             text(),
             maybe(),
-            any::<bool>()
+            any::<bool>(),
+            maybe()
         )
-            .prop_map(|(provider, target, external, author, content, reply_to, interaction)| Call::Bridged {
-                provider,
-                target,
-                external,
-                author,
-                content,
-                reply_to,
-                interaction,
+            .prop_map(|(provider, target, external, author, content, reply_to, interaction, author_id)| {
+                Call::Bridged { provider, target, external, author, content, reply_to, interaction, author_id }
             }),
         (text(), text(), text(), any::<bool>(), maybe()).prop_map(|(token, message, target, deliver, key)| {
             Call::Hook { token: token.into(), message, target, deliver, key }

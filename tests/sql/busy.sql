@@ -34,8 +34,8 @@ select count(public.hub_receive_webhook('github', 'busy-' || n, (array['ping', '
   from generate_series(1, 25) n;
 select public.hub_process_webhooks();
 select public.hub_receive_webhook('github', 'busy-late', 'issues', '{}');
-insert into public.hub_bridges (server_id, channel_id, provider, target, direction, secret_name)
-select c.server_id, c.id, b.provider, b.target, b.direction, b.secret_name
+insert into public.hub_bridges (server_id, channel_id, provider, target, direction, secret_name, starts_tasks)
+select c.server_id, c.id, b.provider, b.target, b.direction, b.secret_name, 'everyone'
   from public.hub_channels c, (values ('discord', 'channel:71', 'both', null), ('telegram', 'channel:-72/3', 'both', null), ('webhook', 'https://example.com/busy', 'out', 'HUB_BRIDGE_BUSY')) b (provider, target, direction, secret_name)
  where c.name = 'garden';
 select count(public.hub_receive_bridged('discord', 'channel:71', 'busy-' || n, 'Larry', 'Plant ' || n)) from generate_series(1, 5) n;

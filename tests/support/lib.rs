@@ -164,7 +164,10 @@ impl World {
         let options = admin.clone().username("postgres").database(&name);
         let url = format!("postgres://postgres@{}:{}/{name}", options.get_host(), options.get_port());
         let pool = PgPool::connect_lazy_with(options.application_name("faults"));
-        World { url: url.into(), pool, name, admin, folder: tempfile::tempdir().expect("a folder") }
+        let folder = tempfile::tempdir().expect("a folder");
+        // Where the default channels' tasks work.
+        std::fs::create_dir_all(folder.path().join("Desktop/homelab")).expect("a project");
+        World { url: url.into(), pool, name, admin, folder }
     }
 
     pub fn root(&self) -> &Path {
@@ -213,9 +216,9 @@ impl World {
         sqlx::query_scalar(sql).bind(task).fetch_one(&self.pool).await.expect(sql)
     }
 
-    /// Sends to a flat channel whose project is the root.
+    /// Sends to a flat channel.
     pub async fn send(&self, content: &str) -> Uuid {
-        self.send_with(content, "project = null").await
+        self.send_with(content, "priority = 5").await
     }
 
     /// The same, with something about the task set before anybody can claim it.

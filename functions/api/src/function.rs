@@ -34,8 +34,7 @@ const DRAINED_BYTES: usize = 32 * 1024 * 1024;
 
 pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response {
     // Not an extractor: whoever mounts these routes may have captured parts of the path, too.
-    let name = request.uri().path().rsplit('/').next().unwrap_or("");
-    let Some(function) = Function::named(name) else { return unknown().await };
+    let Some((function, _)) = Function::addressed(request.uri().path()) else { return unknown().await };
     let (parts, body) = request.into_parts();
     let address = address(&parts);
     let caller = match api.admit(function, &parts).await {
@@ -95,6 +94,7 @@ fn asked<T>(parts: &Parts, body: &[u8], see: impl FnOnce(&hub_edge::Request<'_>)
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     see(&hub_edge::Request {
         method: parts.method.as_str(),
+        name: Function::addressed(parts.uri.path()).and_then(|(_, name)| name),
         header: &header,
         body,
         now: i64::try_from(now).unwrap_or(i64::MAX),
@@ -271,13 +271,13 @@ impl Api {
             Call::Send { channel, content, key, .. } => {
                 self.db.send_to_as(&bearer()?, channel, content, key.as_deref()).await?
             }
-            Call::Webhook { provider, delivery, event, payload } => {
-                self.db.receive_webhook(provider, delivery, event, payload).await?
+            Call::Webhook { provider, delivery, event, payload, secret } => {
+                self.db.receive_webhook(provider, delivery, event, payload, secret).await?
             }
-            Call::Bridged { provider, target, external, author, content, reply_to, interaction } => {
-                let reply_to = reply_to.as_deref();
-                let message =
-                    Bridged { provider, target, external, author, content, reply_to, interaction: *interaction };
+            Call::Bridged { provider, target, external, author, content, reply_to, interaction, author_id } => {
+                let (reply_to, author_id) = (reply_to.as_deref(), author_id.as_deref());
+                let interaction = *interaction;
+                let message = Bridged { provider, target, external, author, content, reply_to, interaction, author_id };
                 self.db.receive_bridged(&message).await?
             }
             Call::Hook { token, message, target, deliver, key } => {
@@ -294,6 +294,7 @@ impl Api {
         };
         let claims = self.verifier.claims(token.expose_secret()).await.map_err(|why| match why {
             Unverified::Bad(BadToken::Expired) => refuse("the token has expired"),
+            Unverified::Bad(BadToken::Early) => refuse("the token does not count yet"),
             Unverified::Bad(BadToken::Signature | BadToken::Incomplete | BadToken::Invalid) => {
                 refuse("the token is not one of this project")
             }

@@ -7,6 +7,8 @@
 
 mod function;
 mod limit;
+mod listen;
+pub mod open_files;
 mod openapi;
 mod problem;
 mod router;
@@ -17,9 +19,10 @@ mod token;
 
 pub use crate::{
     limit::Limit,
+    listen::listen,
     router::{Address, Api},
     serve::{cors, serve},
-    settings::{Lookup, Settings},
+    settings::{Lookup, Settings, secrets},
     token::{BadToken, Claims, Verifier},
 };
 pub use hub_edge::{Problem, Secrets};

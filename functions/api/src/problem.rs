@@ -19,6 +19,7 @@ pub(crate) fn refused(error: &Error) -> Refused {
         | Error::DeviceRevoked(_)
         | Error::NotFound(_)
         | Error::Conflict(_)
+        | Error::TooMany(_)
         | Error::LeaseLost(_) => {}
         _ => tracing::error!(error = %error, "a request failed"),
     }
@@ -45,6 +46,9 @@ pub(crate) fn respond(response: hub_edge::Response) -> Response {
     let mut answer = (status, Body::from(response.body)).into_response();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(response.content_type));
+    if let Some(seconds) = response.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     match status {
         StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"))),
         StatusCode::METHOD_NOT_ALLOWED => drop(headers.insert(header::ALLOW, HeaderValue::from_static("POST"))),

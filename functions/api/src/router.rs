@@ -83,6 +83,7 @@ impl Api {
         Router::new()
             .route("/functions/v1/openapi.json", get(openapi::document).fallback(openapi::only_read))
             .route("/functions/v1/{name}", any(function::serve))
+            .route("/functions/v1/github-webhook/{secret}", any(function::serve))
             .fallback(function::unknown)
             .layer(CatchPanicLayer::custom(panicked))
             .layer(middleware::from_fn(told))

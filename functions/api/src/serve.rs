@@ -1,6 +1,6 @@
 //! The functions alone, on a port of their own: `hub serve`.
 
-use std::{future::IntoFuture, io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     Json, Router,
@@ -11,11 +11,14 @@ use axum::{
     routing::get,
 };
 use serde_json::json;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::router::{Address, Api};
+use crate::{
+    listen::listen,
+    router::{Address, Api},
+};
 
 /// Requests that run when it is told to stop get this long.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -38,10 +41,7 @@ pub fn cors() -> CorsLayer {
 }
 
 /// Serves until `stop`, then lets running requests end. `proxies` stand in front and append to `X-Forwarded-For` whom they speak for.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(api: Api, listener: TcpListener, proxies: usize, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(api: Api, listener: TcpListener, proxies: usize, stop: CancellationToken) {
     let health = Router::new().route("/health", get(health)).with_state(api.clone());
     let told = middleware::map_request(move |ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request| {
         let address = address(peer, request.headers(), proxies);
@@ -49,16 +49,7 @@ pub async fn serve(api: Api, listener: TcpListener, proxies: usize, stop: Cancel
         async { request }
     });
     let router = health.fallback_service(api.router()).layer(told).layer(cors());
-    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .into_future();
-    tokio::select! {
-        outcome = serving => outcome,
-        () = async {
-            stop.cancelled().await;
-            sleep(DRAIN).await;
-        } => Ok(()),
-    }
+    listen(listener, router, stop, DRAIN).await;
 }
 
 async fn health(State(api): State<Api>) -> Response {

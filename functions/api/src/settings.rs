@@ -28,7 +28,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Config`], naming the variable.
     pub fn read(setting: Lookup<'_>) -> Result<Self, Error> {
-        Ok(Self { verifier: verifier(setting)?, secrets: Secrets::from(setting), limit: limit(setting)? })
+        Ok(Self { verifier: verifier(setting)?, secrets: secrets(setting), limit: limit(setting)? })
     }
 
     /// The functions over this database.
@@ -36,6 +36,12 @@ impl Settings {
     pub fn over(self, db: Db) -> Api {
         Api::new(db, self.verifier, self.secrets).limited(self.limit)
     }
+}
+
+/// What the providers sign with. Which of GitHub's further secrets there are, only the environment's own names tell.
+pub fn secrets(setting: Lookup<'_>) -> Secrets {
+    let names = hub::config::names(hub_edge::GITHUB_NAMED);
+    Secrets::from(setting).named(names.iter().map(String::as_str), setting)
 }
 
 /// Whose tokens count: those signed with `SUPABASE_JWT_SECRET`, and those signed with the keys that the project at `SUPABASE_URL` publishes

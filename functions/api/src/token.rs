@@ -23,6 +23,8 @@ const KEYS_LAST: Duration = Duration::from_secs(600);
 const KEYS_LAST_AT_MOST: Duration = Duration::from_secs(3600);
 /// An unknown key may be a new one. Anybody can name one, so that is asked no more often than this.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// By how much another machine's clock may be ahead, in seconds.
+const AHEAD_SECONDS: f64 = 5.0;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A set of keys is a few hundred bytes each.
 const KEYS_BYTES: usize = 256 * 1024;
@@ -39,6 +41,8 @@ pub enum BadToken {
     Signature,
     /// It does not say when it ends.
     Incomplete,
+    /// `nbf` is to come.
+    Early,
     /// No token: its form or its algorithm.
     Invalid,
 }
@@ -128,14 +132,22 @@ fn decode(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<Claims
     let mut validation = Validation::new(algorithm);
     validation.validate_aud = false;
     validation.leeway = 0;
-    jsonwebtoken::decode::<Claims>(token, key, &validation).map(|data| data.claims).map_err(|error| {
-        match error.kind() {
-            ErrorKind::ExpiredSignature => BadToken::Expired,
-            ErrorKind::InvalidSignature => BadToken::Signature,
-            ErrorKind::MissingRequiredClaim(_) => BadToken::Incomplete,
-            _ => BadToken::Invalid,
-        }
+    let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation).map(|data| data.claims);
+    // Whoever signed it may have a clock a little ahead of ours; one that is to count later does not count yet.
+    let at = |claims: &Claims| claims.get("nbf").map(|nbf| nbf.as_f64().unwrap_or(f64::MAX));
+    if decoded.as_ref().ok().and_then(at).is_some_and(|at| at > now() + AHEAD_SECONDS) {
+        return Err(BadToken::Early);
+    }
+    decoded.map_err(|error| match error.kind() {
+        ErrorKind::ExpiredSignature => BadToken::Expired,
+        ErrorKind::InvalidSignature => BadToken::Signature,
+        ErrorKind::MissingRequiredClaim(_) => BadToken::Incomplete,
+        _ => BadToken::Invalid,
     })
+}
+
+fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 fn older(at: Option<Instant>, than: Duration) -> bool {

@@ -260,6 +260,7 @@ impl Lane {
             content: &written.text,
             reply_to: answers,
             interaction: false,
+            author_id: Some(&written.message.author.id),
         };
         let call = self.hub.receive_bridged(&message);
         match timeout(CALL_WITHIN, call).await {

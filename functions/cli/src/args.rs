@@ -129,6 +129,11 @@ pub enum Command {
         #[command(subcommand)]
         command: Member,
     },
+    /// What servers may name outside themselves: folders of machines, repositories, chats, URLs. Over DATABASE_URL
+    Places {
+        #[command(subcommand)]
+        command: Places,
+    },
     /// Make the hub known to Discord
     Discord {
         #[command(subcommand)]
@@ -276,6 +281,60 @@ pub enum Member {
     /// Take a person out of a server
     #[command(after_help = "Example:\n  hub member remove cloud-hub mo@example.com")]
     Remove { server: String, user: String },
+    /// Invite a person into a server of yours: they are a member when they accept
+    #[command(after_help = "Example:\n  hub member invite my-server 6b1f…-uuid operator")]
+    Invite { server: String, user: String, role: Role },
+    /// The invitations that wait for you, or that your servers sent
+    Invitations,
+    /// Accept an invitation, by the server's id (`hub member invitations` shows it)
+    Accept { server: uuid::Uuid },
+    /// Leave a server, or decline an invitation to it
+    Leave { server: uuid::Uuid },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Places {
+    /// What each server may name outside itself
+    List,
+    /// Let a server name a folder, a repository, a chat or a URL
+    #[command(
+        after_help = "Examples:\n  hub places add project acme team/app              # a folder below every machine's projects root, and all in it\n  hub places add project acme team/app --device mac1\n  hub places add github acme 'acme/*' --secret HUB_GITHUB_WEBHOOK_SECRET_ACME\n  hub places add telegram acme channel:-1001234567890"
+    )]
+    Add {
+        kind: PlaceKind,
+        server: String,
+        /// A folder, owner/name or owner/*, channel:<id>, a URL; * for any
+        target: String,
+        /// Of a project: the only device where it is
+        #[arg(long)]
+        device: Option<String>,
+        /// The environment variable of the only secret it may be reached with, or report with
+        #[arg(long, value_name = "NAME")]
+        secret: Option<String>,
+    },
+    /// Take a place away: what stands on it stops
+    Remove { kind: PlaceKind, server: String, target: String },
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy)]
+pub enum PlaceKind {
+    Project,
+    Github,
+    Telegram,
+    Discord,
+    Webhook,
+}
+
+impl PlaceKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Github => "github",
+            Self::Telegram => "telegram",
+            Self::Discord => "discord",
+            Self::Webhook => "webhook",
+        }
+    }
 }
 
 #[derive(Subcommand, Debug)]

@@ -12,7 +12,7 @@ use std::{io::Read, process::ExitCode};
 use uuid::Uuid;
 
 use crate::accounts;
-use crate::args::{Device, Member, Task, ThreadStatus, TokenOf};
+use crate::args::{Device, Member, Places, Task, ThreadStatus, TokenOf};
 use crate::output::{Output, print_line, shorten, table, tame, try_print_line};
 use crate::target::{As, Target};
 
@@ -365,11 +365,46 @@ pub async fn device(target: &Target, command: Device, out: Output) -> Result<Exi
 }
 
 pub async fn member(target: &Target, command: Member, out: Output) -> Result<ExitCode> {
-    let hub = target.connect(As::Operator).await?;
     let (server, user, role) = match command {
         Member::Add { server, user, role } => (server, user, Some(role)),
         Member::Remove { server, user } => (server, user, None),
+        Member::Invite { server, user, role } => {
+            let hub = target.connect(As::Person).await?;
+            let server = hub.server_named(&server).await?;
+            let id = accounts::person(target, &hub, &user).await?;
+            let invitation = hub.invite(server.id, id, Some(role.as_str())).await?;
+            out.show(&invitation, |_| {
+                format!(
+                    "{user} may become {} of {}: they accept with `hub member accept {}`",
+                    role.as_str(),
+                    server.name,
+                    server.id
+                )
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+        Member::Invitations => {
+            let invitations = target.connect(As::Person).await?.invitations().await?;
+            out.show(&invitations, |invitations| {
+                let row = |i: &hub::types::Invitation| {
+                    vec![i.server_name.clone(), i.server_id.to_string(), i.user_id.to_string(), i.role.clone()]
+                };
+                table(&["server", "id", "invited", "as"], &invitations.iter().map(row).collect::<Vec<_>>())
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+        Member::Accept { server } => {
+            let member = target.connect(As::Person).await?.accept_invitation(server).await?;
+            out.show(&member, |member| format!("you are {} of {server}", member.role));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Member::Leave { server } => {
+            target.connect(As::Person).await?.leave(server).await?;
+            out.show(&json!({ "left": server }), |_| format!("you are no member of {server} any more"));
+            return Ok(ExitCode::SUCCESS);
+        }
     };
+    let hub = target.connect(As::Operator).await?;
     let server = hub.server_named(&server).await?;
     let id = accounts::person(target, &hub, &user).await?;
     let member = hub.set_member(server.id, id, role.map(crate::args::Role::as_str)).await?;
@@ -377,6 +412,49 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
         Some(role) => format!("{user} is {} of {}", role.as_str(), server.name),
         None => format!("{user} is no longer a member of {}", server.name),
     });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What servers may name outside themselves. Only `postgres` and the service write it, and here it is `postgres`.
+pub async fn places(target: &Target, command: Places, out: Output) -> Result<ExitCode> {
+    let db = hub::db::Db::connect(&target.database_url()?).await?;
+    let server = |name: String| {
+        let hub = hub::Hub::Postgres(db.clone());
+        async move { hub.server_named(&name).await }
+    };
+    match command {
+        Places::List => {
+            let places = db.places().await?;
+            out.show(&places, |places| {
+                let row = |p: &hub::types::Place| {
+                    let or = |text: &Option<String>, other: &str| text.clone().unwrap_or_else(|| other.to_owned());
+                    vec![
+                        p.server.clone(),
+                        p.kind.clone(),
+                        p.target.clone(),
+                        or(&p.device, "all"),
+                        or(&p.secret_name, "the default"),
+                    ]
+                };
+                table(&["server", "kind", "target", "device", "secret"], &places.iter().map(row).collect::<Vec<_>>())
+            });
+        }
+        Places::Add { kind, server: name, target, device, secret } => {
+            let server = server(name).await?;
+            let place = db.add_place(kind.as_str(), server.id, &target, device.as_deref(), secret.as_deref()).await?;
+            out.show(&place, |place| format!("{} may name {} {}", place.server, place.kind, place.target));
+        }
+        Places::Remove { kind, server: name, target } => {
+            let server = server(name).await?;
+            let gone = db.remove_place(kind.as_str(), server.id, &target).await?;
+            if gone == 0 {
+                anyhow::bail!("{} has no place {} {target}: `hub places list` shows them", server.name, kind.as_str());
+            }
+            out.show(&json!({ "removed": gone }), |_| {
+                format!("{} may no longer name {} {target}", server.name, kind.as_str())
+            });
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -400,6 +478,9 @@ pub async fn koji(target: &Target, channel: &str, command: &str, out: Output) ->
 /// Serves the HTTP functions until it is told to stop.
 pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitCode> {
     let settings = hub_api::Settings::read(&|name| target.get(name))?;
+    if let Some(warning) = hub_api::open_files::raise() {
+        tracing::warn!("{warning}");
+    }
     let db = hub::db::Db::connect_sized(&target.database_url()?, "hub functions", options.connections).await?;
     let listener = tokio::net::TcpListener::bind(options.listen)
         .await
@@ -407,7 +488,7 @@ pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitC
     tracing::info!(listen = %listener.local_addr()?, "serving the functions");
     let stop = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(stop.clone()));
-    hub_api::serve(settings.over(db), listener, options.trusted_proxies, stop).await?;
+    hub_api::serve(settings.over(db), listener, options.trusted_proxies, stop).await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -26,6 +26,10 @@ fn main() -> ExitCode {
     if matches!(cli.command, Command::Serve(_)) {
         give_memory_back();
     }
+    #[cfg(target_os = "linux")]
+    if matches!(cli.command, Command::Dev(_) | Command::Worker(_) | Command::Serve(_) | Command::Bridge { .. }) {
+        keep_to_oneself();
+    }
     // What `hub dev` says is its interface; its log is for those who ask.
     let quiet = if matches!(cli.command, Command::Worker(_) | Command::Serve(_) | Command::Bridge { .. }) {
         "info"
@@ -72,6 +76,16 @@ fn give_memory_back() {
     }
 }
 
+/// What runs for long holds secrets, in its memory and in the environment it began with, and agents run beside it as the same user: they read neither,
+/// by /proc or as a debugger, and no core file has them. (Root reads everything: `hub doctor` says when that is what agents are.) A program that it
+/// starts is itself again.
+#[cfg(target_os = "linux")]
+fn keep_to_oneself() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        eprintln!("hub: other programs of this user may read this one's memory: {error}");
+    }
+}
+
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let out = Output { json: cli.global.json };
     let target = Target::new(&cli.global);
@@ -93,6 +107,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Threads { channel, status } => commands::threads(&target, &channel, status, out).await,
         Command::Device { command } => commands::device(&target, command, out).await,
         Command::Member { command } => commands::member(&target, command, out).await,
+        Command::Places { command } => commands::places(&target, command, out).await,
         Command::Discord { command } => discord::discord(&target, command, out).await,
         Command::Bridge { command } => discord::bridge(&target, command).await,
         Command::Token { who } => commands::token(&target, who, out),

@@ -48,6 +48,8 @@ pub enum Call {
         event: String,
         /// All of it.
         payload: Box<RawValue>,
+        /// The name of the secret that it was signed with.
+        secret: String,
     },
     /// A message from a chat.
     Bridged {
@@ -65,6 +67,8 @@ pub enum Call {
         reply_to: Option<String>,
         /// It is no message there, and its answer is ours to give.
         interaction: bool,
+        /// The account that wrote it, as the chat numbers it.
+        author_id: Option<String>,
     },
     /// A message of an agent.
     Hook {
@@ -129,7 +133,7 @@ impl Call {
             // A chat that is bridged to nothing, or text that is refused: to send it again would change nothing, and whoever
             // gets anything but 2xx sends it again. What passes is sent again.
             Self::Bridged { provider: discord::NAME, .. } if problem.status < 500 => discord::refused(&problem),
-            Self::Bridged { .. } if problem.status < 500 => telegram::answer(),
+            Self::Bridged { .. } if problem.status < 500 && problem.status != 429 => telegram::answer(),
             Self::Hook { .. } if problem.status == 403 && refused.message.as_deref() == Some("token not valid") => {
                 Problem::new(401, "the token is not valid").hint("hub_create_hook_token makes one.").into()
             }
@@ -139,6 +143,13 @@ impl Call {
 }
 
 impl Refused {
+    /// Seconds to wait, where the hint of `UH006` says how many.
+    fn wait(&self) -> Option<u32> {
+        let said = self.hint.as_deref().filter(|_| self.code.as_deref() == Some("UH006"))?;
+        let (seconds, _) = said.strip_prefix("Try again in ")?.split_once(" s")?;
+        seconds.parse().ok()
+    }
+
     /// What a client is told. What is ours to mend shows nothing of itself.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -149,6 +160,7 @@ impl Refused {
             "42501" | "UH005" => 403,
             "UH004" => 404,
             "UH002" | "UH003" | "23505" => 409,
+            "UH006" => 429,
             "57014" => 504,
             // Values that Postgres does not hold: a number of too many digits, text that is none; or that break a rule of a table.
             _ if code.starts_with("22") || code.starts_with("23") => 400,
@@ -174,7 +186,7 @@ impl Refused {
                     Some(detail) => format!("{message}: {detail}"),
                     None => message.to_owned(),
                 };
-                let problem = Problem::new(status, detail).code(code);
+                let problem = Problem::new(status, detail).code(code).retry_after(self.wait());
                 match &self.hint {
                     Some(hint) => problem.hint(hint),
                     None => problem,
@@ -209,14 +221,17 @@ impl Call {
             Self::Send { channel, content, key, .. } => {
                 json!({"p_channel": channel, "p_content": content, "p_idempotency_key": key}).to_string()
             }
-            Self::Webhook { provider, delivery, event, payload } => {
-                let rest = json!({"p_provider": provider, "p_delivery_id": delivery, "p_event": event}).to_string();
+            Self::Webhook { provider, delivery, event, payload, secret } => {
+                let rest = json!({
+                    "p_provider": provider, "p_delivery_id": delivery, "p_event": event, "p_secret_name": secret,
+                })
+                .to_string();
                 // The payload is passed on as it is: parsed and written again, a number could change.
                 format!(r#"{},"p_payload":{payload}}}"#, rest.strip_suffix('}').unwrap_or(&rest))
             }
-            Self::Bridged { provider, target, external, author, content, reply_to, interaction } => json!({
+            Self::Bridged { provider, target, external, author, content, reply_to, interaction, author_id } => json!({
                 "p_provider": provider, "p_target": target, "p_external_id": external, "p_author": author,
-                "p_content": content, "p_reply_to": reply_to, "p_interaction": interaction,
+                "p_content": content, "p_reply_to": reply_to, "p_interaction": interaction, "p_author_id": author_id,
             })
             .to_string(),
             Self::Hook { token, message, target, deliver, key } => json!({
@@ -235,11 +250,37 @@ mod tests {
     #[test]
     fn a_payload_is_passed_on_to_the_digit() {
         let payload = RawValue::from_string(r#"{"n":0.10000000000000000001}"#.into()).unwrap();
-        let call = Call::Webhook { provider: "github", delivery: "d}".into(), event: "push".into(), payload };
+        let secret = "GITHUB_WEBHOOK_SECRET".into();
+        let call = Call::Webhook { provider: "github", delivery: "d}".into(), event: "push".into(), payload, secret };
         let arguments = call.arguments();
         assert!(arguments.ends_with(r#","p_payload":{"n":0.10000000000000000001}}"#), "{arguments}");
         let read: Value = serde_json::from_str(&arguments).unwrap();
         assert_eq!((&read["p_delivery_id"], &read["p_event"]), (&json!("d}"), &json!("push")));
+    }
+
+    #[test]
+    fn too_many_says_how_long_to_wait_and_telegram_sends_it_again() {
+        let of = |hint: &str| Refused {
+            code: Some("UH006".into()),
+            message: Some("too many".into()),
+            detail: Some("messages of a person: 600".into()),
+            hint: Some(hint.into()),
+        };
+        let answer = Response::from(of("Try again in 7 s, at 2026-11-26T14:00:03Z.").problem());
+        assert_eq!((answer.status, answer.retry_after), (429, Some(7)));
+        assert_eq!(Response::from(of("Remove some first.").problem()).retry_after, None);
+        let bridged = |provider| Call::Bridged {
+            provider,
+            target: "channel:1".into(),
+            external: "1".into(),
+            author: "a".into(),
+            content: "c".into(),
+            reply_to: None,
+            interaction: provider == discord::NAME,
+            author_id: None,
+        };
+        assert_eq!(bridged(telegram::NAME).refused(&of("Try again in 7 s, at then.")).status, 429);
+        assert_eq!(bridged(discord::NAME).refused(&of("Try again in 7 s, at then.")).status, 200);
     }
 
     #[test]
@@ -250,6 +291,7 @@ mod tests {
             ("UH004", 404),
             ("UH003", 409),
             ("UH005", 403),
+            ("UH006", 429),
             ("PGRST301", 401),
             ("40001", 503),
             ("08006", 503),

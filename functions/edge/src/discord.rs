@@ -31,6 +31,7 @@ struct Member {
 
 #[derive(Deserialize)]
 struct User {
+    id: Option<String>,
     username: String,
 }
 
@@ -94,6 +95,7 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
                 target: format!("channel:{channel}").replace('\0', " "),
                 external: interaction.id.replace('\0', " "),
                 author: author.username.replace('\0', " "),
+                author_id: author.id.map(|id| id.replace('\0', " ")),
                 content: content.replace('\0', " "),
                 reply_to: None,
                 interaction: true,

@@ -29,7 +29,10 @@ pub use crate::{
 
 use secrecy::SecretString;
 use serde::Serialize;
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
+
+/// What the variables of GitHub's further secrets begin with.
+pub const GITHUB_NAMED: &str = "HUB_GITHUB_WEBHOOK_SECRET_";
 
 /// The functions there are, by the last part of their path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +65,21 @@ impl Function {
         }
     }
 
+    /// By the path of an address, and what stands behind its name there: `…/github-webhook/acme`.
+    #[must_use]
+    pub fn addressed(path: &str) -> Option<(Self, Option<&str>)> {
+        let mut parts = path.rsplit('/');
+        let last = parts.next()?;
+        if let Some(function) = Self::named(last) {
+            return Some((function, None));
+        }
+        parts
+            .next()
+            .and_then(Self::named)
+            .filter(|function| *function == Self::GitHub)
+            .map(|function| (function, Some(last)))
+    }
+
     /// By its name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -91,6 +109,8 @@ pub fn unknown() -> Problem {
 pub struct Request<'a> {
     /// `POST`, …
     pub method: &'a str,
+    /// What stands in the address behind the function's name: which of several secrets it is signed with.
+    pub name: Option<&'a str>,
     /// The value of a header, if there is one and it is text.
     pub header: &'a dyn Fn(&str) -> Option<&'a str>,
     /// The body as it came: signatures are over these bytes.
@@ -104,6 +124,8 @@ pub struct Request<'a> {
 pub struct Secrets {
     /// `GITHUB_WEBHOOK_SECRET`.
     pub github_webhook: Option<SecretString>,
+    /// By the name in the address, `HUB_GITHUB_WEBHOOK_SECRET_<NAME>`: each for the repositories whose places name it.
+    pub github_named: BTreeMap<String, SecretString>,
     /// `DISCORD_PUBLIC_KEY`, hexadecimal. No secret, but kept with them.
     pub discord_public_key: Option<String>,
     /// `TELEGRAM_WEBHOOK_SECRET`.
@@ -117,9 +139,26 @@ impl Secrets {
         let set = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         Self {
             github_webhook: set("GITHUB_WEBHOOK_SECRET").map(SecretString::from),
+            github_named: BTreeMap::new(),
             discord_public_key: set("DISCORD_PUBLIC_KEY"),
             telegram_webhook: set("TELEGRAM_WEBHOOK_SECRET").map(SecretString::from),
         }
+    }
+
+    /// The same, with those secrets of GitHub whose variables are among `names`: only a host knows what variables there are.
+    #[must_use]
+    pub fn named<'n>(
+        mut self,
+        names: impl IntoIterator<Item = &'n str>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        for name in names {
+            let value = variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+            if let (true, Some(value)) = (name.starts_with(GITHUB_NAMED), value) {
+                self.github_named.insert(name.to_owned(), value.into());
+            }
+        }
+        self
     }
 }
 
@@ -144,18 +183,24 @@ pub struct Response {
     pub content_type: &'static str,
     /// JSON.
     pub body: String,
+    /// Seconds for the header `Retry-After`.
+    pub retry_after: Option<u32>,
 }
 
 impl Response {
     fn json(status: u16, body: &impl Serialize) -> Self {
         let body = serde_json::to_string(body).unwrap_or_else(|_| "{}".into());
-        Self { status, content_type: "application/json", body }
+        Self { status, content_type: "application/json", body, retry_after: None }
     }
 }
 
 impl From<Problem> for Response {
     fn from(problem: Problem) -> Self {
-        Self { content_type: "application/problem+json", ..Self::json(problem.status, &problem) }
+        Self {
+            content_type: "application/problem+json",
+            retry_after: problem.retry_after,
+            ..Self::json(problem.status, &problem)
+        }
     }
 }
 

@@ -15,6 +15,9 @@ pub struct Problem {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Seconds after which the same request may well succeed: the header `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u32>,
     /// The hub's own code (`UH001` and so on), or Postgres'.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -23,13 +26,20 @@ pub struct Problem {
 impl Problem {
     /// A problem of this status.
     pub fn new(status: u16, detail: impl Into<String>) -> Self {
-        Self { status, title: title(status), detail: detail.into(), hint: None, code: None }
+        Self { status, title: title(status), detail: detail.into(), hint: None, retry_after: None, code: None }
     }
 
     /// The same, with what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, with a wait.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: Option<u32>) -> Self {
+        self.retry_after = seconds;
         self
     }
 

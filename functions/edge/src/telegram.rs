@@ -45,6 +45,7 @@ struct Chat {
 
 #[derive(Deserialize)]
 struct User {
+    id: Option<i64>,
     #[serde(default)]
     is_bot: bool,
     #[serde(default)]
@@ -84,6 +85,7 @@ pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
         provider: NAME,
         target,
         external: message.message_id.to_string(),
+        author_id: from.id.map(|id| id.to_string()),
         author: from.username.map_or(from.first_name, |name| format!("@{name}")).replace('\0', " "),
         content: content.replace('\0', " "),
         reply_to: message.reply_to_message.map(|answered| answered.message_id.to_string()),

@@ -23,7 +23,7 @@ fn key() -> SigningKey {
 
 fn ask(function: Function, headers: &[(&str, String)], body: &[u8]) -> Step {
     let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-    plan(function, &Request { method: "POST", header: &header, body, now: NOW }, &secrets())
+    plan(function, &Request { method: "POST", name: None, header: &header, body, now: NOW }, &secrets())
 }
 
 fn status(step: Step) -> u16 {
@@ -59,7 +59,7 @@ fn set(name: &'static str, value: &'static str) -> impl Fn(&mut Vec<(&'static st
 
 #[test]
 fn github_is_verified_and_read_as_it_is() {
-    let Step::Call(Call::Webhook { provider, delivery, event, payload }) =
+    let Step::Call(Call::Webhook { provider, delivery, event, payload, .. }) =
         github(br#"{"ref": "refs/heads/main"}"#, |_| {})
     else {
         panic!()
@@ -85,9 +85,48 @@ fn github_is_verified_and_read_as_it_is() {
     }
     // No secret: everything is refused, in words.
     let header = |_: &str| None;
-    let request = Request { method: "POST", header: &header, body: b"{}", now: NOW };
+    let request = Request { method: "POST", name: None, header: &header, body: b"{}", now: NOW };
     let Step::Answer(response) = plan(Function::GitHub, &request, &Secrets::default()) else { panic!() };
     assert!(response.status == 503 && response.body.contains("GITHUB_WEBHOOK_SECRET"), "{}", response.body);
+}
+
+#[test]
+fn each_secret_of_github_counts_at_its_own_address() {
+    let variable = |name: &str| match name {
+        "GITHUB_WEBHOOK_SECRET" => Some("s".to_owned()),
+        "HUB_GITHUB_WEBHOOK_SECRET_ACME_APPS" => Some("acme".to_owned()),
+        _ => None,
+    };
+    let secrets = Secrets::from(variable).named(["HUB_GITHUB_WEBHOOK_SECRET_ACME_APPS", "PATH"], variable);
+    let ask = |name: Option<&str>, secret: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+        mac.update(b"{}");
+        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+        let header = |asked: &str| match asked {
+            "x-hub-signature-256" => Some(signature.as_str()),
+            "x-github-delivery" | "x-github-event" => Some("push"),
+            _ => None,
+        };
+        let request = Request { method: "POST", name, header: &header, body: b"{}", now: NOW };
+        match plan(Function::GitHub, &request, &secrets) {
+            Step::Call(Call::Webhook { secret, .. }) => Ok(secret),
+            Step::Answer(response) => Err((response.status, response.body)),
+            step => panic!("{step:?}"),
+        }
+    };
+    assert_eq!(ask(None, "s").unwrap(), "GITHUB_WEBHOOK_SECRET");
+    assert_eq!(ask(Some("acme-apps"), "acme").unwrap(), "HUB_GITHUB_WEBHOOK_SECRET_ACME_APPS");
+    let wrong = ask(None, "acme").unwrap_err();
+    assert_eq!(wrong.0, 401);
+    // One that nobody has is answered like a wrong one, and like one of an odd name.
+    for (name, secret) in
+        [("acme-apps", "s"), ("other", "s"), ("other", "nobody's"), ("ACME-APPS", "acme"), ("", "s"), ("a/b", "s")]
+    {
+        assert_eq!(ask(Some(name), secret).unwrap_err(), wrong, "{name}");
+    }
+    assert_eq!(Function::addressed("/functions/v1/github-webhook/acme"), Some((Function::GitHub, Some("acme"))));
+    assert_eq!(Function::addressed("/functions/v1/github-webhook"), Some((Function::GitHub, None)));
+    assert_eq!(Function::addressed("/functions/v1/send/acme"), None);
 }
 
 fn telegram(body: &Value, token: &str) -> Step {
@@ -108,7 +147,7 @@ fn telegram_messages_of_people_are_taken_and_all_else_is_answered() {
     assert_eq!(target_of(&reply), "channel:-100", "a reply in a group has a thread's number and is in no topic");
     reply["chat"] = json!({"id": 42, "type": "private"});
     assert_eq!(target_of(&reply), "user:42");
-    let Step::Call(Call::Bridged { target, external, author, content, reply_to, .. }) =
+    let Step::Call(Call::Bridged { target, external, author, content, reply_to, author_id, .. }) =
         telegram(&json!({"update_id": 7, "message": message}), "t")
     else {
         panic!()
@@ -117,7 +156,7 @@ fn telegram_messages_of_people_are_taken_and_all_else_is_answered() {
         (target.as_str(), external.as_str(), author.as_str(), content.as_str()),
         ("channel:-100/9", "5", "@ada", "!stats")
     );
-    assert_eq!(reply_to.as_deref(), Some("4"));
+    assert_eq!((reply_to.as_deref(), author_id.as_deref()), (Some("4"), Some("1")));
     let mut bot = message.clone();
     bot["from"]["is_bot"] = true.into();
     let mut silent = message.clone();
@@ -227,14 +266,14 @@ fn people_and_agents_show_a_token_and_name_what_they_want() {
 #[test]
 fn other_methods_and_large_bodies_are_refused() {
     let header = |_: &str| None;
-    let get = Request { method: "GET", header: &header, body: b"", now: NOW };
+    let get = Request { method: "GET", name: None, header: &header, body: b"", now: NOW };
     assert_eq!(status(plan(Function::Send, &get, &secrets())), 405);
     let shown = [("authorization", "Bearer hush".to_owned())];
     assert_eq!(status(ask(Function::Koji, &shown, &vec![b'x'; 64 * 1024 + 1])), 413);
     // Who shows no credentials is told so before a body is read.
     for function in Function::ALL {
         assert_eq!(status(ask(function, &[], &vec![b'x'; function.body_limit() + 1])), 401, "{function:?}");
-        let request = Request { method: "POST", header: &header, body: b"", now: NOW };
+        let request = Request { method: "POST", name: None, header: &header, body: b"", now: NOW };
         assert_eq!(look(function, &request, &secrets()).map_err(|problem| problem.status), Err(401), "{function:?}");
     }
     assert_eq!(status(ask(Function::Send, &[("content-type", "text/plain".into())], b"x")), 415);

@@ -21,8 +21,8 @@ use crate::{
     error::{Error, Refusal, Result},
     realtime::{Realtime, Token, TokenSource},
     types::{
-        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member,
-        Message, Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
+        Lead, Member, Message, Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
 };
 
@@ -410,6 +410,22 @@ impl Api {
         self.call("hub_set_member", json!({"p_server_id": server, "p_user_id": user, "p_role": role})).await
     }
 
+    pub(crate) async fn invite(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Invitation> {
+        self.call("hub_invite", json!({"p_server_id": server, "p_user_id": user, "p_role": role})).await
+    }
+
+    pub(crate) async fn accept_invitation(&self, server: Uuid) -> Result<Member> {
+        self.call("hub_accept_invitation", json!({"p_server_id": server})).await
+    }
+
+    pub(crate) async fn leave(&self, server: Uuid) -> Result<()> {
+        self.call("hub_leave", json!({"p_server_id": server})).await
+    }
+
+    pub(crate) async fn invitations(&self) -> Result<Vec<Invitation>> {
+        self.run(|rest| rest.from("hub_invitations").select("*").order("created_at.asc")).await
+    }
+
     /// Through the admin API of the sign-in, which takes the service key. It has no search by address: it is paged through.
     pub(crate) async fn user_by_email(&self, email: &str) -> Result<Option<Uuid>> {
         #[derive(Deserialize)]
@@ -584,7 +600,7 @@ impl Api {
         let body = json!({
             "p_provider": message.provider, "p_target": message.target, "p_external_id": message.external,
             "p_author": message.author, "p_content": message.content, "p_reply_to": message.reply_to,
-            "p_interaction": message.interaction,
+            "p_interaction": message.interaction, "p_author_id": message.author_id,
         });
         self.call("hub_receive_bridged", body).await
     }

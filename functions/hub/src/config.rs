@@ -81,6 +81,19 @@ pub fn environment(name: &str) -> Option<String> {
     })
 }
 
+/// The names in the environment that begin with this, those given as `NAME_FILE` among them, in order.
+#[must_use]
+pub fn names(prefix: &str) -> Vec<String> {
+    let mut names: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with(prefix))
+        .map(|name| name.strip_suffix("_FILE").map_or(name.clone(), str::to_owned))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// Reads a file of `NAME=value` lines, such as the `dev.env` of `hub dev`. Quotes around a value are taken off.
 ///
 /// # Errors

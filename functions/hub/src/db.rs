@@ -16,8 +16,8 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     types::{
-        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member,
-        Message, Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
+        Lead, Member, Message, Meta, Outgoing, Place, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
 };
 
@@ -297,6 +297,45 @@ impl Db {
         row!(self, query_file_scalar!("../../sql/queries/servers/set_member.sql", server, user, role))
     }
 
+    pub(crate) async fn invite(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Invitation> {
+        row!(self, query_file_scalar!("../../sql/queries/servers/invite.sql", server, user, role))
+    }
+
+    /// What servers may name outside themselves. Written by `postgres` alone, so only here.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn places(&self) -> Result<Vec<Place>> {
+        rows!(self, query_file_scalar!("../../sql/queries/servers/places.sql"))
+    }
+
+    /// Lets a server name something outside itself.
+    ///
+    /// # Errors
+    /// `BadInput`: no such kind, or no target of that kind.
+    pub async fn add_place(
+        &self,
+        kind: &str,
+        server: Uuid,
+        target: &str,
+        device: Option<&str>,
+        secret: Option<&str>,
+    ) -> Result<Place> {
+        row!(self, query_file_scalar!("../../sql/queries/servers/add_place.sql", kind, server, target, device, secret))
+    }
+
+    /// Takes places away; gives how many there were.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn remove_place(&self, kind: &str, server: Uuid, target: &str) -> Result<i64> {
+        Ok(fetch!(
+            self,
+            fetch_one,
+            query_file_scalar!("../../sql/queries/servers/remove_place.sql", kind, server, target)
+        ))
+    }
+
     pub(crate) async fn user_by_email(&self, email: &str) -> Result<Option<Uuid>> {
         Ok(fetch!(self, fetch_optional, query_file_scalar!("../../sql/queries/servers/user_by_email.sql", email)))
     }
@@ -413,6 +452,7 @@ impl Db {
         delivery: &str,
         event: &str,
         payload: &RawValue,
+        secret: &str,
     ) -> Result<Value> {
         row!(
             self,
@@ -421,7 +461,8 @@ impl Db {
                 provider,
                 delivery,
                 event,
-                Json(payload) as _
+                Json(payload) as _,
+                secret
             )
         )
     }
@@ -441,7 +482,8 @@ impl Db {
                 message.author,
                 message.content,
                 message.reply_to,
-                message.interaction
+                message.interaction,
+                message.author_id
             )
         )
     }

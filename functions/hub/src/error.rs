@@ -1,6 +1,6 @@
 //! One error type. SQLSTATE becomes a variant in [`Error::refused`] and nowhere else; PostgREST's errors go the same way.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,6 +16,15 @@ pub struct Refusal {
     pub detail: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+impl Refusal {
+    /// How long to wait before the same call, where the hint says so.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        let (seconds, _) = self.hint.as_deref()?.strip_prefix("Try again in ")?.split_once(" s")?;
+        seconds.parse().ok().map(Duration::from_secs)
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -52,6 +61,9 @@ pub enum Error {
     /// `UH005`: the device is revoked or was never registered.
     #[error("{0}")]
     DeviceRevoked(Refusal),
+    /// `UH006`: more than the hub's quotas let this caller write; [`Refusal::wait`] says for how long.
+    #[error("{0}")]
+    TooMany(Refusal),
     /// 42501: the caller may not.
     #[error("{0}")]
     Forbidden(Refusal),
@@ -94,6 +106,7 @@ impl Error {
             "UH003" | "23505" => Self::Conflict(refusal),
             "UH004" | "PGRST116" => Self::NotFound(refusal),
             "UH005" => Self::DeviceRevoked(refusal),
+            "UH006" => Self::TooMany(refusal),
             "42501" => Self::Forbidden(refusal),
             "40001" | "40P01" | "55P03" | "57014" => Self::Busy(refusal),
             "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" => Self::Unreachable(format!(
@@ -119,6 +132,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Busy(_) => true,
+            Self::TooMany(refusal) => refusal.wait().is_some(),
             Self::Http { status, .. } => *status == 429 || *status >= 500,
             _ => false,
         }
@@ -133,6 +147,7 @@ impl Error {
             | Self::Conflict(r)
             | Self::NotFound(r)
             | Self::DeviceRevoked(r)
+            | Self::TooMany(r)
             | Self::Forbidden(r)
             | Self::Busy(r)
             | Self::Database(r) => Some(r),

@@ -12,8 +12,8 @@ use crate::{
     db::Db,
     error::{Error, Refusal, Result},
     types::{
-        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Lead, Member,
-        Message, Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
+        Lead, Member, Message, Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
     },
     wake::Wake,
 };
@@ -290,6 +290,52 @@ impl Hub {
     /// `BadInput`, `Conflict` (the last owner), `NotFound`, `Forbidden`.
     pub async fn set_member(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Member> {
         each!(self, hub => hub.set_member(server, user, role))
+    }
+
+    /// Lets a person become a member, once they accept; no role withdraws it.
+    ///
+    /// # Errors
+    /// `BadInput`, `Conflict` (a member already), `NotFound`, `TooMany`, `Forbidden`.
+    pub async fn invite(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Invitation> {
+        each!(self, hub => hub.invite(server, user, role))
+    }
+
+    /// The invitations that a person has, or their servers sent. With a person's own token: by Postgres itself nobody is anybody.
+    ///
+    /// # Errors
+    /// `Forbidden` over Postgres.
+    pub async fn invitations(&self) -> Result<Vec<Invitation>> {
+        self.as_a_person()?.invitations().await
+    }
+
+    /// Becomes a member, as what the invitation says.
+    ///
+    /// # Errors
+    /// `NotFound` (not invited), `Forbidden`.
+    pub async fn accept_invitation(&self, server: Uuid) -> Result<Member> {
+        self.as_a_person()?.accept_invitation(server).await
+    }
+
+    /// Ends one's own membership, or declines an invitation.
+    ///
+    /// # Errors
+    /// `Conflict` (the last owner), `NotFound`, `Forbidden`.
+    pub async fn leave(&self, server: Uuid) -> Result<()> {
+        self.as_a_person()?.leave(server).await
+    }
+
+    fn as_a_person(&self) -> Result<&Api> {
+        match self {
+            Self::Api(api) => Ok(api),
+            Self::Postgres(_) => Err(Error::refused(Refusal {
+                code: "42501".into(),
+                message: "permission denied".into(),
+                detail: Some("only a person does this".into()),
+                hint: Some(
+                    "Give the project's URL and your own token: SUPABASE_URL, SUPABASE_ANON_KEY, HUB_TOKEN.".into(),
+                ),
+            })),
+        }
     }
 
     /// A person by the address they sign in with. Over a URL it takes the service key.

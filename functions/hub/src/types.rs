@@ -284,6 +284,34 @@ pub struct Member {
     pub role: String,
 }
 
+/// A row of `hub_invitations`: who may become a member, once they accept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The server.
+    pub server_id: Uuid,
+    /// As the server was called then.
+    pub server_name: String,
+    /// The invited.
+    pub user_id: Uuid,
+    /// `owner`, `operator` or `viewer`.
+    pub role: String,
+}
+
+/// A row of `hub_places`: what a server may name outside itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// `project`, `github`, `telegram`, `discord` or `webhook`.
+    pub kind: String,
+    /// The server's name.
+    pub server: String,
+    /// A folder, a repository, a chat, a URL; `*` is any.
+    pub target: String,
+    /// The only device where a project is.
+    pub device: Option<String>,
+    /// The environment variable of the only secret it may be reached with.
+    pub secret_name: Option<String>,
+}
+
 /// A row of `hub_task_threads`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Thread {
@@ -371,6 +399,8 @@ pub struct Bridged<'a> {
     pub reply_to: Option<&'a str>,
     /// It is no message there but a command that is answered by who asks, at once.
     pub interaction: bool,
+    /// The account that wrote it, as the chat numbers it: what decides whether it may start work.
+    pub author_id: Option<&'a str>,
 }
 
 /// An answer of command dispatch; nothing of it is kept.

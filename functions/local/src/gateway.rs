@@ -2,13 +2,15 @@
 
 use crate::{
     auth::Auth,
+    bounds::Bodies,
     error::{Error, Result},
-    keys::{Claims, Keys},
+    keys::{BadToken, Claims, Keys},
     realtime::Realtime,
-    rest::Rest,
+    rest::{MAX_BODY_BYTES, Rest, bearer},
 };
 use axum::{
     Json, Router,
+    body::{Body, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
@@ -19,20 +21,25 @@ use hub_api::Api;
 use postrust_server::lenient_uri::LenientStream;
 use serde_json::{Value, json};
 use std::{
-    future::IntoFuture,
+    any::Any,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    time,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer},
+};
 
 /// Requests that run when the stack ends get this long.
 const DRAIN: Duration = Duration::from_millis(1000);
 const API_KEY: HeaderName = HeaderName::from_static("apikey");
+/// A body arrives within this, or it is given up: slow ones hold memory.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Lets request targets be as REST clients write them.
 struct Lenient(TcpListener);
@@ -68,6 +75,8 @@ pub struct Gateway {
     pub functions: Api,
     /// `/realtime/v1`.
     pub realtime: Realtime,
+    /// Bodies for REST that are being read.
+    pub(crate) bodies: Bodies,
 }
 
 /// Takes the port, before anything slow is done.
@@ -85,20 +94,7 @@ pub async fn bind(port: u16) -> Result<TcpListener> {
 impl Gateway {
     /// Serves until `stop`, then lets running requests end for a moment.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let router = self.router();
-        let serving =
-            axum::serve(Lenient(listener), router).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
-        tokio::select! {
-            outcome = serving => {
-                if let Err(error) = outcome {
-                    tracing::error!(gateway.error = %error, "the gateway ended");
-                }
-            }
-            () = async {
-                stop.cancelled().await;
-                time::sleep(DRAIN).await;
-            } => {}
-        }
+        hub_api::listen(Lenient(listener), self.router(), stop, DRAIN).await;
     }
 
     /// All routes and layers.
@@ -143,7 +139,9 @@ impl Gateway {
             .nest_service("/realtime/v1", self.realtime.router())
             .route_service("/functions/v1/{*path}", self.functions.clone().router())
             .fallback(unknown)
+            .layer(CatchPanicLayer::custom(panicked))
             .layer(cors)
+            .layer(middleware::from_fn(one_authorization))
             .layer(middleware::from_fn(only_this_machine))
             .with_state(self)
     }
@@ -160,7 +158,64 @@ async fn rest(State(gateway): State<Gateway>, mut request: Request) -> Response 
         Ok(uri) => *request.uri_mut() = uri,
         Err(_) => return plain(StatusCode::BAD_REQUEST, "the address can not be read"),
     }
-    gateway.rest.handle(request).await
+    // Before the body: who shows a token of nobody sends none. Its words are REST's own, which it finds for a request without a body as well.
+    let caller =
+        match request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) {
+            None => Err(BadToken::Invalid),
+            Some(token) => gateway.keys.verify(token),
+        };
+    let caller = match caller {
+        Ok(claims) => claims,
+        Err(BadToken::Incomplete) => return unauthorised("the token does not say when it ends (exp)"),
+        Err(BadToken::Early) => return unauthorised("the token does not count yet (nbf)"),
+        Err(BadToken::Expired | BadToken::Signature | BadToken::Invalid) => {
+            *request.body_mut() = Body::empty();
+            request.headers_mut().remove(header::CONTENT_LENGTH);
+            return gateway.rest.handle(request).await;
+        }
+    };
+    let (parts, body) = request.into_parts();
+    let name = |claim: &str| caller.get(claim).and_then(Value::as_str);
+    let turn = gateway.bodies.turn(name("sub").or(name("role")).unwrap_or("")).await;
+    let body = match timeout(BODY_WITHIN, to_bytes(body, MAX_BODY_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 16 MB, or ended before its end");
+        }
+        Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 30 s"),
+    };
+    drop(turn);
+    gateway.rest.handle(Request::from_parts(parts, Body::from(body))).await
+}
+
+/// In the words of PostgREST.
+fn unauthorised(message: &str) -> Response {
+    let body = json!({"code": "PGRST301", "details": null, "hint": null, "message": message});
+    let mut response = (StatusCode::UNAUTHORIZED, Json(body)).into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// A fault of ours, or of a crate behind us, is an answer and no closed connection; the log has its id.
+fn panicked(why: Box<dyn Any + Send + 'static>) -> Response {
+    let id = uuid::Uuid::new_v4().to_string();
+    let why = why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied());
+    tracing::error!(request.id = %id, panic = why.unwrap_or("?"), "a request panicked");
+    let body = json!({"code": "XX000", "details": null, "hint": "The log of `hub dev` has more, under this id.",
+                      "message": format!("the request {id} could not be answered")});
+    let mut response = (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+    }
+    response
+}
+
+/// Two of them are two answers to who is calling: which one counts must not depend on who reads it.
+async fn one_authorization(request: Request, next: Next) -> Response {
+    if [header::AUTHORIZATION, API_KEY].iter().any(|name| request.headers().get_all(name).iter().nth(1).is_some()) {
+        return plain(StatusCode::BAD_REQUEST, "the header Authorization or apikey is there twice");
+    }
+    next.run(request).await
 }
 
 async fn health(State(gateway): State<Gateway>) -> Response {

@@ -29,6 +29,8 @@ pub struct Secrets {
     pub jwt_secret: SecretString,
     /// Password of the superuser `supabase_admin`.
     pub admin_password: SecretString,
+    /// Password of `postgres`, as which everything migrates and works: a role that may start programs on this machine.
+    pub postgres_password: SecretString,
     /// Password of `authenticator`, as which REST signs in.
     pub authenticator_password: SecretString,
     /// Password of `supabase_auth_admin`, as which sign-in reads and writes `auth`.
@@ -47,6 +49,9 @@ pub struct Secrets {
 struct Stored {
     jwt_secret: String,
     admin_password: String,
+    /// A directory made before there was one gets its own at the next start.
+    #[serde(default = "random_password")]
+    postgres_password: String,
     authenticator_password: String,
     auth_password: String,
     operator_password: String,
@@ -55,13 +60,18 @@ struct Stored {
     device_password: String,
 }
 
+fn random_password() -> String {
+    random_text(32)
+}
+
 impl Secrets {
     /// Fresh random secrets.
     #[must_use]
     pub fn random() -> Self {
         Self::from(Stored {
             jwt_secret: random_text(64),
-            admin_password: random_text(32),
+            admin_password: random_password(),
+            postgres_password: random_password(),
             authenticator_password: random_text(32),
             auth_password: random_text(32),
             operator_password: random_text(20),
@@ -82,7 +92,13 @@ impl Secrets {
             Err(error) => return Err(error).attempt(|| format!("read {}", path.display())),
         };
         match serde_json::from_str::<Stored>(&text) {
-            Ok(stored) => Ok(Some(Self::from(stored))),
+            Ok(stored) => {
+                let secrets = Self::from(stored);
+                if !text.contains("\"postgres_password\"") {
+                    secrets.store(path)?;
+                }
+                Ok(Some(secrets))
+            }
             // The parser's message would quote the text.
             Err(_) => Err(Error::BrokenData {
                 path: path.parent().unwrap_or(path).to_path_buf(),
@@ -100,6 +116,7 @@ impl Secrets {
         let stored = Stored {
             jwt_secret: text(&self.jwt_secret),
             admin_password: text(&self.admin_password),
+            postgres_password: text(&self.postgres_password),
             authenticator_password: text(&self.authenticator_password),
             auth_password: text(&self.auth_password),
             operator_password: text(&self.operator_password),
@@ -118,6 +135,7 @@ impl From<Stored> for Secrets {
         Self {
             jwt_secret: stored.jwt_secret.into(),
             admin_password: stored.admin_password.into(),
+            postgres_password: stored.postgres_password.into(),
             authenticator_password: stored.authenticator_password.into(),
             auth_password: stored.auth_password.into(),
             operator_password: stored.operator_password.into(),
@@ -222,6 +240,14 @@ mod tests {
         made.store(&path).unwrap();
         let read = Secrets::load(&path).unwrap().unwrap();
         assert_eq!(read.jwt_secret.expose_secret(), made.jwt_secret.expose_secret());
+        assert_eq!(read.postgres_password.expose_secret(), made.postgres_password.expose_secret());
+        // One from before: it gets a password of its own, and keeps it.
+        let mut before: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        before.as_object_mut().unwrap().remove("postgres_password");
+        fs::write(&path, before.to_string()).unwrap();
+        let given = Secrets::load(&path).unwrap().unwrap().postgres_password;
+        assert_ne!(given.expose_secret(), "postgres");
+        assert_eq!(Secrets::load(&path).unwrap().unwrap().postgres_password.expose_secret(), given.expose_secret());
         assert_ne!(made.jwt_secret.expose_secret(), Secrets::random().jwt_secret.expose_secret());
         fs::write(&path, "{\"jwt_secret\":\"tell nobody\"").unwrap();
         let error = Secrets::load(&path).err().unwrap().to_string();

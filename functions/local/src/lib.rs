@@ -5,8 +5,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod auth;
+mod bounds;
 pub mod dev;
-pub mod error;
+mod error;
 pub mod files;
 pub mod gateway;
 pub mod keys;

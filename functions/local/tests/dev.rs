@@ -66,7 +66,12 @@ async fn from_nothing_again_and_anew() {
         assert!(!value.is_empty() && !value.contains('?') && !value.contains(char::is_whitespace), "{name}");
     }
     // As every local Supabase has it, so that its CLI finds the way in; and who that is.
-    assert!(stack.var("DATABASE_URL").starts_with("postgres://postgres:postgres@127.0.0.1:"));
+    let database = stack.var("DATABASE_URL");
+    assert!(database.starts_with("postgres://postgres:") && database.contains("@127.0.0.1:"), "{database}");
+    // The password that every local Supabase has opens nothing: postgres may start programs.
+    let guessed = database.parse::<sqlx::postgres::PgConnectOptions>().unwrap().password("postgres");
+    let refused = sqlx::ConnectOptions::connect(&guessed).await.unwrap_err();
+    assert!(refused.to_string().contains("password"), "{refused}");
     let mut owner = PgConnection::connect(stack.var("DATABASE_URL")).await.unwrap();
     let (name, superuser): (String, bool) =
         sqlx::query_as("select rolname::text, rolsuper from pg_roles where rolname = current_user")

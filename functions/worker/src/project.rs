@@ -1,17 +1,27 @@
-//! Where a task runs: its project, resolved, links included, and under the root.
+//! Where a task runs: its project, resolved, links included, and under the root. Never the root itself: what lies beside each other there belongs
+//! to tenants who do not know each other.
 
 use std::path::{Component, Path, PathBuf};
 
-/// The folder of `project` (a relative path; none is the root itself) below `root`, which is canonical. Or why not: a text for
-/// people that names no path of this machine but the project's own.
+/// The folder of `project` (a relative path) below `root`, which is canonical. Or why not: a text for people that names no path of this machine
+/// but the project's own. The database refuses most of these before; a row may be older than its rules.
 pub(crate) fn directory(root: &Path, project: Option<&str>) -> Result<PathBuf, String> {
-    let project = project.unwrap_or("");
+    let Some(project) = project.filter(|project| !project.trim().is_empty()) else {
+        return Err(
+            "the task has no project, and the projects root is none: name one of its server's hub_projects".into()
+        );
+    };
     let refused = |why: &str| Err(format!("project {project:?} is refused: {why}"));
     if project.contains('\0') {
         return refused("it has a NUL character");
     }
-    if Path::new(project).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return refused("it must be a path below the machine's projects root, without \"..\"");
+    let plain =
+        |part: Component<'_>| matches!(part, Component::Normal(name) if !name.as_encoded_bytes().starts_with(b"."));
+    if project.contains('\\')
+        || !project.split('/').all(|part| !part.starts_with('.'))
+        || !Path::new(project).components().all(plain)
+    {
+        return refused("it must be a path below the machine's projects root, and no part of it may begin with a dot");
     }
     let path = match root.join(project).canonicalize() {
         Ok(path) => path,
@@ -20,8 +30,12 @@ pub(crate) fn directory(root: &Path, project: Option<&str>) -> Result<PathBuf, S
         }
         Err(error) => return Err(format!("the project folder {project:?} can not be opened: {error}")),
     };
-    if !path.starts_with(root) {
+    if !path.starts_with(root) || path == root {
         return refused("it leads out of the machine's projects root");
+    }
+    // A link may lead to what no path may name.
+    if path.strip_prefix(root).is_ok_and(|below| !below.components().all(plain)) {
+        return refused("it leads into a folder whose name begins with a dot");
     }
     if !path.is_dir() {
         return Err(format!("the project {project:?} is not a folder"));
@@ -44,11 +58,24 @@ mod tests {
         std::os::unix::fs::symlink("../root-beside", root.join("beside")).unwrap();
         std::os::unix::fs::symlink("a/b", root.join("inside")).unwrap();
 
-        assert_eq!(directory(&root, None).unwrap(), root);
-        assert_eq!(directory(&root, Some("")).unwrap(), root);
-        assert_eq!(directory(&root, Some("./a/b")).unwrap(), root.join("a/b"));
+        std::fs::create_dir_all(root.join(".hidden/x")).unwrap();
+        std::os::unix::fs::symlink(".", root.join("itself")).unwrap();
+        std::os::unix::fs::symlink(".hidden/x", root.join("into")).unwrap();
+        for none in [None, Some(""), Some(" "), Some("\t")] {
+            assert!(directory(&root, none).unwrap_err().contains("has no project"), "{none:?}");
+        }
+        assert_eq!(directory(&root, Some("a//b/")).unwrap(), root.join("a/b"));
         assert_eq!(directory(&root, Some("inside")).unwrap(), root.join("a/b"));
         for (bad, why) in [
+            (".", "refused"),
+            ("./.", "refused"),
+            ("./a/b", "refused"),
+            (".hidden", "refused"),
+            (".hidden/x", "refused"),
+            ("a/.git", "refused"),
+            ("a\\b", "refused"),
+            ("itself", "leads out"),
+            ("into", "begins with a dot"),
             ("..", "refused"),
             ("a/../../root-beside", "refused"),
             ("a/..", "refused"),

@@ -13,7 +13,7 @@ type Exports = {
   plan(asked: number, askedLength: number, body: number, bodyLength: number): bigint;
   answer(id: number, ok: number, said: number, saidLength: number): bigint;
 };
-type Answer = { status: number; content_type: string; body: string };
+type Answer = { status: number; content_type: string; body: string; retry_after?: number | null };
 type Call = { id: number; function: string; arguments: string; bearer: string | null };
 
 const file = await Deno.readFile(new URL("./hub_edge.wasm", import.meta.url));
@@ -153,22 +153,31 @@ async function answered(asked: Uint8Array, request: Request): Promise<Answer> {
   return planned.answer ?? (await ask(planned.call!));
 }
 
+// What stands behind the function's name in the address, and the secret that it names: …/github-webhook/acme.
+function named(name: string, request: Request): { name?: string; secrets: string[] } {
+  const [before, last] = new URL(request.url).pathname.split("/").slice(-2);
+  if (name !== "github-webhook" || before !== name || last === "") return { secrets: SECRETS };
+  return { name: last, secrets: [...SECRETS, `HUB_GITHUB_WEBHOOK_SECRET_${last.replaceAll("-", "_").toUpperCase()}`] };
+}
+
 /** Serves one function. */
 export async function handle(name: string, request: Request): Promise<Response> {
   if (request.method === "OPTIONS") return new Response("ok", { headers: CORS });
   const given = request.headers.get("x-request-id") ?? "";
   const id = /^[\w.-]{1,64}$/.test(given) ? given : crypto.randomUUID();
+  const { name: part, secrets } = named(name, request);
   const asked = {
     function: name,
+    name: part,
     method: request.method,
     headers: Object.fromEntries(request.headers),
     now: Math.floor(Date.now() / 1000),
-    secrets: Object.fromEntries(SECRETS.map((secret) => [secret, env(secret)])),
+    secrets: Object.fromEntries(secrets.map((secret) => [secret, env(secret)])),
   };
-  const { status, content_type, body } = await answered(encoder.encode(JSON.stringify(asked)), request);
+  const { status, content_type, body, retry_after } = await answered(encoder.encode(JSON.stringify(asked)), request);
   console.info(JSON.stringify({ request_id: id, function: name, method: request.method, status }));
   const headers: Record<string, string> = { ...CORS, "content-type": content_type, "cache-control": "no-store", "x-request-id": id };
-  if (status === 503) headers["retry-after"] = "2";
+  if (retry_after != null || status === 503) headers["retry-after"] = String(retry_after ?? 2);
   if (status === 405) headers.allow = "POST";
   if (status === 401) headers["www-authenticate"] = "Bearer";
   return new Response(body, { status, headers });

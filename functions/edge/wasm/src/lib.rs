@@ -17,13 +17,18 @@ thread_local! {
 struct Asked {
     function: String,
     method: String,
+    #[serde(default)]
+    name: Option<String>,
     headers: HashMap<String, String>,
     now: i64,
     secrets: HashMap<String, String>,
 }
 
 fn response(response: &Response) -> Value {
-    json!({"status": response.status, "content_type": response.content_type, "body": response.body})
+    json!({
+        "status": response.status, "content_type": response.content_type, "body": response.body,
+        "retry_after": response.retry_after,
+    })
 }
 
 fn refuse(problem: Problem) -> Value {
@@ -40,8 +45,10 @@ fn seen(asked: &[u8], body: &[u8], see: impl FnOnce(Function, &Request<'_>, &Sec
     let Ok(asked) = serde_json::from_slice::<Asked>(asked) else { return refuse(fault()) };
     let Some(function) = Function::named(&asked.function) else { return refuse(hub_edge::unknown()) };
     let header = |name: &str| asked.headers.get(name).map(String::as_str);
-    let secrets = Secrets::from(|name| asked.secrets.get(name).cloned());
-    see(function, &Request { method: &asked.method, header: &header, body, now: asked.now }, &secrets)
+    let variable = |name: &str| asked.secrets.get(name).cloned();
+    let secrets = Secrets::from(variable).named(asked.secrets.keys().map(String::as_str), variable);
+    let name = asked.name.as_deref();
+    see(function, &Request { method: &asked.method, name, header: &header, body, now: asked.now }, &secrets)
 }
 
 fn looked(function: Function, request: &Request<'_>, secrets: &Secrets) -> Value {

@@ -9,6 +9,7 @@ mod users;
 pub use users::{NewUser, User};
 
 use crate::{
+    bounds::Tries,
     keys::{BadToken, Claims, Keys, Secrets},
     postgres::connect_options,
     rest::bearer,
@@ -65,6 +66,7 @@ struct Inner {
     nobody: String,
     /// Hashing takes a core; strangers must not take them all.
     hashing: Semaphore,
+    tries: Tries,
 }
 
 impl Auth {
@@ -80,7 +82,9 @@ impl Auth {
             .await?;
         let nobody =
             hash(crate::keys::random_text(32)).await.map_err(|_| crate::Error::Machine("bcrypt failed".into()))?;
-        Ok(Self { inner: Arc::new(Inner { pool, keys, options, nobody, hashing: Semaphore::new(2) }) })
+        Ok(Self {
+            inner: Arc::new(Inner { pool, keys, options, nobody, hashing: Semaphore::new(2), tries: Tries::default() }),
+        })
     }
 
     /// The routes, without their mount `/auth/v1`.
@@ -180,6 +184,7 @@ impl Auth {
         self.inner.keys.verify(token).map_err(|bad| {
             let why = match bad {
                 BadToken::Expired => "token has invalid claims: token is expired",
+                BadToken::Early => "token has invalid claims: token is not valid yet",
                 BadToken::Signature | BadToken::Incomplete | BadToken::Invalid => "token signature is invalid",
             };
             Refusal::new(
@@ -371,11 +376,19 @@ async fn token(
             if email.is_empty() || password.is_empty() {
                 return Err(Refusal::bad("missing email or password"));
             }
+            // Of an account that is not there, too: that one waits tells nothing.
+            if let Some(wait) = auth.inner.tries.wait(&email) {
+                return Err(Refusal::later(wait));
+            }
             let user = users::by_email(&auth.inner.pool, &email).await?;
             let right =
                 auth.password_is(&password, user.as_ref().and_then(|user| user.encrypted_password.clone())).await?;
             let wrong = || Refusal::new(StatusCode::BAD_REQUEST, "invalid_credentials", "Invalid login credentials");
-            let user = user.filter(|_| right).ok_or_else(wrong)?;
+            let Some(user) = user.filter(|_| right) else {
+                auth.inner.tries.wrong(&email);
+                return Err(wrong());
+            };
+            auth.inner.tries.right(&email);
             user.may_sign_in()?;
             let mut transaction = auth.inner.pool.begin().await?;
             let user = users::signed_in(&mut transaction, user.id).await?;

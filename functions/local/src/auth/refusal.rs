@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use std::{borrow::Cow, fmt::Display};
+use std::{borrow::Cow, fmt::Display, time::Duration};
 
 /// What a handler answers.
 pub type Answer = Result<Response, Refusal>;
@@ -25,11 +25,13 @@ pub struct Refusal {
     message: Cow<'static, str>,
     /// Boxed: rare, and every handler's result carries the size.
     extra: Option<Box<(&'static str, Value)>>,
+    /// Seconds for `Retry-After`.
+    wait: Option<u64>,
 }
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), extra: None }
+        Self { status, code, message: message.into(), extra: None, wait: None }
     }
 
     /// What was sent can not be meant.
@@ -40,6 +42,14 @@ impl Refusal {
     pub fn with(mut self, name: &'static str, value: Value) -> Self {
         self.extra = Some(Box::new((name, value)));
         self
+    }
+
+    /// Too often: again in so many seconds.
+    pub fn later(wait: Duration) -> Self {
+        let mut refusal =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "over_request_rate_limit", "Request rate limit reached");
+        refusal.wait = Some(wait.as_secs() + 1);
+        refusal
     }
 
     /// Logged here, and the client learns nothing.
@@ -83,6 +93,9 @@ impl IntoResponse for Refusal {
         }
         let mut response = (self.status, Json(body)).into_response();
         response.headers_mut().insert(HeaderName::from_static("x-sb-error-code"), HeaderValue::from_static(self.code));
+        if let Some(seconds) = self.wait {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -102,6 +115,9 @@ pub async fn render(request: Request, next: Next) -> Response {
     let mut newer = (refusal.status, Json(body)).into_response();
     newer.headers_mut().insert(HeaderName::from_static("x-sb-error-code"), HeaderValue::from_static(refusal.code));
     newer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = refusal.wait {
+        newer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     newer.headers_mut().insert(VERSION, HeaderValue::from_static(SINCE));
     newer
 }

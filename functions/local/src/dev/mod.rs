@@ -2,7 +2,6 @@
 
 mod data_dir;
 mod env_file;
-mod open_files;
 mod people;
 mod projects;
 mod ready;
@@ -136,9 +135,10 @@ impl Database {
         format!("postgres://{role}:{password}@127.0.0.1:{}/postgres", self.options.port).into()
     }
 
-    /// As the role that migrates; with the password every local Supabase has.
+    /// As the role that migrates. Not with the password that every local Supabase has: through it every program of this machine could start
+    /// others as Postgres' user.
     fn owner_url(&self) -> SecretString {
-        self.url("postgres", "postgres")
+        self.url("postgres", self.secrets.postgres_password.expose_secret())
     }
 
     fn admin_url(&self) -> SecretString {
@@ -153,7 +153,7 @@ impl Stack {
     async fn live(&mut self, options: &DevOptions, out: Out<'_>) -> Result<()> {
         let began = Instant::now();
         out(DevEvent::Step(format!("hub dev in {}", options.data_dir.display())));
-        if let Some(warning) = open_files::raise() {
+        if let Some(warning) = hub_api::open_files::raise() {
             out(DevEvent::Warning(warning));
         }
         let data_dir = DataDir::take(&options.data_dir)?;
@@ -274,8 +274,9 @@ impl Stack {
         let db = Db::connect_as(&database.owner_url(), "hub functions")
             .await
             .map_err(|error| Error::Schema(error.to_string()))?;
-        let functions = Api::new(db, keys.verifier(), hub_api::Secrets::from(hub::config::environment));
-        let gateway = Gateway { keys: keys.clone(), rest, auth: auth.clone(), functions, realtime };
+        let functions = Api::new(db, keys.verifier(), hub_api::secrets(&hub::config::environment));
+        let gateway =
+            Gateway { keys: keys.clone(), rest, auth: auth.clone(), functions, realtime, bodies: Default::default() };
         self.gateway = Some(tokio::spawn(gateway.serve(listener, self.stop.clone())));
         let people = people::prepare(&auth, database).await?;
         projects::prepare(database, projects_root, options.projects_root.is_none()).await?;
@@ -362,6 +363,7 @@ async fn prepare(database: &Database, say: &(dyn Fn(&str) + Send + Sync)) -> Res
     let secrets = &database.secrets;
     let passwords = Passwords {
         admin: &secrets.admin_password,
+        postgres: &secrets.postgres_password,
         authenticator: &secrets.authenticator_password,
         auth: &secrets.auth_password,
     };

@@ -67,7 +67,7 @@ pub async fn prepare(auth: &Auth, database: &Database) -> Result<People> {
 }
 
 pub fn owner(database: &Database) -> PgConnectOptions {
-    crate::postgres::connect_options(database.options.port, "postgres", &"postgres".to_owned().into())
+    crate::postgres::connect_options(database.options.port, "postgres", &database.secrets.postgres_password)
 }
 
 fn platform() -> &'static str {

@@ -46,10 +46,12 @@ pub struct ClusterOptions {
     pub log: PathBuf,
 }
 
-/// Passwords that a cluster's roles get. `postgres` has the one every local Supabase has, so that its CLI finds the way in.
+/// Passwords that a cluster's roles get, each its own: `postgres` may start programs, so none of them is one that everybody knows.
 pub struct Passwords<'a> {
     /// Of the superuser.
     pub admin: &'a SecretString,
+    /// Of the role that migrates and works.
+    pub postgres: &'a SecretString,
     /// Of the role REST signs in as.
     pub authenticator: &'a SecretString,
     /// Of the role sign-in uses.
@@ -370,7 +372,7 @@ impl Passwords<'_> {
     pub async fn set(&self, port: u16) -> Result<()> {
         let mut connection: PgConnection = self.admin_options(port).connect().await?;
         for (role, password) in [
-            ("postgres", "postgres"),
+            ("postgres", self.postgres.expose_secret()),
             ("authenticator", self.authenticator.expose_secret()),
             ("supabase_auth_admin", self.auth.expose_secret()),
         ] {

@@ -129,6 +129,16 @@ impl Join {
 }
 
 impl Presences {
+    /// Whether the key says that somebody else is here: on the hub's own topics a uuid is a person's, and only their own token says so. Any other key is
+    /// a name of the client's.
+    #[must_use]
+    pub fn poses(&self, topic: &str, subject: Option<&str>) -> bool {
+        let ours = ["channel:", "thread:", "task:", "device:"].iter().any(|kind| topic.starts_with(kind));
+        ours && Uuid::parse_str(&self.key()).is_ok()
+            && self.key.as_ref().and_then(Value::as_str).is_some_and(|key| !key.is_empty())
+            && subject.is_none_or(|subject| !subject.eq_ignore_ascii_case(&self.key()))
+    }
+
     /// Under which key it shows itself.
     #[must_use]
     pub fn key(&self) -> String {

@@ -1,6 +1,7 @@
 //! What a client asks of Postgres Changes: `{event, schema, table, filter, select}`, read into parameters of a statement. A filter is
 //! data wherever it goes; what columns and values mean is decided in the database.
 
+use crate::bounds::is_costly_pattern;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -161,6 +162,9 @@ fn filter(text: &str) -> Result<Filter, String> {
     } else {
         unquoted(value)
     };
+    if matches!(operator, "match" | "imatch") && is_costly_pattern(&value) {
+        return Err(format!("the pattern of `{operator}` has a back-reference, or is longer than 500 bytes"));
+    }
     Ok(Filter { column: column.to_owned(), operator, value, negate })
 }
 
@@ -205,6 +209,8 @@ mod tests {
         assert_eq!(one("a=eq.'; drop table x; --").value, "'; drop table x; --");
         assert_eq!(filters("a=gt.0,b=in.(1,2),c=is.null").unwrap().len(), 3);
         assert_eq!(filters("  ").unwrap(), []);
+        assert!(filters(r"a=match.^(x+x+)+\1$").unwrap_err().contains("back-reference"));
+        assert_eq!(one(r"a=match.^\d+$").value, r"^\d+$");
         for bad in ["undefined", "a=foo.b", "a=eq", "a=in.1", "a=eq.1,,b=eq.2", "a=eq.1,", "=", "a=in.("] {
             assert!(filters(bad).is_err(), "{bad}");
         }

@@ -117,6 +117,8 @@ impl From<BadToken> for BadBearer {
         match bad {
             BadToken::Expired => Self::Expired,
             BadToken::Incomplete => Self::Incomplete,
+            // Realtime's own words for a time that is not now.
+            BadToken::Early => Self::Expired,
             BadToken::Invalid => Self::Malformed,
             BadToken::Signature => Self::Signature,
         }

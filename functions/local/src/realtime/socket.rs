@@ -257,6 +257,9 @@ impl Socket {
             None => self.bearer(self.key.expose_secret())?,
         };
         let Join { config, .. } = join;
+        if config.private && config.presence.poses(name, bearer.subject().map(|id| id.to_string()).as_deref()) {
+            return Err(Refused::new("PresenceKeyInvalid", "A presence key that is a uuid must be your own user id"));
+        }
         let replay = match &config.broadcast.replay {
             None | Some(Value::Null) => None,
             Some(_) if !config.private => {

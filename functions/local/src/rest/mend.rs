@@ -1,22 +1,34 @@
 //! The query string as `postrust-server` reads it, from the one PostgREST's clients write.
 
+use crate::bounds::{depth, is_costly_pattern};
 use axum::body::Bytes;
 use serde_json::Value;
 use std::{borrow::Cow, fmt::Write};
 
-/// Mends B6: an argument that is null would reach the function as an empty text. Left out, it is the argument's default, which is
-/// null wherever null means something. (A null in an argument without a default can not be said at all: PGRST202.)
-pub fn arguments(body: Bytes) -> Bytes {
+/// The arguments without those that are null, and the names of these; none if there are none. (A null in an argument without a default can not be
+/// said at all: PGRST202.)
+pub fn nulls(body: &[u8]) -> Option<(Bytes, Vec<String>)> {
     if !body.windows(4).any(|four| four == b"null") {
-        return body;
+        return None;
     }
-    match serde_json::from_slice::<Value>(&body) {
-        Ok(Value::Object(mut named)) if named.values().any(Value::is_null) => {
-            named.retain(|_, value| !value.is_null());
-            Value::Object(named).to_string().into()
+    let Ok(Value::Object(mut named)) = serde_json::from_slice::<Value>(body) else { return None };
+    let nulls: Vec<String> = named.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name.clone()).collect();
+    named.retain(|_, value| !value.is_null());
+    (!nulls.is_empty()).then(|| (Value::Object(named).to_string().into(), nulls))
+}
+
+/// Why a question is too much for a machine that others use, too.
+pub fn too_much(raw: &str) -> Option<&'static str> {
+    raw.split('&').find_map(|pair| {
+        let text = decoded(pair);
+        if text.contains("match.") && is_costly_pattern(text.split_once("match.").map_or("", |(_, pattern)| pattern)) {
+            Some("a pattern of match or imatch has a back-reference, or is longer than 500 bytes")
+        } else if text.starts_with("select=") && depth(&text) > super::DEPTH {
+            Some("it embeds deeper than eight levels")
+        } else {
+            None
         }
-        _ => body,
-    }
+    })
 }
 
 /// Mends B1 (`+` is a space) and B2 (quoted names in `columns`, `on_conflict` and `order`). Everything else stays as it was, byte
@@ -188,11 +200,21 @@ mod tests {
 
     #[test]
     fn a_null_argument_is_left_out_and_nothing_else_changes() {
-        let mended =
-            |text: &'static str| String::from_utf8(arguments(Bytes::from_static(text.as_bytes())).to_vec()).unwrap();
-        assert_eq!(mended(r#"{"a": null, "b": "null", "c": {"d": null}}"#), r#"{"b":"null","c":{"d":null}}"#);
+        let (body, names) = nulls(br#"{"a": null, "b": "null", "c": {"d": null}}"#).unwrap();
+        assert_eq!((&body[..], names), (&br#"{"b":"null","c":{"d":null}}"#[..], vec!["a".to_owned()]));
         for text in [r#"{"a": "null"}"#, "[null]", "null", r#"{"a": nul"#, ""] {
-            assert_eq!(mended(text), text);
+            assert_eq!(nulls(text.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn what_would_starve_others_is_too_much() {
+        for much in ["name=match.(x%2B)%2B%5C1", "or=(a.eq.1,b.imatch.(a)%5C1)", "select=a(b(c(d(e(f(g(h(i(j)))))))))"]
+        {
+            assert!(too_much(much).is_some(), "{much}");
+        }
+        for fine in ["name=match.%5E%5Cd", "select=*,a(b(c))", "name=eq.match%5C1", "or=(a.eq.1,b.match.x)", ""] {
+            assert!(too_much(fine).is_none(), "{fine}");
         }
     }
 }

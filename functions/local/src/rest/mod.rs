@@ -30,7 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 /// As hosted: a request for everything gets a thousand rows.
 const MAX_ROWS: i64 = 1000;
-const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// How deep a request may embed; clients go two or three levels down.
+const DEPTH: usize = 8;
 const POOL: u32 = 12;
 /// A migration is many statements, each with its own notification.
 const SETTLE: Duration = Duration::from_millis(40);
@@ -107,6 +109,9 @@ impl Rest {
     pub async fn handle(&self, request: Request) -> Response {
         let arrived = Instant::now();
         let (parts, body) = request.into_parts();
+        if let Some(why) = parts.uri.query().and_then(mend::too_much) {
+            return refuse(StatusCode::BAD_REQUEST, why);
+        }
         let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
             return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
         };
@@ -114,10 +119,12 @@ impl Rest {
             return refuse(StatusCode::BAD_REQUEST, "the request's address can not be read");
         };
         let anonymous = is_anonymous(&parts.headers);
-        let body = if parts.method == Method::POST && parts.uri.path().starts_with("/rpc/") {
-            mend::arguments(body)
-        } else {
-            body
+        let body = match parts.uri.path().strip_prefix("/rpc/").filter(|_| parts.method == Method::POST) {
+            Some(function) => match self.arguments(function, body).await {
+                Ok(body) => body,
+                Err(refused) => return refused,
+            },
+            None => body,
         };
 
         let answer = self.ask(&parts, body.clone()).await;
@@ -126,6 +133,33 @@ impl Rest {
             Err(_) => self.ask(&parts, body).await,
         };
         forbidden_not_unauthorized(answer, anonymous).await
+    }
+
+    /// Mends B6: an argument that is null would reach the function as an empty text. It is left out where its default is null, and means the same;
+    /// where the default is something else the caller would get what they did not ask for, and is told.
+    async fn arguments(&self, function: &str, body: Bytes) -> Result<Bytes, Response> {
+        let Some((named, nulls)) = mend::nulls(&body) else { return Ok(body) };
+        // Of an argument with a default other than null. The names of the arguments that have one are the last.
+        let defaults: Result<Vec<String>, _> = sqlx::query_scalar(
+            "select a.name from pg_catalog.pg_proc p
+              cross join lateral unnest(p.proargnames) with ordinality a (name, n)
+              cross join lateral pg_catalog.pg_get_function_arg_default(p.oid, a.n::int) d (said)
+              where p.pronamespace = 'public'::regnamespace and p.proname = $1 and a.name = any ($2) and d.said !~* '^null(::|$)'",
+        )
+        .bind(function)
+        .bind(&nulls)
+        .fetch_all(&self.inner.pool)
+        .await;
+        match defaults {
+            Ok(defaults) => match defaults.first() {
+                Some(name) => Err(refuse(
+                    StatusCode::BAD_REQUEST,
+                    &format!("the argument {name} is null: give a value, or leave it out"),
+                )),
+                None => Ok(named),
+            },
+            Err(_) => Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the database can not be reached")),
+        }
     }
 
     async fn ask(&self, parts: &request::Parts, body: Bytes) -> Response {

@@ -9,7 +9,7 @@ const MOST: u64 = 65_536;
 /// What macOS takes when it says that there is no limit.
 const MACOS: u64 = 10_240;
 
-/// Raises the soft limit as far as the hard one allows. A sentence, if that is not far.
+/// Raises the soft limit as far as the hard one allows. A sentence, if that is not far: each connection is a file.
 pub fn raise() -> Option<String> {
     let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok(limits) => limits,
