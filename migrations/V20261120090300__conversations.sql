@@ -170,7 +170,7 @@ create trigger hub_channels_retime
   execute function hub_internal.retime_threads();
 
 -- What a person writes is counted before anything is locked or numbered: for themselves, and for all who are no members together.
-create function hub_internal.spend_message(p_person uuid, p_channel_id uuid, p_characters bigint)
+create function hub_internal.spend_message(p_channel_id uuid, p_characters bigint)
   returns void
   language plpgsql
   volatile
@@ -178,14 +178,15 @@ create function hub_internal.spend_message(p_person uuid, p_channel_id uuid, p_c
   set search_path = ''
 as $$
 declare
+  v_person uuid := hub_internal.person();
   v_server uuid := (select c.server_id from public.hub_channels c where c.id = p_channel_id);
 begin
-  if exists (select from public.hub_members m where m.user_id = p_person and m.server_id = v_server) then
-    perform hub_internal.spend('person_messages', p_person::text, 1, 'transaction_messages');
-    perform hub_internal.spend('person_characters', p_person::text, p_characters);
+  if exists (select from public.hub_members m where m.user_id = v_person and m.server_id = v_server) then
+    perform hub_internal.spend('person_messages', v_person::text, 1, 'transaction_messages');
+    perform hub_internal.spend('person_characters', v_person::text, p_characters);
   else
-    perform hub_internal.spend('stranger_messages', p_person::text, 1, 'transaction_stranger_messages');
-    perform hub_internal.spend('stranger_characters', p_person::text, p_characters);
+    perform hub_internal.spend('stranger_messages', v_person::text, 1, 'transaction_stranger_messages');
+    perform hub_internal.spend('stranger_characters', v_person::text, p_characters);
     perform hub_internal.spend('server_stranger_messages', v_server::text, 1);
     perform hub_internal.spend('server_stranger_characters', v_server::text, p_characters);
   end if;
@@ -228,7 +229,7 @@ begin
       case when new.is_progress then 'is_progress' else format('content_type %L', new.content_type) end,
       'What a task has to say comes from the hub alone: a person posts text or command.');
   end if;
-  perform hub_internal.spend_message(v_me, new.channel_id, coalesce(char_length(new.content), 0));
+  perform hub_internal.spend_message(new.channel_id, coalesce(char_length(new.content), 0));
   new.sender_type  := 'human';
   new.sender_id    := v_me::text;
   -- Theirs to choose, but for the hub's own name.
@@ -460,8 +461,8 @@ create policy mesh_devices_select_readers on public.mesh_devices for select to a
 create policy mesh_device_servers_select_readers on public.mesh_device_servers for select to authenticated
   using (server_id in (select hub_internal.my_server_ids()) or device = (select hub_internal.live_device()));
 
-revoke all on function hub_internal.spend_message(uuid, uuid, bigint), hub_internal.decay_time(text, timestamptz, timestamptz, uuid), hub_internal.thread_states(), hub_internal.retime_threads(),
+revoke all on function hub_internal.spend_message(uuid, bigint), hub_internal.decay_time(text, timestamptz, timestamptz, uuid), hub_internal.thread_states(), hub_internal.retime_threads(),
   hub_internal.post_as_oneself(), hub_internal.check_thread(), hub_internal.check_message(), hub_internal.number_message(), public.hub_messages_since(uuid, bigint, uuid, int)
   from public, anon, authenticated, service_role;
-grant execute on function hub_internal.spend_message(uuid, uuid, bigint) to authenticated;
+grant execute on function hub_internal.spend_message(uuid, bigint) to authenticated;
 grant execute on function public.hub_messages_since(uuid, bigint, uuid, int) to authenticated, service_role;

@@ -216,7 +216,7 @@ comment on function public.hub_execute_command(uuid, text) is
   'Answers a command: {text, chunks (of at most 2000 characters)}; nothing is kept. A mistyped command is answered, too. Errors: UH001, UH003 not such a channel, UH004, 42501 for commands that write.';
 
 -- What a person gives to do is counted, whichever way it comes.
-create function hub_internal.spend_task(p_person uuid)
+create function hub_internal.spend_task()
   returns void
   language plpgsql
   volatile
@@ -224,7 +224,7 @@ create function hub_internal.spend_task(p_person uuid)
   set search_path = ''
 as $$
 begin
-  perform hub_internal.spend('person_tasks', p_person::text);
+  perform hub_internal.spend('person_tasks', hub_internal.person()::text);
 end;
 $$;
 
@@ -277,7 +277,7 @@ begin
   if coalesce(new.claimed_by, new.partial_output, new.result, new.error) is not null then
     perform hub_internal.refuse('42501', 'permission denied', 'claimed_by, partial_output, result or error', 'They are the executor''s to write: leave them out.');
   end if;
-  perform hub_internal.spend_task(v_me);
+  perform hub_internal.spend_task();
   new.status := 'pending';
   new.created_by := v_me;
   new.attempt := 0;
@@ -433,8 +433,8 @@ begin
   end if;
   perform hub_internal.require_operate(hub_internal.may_operate(v_server.id), 'making a task in this channel');
   if v_person is not null then
-    perform hub_internal.spend_message(v_person, v_channel.id, char_length(p_content));
-    perform hub_internal.spend_task(v_person);
+    perform hub_internal.spend_message(v_channel.id, char_length(p_content));
+    perform hub_internal.spend_task();
   end if;
   return hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id, p_content, p_content, p_idempotency_key,
                             'human', v_sender, v_label, v_person);
@@ -522,11 +522,11 @@ comment on function public.hub_create_task_thread(uuid, uuid) is
   'The task''s thread in that channel, opened if there is none, with what already happened to the task. Errors: UH003 not a threaded channel, UH004, 42501.';
 
 revoke all on function hub_internal.command_words(text), hub_internal.chunks(text, int), hub_internal.edit_distance(text, text), hub_internal.execute_command(uuid, text),
-  hub_internal.answer_command(text, text, uuid, text), hub_internal.spend_task(uuid), hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
+  hub_internal.answer_command(text, text, uuid, text), hub_internal.spend_task(), hub_internal.queue_as_oneself(), hub_internal.send(uuid, text, uuid, text),
   hub_internal.place(public.hub_channels, boolean, uuid, text, text, text, text, text, text, uuid, jsonb), hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text),
   public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)
   from public, anon, authenticated, service_role;
-grant execute on function hub_internal.spend_task(uuid), hub_internal.is_known_agent(text) to authenticated;
+grant execute on function hub_internal.spend_task(), hub_internal.is_known_agent(text) to authenticated;
 grant execute on function hub_internal.execute_command(uuid, text), hub_internal.send(uuid, text, uuid, text),
   hub_internal.create_task_thread(uuid, uuid), public.hub_execute_command(uuid, text),
   public.hub_send(uuid, text, uuid, text), public.hub_create_task_thread(uuid, uuid)

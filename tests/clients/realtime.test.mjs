@@ -213,7 +213,10 @@ test("a membership that ends ends what is heard, at its place between the messag
   assert.match((await again.refused()).error, /^Unauthorized/);
   // Let in again, it hears again.
   await leaving.removeChannel(again.channel);
-  ok(await owner.rpc("hub_set_member", { p_server_id: server.id, p_user_id: leaving.id, p_role: "viewer" }));
+  assert.equal((await owner.rpc("hub_set_member", { p_server_id: server.id, p_user_id: leaving.id, p_role: "viewer" })).error.code, "UH003", "nobody is placed");
+  ok(await owner.rpc("hub_invite", { p_server_id: server.id, p_user_id: leaving.id, p_role: "viewer" }));
+  assert.equal(ok(await leaving.from("hub_invitations").select("*")).length, 1);
+  assert.equal(ok(await leaving.rpc("hub_accept_invitation", { p_server_id: server.id })).role, "viewer");
   const back = await joinedPrivate(leaving, `channel:${channel.id}`);
   const welcome = await post(owner, channel.id, "welcome");
   assert.equal((await back.heard.find((m) => m.payload.content === "welcome")).payload.id, welcome.id);

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{Json, Router, http::StatusCode, routing::get};
@@ -222,5 +223,59 @@ async fn the_functions_describe_themselves() {
     for part in text.split("\"#/components/schemas/").skip(1) {
         let name = part.split('"').next().unwrap();
         assert!(document["components"]["schemas"][name].is_object(), "{name}");
+    }
+}
+
+/// Half a request head, and then nothing, a thousand times over: who is served is served all the same, and the halves are closed.
+#[tokio::test]
+async fn half_a_request_holds_up_nobody() {
+    hub_api::open_files::raise();
+    let hub = functions_by(|db| Api::new(db, Verifier::new(&SECRET.into()), Secrets::default())).await;
+    let address = hub.url.strip_prefix("http://").unwrap().to_owned();
+    let mut halves = Vec::new();
+    for n in 0..1_100 {
+        let Ok(mut half) = TcpStream::connect(&address).await else { continue };
+        if n % 2 == 0 {
+            let _ = half.write_all(b"POST /functions/v1/send HTTP/1.1\r\nHost: x\r\n").await;
+        }
+        halves.push(half);
+    }
+    // Beyond 512 of an address they are closed at once, and the next one with a whole request is taken only when there is room again.
+    let mut closed = 0;
+    for half in &mut halves {
+        let mut byte = [0];
+        if let Ok(Ok(0) | Err(_)) = tokio::time::timeout(Duration::from_millis(1), half.read(&mut byte)).await {
+            closed += 1;
+        }
+    }
+    assert!(closed >= 500, "{closed} were closed");
+    halves.truncate(400);
+    let answer = reqwest::Client::new()
+        .get(format!("{}/health", hub.url))
+        .timeout(Duration::from_secs(20))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    // And the rest by the time a head may take: none is open for good.
+    drop(halves);
+}
+
+#[tokio::test]
+async fn a_token_of_tomorrow_does_not_count_today() {
+    let hub = functions_by(|db| Api::new(db, Verifier::new(&SECRET.into()), Secrets::default())).await;
+    let now =
+        i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    for (nbf, status) in [(now + 3600, 401), (now - 1, 200), (now + 1, 200)] {
+        let bearer = token(SECRET, json!({"role": "service_role", "exp": now + 7200, "nbf": nbf}));
+        let body = json!({"channel": "buf-barista/quick", "content": "x"});
+        let answer = reqwest::Client::new()
+            .post(format!("{}/functions/v1/send", hub.url))
+            .bearer_auth(bearer)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status, "nbf {}", nbf - now);
     }
 }

@@ -107,9 +107,39 @@ pub async fn run(target: &Target, out: Output) -> Result<ExitCode> {
             }
         }
     }
+    machine(&mut report);
     let well = report.0.iter().all(|finding| finding.state != State::Wrong);
     out.show(&report.0, |_| report.text());
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What this machine lets programs of ours do and see, should it serve or work.
+fn machine(report: &mut Report) {
+    match hub_api::open_files::raise() {
+        None => report.ok("open files", "enough for `hub serve` and `hub dev`"),
+        Some(few) => report.note("open files", few, "ulimit -Hn, or LimitNOFILE of the service"),
+    }
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let user = user.map_or_else(|| nix::unistd::geteuid().to_string(), |user| user.name);
+    // Agents run as the worker's user. What that user's files hold they read in any case; memory and environment only as root, or not on Linux.
+    if nix::unistd::geteuid().is_root() {
+        report.note(
+            "agents",
+            format!("a worker started by {user} and its agents are one user, and that one reads everything"),
+            "start the worker as a user of its own, with nothing but its device's secret",
+        );
+    } else if cfg!(target_os = "linux") {
+        report.ok(
+            "agents",
+            format!("as {user} they read the worker's files, and neither its memory nor its environment"),
+        );
+    } else {
+        report.note(
+            "agents",
+            format!("a worker started by {user} and its agents are one user, and they read its environment"),
+            "give the worker its secret by HUB_DEVICE_SECRET_FILE, as a user of its own",
+        );
+    }
 }
 
 /// Who makes work, and what carries it out.

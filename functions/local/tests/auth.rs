@@ -284,3 +284,26 @@ async fn without_an_address_only_where_it_is_allowed_and_no_sign_up_where_it_is_
     }
     stack.stop().await;
 }
+
+/// Guessing: after ten wrong passwords none of that account is tried, the right one neither; others sign in as ever.
+#[tokio::test]
+async fn an_account_is_not_guessed_at() {
+    let stack = Stack::start().await;
+    let (email, password) = (stack.var("HUB_VIEWER_EMAIL"), stack.var("HUB_VIEWER_PASSWORD"));
+    for _ in 0..10 {
+        let (status, error) = password_grant(&stack, email, "wrong").await;
+        assert_eq!((status, error["error_code"].as_str()), (400, Some("invalid_credentials")), "{error}");
+    }
+    let response = stack
+        .ask(Method::POST, "/auth/v1/token?grant_type=password")
+        .json(&json!({"email": email.to_uppercase(), "password": password}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 429);
+    assert!(response.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 200);
+    assert_eq!(response.json::<Value>().await.unwrap()["error_code"], "over_request_rate_limit");
+    let (status, _) = password_grant(&stack, stack.var("HUB_OPERATOR_EMAIL"), stack.var("HUB_OPERATOR_PASSWORD")).await;
+    assert_eq!(status, 200);
+    stack.stop().await;
+}

@@ -136,3 +136,92 @@ async fn a_browser_of_any_origin_may_ask() {
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
     stack.stop().await;
 }
+
+/// What one caller can do to the others, and what of it is refused; beside each what goes on working.
+#[tokio::test]
+async fn nobody_holds_up_the_gateway() {
+    let stack = Stack::start().await;
+    stack
+        .sql(
+            "create table public.moments (id int primary key, at timestamptz, name text);
+             grant select, insert on public.moments to authenticated, service_role, anon;
+             insert into public.moments values (1, '-infinity', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'), (2, now(), 'y');
+             create function public.choose(p_yes boolean default true, p_what text default null) returns text language sql as $$ select coalesce(p_yes::text, 'null') || coalesce(p_what, '-') $$;",
+        )
+        .await;
+    let operator = "HUB_OPERATOR_JWT";
+    let get = |path: &str| stack.ask_as(operator, Method::GET, path);
+
+    // A panic behind the gateway is an answer with an id; the next request is served.
+    let response = get("/rest/v1/moments?select=id,at&id=eq.1").send().await.unwrap();
+    let (status, id) = (response.status().as_u16(), response.headers().get("x-request-id").is_some());
+    assert!(status == 200 || (status == 500 && id), "{status}");
+    let (status, rows) = answer(get("/rest/v1/moments?select=id&id=eq.2")).await;
+    assert_eq!((status, rows), (200, json!([{"id": 2}])));
+
+    // Questions that starve others; questions that only look like them.
+    for much in [
+        "/rest/v1/moments?select=id&name=match.%5E(x%2Bx%2B)%2By%5C1",
+        "/rest/v1/moments?select=id&or=(name.imatch.(x)%5C1,id.eq.1)",
+        &format!("/rest/v1/hub_servers?select=id{}{}", ",hub_channels(id".repeat(9), ")".repeat(9)),
+    ] {
+        let (status, error) = answer(get(much)).await;
+        assert_eq!((status, error["code"].as_str()), (400, Some("PGRST100")), "{much}: {error}");
+    }
+    for fine in
+        ["/rest/v1/moments?select=id&name=match.%5Ey%24", "/rest/v1/hub_servers?select=id,hub_channels(id)&limit=1"]
+    {
+        let (status, rows) = answer(get(fine)).await;
+        assert_eq!((status, rows.as_array().map(Vec::len)), (200, Some(1)), "{fine}: {rows}");
+    }
+
+    // Who is calling is said once.
+    let (key, token) = (stack.var("SUPABASE_ANON_KEY"), stack.var(operator));
+    for twice in [
+        format!("Authorization: Bearer {key}\r\nAuthorization: Bearer {token}\r\napikey: {key}"),
+        format!("Authorization: Bearer {token}\r\napikey: {key}\r\napikey: {key}"),
+    ] {
+        for path in ["/rest/v1/hub_servers", "/auth/v1/user", "/functions/v1/send"] {
+            let said =
+                raw(&stack, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{twice}\r\nConnection: close\r\n\r\n"))
+                    .await;
+            assert!(said.starts_with("HTTP/1.1 400"), "{path}: {said}");
+        }
+    }
+
+    // A token says when it ends, and counts now.
+    let keys = hub_local::keys::Keys::new(&stack.var("SUPABASE_JWT_SECRET").to_owned().into(), "");
+    let now = chrono::Utc::now().timestamp();
+    for (claims, status) in [
+        (json!({"role": "service_role"}), 401),
+        (json!({"role": "service_role", "exp": now + 600, "nbf": now + 300}), 401),
+        (json!({"role": "service_role", "exp": now - 1}), 401),
+        (json!({"role": "service_role", "exp": now + 600, "nbf": now - 1}), 200),
+        (json!({"role": "service_role", "exp": now + 600}), 200),
+    ] {
+        let (got, said) = answer(
+            stack.ask(Method::GET, "/rest/v1/moments?select=id&limit=1").bearer_auth(keys.sign(&claims).unwrap()),
+        )
+        .await;
+        assert_eq!(got, status, "{claims}: {said}");
+    }
+
+    // A junk token is refused before its body has come.
+    let address = stack.ready.api_url.strip_prefix("http://").unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /rest/v1/moments HTTP/1.1\r\nHost: localhost\r\napikey: {key}\r\nAuthorization: Bearer junk\r\nContent-Length: 10000000\r\n\r\n["
+    );
+    half.write_all(head.as_bytes()).await.unwrap();
+    let mut said = [0; 12];
+    tokio::time::timeout(std::time::Duration::from_secs(5), half.read_exact(&mut said)).await.unwrap().unwrap();
+    assert_eq!(&said, b"HTTP/1.1 401");
+
+    // A null is not what the default says.
+    let call = |body: serde_json::Value| stack.ask_as(operator, Method::POST, "/rest/v1/rpc/choose").json(&body);
+    let (status, error) = answer(call(json!({"p_yes": null}))).await;
+    assert!(status == 400 && error["message"].as_str().unwrap().contains("p_yes"), "{status} {error}");
+    assert_eq!(answer(call(json!({"p_yes": false, "p_what": null}))).await, (200, json!("false-")));
+    assert_eq!(answer(call(json!({}))).await, (200, json!("true-")));
+    stack.stop().await;
+}

@@ -135,7 +135,10 @@ async fn functions_answer_in_the_shape_of_what_they_return() {
     };
 
     assert_eq!(answer(rpc("add", json!({"a": 1}))).await, (200, json!(11)), "defaults left out");
-    assert_eq!(answer(rpc("add", json!({"a": 1, "b": 2, "c": null}))).await, (200, json!(3)));
+    // B6: a null can not be passed on. Where the default is another value it is refused, and not taken for that.
+    let (status, error) = answer(rpc("add", json!({"a": 1, "b": 2, "c": null}))).await;
+    assert!(status == 400 && error["message"].as_str().unwrap().contains("argument c"), "{status} {error}");
+    assert_eq!(answer(rpc("add", json!({"a": 1, "b": 2}))).await, (200, json!(3)));
     assert_eq!(answer(stack.ask(Method::GET, "/rest/v1/rpc/add?a=1&b=5")).await, (200, json!(6)));
     let (status, rows) = answer(rpc("some_notes", json!({}))).await;
     assert_eq!((status, rows.as_array().unwrap().len()), (200, 2));

@@ -24,7 +24,7 @@ const LINES: [&str; 9] = [
 ];
 /// The checks by the line they belong to.
 const RIGHTS: [&str; 4] = ["tables", "policies", "grants", "functions"];
-const FORM: [&str; 5] = ["names", "times", "foreign_keys", "commands", "numbering"];
+const FORM: [&str; 7] = ["names", "times", "foreign_keys", "commands", "numbering", "finite", "paths"];
 const TELLING: [&str; 1] = ["told"];
 const PUBLISHED: [&str; 5] = ["hub_servers", "hub_channels", "hub_channel_messages", "hub_task_threads", "mac_tasks"];
 const REALTIME_POLICIES: [&str; 6] = [
