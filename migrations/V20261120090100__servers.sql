@@ -323,9 +323,9 @@ create function hub_internal.set_member(p_server_id uuid, p_user_id uuid, p_role
   set search_path = ''
 as $$
 declare
-  v_server public.hub_servers := hub_internal.owned_server(p_server_id, p_user_id, p_role);
   v_member public.hub_members;
 begin
+  perform hub_internal.owned_server(p_server_id, p_user_id, p_role);
   if p_role is distinct from 'owner' and not hub_internal.is_trusted() then
     perform hub_internal.require_other_owner(p_server_id, p_user_id);
   end if;

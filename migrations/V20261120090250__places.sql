@@ -137,10 +137,6 @@ create function hub_internal.check_project()
   set search_path = ''
 as $$
 begin
-  if tg_table_name = 'hub_channels' then
-    new.project_path := case when new.project_path is not null then hub_internal.require_path(new.project_path, 'project_path') end;
-    return new;
-  end if;
   -- Before anything is looked up: this runs before the policy does, and must tell a stranger nothing.
   if not hub_internal.may_own(new.server_id) then
     perform hub_internal.refuse('42501', 'permission denied', 'projects of this server', 'An owner of the server writes them.');
@@ -156,22 +152,30 @@ $$;
 create trigger hub_projects_check
   before insert or update of server_id, path on public.hub_projects
   for each row execute function hub_internal.check_project();
+create function hub_internal.check_channel_project()
+  returns trigger
+  language plpgsql
+  set search_path = ''
+as $$
+begin
+  new.project_path := hub_internal.require_path(new.project_path, 'project_path');
+  return new;
+end;
+$$;
 create trigger hub_channels_check_project
   before insert or update of server_id, project_path on public.hub_channels
-  for each row execute function hub_internal.check_project();
+  for each row when (new.project_path is not null) execute function hub_internal.check_channel_project();
 
--- After, and not with the check: a row that ON CONFLICT skips gives nothing. Channels are written by trusted callers alone.
+-- After, and not with the check: a row that ON CONFLICT skips gives nothing.
 create function hub_internal.place_project()
   returns trigger
   language plpgsql
   security definer
   set search_path = ''
 as $$
-declare
-  v_path text := case when tg_table_name = 'hub_channels' then to_jsonb(new) ->> 'project_path' else to_jsonb(new) ->> 'path' end;
 begin
-  if v_path is not null and hub_internal.is_trusted() then
-    perform hub_internal.give_place('project', new.server_id, v_path);
+  if hub_internal.is_trusted() then
+    perform hub_internal.give_place('project', new.server_id, new.path);
   end if;
   return null;
 end;
@@ -179,9 +183,21 @@ $$;
 create trigger hub_projects_place
   after insert or update of server_id, path on public.hub_projects
   for each row execute function hub_internal.place_project();
+
+create function hub_internal.place_channel_project()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  perform hub_internal.give_place('project', new.server_id, new.project_path);   -- channels are written by trusted callers alone
+  return null;
+end;
+$$;
 create trigger hub_channels_place
   after insert or update of server_id, project_path on public.hub_channels
-  for each row execute function hub_internal.place_project();
+  for each row when (new.project_path is not null) execute function hub_internal.place_channel_project();
 
 -- Whether a task of that server and channel may name a folder.
 create function hub_internal.may_use_project(p_server_id uuid, p_channel_id uuid, p_path text)
@@ -306,6 +322,6 @@ create policy hub_places_select_owners on public.hub_places for select to authen
   using (server_id in (select hub_internal.my_owned_server_ids()));
 
 revoke all on function hub_internal.check_place(), hub_internal.default_secret(text), hub_internal.may_reach(uuid, text, text, text),
-  hub_internal.give_place(text, uuid, text, text), hub_internal.has_folder(uuid, text, text), hub_internal.check_project(), hub_internal.place_project(),
+  hub_internal.give_place(text, uuid, text, text), hub_internal.has_folder(uuid, text, text), hub_internal.check_project(), hub_internal.check_channel_project(), hub_internal.place_project(), hub_internal.place_channel_project(),
   hub_internal.may_use_project(uuid, uuid, text), hub_internal.task_project(uuid, uuid, text), hub_internal.bind_task(uuid, text, uuid, boolean)
   from public, anon, authenticated, service_role;

@@ -5,39 +5,6 @@ export type Json = string | number | boolean | null | { [key: string]: Json | un
 export type Database = {
   "public": {
     Tables: {
-      "hub_bridge_places": {
-        Row: {
-          "created_at": string;
-          "provider": string;
-          "secret_name": string;
-          "server_id": string;
-          "target": string;
-        };
-        ComputedFields: never;
-        Insert: {
-          "created_at"?: string;
-          "provider": string;
-          "secret_name": string;
-          "server_id": string;
-          "target": string;
-        };
-        Update: {
-          "created_at"?: string;
-          "provider"?: string;
-          "secret_name"?: string;
-          "server_id"?: string;
-          "target"?: string;
-        };
-        Relationships: [
-          {
-            foreignKeyName: "hub_bridge_places_server_id_fkey";
-            columns: ["server_id"];
-            isOneToOne: false;
-            referencedRelation: "hub_servers";
-            referencedColumns: ["id"];
-          },
-        ];
-      };
       "hub_bridges": {
         Row: {
           "allow_commands": boolean;
@@ -46,9 +13,12 @@ export type Database = {
           "direction": string;
           "enabled": boolean;
           "id": string;
+          "mirrors_strangers": boolean;
           "provider": string;
           "secret_name": string | null;
           "server_id": string;
+          "starters": (string)[];
+          "starts_tasks": string;
           "target": string;
           "updated_at": string;
         };
@@ -60,9 +30,12 @@ export type Database = {
           "direction"?: string;
           "enabled"?: boolean;
           "id"?: string;
+          "mirrors_strangers"?: boolean;
           "provider": string;
           "secret_name"?: string | null;
           "server_id": string;
+          "starters"?: (string)[];
+          "starts_tasks"?: string;
           "target": string;
           "updated_at"?: string;
         };
@@ -73,9 +46,12 @@ export type Database = {
           "direction"?: string;
           "enabled"?: boolean;
           "id"?: string;
+          "mirrors_strangers"?: boolean;
           "provider"?: string;
           "secret_name"?: string | null;
           "server_id"?: string;
+          "starters"?: (string)[];
+          "starts_tasks"?: string;
           "target"?: string;
           "updated_at"?: string;
         };
@@ -306,8 +282,45 @@ export type Database = {
         };
         Relationships: [];
       };
+      "hub_invitations": {
+        Row: {
+          "created_at": string;
+          "invited_by": string | null;
+          "role": string;
+          "server_id": string;
+          "server_name": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "invited_by"?: string | null;
+          "role": string;
+          "server_id": string;
+          "server_name": string;
+          "user_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "invited_by"?: string | null;
+          "role"?: string;
+          "server_id"?: string;
+          "server_name"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_invitations_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "hub_members": {
         Row: {
+          "accepts_hooks": boolean;
           "created_at": string;
           "role": string;
           "server_id": string;
@@ -315,12 +328,14 @@ export type Database = {
         };
         ComputedFields: never;
         Insert: {
+          "accepts_hooks"?: boolean;
           "created_at"?: string;
           "role": string;
           "server_id": string;
           "user_id": string;
         };
         Update: {
+          "accepts_hooks"?: boolean;
           "created_at"?: string;
           "role"?: string;
           "server_id"?: string;
@@ -354,6 +369,7 @@ export type Database = {
           "lease_expires_at": string | null;
           "max_attempts": number;
           "message_id": string | null;
+          "mirror": boolean;
           "nonce": string | null;
           "overtaken": boolean;
           "parts": (string)[];
@@ -388,6 +404,7 @@ export type Database = {
           "lease_expires_at"?: string | null;
           "max_attempts"?: number;
           "message_id"?: string | null;
+          "mirror"?: boolean;
           "nonce"?: never;
           "overtaken"?: boolean;
           "parts"?: (string)[];
@@ -421,6 +438,7 @@ export type Database = {
           "lease_expires_at"?: string | null;
           "max_attempts"?: number;
           "message_id"?: string | null;
+          "mirror"?: boolean;
           "nonce"?: never;
           "overtaken"?: boolean;
           "parts"?: (string)[];
@@ -447,6 +465,52 @@ export type Database = {
           },
           {
             foreignKeyName: "hub_outbox_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_places": {
+        Row: {
+          "created_at": string;
+          "device": string | null;
+          "id": string;
+          "kind": string;
+          "secret_name": string | null;
+          "server_id": string;
+          "target": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "device"?: string | null;
+          "id"?: string;
+          "kind": string;
+          "secret_name"?: string | null;
+          "server_id": string;
+          "target": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "device"?: string | null;
+          "id"?: string;
+          "kind"?: string;
+          "secret_name"?: string | null;
+          "server_id"?: string;
+          "target"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_places_device_fkey";
+            columns: ["device"];
+            isOneToOne: false;
+            referencedRelation: "mesh_devices";
+            referencedColumns: ["name"];
+          },
+          {
+            foreignKeyName: "hub_places_server_id_fkey";
             columns: ["server_id"];
             isOneToOne: false;
             referencedRelation: "hub_servers";
@@ -733,10 +797,9 @@ export type Database = {
           "provider": string;
           "received_at": string;
           "run_after": string;
+          "secret_name": string;
           "seq": number;
-          "server_ids": (string)[];
           "status": string;
-          "task_ids": (string)[];
         };
         ComputedFields: never;
         Insert: {
@@ -750,10 +813,9 @@ export type Database = {
           "provider": string;
           "received_at"?: string;
           "run_after"?: string;
+          "secret_name"?: string;
           "seq"?: never;
-          "server_ids"?: (string)[];
           "status"?: string;
-          "task_ids"?: (string)[];
         };
         Update: {
           "attempt"?: number;
@@ -766,12 +828,54 @@ export type Database = {
           "provider"?: string;
           "received_at"?: string;
           "run_after"?: string;
+          "secret_name"?: string;
           "seq"?: never;
-          "server_ids"?: (string)[];
           "status"?: string;
-          "task_ids"?: (string)[];
         };
         Relationships: [];
+      };
+      "hub_webhook_outcomes": {
+        Row: {
+          "delivery_id": string;
+          "error": string | null;
+          "server_id": string;
+          "status": string;
+          "task_ids": (string)[];
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "delivery_id": string;
+          "error"?: string | null;
+          "server_id": string;
+          "status": string;
+          "task_ids"?: (string)[];
+          "updated_at"?: string;
+        };
+        Update: {
+          "delivery_id"?: string;
+          "error"?: string | null;
+          "server_id"?: string;
+          "status"?: string;
+          "task_ids"?: (string)[];
+          "updated_at"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_webhook_outcomes_delivery_id_fkey";
+            columns: ["delivery_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_webhook_deliveries";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "hub_webhook_outcomes_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "hub_webhook_rules": {
         Row: {
@@ -1189,6 +1293,7 @@ export type Database = {
           "result": string | null;
           "run_after": string | null;
           "seq": number;
+          "server_id": string | null;
           "session_device": string | null;
           "session_id": string | null;
           "status": string;
@@ -1231,6 +1336,7 @@ export type Database = {
           "result"?: string | null;
           "run_after"?: string | null;
           "seq"?: number;
+          "server_id"?: string | null;
           "session_device"?: string | null;
           "session_id"?: string | null;
           "status"?: string;
@@ -1272,6 +1378,7 @@ export type Database = {
           "result"?: string | null;
           "run_after"?: string | null;
           "seq"?: number;
+          "server_id"?: string | null;
           "session_device"?: string | null;
           "session_id"?: string | null;
           "status"?: string;
@@ -1397,6 +1504,22 @@ export type Database = {
       [_ in never]: never;
     };
     Functions: {
+      "hub_accept_invitation": {
+        Args: { "p_server_id": string };
+        Returns: {
+          "accepts_hooks": boolean;
+          "created_at": string;
+          "role": string;
+          "server_id": string;
+          "user_id": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_members";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       "hub_cancel_task": {
         Args: { "p_task_id": string };
         Returns: {
@@ -1431,6 +1554,7 @@ export type Database = {
           "result": string | null;
           "run_after": string | null;
           "seq": number;
+          "server_id": string | null;
           "session_device": string | null;
           "session_id": string | null;
           "status": string;
@@ -1466,6 +1590,7 @@ export type Database = {
           "lease_expires_at": string | null;
           "max_attempts": number;
           "message_id": string | null;
+          "mirror": boolean;
           "nonce": string | null;
           "overtaken": boolean;
           "parts": (string)[];
@@ -1549,6 +1674,7 @@ export type Database = {
           "result": string | null;
           "run_after": string | null;
           "seq": number;
+          "server_id": string | null;
           "session_device": string | null;
           "session_id": string | null;
           "status": string;
@@ -1594,6 +1720,7 @@ export type Database = {
           "lease_expires_at": string | null;
           "max_attempts": number;
           "message_id": string | null;
+          "mirror": boolean;
           "nonce": string | null;
           "overtaken": boolean;
           "parts": (string)[];
@@ -1677,6 +1804,7 @@ export type Database = {
           "result": string | null;
           "run_after": string | null;
           "seq": number;
+          "server_id": string | null;
           "session_device": string | null;
           "session_id": string | null;
           "status": string;
@@ -1800,6 +1928,7 @@ export type Database = {
           "lease_expires_at": string | null;
           "max_attempts": number;
           "message_id": string | null;
+          "mirror": boolean;
           "nonce": string | null;
           "overtaken": boolean;
           "parts": (string)[];
@@ -1883,6 +2012,7 @@ export type Database = {
           "result": string | null;
           "run_after": string | null;
           "seq": number;
+          "server_id": string | null;
           "session_device": string | null;
           "session_id": string | null;
           "status": string;
@@ -1900,6 +2030,24 @@ export type Database = {
         };
       };
       "hub_heartbeat": { Args: { "p_device": string; "p_running"?: Json }; Returns: Json };
+      "hub_invite": {
+        Args: { "p_role": string; "p_server_id": string; "p_user_id": string };
+        Returns: {
+          "created_at": string;
+          "invited_by": string | null;
+          "role": string;
+          "server_id": string;
+          "server_name": string;
+          "user_id": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_invitations";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_leave": { Args: { "p_server_id": string }; Returns: undefined };
       "hub_messages_since": {
         Args: { "p_after"?: number; "p_channel_id": string; "p_limit"?: number; "p_thread_id"?: string };
         Returns: {
@@ -1933,6 +2081,7 @@ export type Database = {
       "hub_receive_bridged": {
         Args: {
           "p_author": string;
+          "p_author_id"?: string;
           "p_content": string;
           "p_external_id": string;
           "p_interaction"?: boolean;
@@ -1947,7 +2096,7 @@ export type Database = {
         Returns: Json;
       };
       "hub_receive_webhook": {
-        Args: { "p_delivery_id": string; "p_event": string; "p_payload": Json; "p_provider": string };
+        Args: { "p_delivery_id": string; "p_event": string; "p_payload": Json; "p_provider": string; "p_secret_name"?: string };
         Returns: Json;
       };
       "hub_recover": { Args: { "p_limit"?: number; "p_now"?: string }; Returns: number };
@@ -1994,6 +2143,7 @@ export type Database = {
           "lease_expires_at": string | null;
           "max_attempts": number;
           "message_id": string | null;
+          "mirror": boolean;
           "nonce": string | null;
           "overtaken": boolean;
           "parts": (string)[];
@@ -2051,6 +2201,7 @@ export type Database = {
           "result": string | null;
           "run_after": string | null;
           "seq": number;
+          "server_id": string | null;
           "session_device": string | null;
           "session_id": string | null;
           "status": string;
@@ -2099,6 +2250,7 @@ export type Database = {
       "hub_set_member": {
         Args: { "p_role"?: string; "p_server_id": string; "p_user_id": string };
         Returns: {
+          "accepts_hooks": boolean;
           "created_at": string;
           "role": string;
           "server_id": string;

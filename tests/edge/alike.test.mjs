@@ -38,11 +38,11 @@ for (const base of [edge, lambda]) {
 }
 
 const bearer = (token) => ({ authorization: `Bearer ${token}`, "content-type": "application/json" });
-const github = (event, body, more = {}) => ({
+const github = (event, body, more = {}, secret = "github-secret") => ({
   "content-type": "application/json",
   "x-github-event": event,
   "x-github-delivery": randomUUID(),
-  "x-hub-signature-256": `sha256=${createHmac("sha256", "github-secret").update(body).digest("hex")}`,
+  "x-hub-signature-256": `sha256=${createHmac("sha256", secret).update(body).digest("hex")}`,
   ...more,
 });
 const telegram = (token) => ({ "content-type": "application/json", "x-telegram-bot-api-secret-token": token });
@@ -77,6 +77,9 @@ const corpus = [
   ["a push", "github-webhook", () => github("push", push), push, 202],
   ["a ping", "github-webhook", () => github("ping", push), push, 202],
   ["a push with a bad signature", "github-webhook", () => github("push", push, { "x-hub-signature-256": "sha256=00" }), push, 401],
+  ["a push with a secret of its own", "github-webhook/acme-apps", () => github("push", push, {}, "acme-secret"), push, 202],
+  ["a push with another's secret", "github-webhook/acme-apps", () => github("push", push), push, 401],
+  ["a push with a secret that nobody has", "github-webhook/other", () => github("push", push), push, 401],
   ["a push without a delivery id", "github-webhook", () => github("push", push, { "x-github-delivery": "" }), push, 400],
   ["a delivery that is no object", "github-webhook", () => github("push", "[]"), "[]", 400],
   ["a delivery of a megabyte", "github-webhook", () => github("push", json({ long: "x".repeat(1_000_000) })), json({ long: "x".repeat(1_000_000) }), 202],
