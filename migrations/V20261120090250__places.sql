@@ -34,6 +34,7 @@ create index hub_places_device_idx on public.hub_places (device) where device is
 create function hub_internal.check_place()
   returns trigger
   language plpgsql
+  security definer                                -- service_role writes places, and holds no grant on helpers
   set search_path = ''
 as $$
 declare
@@ -155,6 +156,7 @@ create trigger hub_projects_check
 create function hub_internal.check_channel_project()
   returns trigger
   language plpgsql
+  security definer                                -- service_role writes channels, and holds no grant on helpers
   set search_path = ''
 as $$
 begin

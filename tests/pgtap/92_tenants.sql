@@ -42,6 +42,9 @@ select is(tap.outcome('outsider', $$ insert into public.mac_tasks (content, proj
 insert into public.mac_tasks (content) values ('of postgres');
 select isnt((select project from public.mac_tasks where content = 'of postgres'), null, 'a trusted caller is not asked, and its work has a project');
 
+select is(tap.outcome('service', format($$ insert into public.hub_places (kind, server_id, target) select %L, tenant, %L from stage $$, k, t)), 'ok', 'service_role writes places, too: ' || k)
+  from (values ('project', 'x/y'), ('github', 'x/*'), ('webhook', 'https://example.com/x'), ('telegram', 'channel:-1')) v (k, t);
+
 -- 1b. Places by device, and taken away
 select public.hub_enroll_device('tenant-mac', tenant), public.hub_enroll_device('tenant-pc', tenant) from stage;
 select public.hub_register_device(n, 'linux', '[{"agent":"claude","models":["any"]}]', 5) from unnest(array['tenant-mac', 'tenant-pc']) n;
