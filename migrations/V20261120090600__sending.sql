@@ -432,7 +432,10 @@ begin
            else hub_internal.answer_command(v_sender, p_idempotency_key, p_channel_id, p_content) end);
   end if;
   perform hub_internal.require_operate(hub_internal.may_operate(v_server.id), 'making a task in this channel');
-  if v_person is not null then
+  -- The same again under its key is nothing new. (Looked at without the lock, which place takes: at worst it is counted.)
+  if v_person is not null
+     and (p_idempotency_key is null
+          or not exists (select from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)) then
     perform hub_internal.spend_message(v_channel.id, char_length(p_content));
     perform hub_internal.spend_task();
   end if;

@@ -1121,8 +1121,6 @@ begin
   if not p_deliver then
     return v_result;
   end if;
-  perform hub_internal.spend('hook_messages', v_token.id::text);
-  perform hub_internal.spend('hook_characters', v_token.id::text, char_length(p_message));
   v_sender := 'hook:' || v_token.id;
   -- Between messages and commands, place and answer_command look; persons' messages they do not know.
   if p_idempotency_key is not null
@@ -1130,6 +1128,14 @@ begin
               else exists (select from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
                 or exists (select from hub_internal.command_answers a where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) end) then
     perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message', 'Use a new key for a new message.');
+  end if;
+  -- The same again under its key is nothing new; a command's answer counts its own.
+  if p_idempotency_key is null
+     or not exists (select from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
+        and not exists (select from public.hub_direct_messages d where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
+        and not exists (select from hub_internal.command_answers a where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) then
+    perform hub_internal.spend('hook_messages', v_token.id::text);
+    perform hub_internal.spend('hook_characters', v_token.id::text, char_length(p_message));
   end if;
   update public.hub_hook_tokens t set last_used_at = now() where t.id = v_token.id and coalesce(t.last_used_at < now() - interval '1 minute', true);
 

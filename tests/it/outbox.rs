@@ -259,6 +259,10 @@ async fn put(world: &World, provider: &str, target: &str, kind: &str, secret: &s
     .execute(&world.pool)
     .await
     .unwrap();
+    // A comment without a bridge goes where its server has a place.
+    if provider == "github" {
+        world.sql("insert into public.hub_places (kind, server_id, target) select 'github', s.id, '*' from public.hub_servers s on conflict do nothing").await;
+    }
 }
 
 fn said(text: &str) -> Value {

@@ -150,7 +150,7 @@ fn asked<T>(method: &str, headers: &Headers, body: &[u8], see: impl FnOnce(&Requ
 /// The answer is one that the README names, and JSON; a problem says so of itself.
 fn described(response: &Response) -> Result<Value, TestCaseError> {
     let body: Value = serde_json::from_str(&response.body).map_err(|error| TestCaseError::fail(error.to_string()))?;
-    prop_assert!([200, 202, 400, 401, 403, 404, 405, 409, 413, 415, 503, 504, 500].contains(&response.status));
+    prop_assert!([200, 202, 400, 401, 403, 404, 405, 409, 413, 415, 429, 503, 504, 500].contains(&response.status));
     if response.status < 300 {
         prop_assert_eq!(response.content_type, "application/json");
     } else {
@@ -165,10 +165,17 @@ fn names(call: &Call) -> &'static [&'static str] {
     match call {
         Call::Command { .. } => &["p_channel_id", "p_command"],
         Call::Send { .. } => &["p_channel", "p_content", "p_idempotency_key"],
-        Call::Webhook { .. } => &["p_delivery_id", "p_event", "p_payload", "p_provider"],
-        Call::Bridged { .. } => {
-            &["p_author", "p_content", "p_external_id", "p_interaction", "p_provider", "p_reply_to", "p_target"]
-        }
+        Call::Webhook { .. } => &["p_delivery_id", "p_event", "p_payload", "p_provider", "p_secret_name"],
+        Call::Bridged { .. } => &[
+            "p_author",
+            "p_author_id",
+            "p_content",
+            "p_external_id",
+            "p_interaction",
+            "p_provider",
+            "p_reply_to",
+            "p_target",
+        ],
         Call::Hook { .. } => &["p_deliver", "p_idempotency_key", "p_message", "p_target", "p_token"],
     }
 }

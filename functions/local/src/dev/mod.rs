@@ -187,7 +187,7 @@ impl Stack {
         env_file::write(&file, &api_url, &keys, &database, &people)?;
         out(DevEvent::Ready(Box::new(Ready {
             api_url,
-            database_url: database.owner_url().expose_secret().to_owned(),
+            database_url: format!("postgres://postgres@127.0.0.1:{}/postgres", database.options.port),
             env_file: shown(&file),
             projects_root: shown(&projects_root),
             device: options.worker.then(|| DEVICE.to_owned()),

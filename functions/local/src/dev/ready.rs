@@ -7,7 +7,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 pub struct Ready {
     /// The gateway: `/rest/v1`, `/auth/v1`, `/health`.
     pub api_url: String,
-    /// As the role `postgres`, with the password every local Supabase has.
+    /// As the role `postgres`, without its password: what is printed ends up in logs, and [`Ready::env_file`] has it.
     pub database_url: String,
     /// Keys and tokens.
     pub env_file: PathBuf,
@@ -30,8 +30,8 @@ impl fmt::Display for Ready {
         writeln!(f, "Ready in {:.1} s.", self.took.as_secs_f64())?;
         writeln!(f)?;
         writeln!(f, "  API       {}", self.api_url)?;
-        writeln!(f, "  Postgres  {} (version {})", self.database_url, self.postgres_major)?;
         writeln!(f, "  Keys      {}", self.env_file.display())?;
+        writeln!(f, "  Postgres  {} (version {}; its password is in DATABASE_URL there)", self.database_url, self.postgres_major)?;
         writeln!(f, "  Projects  {}", self.projects_root.display())?;
         writeln!(f, "  Device    {device}")?;
         writeln!(f)?;
