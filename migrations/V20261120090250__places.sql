@@ -254,7 +254,8 @@ end;
 $$;
 
 -- A task without a channel belongs to one server from the moment it is made: the one it names, that of its project, else the only one its maker
--- operates. Where that leaves a choice a person is asked to make it; a trusted caller gets the first, or none.
+-- operates. Where that leaves a choice (of servers, where no project is named; of folders, where several servers call one so) a person is asked to make
+-- it; a trusted caller gets the first, or none.
 create function hub_internal.bind_task(p_server_id uuid, p_project text, p_maker uuid, p_trusted boolean, out server_id uuid, out project text)
   language plpgsql
   stable
@@ -301,14 +302,16 @@ begin
         'It must be a project of a server where you are an operator.');
     end if;
     perform hub_internal.refuse('42501', 'permission denied', 'making a task', 'An operator or owner of a server that takes tasks makes them.');
-  elsif cardinality(v_servers) > 1 then
-    perform hub_internal.refuse('UH001', 'bad input', case when p_project is null then 'project and server_id are not given' else format('project %L is in several servers', p_project) end,
+  elsif cardinality(v_servers) > 1
+        and (p_project is null
+             or (select count(distinct coalesce((select p.path from public.hub_projects p where p.server_id = s.id and p.name = p_project), v_path)) from unnest(v_servers) s (id)) > 1) then
+    perform hub_internal.refuse('UH001', 'bad input', case when p_project is null then 'project and server_id are not given' else format('project %L is another folder in each of several servers', p_project) end,
       'Name the server in server_id, or a project that one of them alone has: '
       || (select string_agg(format('%s (server_id %s%s)', s.name, s.id,
                    coalesce(', projects ' || (select string_agg(p.name, ', ' order by p.name) from (select p.name from public.hub_projects p where p.server_id = s.id order by p.name limit 10) p), '')),
                    '; ' order by s.name) from public.hub_servers s where s.id = any (v_servers)));
   else
-    server_id := v_servers[1];
+    server_id := v_servers[1];                    -- of several that share the folder it names, the first: the work is the same
   end if;
   project := hub_internal.task_project(server_id, (select c.id from public.hub_channels c where c.server_id = bind_task.server_id and c.project_path = v_path order by c.name limit 1), p_project);
 end;

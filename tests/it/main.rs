@@ -10,5 +10,6 @@ mod doors;
 mod functions;
 mod hostile;
 mod outbox;
+mod shield;
 mod sweeps;
 mod webhooks;

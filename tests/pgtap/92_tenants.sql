@@ -37,6 +37,11 @@ insert into public.mac_tasks (content, project) values ('by project', 'hall');
 select results_eq($$ select server_id, project from public.mac_tasks where content in ('bound', 'by project') order by content $$,
   $$ select tenant, 'acme/app' from stage union all select threads, 'acme/threads/hall' from stage $$, 'a task without a channel belongs to one server, and has its project');
 select tap.become('postgres');
+select is(tap.outcome('operator', $$ insert into public.mac_tasks (content) values ('x') $$), 'UH001', 'who operates several servers says which');
+select is(tap.outcome('operator', $$ insert into public.mac_tasks (content, project) values ('x', 'Desktop/homelab') $$), 'ok', 'a folder that they share is one answer');
+insert into public.hub_projects (server_id, name, path) select barista, 'twice', 'Desktop/one' from stage union all select labs, 'twice', 'Desktop/two' from stage;
+select is(tap.outcome('operator', $$ insert into public.mac_tasks (content, project) values ('x', 'twice') $$), 'UH001', 'a name for two folders is none');
+select is(tap.outcome('operator', $$ insert into public.mac_tasks (content, project, server_id) select 'x', 'twice', labs from stage $$), 'ok', 'until the server is named');
 select is(tap.outcome('operator', $$ insert into public.mac_tasks (content, server_id) select 'x', tenant from stage $$), 'UH004', 'nobody binds a task to a server that is not theirs');
 select is(tap.outcome('outsider', $$ insert into public.mac_tasks (content, project) values ('x', 'acme/app') $$), '42501', 'nor makes one without a membership');
 insert into public.mac_tasks (content) values ('of postgres');

@@ -2,6 +2,7 @@
 //! much as it is given credentials for, and says of the rest what to give.
 
 mod database;
+mod machine;
 mod project;
 
 use anyhow::Result;
@@ -107,38 +108,17 @@ pub async fn run(target: &Target, out: Output) -> Result<ExitCode> {
             }
         }
     }
-    machine(&mut report);
+    open_files(&mut report);
     let well = report.0.iter().all(|finding| finding.state != State::Wrong);
     out.show(&report.0, |_| report.text());
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What this machine lets programs of ours do and see, should it serve or work.
-fn machine(report: &mut Report) {
+/// Whether this machine lets `hub serve` and `hub dev` keep as many connections as they are made for.
+fn open_files(report: &mut Report) {
     match hub_api::open_files::raise() {
         None => report.ok("open files", "enough for `hub serve` and `hub dev`"),
         Some(few) => report.note("open files", few, "ulimit -Hn, or LimitNOFILE of the service"),
-    }
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-    let user = user.map_or_else(|| nix::unistd::geteuid().to_string(), |user| user.name);
-    // Agents run as the worker's user. What that user's files hold they read in any case; memory and environment only as root, or not on Linux.
-    if nix::unistd::geteuid().is_root() {
-        report.note(
-            "agents",
-            format!("a worker started by {user} and its agents are one user, and that one reads everything"),
-            "start the worker as a user of its own, with nothing but its device's secret",
-        );
-    } else if cfg!(target_os = "linux") {
-        report.ok(
-            "agents",
-            format!("as {user} they read the worker's files, and neither its memory nor its environment"),
-        );
-    } else {
-        report.note(
-            "agents",
-            format!("a worker started by {user} and its agents are one user, and they read its environment"),
-            "give the worker its secret by HUB_DEVICE_SECRET_FILE, as a user of its own",
-        );
     }
 }
 
@@ -179,6 +159,7 @@ async fn people(hub: &Hub, report: &mut Report) {
     match hub.devices().await {
         Err(error) => report.wrong("devices", error.to_string(), MIGRATE),
         Ok(devices) => {
+            machine::look(&devices, report);
             let now = chrono::Utc::now();
             let online = devices.iter().filter(|d| {
                 d.revoked_at.is_none() && d.last_heartbeat_at.is_some_and(|at| (now - at).num_seconds() < 90)

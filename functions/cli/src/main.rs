@@ -7,6 +7,7 @@ mod dev;
 mod discord;
 mod doctor;
 mod output;
+mod shield;
 mod target;
 
 use clap::{CommandFactory, Parser};
@@ -17,6 +18,8 @@ use output::Output;
 use target::Target;
 
 fn main() -> ExitCode {
+    // Whatever the command: most of them hold a token or a password.
+    let shielded = shield::raise();
     let cli = Cli::parse();
     if let Command::Completions { shell } = cli.command {
         clap_complete::generate(shell, &mut Cli::command(), "hub", &mut std::io::stdout());
@@ -26,9 +29,11 @@ fn main() -> ExitCode {
     if matches!(cli.command, Command::Serve(_)) {
         give_memory_back();
     }
-    #[cfg(target_os = "linux")]
-    if matches!(cli.command, Command::Dev(_) | Command::Worker(_) | Command::Serve(_) | Command::Bridge { .. }) {
-        keep_to_oneself();
+    if let Err(why) = shielded {
+        eprintln!("hub: {why}");
+    }
+    if let Some(told) = shield::told_by_arguments(cli.global.url.as_deref()) {
+        eprintln!("hub: {told}");
     }
     // What `hub dev` says is its interface; its log is for those who ask.
     let quiet = if matches!(cli.command, Command::Worker(_) | Command::Serve(_) | Command::Bridge { .. }) {
@@ -73,16 +78,6 @@ fn give_memory_back() {
     {
         // Comes back only where it fails, and then all goes on, with more memory.
         let _ = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(NAME, "1048576").exec();
-    }
-}
-
-/// What runs for long holds secrets, in its memory and in the environment it began with, and agents run beside it as the same user: they read neither,
-/// by /proc or as a debugger, and no core file has them. (Root reads everything: `hub doctor` says when that is what agents are.) A program that it
-/// starts is itself again.
-#[cfg(target_os = "linux")]
-fn keep_to_oneself() {
-    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
-        eprintln!("hub: other programs of this user may read this one's memory: {error}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where the hub is and as whom to speak to it. Read through a lookup function, so that tests and `hub dev` can say what the
 //! environment says; every problem is reported at once, by name and never by value.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 use secrecy::SecretString;
 use url::Url;
@@ -79,6 +79,33 @@ pub fn environment(name: &str) -> Option<String> {
         let text = std::fs::read_to_string(path).ok()?;
         Some(text.trim().to_owned()).filter(|value| !value.is_empty())
     })
+}
+
+/// Whether a variable of this name may hold a secret of the hub's, or say where one is. What is started (an agent, git, Postgres) needs
+/// none of them, and a program that is told a secret tells it to all that it starts.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    // With `_FILE` a name says where its secret is kept.
+    let name = name.strip_suffix("_FILE").unwrap_or(name);
+    const NAMES: [&str; 8] = [
+        "DATABASE_URL",
+        "DATABASE_ADMIN_URL",
+        "GITHUB_WEBHOOK_SECRET",
+        "PGPASSWORD",
+        "PGPASSFILE",
+        "PGSERVICEFILE",
+        // Keys of the collector that traces go to.
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    ];
+    const PREFIXES: [&str; 4] = ["HUB_", "SUPABASE_", "DISCORD_", "TELEGRAM_"];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The variables of this process that whatever it starts must not get.
+pub fn secret_names() -> impl Iterator<Item = OsString> {
+    // A name that is no text can not be told from a secret's.
+    std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_str().is_none_or(is_secret))
 }
 
 /// The names in the environment that begin with this, those given as `NAME_FILE` among them, in order.
@@ -285,6 +312,27 @@ mod tests {
     fn a_secret_does_not_print() {
         let config = read(Some("postgres://u:hush@h/db"), None, &[]).unwrap();
         assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn what_is_started_gets_no_secret_and_all_else() {
+        for name in [
+            "DATABASE_URL",
+            "DATABASE_URL_FILE",
+            "GITHUB_WEBHOOK_SECRET_FILE",
+            "SUPABASE_SERVICE_ROLE_KEY",
+            "HUB_DEVICE_SECRET",
+            "HUB_TOKEN",
+            "HUB_GITHUB_TOKEN_FILE",
+            "DISCORD_BOT_TOKEN",
+            "PGPASSWORD",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["PATH", "HOME", "PGHOST", "ANTHROPIC_API_KEY", "SSL_CERT_FILE", "OTEL_SERVICE_NAME"] {
+            assert!(!is_secret(name), "{name}");
+        }
     }
 
     #[test]

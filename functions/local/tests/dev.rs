@@ -68,10 +68,6 @@ async fn from_nothing_again_and_anew() {
     // As every local Supabase has it, so that its CLI finds the way in; and who that is.
     let database = stack.var("DATABASE_URL");
     assert!(database.starts_with("postgres://postgres:") && database.contains("@127.0.0.1:"), "{database}");
-    // The password that every local Supabase has opens nothing: postgres may start programs.
-    let guessed = database.parse::<sqlx::postgres::PgConnectOptions>().unwrap().password("postgres");
-    let refused = sqlx::ConnectOptions::connect(&guessed).await.unwrap_err();
-    assert!(refused.to_string().contains("password"), "{refused}");
     let mut owner = PgConnection::connect(stack.var("DATABASE_URL")).await.unwrap();
     let (name, superuser): (String, bool) =
         sqlx::query_as("select rolname::text, rolsuper from pg_roles where rolname = current_user")
@@ -156,6 +152,120 @@ async fn from_nothing_again_and_anew() {
     assert_eq!(tasks, json!([]));
     assert!(project.join("mine.txt").is_file());
     stack.stop().await;
+}
+
+/// As somebody who knows no password of this stack: a role of it, and a guess.
+async fn opens(stack: &Stack, role: &str, password: &str) -> bool {
+    let mut url = url::Url::parse(stack.var("DATABASE_URL")).unwrap();
+    url.set_username(role).unwrap();
+    url.set_password(Some(password)).unwrap();
+    PgConnection::connect(url.as_str()).await.is_ok()
+}
+
+#[tokio::test]
+async fn postgres_postgres_on_loopback_opens_nothing() {
+    let home = home();
+    let dir = home.path().join("hub");
+    let stack = Stack::start_with(options(&dir)).await;
+    let password = |stack: &Stack| {
+        url::Url::parse(stack.var("DATABASE_URL")).unwrap().password().map(str::to_owned).unwrap_or_default()
+    };
+    let first = password(&stack);
+    assert!(first.len() >= 32);
+
+    // Who may sign in at all, and how.
+    let mut admin = PgConnection::connect(stack.var("DATABASE_ADMIN_URL")).await.unwrap();
+    let methods: Vec<String> =
+        sqlx::query_scalar("select distinct auth_method from pg_hba_file_rules").fetch_all(&mut admin).await.unwrap();
+    assert_eq!(methods, ["scram-sha-256"]);
+    let roles: Vec<(String, Option<String>)> =
+        sqlx::query_as("select rolname::text, rolpassword from pg_authid where rolcanlogin")
+            .fetch_all(&mut admin)
+            .await
+            .unwrap();
+    assert!(roles.iter().any(|(name, _)| name == "postgres") && roles.iter().any(|(name, _)| name == "authenticator"));
+    for (role, stored) in &roles {
+        assert!(stored.as_deref().is_none_or(|stored| stored.starts_with("SCRAM-SHA-256$")), "{role}");
+        for guess in
+            [role.as_str(), "postgres", "password", "supabase", "supabase_admin", "admin", "root", "secret", "123456"]
+        {
+            assert!(!opens(&stack, role, guess).await, "{role} signs in with {guess}");
+        }
+    }
+    assert!(opens(&stack, "postgres", &first).await, "and the password of dev.env is the right one");
+
+    // It is where the other secrets are, and nowhere else.
+    assert!(fs::read_to_string(dir.join("secrets.json")).unwrap().contains(&first));
+    let told = format!("{} {:?}", stack.ready, stack.events.lock().unwrap());
+    assert!(!told.contains(&first) && told.contains("postgres://postgres@127.0.0.1:"), "{told}");
+    assert!(!fs::read_to_string(dir.join("postgres.log")).unwrap().contains(&first));
+
+    // As the README says it. (No psql, nothing to ask.)
+    let line = r#"psql "$(grep ^DATABASE_URL "$0" | cut -d= -f2-)" -XAtc 'select current_user'"#;
+    let env = dir.join("dev.env");
+    let said = std::process::Command::new("sh").arg("-c").arg(line).arg(&env).output().unwrap();
+    if said.status.code() != Some(127) {
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout).trim(),
+            "postgres",
+            "{}",
+            String::from_utf8_lossy(&said.stderr)
+        );
+    }
+
+    // A directory of before: no password among the secrets, and the one that everybody knows in the database.
+    sqlx::query("alter role postgres password 'postgres'").execute(&mut admin).await.unwrap();
+    assert!(opens(&stack, "postgres", "postgres").await, "this is what it was like");
+    drop(admin);
+    stack.stop().await;
+    let secrets = dir.join("secrets.json");
+    let mut old: serde_json::Value = serde_json::from_str(&fs::read_to_string(&secrets).unwrap()).unwrap();
+    old.as_object_mut().unwrap().remove("postgres_password");
+    fs::write(&secrets, old.to_string()).unwrap();
+
+    let stack = Stack::start_with(options(&dir)).await;
+    let second = password(&stack);
+    assert_ne!(second, first);
+    assert!(!opens(&stack, "postgres", "postgres").await && !opens(&stack, "postgres", &first).await);
+    assert!(opens(&stack, "postgres", &second).await);
+    assert_eq!(fs::metadata(&secrets).unwrap().permissions().mode() & 0o777, 0o600);
+    stack.stop().await;
+    let stack = Stack::start_with(options(&dir)).await;
+    assert_eq!(password(&stack), second, "it is kept");
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn postgres_is_not_told_what_hub_dev_was_told() {
+    // Run by itself below, with a secret in its environment.
+    if std::env::var_os("HUB_TEST_TOLD").is_some() {
+        let stack = Stack::start().await;
+        let mut admin = PgConnection::connect(stack.var("DATABASE_ADMIN_URL")).await.unwrap();
+        sqlx::raw_sql("create temp table said (line text); copy said from program 'env'")
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        let said: Vec<String> = sqlx::query_scalar("select line from said").fetch_all(&mut admin).await.unwrap();
+        assert!(said.iter().any(|line| line.starts_with("PATH=")), "{said:?}");
+        assert!(!said.iter().any(|line| line.contains("hush")), "{said:?}");
+        drop(admin);
+        stack.stop().await;
+        return;
+    }
+    let said = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "postgres_is_not_told_what_hub_dev_was_told"])
+        .env("HUB_TEST_TOLD", "hush")
+        .env("DISCORD_BOT_TOKEN", "hush")
+        .env("ANTHROPIC_API_KEY", "hush")
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        said.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    );
 }
 
 #[tokio::test]

@@ -359,7 +359,6 @@ async fn prepare(database: &Database, say: &(dyn Fn(&str) + Send + Sync)) -> Res
             format!("{text}\n`hub dev --reset` starts with a new database")
         })
     };
-    hub::migrate::platform(&database.admin_url(), &say).await.map_err(failed)?;
     let secrets = &database.secrets;
     let passwords = Passwords {
         admin: &secrets.admin_password,
@@ -367,6 +366,9 @@ async fn prepare(database: &Database, say: &(dyn Fn(&str) + Send + Sync)) -> Res
         authenticator: &secrets.authenticator_password,
         auth: &secrets.auth_password,
     };
+    passwords.set(database.options.port).await?;
+    hub::migrate::platform(&database.admin_url(), &say).await.map_err(failed)?;
+    // And those that it made.
     passwords.set(database.options.port).await?;
     hub::migrate::migrate(&database.owner_url(), &say).await.map_err(failed)?;
     hub::migrate::seed(&database.owner_url(), &say).await.map_err(failed)

@@ -114,6 +114,9 @@ async fn git(folder: &Path, day: u8, arguments: &[&str]) -> bool {
             command.env_remove(name);
         }
     }
+    for name in hub::config::secret_names() {
+        command.env_remove(name);
+    }
     command
         .current_dir(folder)
         .args(["-c", "user.name=Aura Hub", "-c", "user.email=dev@hub.invalid", "-c", "core.hooksPath=/dev/null"])

@@ -31,7 +31,11 @@ impl fmt::Display for Ready {
         writeln!(f)?;
         writeln!(f, "  API       {}", self.api_url)?;
         writeln!(f, "  Keys      {}", self.env_file.display())?;
-        writeln!(f, "  Postgres  {} (version {}; its password is in DATABASE_URL there)", self.database_url, self.postgres_major)?;
+        writeln!(
+            f,
+            "  Postgres  {} (version {}; its password is in DATABASE_URL there)",
+            self.database_url, self.postgres_major
+        )?;
         writeln!(f, "  Projects  {}", self.projects_root.display())?;
         writeln!(f, "  Device    {device}")?;
         writeln!(f)?;

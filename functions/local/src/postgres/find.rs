@@ -6,7 +6,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 /// The major versions the platform files and the migrations are tested on, oldest first.
@@ -106,9 +106,18 @@ fn pg_config_bindir(dir: &Path) -> Option<PathBuf> {
     if !program.is_file() {
         return None;
     }
-    let said = Command::new(program).arg("--bindir").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let said = ask(&program, "--bindir")?;
     let text = String::from_utf8(said.stdout).ok()?;
     Some(PathBuf::from(text.trim()))
+}
+
+/// What a program says of itself. It is told none of our secrets.
+fn ask(program: &Path, option: &str) -> Option<Output> {
+    let mut command = Command::new(program);
+    for name in hub::config::secret_names() {
+        command.env_remove(name);
+    }
+    command.arg(option).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()
 }
 
 /// The Postgres in a directory, if it is whole and its version is one of [`MAJORS`].
@@ -117,7 +126,7 @@ pub(super) fn probe(bin: &Path) -> Option<Binaries> {
     if !server.is_file() || !bin.join("initdb").is_file() {
         return None;
     }
-    let said = Command::new(server).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let said = ask(&server, "--version")?;
     let major = parse_major(std::str::from_utf8(&said.stdout).ok()?)?;
     MAJORS.contains(&major).then(|| Binaries { bin: bin.to_path_buf(), major })
 }

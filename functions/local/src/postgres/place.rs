@@ -171,6 +171,7 @@ fn reachable(dir: &Path, owner: &Owner) -> bool {
         .args(["-c", "cd -- \"$1\"", "sh"])
         .arg(dir)
         .current_dir("/")
+        .env_clear()
         .uid(owner.uid)
         .gid(owner.gid)
         .stdin(Stdio::null())

@@ -65,7 +65,8 @@ impl Command {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_none_or(is_secret)) {
+        // This process' own environment it does not read either: `hub` keeps that to itself (main.rs of the program).
+        for name in hub::config::secret_names() {
             command.env_remove(name);
         }
         command
@@ -236,15 +237,6 @@ fn arguments(written: &[String], prompt: &str) -> Vec<String> {
         .collect()
 }
 
-/// What no agent needs and nobody should find in its environment. A process of the same user can still read ours elsewhere: who
-/// must be kept from the hub's secrets runs the worker as a device, with nothing but its own secret.
-fn is_secret(name: &str) -> bool {
-    const NAMES: [&str; 6] =
-        ["DATABASE_URL", "DATABASE_ADMIN_URL", "GITHUB_WEBHOOK_SECRET", "PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE"];
-    const PREFIXES: [&str; 4] = ["HUB_", "SUPABASE_", "DISCORD_", "TELEGRAM_"];
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
 fn find(program: &str, path: Option<&std::ffi::OsStr>) -> Result<PathBuf, String> {
     let executable = |path: &Path| {
         use std::os::unix::fs::PermissionsExt;
@@ -369,17 +361,6 @@ mod tests {
         assert_eq!(result(run(&["sh", "-c", "cat; echo done"], "").await), "done");
         let output = result(run(&["env"], "").await);
         assert!(output.contains("HUB_TASK_ID=") && output.contains("PATH="), "{output}");
-        for name in [
-            "DATABASE_URL",
-            "SUPABASE_SERVICE_ROLE_KEY",
-            "HUB_DEVICE_SECRET",
-            "HUB_TOKEN",
-            "DISCORD_BOT_TOKEN",
-            "PGPASSWORD",
-        ] {
-            assert!(is_secret(name), "{name}");
-        }
-        assert!(!is_secret("PATH") && !is_secret("ANTHROPIC_API_KEY"));
     }
 
     /// Ways out of the tree: another session, parents that are gone, ignoring TERM.

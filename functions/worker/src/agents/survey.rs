@@ -49,10 +49,7 @@ impl Agent for Survey {
 
 async fn survey(context: Context) -> Outcome {
     let Context { task, directory, root, progress, cancel, .. } = context;
-    let place = match task.project.as_deref() {
-        Some(project) if !project.is_empty() => format!("the project `{project}`"),
-        _ => "the projects root".to_owned(),
-    };
+    let place = format!("the project `{}`", task.project.as_deref().unwrap_or_default());
     let begun = Instant::now();
 
     progress.step(&format!("Looking through {place}")).await;
@@ -470,6 +467,9 @@ async fn commits(directory: &Path, root: &Path) -> Result<Vec<String>, String> {
             git.env_remove(name);
         }
     }
+    for name in hub::config::secret_names() {
+        git.env_remove(name);
+    }
     git.args(["--no-pager", "--no-optional-locks", "--no-replace-objects"])
         .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "log.showSignature=false"])
         .args(["-c", "core.pager=cat", "-c", "protocol.allow=never", "-c", "log.mailmap=false"])
@@ -749,11 +749,12 @@ mod tests {
     #[tokio::test]
     async fn says_that_there_is_no_repository_and_that_a_folder_is_empty() {
         let root = tempfile::tempdir().unwrap();
-        let Outcome::Complete { result, .. } = run(root.path(), None).await else { panic!("not complete") };
+        fs::create_dir(root.path().join("empty")).unwrap();
+        let Outcome::Complete { result, .. } = run(root.path(), Some("empty")).await else { panic!("not complete") };
         assert!(
             result.contains("could not be read: ")
                 && result.contains("0 files")
-                && result.contains("the projects root"),
+                && result.contains("the project `empty`"),
             "{result}"
         );
         assert!(matches!(run(root.path(), Some("missing")).await, Outcome::Failed { retryable: false, .. }));
