@@ -27,7 +27,7 @@ use tokio::{
 use uuid::Uuid;
 
 /// For a machine that hangs; nothing is expected to take a fraction of it.
-const BOUND: Duration = Duration::from_secs(90);
+pub const BOUND: Duration = Duration::from_secs(90);
 
 pub struct World {
     pub url: SecretString,
