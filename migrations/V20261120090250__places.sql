@@ -36,6 +36,7 @@ create function hub_internal.check_place()
   language plpgsql
   security definer                                -- service_role writes places, and holds no grant on helpers
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_given text := new.target;

@@ -233,7 +233,7 @@ begin
   new.sender_type  := 'human';
   new.sender_id    := v_me::text;
   -- Theirs to choose, but for the hub's own name.
-  new.sender_label := nullif(left(btrim(new.sender_label), 80), '');
+  new.sender_label := nullif(hub_internal.head(btrim(new.sender_label), 80), '');
   if new.sender_label is null or hub_internal.poses_as_hub(new.sender_label) then
     new.sender_label := hub_internal.person_label();
   end if;

@@ -31,6 +31,7 @@ create function hub_internal.command_words(p_text text)
   language sql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
   select coalesce(array_agg(coalesce(m[1], m[2], m[3]) order by n), '{}')
     from regexp_matches(p_text, '"([^"]*)(?:"|$)|''([^'']*)(?:''|$)|([^\s"'']\S*)', 'g') with ordinality as r (m, n)
@@ -47,6 +48,7 @@ declare
   v_chunks text[] := '{}'::text[];
   v_chunk  text;
   v_line   text;
+  v_head   text;
 begin
   foreach v_line in array string_to_array(p_text, E'\n') loop
     while char_length(v_line) > p_length loop
@@ -54,8 +56,9 @@ begin
         v_chunks := v_chunks || v_chunk;
         v_chunk := null;
       end if;
-      v_chunks := v_chunks || left(v_line, p_length);
-      v_line := substr(v_line, p_length + 1);
+      v_head := hub_internal.head(v_line, p_length);
+      v_chunks := v_chunks || v_head;
+      v_line := substr(v_line, char_length(v_head) + 1);
     end loop;
     if v_chunk is null then
       v_chunk := v_line;

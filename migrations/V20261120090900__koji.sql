@@ -197,6 +197,7 @@ create function hub_internal.csv_field(p_text text)
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_text text := coalesce(case when p_text ~ '^[=+@\t\r-]' and p_text !~ '^-?[0-9.]+$' then '''' || p_text else p_text end, '');
@@ -300,7 +301,7 @@ declare
   v_to     timestamptz := v_from + interval '24 hours';
 begin
   return format(E'Digest of %s\n%s\nNew leads: %s | Samples sent: %s | Orders: %s\nFollow-ups due: %s',
-    p_day, hub_internal.koji_stats(p_channel_id, '{}'),
+    to_char(p_day, 'YYYY-MM-DD'), hub_internal.koji_stats(p_channel_id, '{}'),
     (select count(*) from public.koji_prospects p where p.server_id = v_server and p.created_at >= v_from and p.created_at < v_to),
     (select count(*) from public.koji_samples s where s.server_id = v_server and s.sent_at >= v_from and s.sent_at < v_to),
     (select count(*) from public.koji_orders o where o.server_id = v_server and o.ordered_at >= v_from and o.ordered_at < v_to),

@@ -130,6 +130,7 @@ create function hub_internal.said_text(p_content text)
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_text text := left(p_content, 4000);           -- what it is about is said at the start
@@ -153,6 +154,7 @@ create function hub_internal.addressed_model(p_said text)
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_match text[];
@@ -183,6 +185,7 @@ create function hub_internal.request_vector(p_said text)
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_vector   tsvector := ''::tsvector;

@@ -119,7 +119,7 @@ declare
   v_failed   text;
   v_waits    text;
 begin
-  select format(E'☀️ Morning brief of %s\nFinished: %s (%s complete, %s failed, %s cancelled)', v_day, count(*),
+  select format(E'☀️ Morning brief of %s\nFinished: %s (%s complete, %s failed, %s cancelled)', to_char(v_day, 'YYYY-MM-DD'), count(*),
                 count(*) filter (where t.status = 'complete'), count(*) filter (where t.status = 'failed'), count(*) filter (where t.status = 'cancelled'))
          || coalesce(', half of them within ' || hub_internal.duration_text(v_from, v_from
               + percentile_cont(0.5) within group (order by t.finished_at - t.claimed_at) filter (where t.claimed_at is not null)), '')

@@ -109,6 +109,7 @@ create table public.hub_webhook_rules (
   project         text,
   template        text not null,
   answer          boolean not null default false,
+  mentions        boolean not null default false,
   enabled         boolean not null default true,
   position        integer not null default 100,
   last_matched_at timestamptz,
@@ -138,6 +139,7 @@ comment on column public.hub_webhook_rules.project is 'The channel''s own unless
 comment on column public.hub_webhook_rules.template is
   'What the task says. Places: {repository} {branch} {title} {author} {url} {number}, and once each {body} {commits} {comment}; what is put in is quoted as data.';
 comment on column public.hub_webhook_rules.answer is 'Whether the end of the task is told as a comment on that issue or pull request. For a command it always is.';
+comment on column public.hub_webhook_rules.mentions is 'Whether @name in an answer calls that person or team. What an agent writes may be what a stranger asked it to write.';
 create index hub_webhook_rules_event_idx on public.hub_webhook_rules (provider, event) where enabled;
 -- By server: only the rules of those servers are read that have a place for the repository.
 create index hub_webhook_rules_server_idx on public.hub_webhook_rules (server_id, provider, event);
@@ -223,8 +225,8 @@ revoke all on public.hub_webhook_deliveries, public.hub_webhook_outcomes, public
 grant select (id, provider, delivery_id, event, received_at) on public.hub_webhook_deliveries to authenticated;
 grant select on public.hub_webhook_outcomes to authenticated;
 grant select on public.hub_webhook_rules to authenticated;
-grant insert (id, server_id, provider, event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, enabled, position),
-      update (event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, enabled, position), delete
+grant insert (id, server_id, provider, event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, mentions, enabled, position),
+      update (event, action, repository, branch, label, author, command, channel_id, agent, model, project, template, answer, mentions, enabled, position), delete
   on public.hub_webhook_rules to authenticated;
 grant select (id, name, targets, server_ids, created_by, created_at, last_used_at, revoked_at) on public.hub_hook_tokens to authenticated;
 grant select, update (read_at), delete on public.hub_direct_messages to authenticated;
@@ -278,18 +280,21 @@ create policy hub_direct_messages_delete_oneself on public.hub_direct_messages f
 -- Others' words -------------------------------------------------------------------------------------------------------------------------
 
 -- Without what a reader does not see and a model does (control and format characters, tags, changes of direction), one kind of line end,
--- and nobody addressed: @codex is (at)codex.
+-- and nobody addressed: @codex is (at)codex. Joiners stay where they join (families, Indic and Arabic letters), which is never behind ASCII.
 create function hub_internal.tamed(p_text text)
   returns text
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 begin
   return regexp_replace(
     regexp_replace(
-      regexp_replace(p_text, '\r\n|[\r\u000b\u000c\u0085\u2028\u2029]', E'\n', 'g'),
-      '[\u0001-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]', '', 'g'),
+      regexp_replace(
+        regexp_replace(p_text, '\r\n|[\r\u000b\u000c\u0085\u2028\u2029]', E'\n', 'g'),
+        '[\u0001-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]', '', 'g'),
+      '(^|[\u0001-\u007f])[\u200c\u200d]+', '\1', 'g'),
     '[@＠](?=\s*(claude|codex|gemini))', '(at)', 'gi');
 end;
 $$;
@@ -303,7 +308,7 @@ create function hub_internal.quoted_line(p_text text, p_length int)
   set search_path = ''
 as $$
 begin
-  return coalesce('`' || nullif(hub_internal.shorten(replace(hub_internal.one_line(hub_internal.tamed(left(p_text, 4 * p_length))), '`', ''''), p_length), '') || '`', '(none)');
+  return coalesce('`' || nullif(hub_internal.shorten(replace(hub_internal.one_line(hub_internal.tamed(hub_internal.head(p_text, 4 * p_length))), '`', ''''), p_length), '') || '`', '(none)');
 end;
 $$;
 
@@ -321,7 +326,7 @@ begin
     return format('(no %s)', p_what);
   end if;
   return format(E'\n--- %s, quoted ---\n> %s\n--- end of %s ---\n', p_what,
-                replace(left(v_text, p_length), E'\n', E'\n> ') || case when char_length(p_text) > p_length then format(E'\n> … (cut at %s characters)', p_length) else '' end, p_what);
+                replace(hub_internal.head(v_text, p_length), E'\n', E'\n> ') || case when char_length(p_text) > p_length then format(E'\n> … (cut at %s characters)', p_length) else '' end, p_what);
 end;
 $$;
 
@@ -330,6 +335,7 @@ create function hub_internal.template_places(p_template text)
   language sql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$ select coalesce(array_agg(m[1] order by n), '{}') from regexp_matches(p_template, '\{([^{}]*)\}', 'g') with ordinality as r (m, n) $$;
 
 -- In one pass: a place that somebody writes in a title stays what it is.
@@ -338,6 +344,7 @@ create function hub_internal.render_template(p_template text, p_facts jsonb, p_c
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_parts  text[] := regexp_split_to_array(p_template, '\{[^{}]*\}');
@@ -374,6 +381,7 @@ create function hub_internal.glob_matches(p_glob text, p_value text, p_any_case 
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_pattern text := translate(replace(replace(replace(p_glob, '\', '\\'), '%', '\%'), '_', '\_'), '*?', '%_');
@@ -402,6 +410,7 @@ create function hub_internal.check_webhook_rule()
   language plpgsql
   security definer
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_place text;
@@ -470,6 +479,7 @@ create function hub_internal.place_webhook_rule()
   language plpgsql
   security definer
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 begin
   if hub_internal.is_trusted() then
@@ -494,6 +504,7 @@ create function hub_internal.github_facts(p_event text, p_payload jsonb)
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_subject jsonb := case when p_event in ('issues', 'issue_comment') then p_payload -> 'issue'
@@ -524,11 +535,11 @@ begin
       'branch', substring(p_payload ->> 'ref' from '^refs/heads/(.+)$'),
       'head', substring(p_payload ->> 'ref' from '^refs/[a-z]+/(.+)$'),
       'author', coalesce(p_payload #>> '{sender,login}', p_payload #>> '{pusher,name}'),
-      'title', split_part(left(p_payload #>> '{head_commit,message}', 1000), E'\n', 1),
+      'title', split_part(hub_internal.head(p_payload #>> '{head_commit,message}', 1000), E'\n', 1),
       'body', p_payload #>> '{head_commit,message}',
       'commits', case when jsonb_typeof(p_payload -> 'commits') = 'array' then
         (select string_agg(format('%s %s: %s', left(c ->> 'id', 7), hub_internal.shorten(coalesce(c #>> '{author,username}', c #>> '{author,name}', '?'), 60),
-                                  hub_internal.shorten(split_part(left(c ->> 'message', 1000), E'\n', 1), 150)), E'\n' order by n)
+                                  hub_internal.shorten(split_part(hub_internal.head(c ->> 'message', 1000), E'\n', 1), 150)), E'\n' order by n)
                 || case when jsonb_array_length(p_payload -> 'commits') > 20 then format(E'\n… and %s more', jsonb_array_length(p_payload -> 'commits') - 20) else '' end
            from jsonb_array_elements(p_payload -> 'commits') with ordinality as e (c, n) where n <= 20) end);
   elsif p_event = 'check_suite' then
@@ -536,7 +547,7 @@ begin
     v_facts := v_facts || jsonb_build_object(
       'branch', v_subject ->> 'head_branch', 'outcome', v_subject ->> 'conclusion', 'number', v_subject #>> '{pull_requests,0,number}',
       'author', coalesce(p_payload #>> '{sender,login}', v_subject #>> '{head_commit,author,name}'),
-      'title', split_part(left(v_subject #>> '{head_commit,message}', 1000), E'\n', 1), 'body', v_subject #>> '{head_commit,message}');
+      'title', split_part(hub_internal.head(v_subject #>> '{head_commit,message}', 1000), E'\n', 1), 'body', v_subject #>> '{head_commit,message}');
   else
     v_url := coalesce(v_comment ->> 'html_url', v_subject ->> 'html_url');
     if p_payload ->> 'action' in ('labeled', 'unlabeled') then
@@ -569,6 +580,7 @@ create function hub_internal.commanded(p_command text, p_comment text)
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_text text := ltrim(p_comment, E' \t\r\n');
@@ -665,6 +677,7 @@ create function hub_internal.apply_webhook(p_delivery public.hub_webhook_deliver
   language plpgsql
   volatile
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_payload  jsonb;

@@ -14,18 +14,23 @@
 -- For the HTTP side and the worker; trusted callers (service_role, postgres) unless said otherwise:
 --
 --   public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null,
---     p_interaction boolean default false, p_author_id text default null) returns jsonb {duplicate: boolean, echo: boolean, outgoing: boolean, bridge: uuid, message, task, thread, reply}
+--     p_interaction boolean default false, p_author_id text default null, p_kind text default 'message', p_elsewhere text[] default null)
+--     returns jsonb {duplicate: boolean, echo: boolean, outgoing: boolean, bridge: uuid, message, task, thread, reply}
 --     p_provider: discord or telegram. p_target: channel:<id> or user:<id>, where the id may be followed by /<topic> (Telegram's message_thread_id).
---     p_external_id, p_reply_to: the message's id in that chat, as hub_complete_outbox names it; exactly once for a bridge. A reply to something of a
---     thread goes on in it. p_author_id: the account that wrote it, as the provider numbers it; the name is only shown. What the bridge lets nobody
+--     p_elsewhere: what else that place is, in this order, where no bridge is from p_target: a thread is of a channel, a private chat is a person's.
+--     p_external_id, p_reply_to: the message's id in that chat, as hub_complete_outbox names it; exactly once for a bridge and chat (a target without
+--     its topic: ids are the chat's that they came from, and another chat begins again at 1). A reply to something of a thread goes on in it.
+--     p_kind: message; note, a line on what is no words (a picture, a bot's): it never starts work; edit, the new words of the message of that id:
+--     a message of its own that answers it, or a duplicate where nothing changed. p_author_id: the account that wrote it, as the provider numbers it; the name is only shown. What the bridge lets nobody
 --     start work with is a message, without a task. echo: it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a command.
 --     outgoing: the outbox tells the chat (the command's answer, or how the task goes), since the bridge goes both ways: do not send it as well.
 --     p_interaction: it is a slash command, which is answered by what this returns and whose id is no message's. The answer of a command is not told by
 --     the outbox; a task that it starts is, by posts that reply to nothing. In a bridge without allow_commands nothing is kept or done, and the object
 --     has one field more, `ignored`: "commands are not allowed in this bridge". Errors: UH001, UH004 `no bridge from …` (answer the provider 200), 42501.
 --   public.hub_claim_outbox(p_limit int default 10, p_lease interval default '60 seconds') returns setof hub_outbox
---   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null) returns hub_outbox
---     p_parts: of a text that took several messages, the ids of all of them in order; the first is its external_id. UH001, UH002
+--   public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null, p_note text default null)
+--     returns hub_outbox. p_parts: of a text that took several messages, the ids of all of them in order; the first is its external_id.
+--     p_note: what was odd about it (it went to the chat, since its topic is gone); said in the channel once, as a warning. UH001, UH002
 --   public.hub_fail_outbox(p_id uuid, p_attempt int, p_error text, p_retry_after interval default null, p_permanent boolean default false,
 --     p_parts text[] default null) returns hub_outbox: pending with run_after, or dead. p_retry_after: the other side asked to wait, or nothing was sent. p_parts: what arrived of it; the next attempt goes on behind. UH001, UH002
 --   public.hub_outbox_due() returns timestamptz: when the next row may be claimed (past: now; null: nothing waits)
@@ -43,7 +48,8 @@
 --   body            chat:           {text, sender, sender_type, content_type, embed (or null), message, task}   (ids; text is not split, not escaped)
 --                   webhook:        {type: message.posted | task.progress | task.complete | task.failed | task.cancelled, timestamp, data: {server, channel,
 --                                   thread, message, task, sender, sender_type, content_type, text, embed}}
---                   github_comment: {repository, number, text, task}   (text is Markdown of at most 60,000 characters with our marker at its end)
+--                   github_comment: {repository, number, text, task, mentions}   (text is Markdown of at most 60,000 characters with our marker at its
+--                                   end; without mentions nobody that it names is to be called)
 --   parts           ids of its messages that arrived at an earlier attempt, in order: do not send these again
 --   attempt         the fence; lease_expires_at; expires_at; run_after; summarises: how many messages a summary stands for, else 0
 --
@@ -68,6 +74,7 @@ create table public.hub_bridges (
   mirrors_strangers boolean not null default false,
   secret_name    text,
   enabled        boolean not null default true,
+  warned         text,
   created_at     timestamptz not null default now(),
   updated_at     timestamptz not null default now(),
   constraint hub_bridges_provider_check check (provider in ('discord', 'telegram', 'github', 'webhook')),
@@ -86,6 +93,7 @@ comment on column public.hub_bridges.allow_commands is
 comment on column public.hub_bridges.starts_tasks is
   'Whose words become tasks, that is, run an agent on a machine: nobody''s, those of the accounts in starters, or everyone''s who can write there.';
 comment on column public.hub_bridges.starters is 'Ids of accounts as the provider numbers them: of Discord a user''s, of Telegram a user''s or, for who writes as a chat, the chat''s.';
+comment on column public.hub_bridges.warned is 'Of what its channel was warned last: it is said once, until the bridge is well again or goes elsewhere.';
 comment on column public.hub_bridges.mirrors_strangers is 'Whether what people write here who are no members of the server goes out, too.';
 comment on column public.hub_bridges.secret_name is
   'The name of an environment variable of the worker, never the secret: HUB_BRIDGE_<NAME>, or the provider''s own when null. A webhook needs one to sign with.';
@@ -97,6 +105,7 @@ create index hub_bridges_server_idx on public.hub_bridges (server_id);
 -- Which message there is which message here: for replies, for edits, and to know our own when they come back.
 create table hub_internal.bridge_messages (
   bridge_id   uuid not null references public.hub_bridges (id) on delete cascade,
+  chat        text not null,
   external_id text not null,
   message_id  uuid,
   task_id     uuid,
@@ -104,9 +113,10 @@ create table hub_internal.bridge_messages (
   part        integer not null default 1,
   interaction boolean not null default false,
   created_at  timestamptz not null default now(),
-  primary key (bridge_id, external_id)
+  primary key (bridge_id, chat, external_id)
 );
 comment on table hub_internal.bridge_messages is 'Messages of a bridge by their ids on the other side, kept for the setting outbox_retention.';
+comment on column hub_internal.bridge_messages.chat is 'Whose ids they are: a bridge''s target may change, and another chat counts for itself.';
 comment on column hub_internal.bridge_messages.part is 'Which of the messages that a long text took out there. A reply refers to the first.';
 comment on column hub_internal.bridge_messages.interaction is 'A slash command: its id is known when it comes again, but is no message that one could reply to.';
 create index bridge_messages_message_idx on hub_internal.bridge_messages (message_id, bridge_id);
@@ -198,6 +208,32 @@ create policy hub_bridges_delete_owners on public.hub_bridges for delete to auth
 create policy hub_outbox_select_owners on public.hub_outbox for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 
+-- The chat that a target is in: topics share their chat's ids.
+create function hub_internal.chat_of(p_target text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return split_part(p_target, '/', 1);
+end;
+$$;
+
+-- The key under which a message of a chat is known here: an id says nothing without its chat. In 200 characters.
+create function hub_internal.chat_key(p_chat text, p_external_id text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_key text := p_chat || ' ' || p_external_id;
+begin
+  return case when char_length(v_key) <= 200 then v_key else encode(sha256(convert_to(v_key, 'UTF8')), 'hex') end;
+end;
+$$;
+
 -- An address that a request may go to, as far as its text tells: https, a name with a dot, no user, no number in a private net. What the name
 -- means is looked up when it is delivered, by the worker, which refuses private addresses and redirects once more.
 create function hub_internal.is_public_url(p_url text)
@@ -205,6 +241,7 @@ create function hub_internal.is_public_url(p_url text)
   language plpgsql
   immutable
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 declare
   v_host text := lower(substring(p_url from '^https://([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?(?:[/?][!-~]*)?$'));
@@ -270,6 +307,9 @@ begin
     new.updated_at := now();
     v_elsewhere := (new.server_id, new.provider, new.target, v_secret)
                    is distinct from (old.server_id, old.provider, old.target, coalesce(old.secret_name, hub_internal.default_secret(old.provider)));
+    if v_elsewhere or new.channel_id <> old.channel_id then
+      new.warned := null;
+    end if;
   end if;
   if v_elsewhere and not hub_internal.is_trusted() and not hub_internal.bridge_reaches(new) then
     perform hub_internal.refuse('42501', 'permission denied', format('this server has no place %s %s with %s', new.provider, new.target, coalesce(v_secret, 'no secret')),
@@ -288,7 +328,8 @@ begin
 end;
 $$;
 create trigger hub_bridges_check
-  before insert or update on public.hub_bridges
+  before insert or update of id, server_id, channel_id, provider, target, direction, allow_commands, starts_tasks, starters, mirrors_strangers, secret_name, enabled
+  on public.hub_bridges
   for each row execute function hub_internal.check_bridge();
 
 -- After, and not with the check: a row that ON CONFLICT skips gives nothing.
@@ -297,6 +338,7 @@ create function hub_internal.place_bridge()
   language plpgsql
   security definer
   set search_path = ''
+  set standard_conforming_strings = on
 as $$
 begin
   if hub_internal.is_trusted()
@@ -387,7 +429,7 @@ begin
   v_sender := case when new.sender_type = 'human' and new.sender_id = hub_internal.person()::text then hub_internal.person_label() else new.sender_label end;
   v_sender := hub_internal.one_line(hub_internal.tamed(v_sender));
   if v_sender is not null and coalesce(new.sender_id, '') not like 'bridge:%' then
-    v_sender := coalesce(nullif(regexp_replace(v_sender, '(\s*\((discord|telegram)\))+\s*$', '', 'i'), ''), 'somebody');
+    v_sender := coalesce(nullif(regexp_replace(v_sender, E'(\\s*\\((discord|telegram)\\))+\\s*$', '', 'i'), ''), 'somebody');
   end if;
   for v_bridge in
     select b.* from public.hub_bridges b
@@ -422,7 +464,8 @@ begin
     values (v_bridge.server_id, v_bridge.id, v_bridge.provider, v_bridge.target, coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)),
             case when v_bridge.provider = 'webhook' then 'webhook'
                  when v_progress then case when exists (select from public.hub_outbox o
-                   where o.task_id = new.task_id and o.bridge_id = v_bridge.id and o.is_progress and o.status in ('pending', 'sending', 'sent')) then 'edit' else 'post' end
+                   where o.task_id = new.task_id and o.bridge_id = v_bridge.id and o.is_progress and o.status in ('pending', 'sending', 'sent')
+                     and hub_internal.chat_of(o.target) = hub_internal.chat_of(v_bridge.target)) then 'edit' else 'post' end
                  when v_reply is not null then 'reply' else 'post' end,
             v_body, v_bridge.id || ':' || new.id,
             now() + hub_internal.setting(case when v_bridge.provider = 'webhook' then 'outbox_webhook_ttl' else 'outbox_ttl' end),
@@ -468,6 +511,7 @@ begin
   values (v_server, v_bridge.id, v_task.provider, format('channel:%s#%s', v_task.repository, v_task.number), v_secret,
           'github_comment',
           jsonb_build_object('repository', v_task.repository, 'number', v_task.number, 'task', v_task.task_id,
+            'mentions', coalesce((select r.mentions from public.hub_webhook_rules r where r.id = v_task.rule_id), false),
             'text', format(E'%s Task %s %s%s\n\n<!-- aura-hub:%s -->', case p_end when 'complete' then '✅' when 'failed' then '❌' else '🚫' end,
                            hub_internal.task_short(v_task.task_id), p_end,
                            coalesce(E'\n\n' || hub_internal.shorten(nullif(v_rest, ''), case p_end when 'complete' then 59000 else 1000 end), ''), v_task.task_id)),
@@ -495,7 +539,8 @@ $$;
 
 -- Coming in -----------------------------------------------------------------------------------------------------------------------------
 
-create function hub_internal.receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text, p_interaction boolean, p_author_id text)
+create function hub_internal.receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text, p_interaction boolean, p_author_id text,
+                                              p_kind text, p_elsewhere text[])
   returns jsonb
   language plpgsql
   volatile
@@ -506,6 +551,9 @@ declare
   v_bridge   public.hub_bridges;
   v_channel  public.hub_channels;
   v_kind     text;
+  v_chat     text;
+  v_id       text := p_external_id;
+  v_content  text := p_content;
   v_known    hub_internal.bridge_messages;
   v_asked    hub_internal.bridge_messages;
   v_thread   uuid;
@@ -529,17 +577,33 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_content', 'A message has 1 to 100,000 characters, and more than blanks.');
   elsif char_length(p_author_id) not between 1 and 100 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_author_id', 'The id of the account that wrote it: 1 to 100 characters.');
+  elsif (p_kind in ('message', 'note', 'edit')) is not true or (p_kind <> 'message' and p_interaction) then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_kind', 'message, note or edit; a slash command is a message.');
+  elsif cardinality(p_elsewhere) > 5
+     or exists (select from unnest(p_elsewhere) t (target) where (t.target ~ '^(channel|user):-?[A-Za-z0-9_@.-]{1,64}(/[0-9]{1,20})?$') is not true) then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_elsewhere', 'At most five targets, each written as p_target is.');
   end if;
 
   -- Locked: messages of one bridge come in one after another, and of two with one id the second finds the first.
   select b.* into v_bridge from public.hub_bridges b
-   where b.provider = p_provider and b.target = p_target and b.direction in ('in', 'both') and b.enabled and hub_internal.bridge_reaches(b) for no key update;
+   where b.provider = p_provider and b.target = any (p_target || p_elsewhere) and b.direction in ('in', 'both') and b.enabled and hub_internal.bridge_reaches(b)
+   order by array_position(p_target || p_elsewhere, b.target) limit 1 for no key update;
   if not found then
     perform hub_internal.refuse('UH004', 'not found', format('no bridge from %s %s', p_provider, p_target), 'An owner of a server makes one in hub_bridges.');
   end if;
+  v_chat := hub_internal.chat_of(v_bridge.target);
   v_both := v_bridge.direction = 'both';
   v_result := v_result || jsonb_build_object('duplicate', false, 'echo', false, 'outgoing', false, 'bridge', v_bridge.id);
-  select m.* into v_known from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.external_id = p_external_id;
+  if p_kind = 'edit' then
+    select m.* into v_known from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.chat = v_chat and m.external_id = p_external_id;
+    v_content := '✏️ ' || p_content;
+    -- The same words again are no edit: a picture of a link came, a button was pressed.
+    if not (v_known.incoming is false or exists (select from public.hub_channel_messages m where m.id = v_known.message_id and m.content = p_content)) then
+      -- Each wording once, whatever it was between.
+      v_id := hub_internal.chat_key(p_external_id || ' edited', encode(sha256(convert_to(p_content, 'UTF8')), 'hex'));
+    end if;
+  end if;
+  select m.* into v_known from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.chat = v_chat and m.external_id = v_id;
   if found then
     return v_result || jsonb_build_object(
       'duplicate', v_known.incoming, 'echo', not v_known.incoming,
@@ -552,7 +616,8 @@ begin
 
   perform hub_internal.spend('bridge_messages', v_bridge.id::text);
   perform hub_internal.spend('bridge_characters', v_bridge.id::text, char_length(p_content));
-  v_starts := v_bridge.starts_tasks = 'everyone' or v_bridge.starts_tasks = 'listed' and coalesce(p_author_id = any (v_bridge.starters), false);
+  v_starts := p_kind = 'message'
+    and (v_bridge.starts_tasks = 'everyone' or v_bridge.starts_tasks = 'listed' and coalesce(p_author_id = any (v_bridge.starters), false));
   if p_interaction and not v_bridge.allow_commands then
     return v_result || jsonb_build_object('ignored', 'commands are not allowed in this bridge');
   end if;
@@ -561,8 +626,9 @@ begin
   if v_channel.is_read_only then
     perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only', 'It is a feed; bridge another channel.');
   end if;
-  if p_reply_to is not null then
-    select m.* into v_asked from hub_internal.bridge_messages m where m.bridge_id = v_bridge.id and m.external_id = p_reply_to;
+  if p_reply_to is not null or p_kind = 'edit' then
+    select m.* into v_asked from hub_internal.bridge_messages m
+     where m.bridge_id = v_bridge.id and m.chat = v_chat and m.external_id = case p_kind when 'edit' then p_external_id else p_reply_to end;
     -- What was asked in the bridge's former channel is none of this one's: then it is no reply.
     if exists (select from public.hub_channel_messages m where m.id = v_asked.message_id and m.channel_id <> v_channel.id) then
       v_asked := null;
@@ -573,7 +639,7 @@ begin
   v_sender := 'bridge:' || v_bridge.id;
   -- With where they are, so that nobody takes a name there for somebody here.
   v_label := format('%s (%s)', coalesce(nullif(hub_internal.shorten(hub_internal.one_line(hub_internal.tamed(left(p_author, 200))), 60), ''), 'somebody'), initcap(p_provider));
-  v_command := btrim(hub_internal.tamed(p_content), E' \t\r\n') like '!%';
+  v_command := p_kind = 'message' and btrim(hub_internal.tamed(p_content), E' \t\r\n') like '!%';
 
   if v_kind = 'command_dispatch' and v_command and v_bridge.allow_commands then
     -- What changes something is for those who may start work.
@@ -589,11 +655,11 @@ begin
       insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, reply_to)
       values (v_bridge.server_id, v_bridge.id, v_bridge.provider, v_bridge.target, coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)), 'reply',
               jsonb_build_object('text', v_result #>> '{reply,text}', 'sender', 'Aura Hub', 'sender_type', 'system', 'content_type', 'text', 'embed', null, 'message', null, 'task', null),
-              v_bridge.id || ':reply:' || p_external_id, now() + hub_internal.setting('outbox_ttl'), p_external_id);
+              v_bridge.id || ':reply:' || hub_internal.chat_key(v_chat, p_external_id), now() + hub_internal.setting('outbox_ttl'), p_external_id);
     end if;
   elsif v_kind = 'command_dispatch' or (v_command and not v_bridge.allow_commands) or not v_starts then
     insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key, reply_to)
-    values (null, v_channel.id, v_thread, 'human', v_sender, v_label, p_content, 'text', p_external_id, v_asked.message_id)
+    values (null, v_channel.id, v_thread, 'human', v_sender, v_label, v_content, 'text', hub_internal.chat_key(v_chat, v_id), v_asked.message_id)
     returning * into v_message;
     if not v_starts then
       update public.hub_outbox o set mirror = true
@@ -604,28 +670,29 @@ begin
     v_result := v_result || hub_internal.place(v_channel, v_kind = 'threaded_task_isolation', v_thread, p_content,
       -- No name of a model, nobody addressed: the channel and the rules decide.
       case when v_bridge.allow_commands then p_content else regexp_replace(p_content, '(claude|codex|gemini)', 'agent', 'gi') end,
-      p_external_id, 'human', v_sender, v_label, null, jsonb_strip_nulls(jsonb_build_object('reply_to', v_asked.message_id,
+      hub_internal.chat_key(v_chat, v_id), 'human', v_sender, v_label, null, jsonb_strip_nulls(jsonb_build_object('reply_to', v_asked.message_id,
         'prompt', hub_internal.bridged_prompt(p_author, p_provider, p_content))))
       || jsonb_build_object('outgoing', v_both);
   end if;
-  insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming, interaction)
-  values (v_bridge.id, p_external_id, (v_result #>> '{message,id}')::uuid, (v_result #>> '{task,id}')::uuid, true, coalesce(p_interaction, false));
+  insert into hub_internal.bridge_messages (bridge_id, chat, external_id, message_id, task_id, incoming, interaction)
+  values (v_bridge.id, v_chat, v_id, (v_result #>> '{message,id}')::uuid, (v_result #>> '{task,id}')::uuid, true, coalesce(p_interaction, false));
   return v_result;
 end;
 $$;
 
 create function public.hub_receive_bridged(p_provider text, p_target text, p_external_id text, p_author text, p_content text, p_reply_to text default null,
-                                            p_interaction boolean default false, p_author_id text default null)
+                                            p_interaction boolean default false, p_author_id text default null, p_kind text default 'message',
+                                            p_elsewhere text[] default null)
   returns jsonb
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  return hub_internal.receive_bridged(p_provider, p_target, p_external_id, p_author, p_content, p_reply_to, p_interaction, p_author_id);
+  return hub_internal.receive_bridged(p_provider, p_target, p_external_id, p_author, p_content, p_reply_to, p_interaction, p_author_id, p_kind, p_elsewhere);
 end;
 $$;
-comment on function public.hub_receive_bridged(text, text, text, text, text, text, boolean, text) is
+comment on function public.hub_receive_bridged(text, text, text, text, text, text, boolean, text, text, text[]) is
   'What was written in a bridged chat, once for its id there: {duplicate, echo, outgoing, bridge, message, task, thread, reply}, and ignored for a slash command that the bridge does not allow. What its author may not start work with is a message, without a task. Errors: UH001, UH004 no bridge, UH006 too many, 42501.';
 
 -- Going out -----------------------------------------------------------------------------------------------------------------------------
@@ -795,9 +862,10 @@ begin
                secret_name = case when o.bridge_id is null then o.secret_name else coalesce(v_bridge.secret_name, hub_internal.default_secret(v_bridge.provider)) end,
                edit_of = case when o.kind = 'edit' then (select p.external_id from public.hub_outbox p
                            where p.task_id = o.task_id and p.bridge_id = o.bridge_id and p.is_progress and p.kind = 'post' and p.status = 'sent' and p.external_id is not null
+                             and hub_internal.chat_of(p.target) = hub_internal.chat_of(o.target)
                            order by p.seq desc limit 1) end,
                reply_to = case when o.reply_message_id is null then o.reply_to else (select m.external_id from hub_internal.bridge_messages m
-                           where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id and not m.interaction order by m.incoming desc, m.part limit 1) end
+                           where m.message_id = o.reply_message_id and m.bridge_id = o.bridge_id and m.chat = hub_internal.chat_of(o.target) and not m.interaction order by m.incoming desc, m.part limit 1) end
          where o.id = v_id
         returning o.* into v_row;
         if v_row.kind = 'edit' and v_row.edit_of is null then
@@ -879,9 +947,9 @@ create function hub_internal.know_parts(p_row public.hub_outbox, p_parts text[])
 as $$
 begin
   if p_row.bridge_id is not null then
-    insert into hub_internal.bridge_messages (bridge_id, external_id, message_id, task_id, incoming, part)
-    select p_row.bridge_id, p.id, p_row.message_id, p_row.task_id, false, p.part from unnest(p_parts) with ordinality p (id, part)
-    on conflict (bridge_id, external_id) do nothing;
+    insert into hub_internal.bridge_messages (bridge_id, chat, external_id, message_id, task_id, incoming, part)
+    select p_row.bridge_id, hub_internal.chat_of(p_row.target), p.id, p_row.message_id, p_row.task_id, false, p.part from unnest(p_parts) with ordinality p (id, part)
+    on conflict (bridge_id, chat, external_id) do nothing;
   end if;
 end;
 $$;
@@ -899,7 +967,30 @@ begin
 end;
 $$;
 
-create function hub_internal.complete_outbox(p_id uuid, p_attempt int, p_external_id text, p_parts text[])
+-- Said in the channel of a bridge, once until it is well again: what was done otherwise than asked, or can not be done at all.
+-- Its target is its owners' to know.
+create function hub_internal.warn_of_bridge(p_bridge_id uuid, p_target text, p_what text)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_channel  uuid;
+  v_provider text;
+  v_what     text := hub_internal.one_line(hub_internal.tamed(hub_internal.shorten(p_what, 300)));
+begin
+  update public.hub_bridges b set warned = v_what
+   where b.id = p_bridge_id and b.target = p_target and b.warned is distinct from v_what
+  returning b.channel_id, b.provider into v_channel, v_provider;
+  if found and v_what is not null then
+    insert into public.hub_channel_messages (id, channel_id, sender_type, sender_id, sender_label, content, content_type)
+    values (null, v_channel, 'system', 'hub', 'Aura Hub', format('⚠️ A bridge of this channel (%s): %s', v_provider, v_what), 'warning');
+  end if;
+end;
+$$;
+
+create function hub_internal.complete_outbox(p_id uuid, p_attempt int, p_external_id text, p_parts text[], p_note text)
   returns public.hub_outbox
   language plpgsql
   volatile
@@ -913,6 +1004,9 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_external_id', 'The message''s id on the other side: 1 to 180 characters, or null where there is none.');
   end if;
   perform hub_internal.check_parts(p_parts);
+  if char_length(p_note) > 1000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_note', 'What was odd about it, in at most 1000 characters.');
+  end if;
   -- An edit that became a message, because the one it was to edit is gone: what comes later edits that.
   update public.hub_outbox o
      set status = 'sent', kind = case when o.kind = 'edit' and p_external_id <> o.edit_of then 'post' else o.kind end, external_id = coalesce(p_external_id, p_parts[1], o.edit_of), parts = coalesce(p_parts, o.parts), error = null, lease_expires_at = null, finished_at = clock_timestamp(), updated_at = clock_timestamp()
@@ -921,22 +1015,25 @@ begin
   if v_row.external_id is not null then
     perform hub_internal.know_parts(v_row, array[v_row.external_id] || v_row.parts[2:]);
   end if;
+  if v_row.bridge_id is not null then
+    perform hub_internal.warn_of_bridge(v_row.bridge_id, v_row.target, nullif(btrim(p_note), ''));
+  end if;
   perform hub_internal.wake_target(v_row, now());
   return v_row;
 end;
 $$;
 
-create function public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null)
+create function public.hub_complete_outbox(p_id uuid, p_attempt int, p_external_id text default null, p_parts text[] default null, p_note text default null)
   returns public.hub_outbox
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  return hub_internal.complete_outbox(p_id, p_attempt, p_external_id, p_parts);
+  return hub_internal.complete_outbox(p_id, p_attempt, p_external_id, p_parts, p_note);
 end;
 $$;
-comment on function public.hub_complete_outbox(uuid, int, text, text[]) is
+comment on function public.hub_complete_outbox(uuid, int, text, text[], text) is
   'Says that a row was delivered, and which id it has there (p_parts: all of them, where it took several): later edits and replies name the first. Errors: UH001, UH002, 42501.';
 
 -- Five seconds, doubling, at most an hour; between half and all of it, so that those who failed together do not come back together.
@@ -976,6 +1073,9 @@ begin
    where o.id = v_row.id
   returning o.* into v_row;
   perform hub_internal.know_parts(v_row, p_parts);
+  if v_dead and v_row.bridge_id is not null then
+    perform hub_internal.warn_of_bridge(v_row.bridge_id, v_row.target, 'something was not sent, for good: ' || v_row.error);
+  end if;
   if v_dead or v_row.overtaken then
     perform hub_internal.wake_target(v_row, p_now);
   end if;
@@ -1121,7 +1221,7 @@ begin
   get diagnostics v_more = row_count;
   v_done := v_done + v_more;
   delete from hub_internal.bridge_messages m
-   where (m.bridge_id, m.external_id) in (select d.bridge_id, d.external_id from hub_internal.bridge_messages d
+   where (m.bridge_id, m.chat, m.external_id) in (select d.bridge_id, d.chat, d.external_id from hub_internal.bridge_messages d
                                            where d.created_at < p_now - hub_internal.setting('outbox_retention') order by d.created_at limit p_limit for update skip locked);
   get diagnostics v_more = row_count;
   return v_done + v_more;
@@ -1130,15 +1230,15 @@ $$;
 comment on function hub_internal.keep_outbox(timestamptz, int) is 'The part of hub_recover that is about the outbox: leases, what is past its time to live, what was kept long enough.';
 
 revoke all on function hub_internal.is_public_url(text), hub_internal.bridge_reaches(public.hub_bridges), hub_internal.check_bridge(), hub_internal.place_bridge(), hub_internal.silence_bridge(), hub_internal.wake_outbox(),
-  hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text, boolean, text),
-  hub_internal.bridged_prompt(text, text, text), hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.why_not(public.hub_outbox, public.hub_bridges), hub_internal.claim_outbox(int, interval, timestamptz),
-  hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.know_parts(public.hub_outbox, text[]), hub_internal.check_parts(text[]), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.outbox_backoff(int),
+  hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text, boolean, text, text, text[]),
+  hub_internal.bridged_prompt(text, text, text), hub_internal.chat_of(text), hub_internal.chat_key(text, text), hub_internal.warn_of_bridge(uuid, text, text), hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.why_not(public.hub_outbox, public.hub_bridges), hub_internal.claim_outbox(int, interval, timestamptz),
+  hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.know_parts(public.hub_outbox, text[]), hub_internal.check_parts(text[]), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text, text[], text), hub_internal.outbox_backoff(int),
   hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(), hub_internal.retry_outbox(uuid, timestamptz),
-  hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text, boolean, text), public.hub_claim_outbox(int, interval),
-  public.hub_complete_outbox(uuid, int, text, text[]), public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]), public.hub_outbox_due(), public.hub_retry_outbox(uuid)
+  hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text, boolean, text, text, text[]), public.hub_claim_outbox(int, interval),
+  public.hub_complete_outbox(uuid, int, text, text[], text), public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]), public.hub_outbox_due(), public.hub_retry_outbox(uuid)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.retry_outbox(uuid, timestamptz), public.hub_retry_outbox(uuid) to authenticated, service_role;
-grant execute on function hub_internal.receive_bridged(text, text, text, text, text, text, boolean, text), hub_internal.claim_outbox(int, interval, timestamptz),
-  hub_internal.complete_outbox(uuid, int, text, text[]), hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(),
-  public.hub_receive_bridged(text, text, text, text, text, text, boolean, text), public.hub_claim_outbox(int, interval), public.hub_complete_outbox(uuid, int, text, text[]),
+grant execute on function hub_internal.receive_bridged(text, text, text, text, text, text, boolean, text, text, text[]), hub_internal.claim_outbox(int, interval, timestamptz),
+  hub_internal.complete_outbox(uuid, int, text, text[], text), hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(),
+  public.hub_receive_bridged(text, text, text, text, text, text, boolean, text, text, text[]), public.hub_claim_outbox(int, interval), public.hub_complete_outbox(uuid, int, text, text[], text),
   public.hub_fail_outbox(uuid, int, text, interval, boolean, text[]), public.hub_outbox_due() to service_role;

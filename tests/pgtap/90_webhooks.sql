@@ -277,7 +277,7 @@ select public.hub_claim_tasks('tap-all', 50);
 select from k, public.hub_complete_task(k.id, 1, E'Fixed.\nSee `main`.');
 select results_eq($$ select kind, provider, target, secret_name, status, bridge_id, body - 'task' from public.hub_outbox $$,
   $$ select 'github_comment', 'github', 'channel:acme/app#12', 'HUB_GITHUB_TOKEN', 'pending', null::uuid,
-            jsonb_build_object('repository', 'acme/app', 'number', 12, 'text', format(E'✅ Task %s complete\n\nFixed.\nSee `main`.\n\n<!-- aura-hub:%s -->', left(k.id::text, 4), k.id)) from k $$, 'the answer goes back to where it was asked');
+            jsonb_build_object('repository', 'acme/app', 'number', 12, 'mentions', false, 'text', format(E'✅ Task %s complete\n\nFixed.\nSee `main`.\n\n<!-- aura-hub:%s -->', left(k.id::text, 4), k.id)) from k $$, 'the answer goes back to where it was asked');
 select is((pg_temp.get('issue_comment', pg_temp.comment((select body ->> 'text' from public.hub_outbox)))).error, 'it is an answer of this hub', 'our own answer asks for nothing');
 select is((pg_temp.get('issue_comment', pg_temp.comment(E'/hub again\n' || (select body ->> 'text' from public.hub_outbox)))).status, 'ignored', 'not even quoted behind a command');
 create temp table k2 as select (pg_temp.task(pg_temp.get('issue_comment', pg_temp.comment('/hub fail'), 'k-2'))).*;

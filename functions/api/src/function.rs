@@ -274,10 +274,30 @@ impl Api {
             Call::Webhook { provider, delivery, event, payload, secret } => {
                 self.db.receive_webhook(provider, delivery, event, payload, secret).await?
             }
-            Call::Bridged { provider, target, external, author, content, reply_to, interaction, author_id } => {
-                let (reply_to, author_id) = (reply_to.as_deref(), author_id.as_deref());
-                let interaction = *interaction;
-                let message = Bridged { provider, target, external, author, content, reply_to, interaction, author_id };
+            Call::Bridged {
+                provider,
+                target,
+                elsewhere,
+                external,
+                author,
+                content,
+                reply_to,
+                interaction,
+                author_id,
+                kind,
+            } => {
+                let message = Bridged {
+                    provider,
+                    target,
+                    elsewhere,
+                    external,
+                    author,
+                    content,
+                    reply_to: reply_to.as_deref(),
+                    interaction: *interaction,
+                    author_id: author_id.as_deref(),
+                    kind,
+                };
                 self.db.receive_bridged(&message).await?
             }
             Call::Hook { token, message, target, deliver, key } => {

@@ -1,7 +1,7 @@
 //! Auth users: a device is one, and a person is looked up by the email they sign in with. Takes the service key.
 
 use anyhow::{Context, Result, bail};
-use hub::Hub;
+use hub::{Hub, db::Unnamed};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -33,9 +33,10 @@ pub async fn person(target: &Target, hub: &Hub, user: &str) -> Result<Uuid> {
     }
     let found = match hub {
         Hub::Postgres(db) => {
+            let mut transaction = db.begin().await?;
             sqlx::query_scalar("select id from auth.users where lower(email) = lower($1)")
                 .bind(user)
-                .fetch_optional(db.pool())
+                .fetch_optional(Unnamed(&mut transaction))
                 .await?
         }
         Hub::Api(_) => {

@@ -40,6 +40,9 @@ pub enum Command {
         /// Only prepare a bare Postgres (roles, auth, realtime, grants), as a superuser
         #[arg(long)]
         platform: bool,
+        /// Put rights, policies, triggers and the publication right, as after a restore; changes no data
+        #[arg(long, conflicts_with = "platform")]
+        repair: bool,
     },
     /// Put the demo data into a database (again and again, if you like)
     #[command(after_help = "Example:\n  hub seed")]

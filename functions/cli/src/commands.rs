@@ -16,7 +16,7 @@ use crate::args::{Device, Member, Places, Task, ThreadStatus, TokenOf};
 use crate::output::{Output, print_line, shorten, table, tame, try_print_line};
 use crate::target::{As, Target};
 
-pub async fn migrate(target: &Target, platform: bool, out: Output) -> Result<ExitCode> {
+pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output) -> Result<ExitCode> {
     // As `--platform` the address is a superuser's; of a `hub dev` that is DATABASE_ADMIN_URL.
     let url = match target.get("DATABASE_ADMIN_URL").filter(|_| platform) {
         Some(url) if target.database_url().is_err() => url.into(),
@@ -30,6 +30,17 @@ pub async fn migrate(target: &Target, platform: bool, out: Output) -> Result<Exi
     if platform {
         hub::migrate::platform(&url, &say).await?;
         out.show(&json!({ "prepared": true }), |_| "Prepared. Next: `hub migrate` as the role postgres.".into());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if repair {
+        let changed = hub::repair::repair(&url).await?;
+        for name in changed.iter().filter(|_| !out.json) {
+            print_line(&format!("put right: {name}"));
+        }
+        out.show(&json!({ "repaired": changed }), |_| match changed.len() {
+            0 => "Nothing to repair.".into(),
+            count => format!("Repaired: {count} put right."),
+        });
         return Ok(ExitCode::SUCCESS);
     }
     let report = hub::migrate::migrate(&url, &say).await?;

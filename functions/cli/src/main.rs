@@ -86,7 +86,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let target = Target::new(&cli.global);
     match cli.command {
         Command::Dev(options) => dev::run(&cli.global, options, out).await,
-        Command::Migrate { platform } => commands::migrate(&target, platform, out).await,
+        Command::Migrate { platform, repair } => commands::migrate(&target, platform, repair, out).await,
         Command::Seed => commands::seed(&target, out).await,
         Command::Worker(options) => commands::worker(&target, options).await,
         Command::Send { channel, text, wait, thread, idempotency_key } => {

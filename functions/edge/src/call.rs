@@ -57,6 +57,8 @@ pub enum Call {
         provider: &'static str,
         /// `channel:<id>` there.
         target: String,
+        /// What else that place is, in this order: a thread is of a channel.
+        elsewhere: Vec<String>,
         /// The message's number there.
         external: String,
         /// Who wrote it.
@@ -69,6 +71,8 @@ pub enum Call {
         interaction: bool,
         /// The account that wrote it, as the chat numbers it.
         author_id: Option<String>,
+        /// `message`, `note` (a line on what is no words, which starts nothing) or `edit`.
+        kind: &'static str,
     },
     /// A message of an agent.
     Hook {
@@ -229,9 +233,21 @@ impl Call {
                 // The payload is passed on as it is: parsed and written again, a number could change.
                 format!(r#"{},"p_payload":{payload}}}"#, rest.strip_suffix('}').unwrap_or(&rest))
             }
-            Self::Bridged { provider, target, external, author, content, reply_to, interaction, author_id } => json!({
+            Self::Bridged {
+                provider,
+                target,
+                elsewhere,
+                external,
+                author,
+                content,
+                reply_to,
+                interaction,
+                author_id,
+                kind,
+            } => json!({
                 "p_provider": provider, "p_target": target, "p_external_id": external, "p_author": author,
                 "p_content": content, "p_reply_to": reply_to, "p_interaction": interaction, "p_author_id": author_id,
+                "p_kind": kind, "p_elsewhere": elsewhere,
             })
             .to_string(),
             Self::Hook { token, message, target, deliver, key } => json!({
@@ -272,12 +288,14 @@ mod tests {
         let bridged = |provider| Call::Bridged {
             provider,
             target: "channel:1".into(),
+            elsewhere: vec![],
             external: "1".into(),
             author: "a".into(),
             content: "c".into(),
             reply_to: None,
             interaction: provider == discord::NAME,
             author_id: None,
+            kind: "message",
         };
         assert_eq!(bridged(telegram::NAME).refused(&of("Try again in 7 s, at then.")).status, 429);
         assert_eq!(bridged(discord::NAME).refused(&of("Try again in 7 s, at then.")).status, 200);

@@ -1,9 +1,10 @@
 //! `koji-discord-bot` as Discord calls it: interactions, each signed. A slash command `/hot city:brooklyn` is the text `!hot brooklyn` in
 //! the bridged channel, and its answer is the interaction's.
 
-use crate::{Problem, Request, Response, Secrets, Step, call::Call, signature};
+use crate::{Problem, Request, Response, Secrets, Step, call::Call, json, signature};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use unicode_segmentation::UnicodeSegmentation;
 
 /// How the database knows it.
 pub const NAME: &str = "discord";
@@ -19,9 +20,17 @@ struct Interaction {
     #[serde(rename = "type")]
     kind: u8,
     channel_id: Option<String>,
+    channel: Option<Channel>,
     member: Option<Member>,
     user: Option<User>,
     data: Option<Data>,
+}
+
+#[derive(Deserialize)]
+struct Channel {
+    #[serde(rename = "type", default)]
+    kind: u8,
+    parent_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -37,9 +46,15 @@ struct User {
 
 #[derive(Deserialize)]
 struct Data {
+    #[serde(rename = "type", default = "slash")]
+    kind: u8,
     name: Option<String>,
     #[serde(default)]
     options: Vec<Choice>,
+}
+
+const fn slash() -> u8 {
+    1
 }
 
 #[derive(Deserialize)]
@@ -73,7 +88,7 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
     if !signature::discord(&key, at, request.body, signed) {
         return Err(Problem::new(401, "invalid request signature"));
     }
-    let interaction: Interaction = serde_json::from_slice(request.body)
+    let interaction: Interaction = json::read(request.body)
         .map_err(|error| Problem::new(400, format!("the body is no interaction of Discord: {error}")))?;
     match interaction.kind {
         // A ping.
@@ -81,10 +96,24 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
         2 => {
             let missing = |what: &str| Problem::new(400, format!("the interaction has no {what}"));
             let data = interaction.data.ok_or_else(|| missing("data"))?;
+            if data.kind != 1 {
+                return Ok(Step::Answer(said("Only slash commands mean something here.", EPHEMERAL)));
+            }
             let name = data.name.ok_or_else(|| missing("data.name"))?;
             let channel = interaction.channel_id.ok_or_else(|| missing("channel_id"))?;
+            let in_guild = interaction.member.is_some();
             let author =
                 interaction.member.map(|member| member.user).or(interaction.user).ok_or_else(|| missing("user"))?;
+            let here = format!("channel:{channel}");
+            // As free text: a thread is of its channel, and a private chat is a person's. A thread made from a message has its id.
+            let parent = interaction.channel.filter(|channel| is_thread(channel.kind)).and_then(|thread| thread.parent_id);
+            let reply_to = parent.as_ref().map(|_| channel.clone());
+            let (target, elsewhere) = match (parent, in_guild, &author.id) {
+                (Some(parent), ..) => (here, vec![format!("channel:{parent}")]),
+                (None, false, Some(person)) => (format!("user:{person}"), vec![here]),
+                (None, ..) => (here, vec![]),
+            };
+            let plain = |text: String| text.replace('\0', " ");
             let mut content = format!("!{name}");
             for choice in data.options {
                 content.push(' ');
@@ -92,17 +121,25 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
             }
             Ok(Step::Call(Call::Bridged {
                 provider: NAME,
-                target: format!("channel:{channel}").replace('\0', " "),
-                external: interaction.id.replace('\0', " "),
-                author: author.username.replace('\0', " "),
-                author_id: author.id.map(|id| id.replace('\0', " ")),
-                content: content.replace('\0', " "),
-                reply_to: None,
+                target: plain(target),
+                elsewhere: elsewhere.into_iter().map(plain).collect(),
+                external: plain(interaction.id),
+                author: plain(author.username),
+                author_id: author.id.map(plain),
+                content: plain(content),
+                reply_to: reply_to.map(plain),
                 interaction: true,
+                kind: "message",
             }))
         }
+        // What is offered while somebody types: nothing.
+        4 => Ok(Step::Answer(Response::json(200, &json!({"type": 8, "data": {"choices": []}})))),
         _ => Ok(Step::Answer(said("This is not something that can be pressed here.", EPHEMERAL))),
     }
+}
+
+fn is_thread(kind: u8) -> bool {
+    (10..=12).contains(&kind)
 }
 
 /// An argument of a command: quoted where it has spaces or quotes, as a person would type it.
@@ -156,6 +193,14 @@ fn said(text: &str, flags: u32) -> Response {
     )
 }
 
+/// The beginning, in whole clusters.
 fn cut(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
+    let mut left = most;
+    let fits = |cluster: &&str| {
+        let length = cluster.chars().count();
+        let fits = length <= left;
+        left = if fits { left - length } else { 0 };
+        fits
+    };
+    text.graphemes(true).take_while(fits).collect()
 }

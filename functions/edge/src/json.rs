@@ -1,8 +1,9 @@
 //! Bodies that are JSON.
 
 use crate::{Problem, Request};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 use uuid::Uuid;
 
 /// Refuses a body of another kind; one that says no kind is taken for what it should be.
@@ -25,8 +26,7 @@ impl Fields {
     /// Reads a body; `example` is shown with what is wrong.
     pub fn read(body: &[u8], example: &'static str) -> Result<Self, Problem> {
         let bad = |detail: String| Problem::new(400, detail).hint(format!("Send {example}."));
-        let body: Value =
-            serde_json::from_slice(body).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
+        let body: Value = read(body).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
         Ok(Self { body, example })
     }
 
@@ -69,6 +69,16 @@ impl Fields {
     }
 }
 
+/// Reads a body that may have halves of surrogate pairs in its texts, as programs that cut at UTF-16 units write them: each becomes the
+/// replacement character.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    // What is no text is told by serde_json, in its words.
+    match std::str::from_utf8(body).ok().and_then(|text| cleaned(text, &[0xD800..=0xDFFF])) {
+        Some(Cow::Owned(text)) => serde_json::from_str(&text),
+        _ => serde_json::from_slice(body),
+    }
+}
+
 /// As deep as `serde_json` reads. Postgres reads `jsonb` by recursion, too, and calls its own limit a fault of the server.
 const DEEPEST: usize = 128;
 const REPLACEMENT: &[u8] = b"\\ufffd";
@@ -79,14 +89,14 @@ pub fn storable(body: &[u8]) -> Result<Box<RawValue>, Problem> {
     let bad = |detail: String| Problem::new(400, detail);
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
-    match cleaned(raw.get()).ok_or_else(|| bad(format!("the JSON is nested deeper than {DEEPEST} levels")))? {
+    match cleaned(raw.get(), &[0..=0, 0xD800..=0xDFFF]).ok_or_else(|| bad(format!("the JSON is nested deeper than {DEEPEST} levels")))? {
         Cow::Borrowed(_) => Ok(raw.to_owned()),
         Cow::Owned(text) => RawValue::from_string(text).map_err(|error| bad(format!("the body is not JSON: {error}"))),
     }
 }
 
-/// `json` is valid; `None` if it is too deep.
-fn cleaned(json: &str) -> Option<Cow<'_, str>> {
+/// JSON without the escapes of these code units, but whole pairs of surrogates; `None` if it is too deep. What is no JSON stays that.
+fn cleaned<'j>(json: &'j str, replaced: &[RangeInclusive<u16>]) -> Option<Cow<'j, str>> {
     let bytes = json.as_bytes();
     let (mut at, mut depth, mut inside) = (0, 0_usize, false);
     let (mut kept, mut clean) = (0, Vec::new());
@@ -98,7 +108,7 @@ fn cleaned(json: &str) -> Option<Cow<'_, str>> {
                     // Any other escape is of two characters.
                     None => 2,
                     Some(0xD800..=0xDBFF) if matches!(unit(bytes, at + 6), Some(0xDC00..=0xDFFF)) => 12,
-                    Some(0 | 0xD800..=0xDFFF) => {
+                    Some(unit) if replaced.iter().any(|range| range.contains(&unit)) => {
                         clean.extend_from_slice(&bytes[kept..at]);
                         clean.extend_from_slice(REPLACEMENT);
                         kept = at + 6;
@@ -167,6 +177,10 @@ mod tests {
         let fields = Fields::read(br#"{"a": "x\u0000", "b": 5, "c": null, "d": true}"#, "{}").unwrap();
         assert_eq!(fields.text("a").unwrap(), "x ");
         assert_eq!(fields.text("b").unwrap_err().detail, "b must be a string");
+        let halves = Fields::read(br#"{"a": "\ud83d x \uD83D\uDE00 \udc00", "\ud800": 1}"#, "{}").unwrap();
+        assert_eq!(halves.text("a").unwrap(), "\u{fffd} x 😀 \u{fffd}");
+        assert!(Fields::read(br#"{"a": "\ud83d"#, "{}").is_err());
+        assert!(Fields::read(b"{\"a\": \"\xff\"}", "{}").is_err());
         assert_eq!(fields.text("z").unwrap_err().detail, "z is missing");
         assert_eq!(fields.text("c").unwrap_err().detail, "c must be a string");
         assert_eq!(fields.id("a").unwrap_err().detail, "a is not a UUID");

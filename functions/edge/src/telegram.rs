@@ -1,20 +1,26 @@
-//! `telegram-webhook`: a message in a bridged chat. Anything but 2xx is sent again, so what can not become anything is answered
-//! like what did; an update is known again by its id.
+//! `telegram-webhook`: what is written in a bridged chat. Anything but 2xx is sent again, so what can not become anything is answered
+//! like what did; a message is known again by its id in its chat. What is no words becomes a line that says what came, and what is not
+//! carried at all is named in the answer. The table of it: tests/edge/README.md. <https://core.telegram.org/bots/api#update>
 
-use crate::{Problem, Request, Response, Secrets, Step, call::Call, signature};
+use crate::{Problem, Request, Response, Secrets, Step, call::Call, json, signature};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// How the database knows it.
 pub const NAME: &str = "telegram";
 
 #[derive(Deserialize)]
 struct Update {
-    // Read, so that a body without it is no update. The message's own number is what is answered and known again.
+    // Read, so that a body without it is no update.
     #[serde(rename = "update_id")]
     _update_id: i64,
     message: Option<Message>,
+    edited_message: Option<Message>,
+    channel_post: Option<Message>,
+    edited_channel_post: Option<Message>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -26,9 +32,19 @@ struct Message {
     is_topic_message: bool,
     chat: Chat,
     from: Option<User>,
+    // Who writes as a chat: an anonymous administrator, a person as their channel, a channel itself. `from` is then a stand-in.
+    sender_chat: Option<Chat>,
     text: Option<String>,
+    #[serde(default)]
+    entities: Vec<Entity>,
     caption: Option<String>,
+    #[serde(default)]
+    caption_entities: Vec<Entity>,
     reply_to_message: Option<Box<Answered>>,
+    forward_origin: Option<Origin>,
+    /// What is no text, by its name.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +57,8 @@ struct Chat {
     id: i64,
     #[serde(rename = "type", default)]
     kind: String,
+    title: Option<String>,
+    username: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +69,24 @@ struct User {
     #[serde(default)]
     first_name: String,
     username: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entity {
+    #[serde(rename = "type")]
+    kind: String,
+    // In UTF-16 units.
+    offset: usize,
+    length: usize,
+    url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    sender_user: Option<User>,
+    sender_user_name: Option<String>,
+    sender_chat: Option<Chat>,
+    chat: Option<Chat>,
 }
 
 /// Whether it is Telegram that speaks: known before its body is.
@@ -67,33 +103,279 @@ pub fn known(request: &Request<'_>, secrets: &Secrets) -> Result<(), Problem> {
 }
 
 pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
-    let update: Update = serde_json::from_slice(request.body)
+    let update: Update = json::read(request.body)
         .map_err(|error| Problem::new(400, format!("the body is no update of Telegram: {error}")))?;
-    let Some(message) = update.message else { return Ok(Step::Answer(answer())) };
-    let (Some(content), Some(from)) = (message.text.or(message.caption), message.from.filter(|from| !from.is_bot))
-    else {
-        return Ok(Step::Answer(answer()));
+    let (message, edited) = match update {
+        Update { message: Some(message), .. } | Update { channel_post: Some(message), .. } => (message, false),
+        Update { edited_message: Some(message), .. } | Update { edited_channel_post: Some(message), .. } => {
+            (message, true)
+        }
+        Update { other, .. } => {
+            let kind = other.keys().next().map_or("an empty update", String::as_str);
+            return Ok(ignored(&format!("{kind} is not carried")));
+        }
     };
-    let id = message.chat.id;
-    let target = match message.message_thread_id.filter(|_| message.is_topic_message) {
-        Some(topic) => format!("channel:{id}/{topic}"),
-        // As a bridge to a person is written; what is said to them goes to the same id.
-        None if message.chat.kind == "private" => format!("user:{id}"),
-        None => format!("channel:{id}"),
-    };
+    let (content, words) = message.content();
+    if edited && !words {
+        return Ok(ignored("an edit of what is no text is not carried"));
+    }
+    let (author, author_id, person) = message.author();
+    let (target, elsewhere) = message.place();
     Ok(Step::Call(Call::Bridged {
         provider: NAME,
         target,
+        elsewhere,
         external: message.message_id.to_string(),
-        author_id: from.id.map(|id| id.to_string()),
-        author: from.username.map_or(from.first_name, |name| format!("@{name}")).replace('\0', " "),
+        author_id: author_id.map(|id| id.to_string()),
+        author: author.replace('\0', " "),
         content: content.replace('\0', " "),
         reply_to: message.reply_to_message.map(|answered| answered.message_id.to_string()),
         interaction: false,
+        kind: match (edited, words && person) {
+            (true, _) => "edit",
+            (false, true) => "message",
+            (false, false) => "note",
+        },
     }))
+}
+
+fn ignored(why: &str) -> Step {
+    Step::Answer(Response::json(200, &json!({ "ignored": why })))
 }
 
 /// All that Telegram wants to know.
 pub fn answer() -> Response {
     Response::json(200, &json!({}))
+}
+
+impl Chat {
+    fn name(&self) -> String {
+        let username = || self.username.as_ref().map(|name| format!("@{name}"));
+        self.title.clone().or_else(username).unwrap_or_else(|| "a chat".into())
+    }
+}
+
+impl User {
+    fn name(&self) -> String {
+        self.username.as_ref().map_or_else(|| self.first_name.clone(), |name| format!("@{name}"))
+    }
+}
+
+impl Message {
+    /// Under which name, by which account, and whether its words may start anything at all: a bot's may not, or two would talk for ever.
+    fn author(&self) -> (String, Option<i64>, bool) {
+        match (&self.sender_chat, &self.from) {
+            (Some(chat), _) => (chat.name(), Some(chat.id), true),
+            (None, Some(user)) => (user.name(), user.id, !user.is_bot),
+            (None, None) => (self.chat.name(), Some(self.chat.id), true),
+        }
+    }
+
+    /// As a bridge is written, and what it is besides: a topic is of its chat.
+    fn place(&self) -> (String, Vec<String>) {
+        let id = self.chat.id;
+        let topic = self.message_thread_id.filter(|_| self.is_topic_message);
+        match (topic, self.chat.kind == "private") {
+            (None, false) => (format!("channel:{id}"), vec![]),
+            (Some(topic), false) => (format!("channel:{id}/{topic}"), vec![format!("channel:{id}")]),
+            // What is said to a person goes to the same id.
+            (None, true) => (format!("user:{id}"), vec![format!("channel:{id}")]),
+            (Some(topic), true) => {
+                (format!("user:{id}/{topic}"), [format!("channel:{id}/{topic}"), format!("user:{id}")].into())
+            }
+        }
+    }
+
+    /// Its words and a line for each thing that is none; and whether there are words.
+    fn content(&self) -> (String, bool) {
+        let (text, entities) = match &self.text {
+            Some(text) => (Some(text), &self.entities),
+            None => (self.caption.as_ref(), &self.caption_entities),
+        };
+        let text = text.map(|text| linked(text, entities)).filter(|text| !text.trim().is_empty());
+        let words = text.is_some();
+        let mut lines = Vec::new();
+        if let Some(origin) = &self.forward_origin {
+            lines.push(format!("[forwarded from {}]", origin.name()));
+            lines.extend(text.iter().flat_map(|text| text.lines()).map(|line| format!("> {line}")));
+        } else {
+            lines.extend(text);
+        }
+        let mut things: Vec<String> = self.rest.iter().filter_map(|(name, value)| thing(name, value)).collect();
+        // A GIF comes as a file, too.
+        if self.rest.contains_key("animation") {
+            things.retain(|line| !line.starts_with("[file"));
+        }
+        lines.extend(things);
+        if lines.is_empty() {
+            lines.push("[a message of a kind that is not known here]".into());
+        }
+        (lines.join("\n"), words)
+    }
+}
+
+impl Origin {
+    fn name(&self) -> String {
+        let user = self.sender_user.as_ref().map(User::name);
+        let chat = || self.sender_chat.as_ref().or(self.chat.as_ref()).map(Chat::name);
+        user.or_else(|| self.sender_user_name.clone()).or_else(chat).unwrap_or_else(|| "somebody".into())
+    }
+}
+
+/// The text, with the address of each link that stands behind words.
+fn linked(text: &str, entities: &[Entity]) -> String {
+    let mut links: Vec<(usize, &str)> = entities
+        .iter()
+        .filter(|entity| entity.kind == "text_link")
+        .filter_map(|entity| Some((entity.offset.checked_add(entity.length)?, entity.url.as_deref()?)))
+        .collect();
+    links.sort_by_key(|(end, _)| *end);
+    let mut links = links.into_iter().peekable();
+    let mut with = String::with_capacity(text.len());
+    let mut units = 0;
+    for char in text.chars() {
+        while let Some((_, url)) = links.next_if(|(end, _)| *end <= units && units > 0) {
+            with.push_str(&format!(" ({url})"));
+        }
+        with.push(char);
+        units += char.len_utf16();
+    }
+    for (_, url) in links.filter(|(end, _)| *end <= units) {
+        with.push_str(&format!(" ({url})"));
+    }
+    with
+}
+
+/// Fields that are no thing of their own: what describes the message, or says again what another field says.
+const ABOUT: [&str; 38] = [
+    "date",
+    "edit_date",
+    "author_signature",
+    "sender_boost_count",
+    "sender_business_bot",
+    "sender_tag",
+    "business_connection_id",
+    "via_bot",
+    "has_protected_content",
+    "is_automatic_forward",
+    "is_from_offline",
+    "is_paid_post",
+    "paid_star_count",
+    "suggested_post_info",
+    "direct_messages_topic",
+    "media_group_id",
+    "effect_id",
+    "show_caption_above_media",
+    "has_media_spoiler",
+    "link_preview_options",
+    "reply_markup",
+    "quote",
+    "external_reply",
+    "reply_to_story",
+    "reply_to_checklist_task_id",
+    "web_app_data",
+    "forward_from",
+    "forward_from_chat",
+    "forward_from_message_id",
+    "forward_signature",
+    "forward_sender_name",
+    "forward_date",
+    "new_chat_member",
+    "new_chat_participant",
+    "left_chat_participant",
+    "sender_chat",
+    "passport_data",
+    "connected_website",
+];
+
+/// A line for something that is no text; none for what is about the message.
+fn thing(name: &str, value: &Value) -> Option<String> {
+    let text = |field: &str| value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let person = |value: &Value| match (value["username"].as_str(), value["first_name"].as_str()) {
+        (Some(name), _) => format!("@{name}"),
+        (None, first) => first.unwrap_or("somebody").to_owned(),
+    };
+    let named = |what: &str, details: &[Option<String>]| {
+        let details: Vec<&str> = details.iter().flatten().map(String::as_str).collect();
+        if details.is_empty() { format!("[{what}]") } else { format!("[{what}: {}]", details.join(", ")) }
+    };
+    let file_name = || text("file_name").map(str::to_owned);
+    let (size, length) = (size(value), length(value));
+    Some(match name {
+        name if ABOUT.contains(&name) => return None,
+        "photo" => {
+            let largest = value.as_array().and_then(|sizes| sizes.last()).unwrap_or(&Value::Null);
+            let pixels = largest["width"].as_u64().zip(largest["height"].as_u64());
+            named("photo", &[pixels.map(|(width, height)| format!("{width}×{height}")), self::size(largest)])
+        }
+        "voice" => named("voice message", &[length, size]),
+        "video_note" => named("video message", &[length, size]),
+        "document" => named("file", &[file_name(), size]),
+        "video" => named("video", &[file_name(), length, size]),
+        "animation" => named("animation", &[file_name(), length, size]),
+        "audio" => {
+            let title = match (text("performer"), text("title")) {
+                (Some(performer), Some(title)) => Some(format!("{performer} – {title}")),
+                (_, title) => title.map(str::to_owned).or_else(file_name),
+            };
+            named("audio", &[title, length, size])
+        }
+        "sticker" => named("sticker", &[text("emoji").map(str::to_owned)]),
+        "dice" => named("dice", &[text("emoji").map(str::to_owned), value["value"].as_i64().map(|n| n.to_string())]),
+        "contact" => named("contact", &[Some(person(value))]),
+        "location" | "venue" => {
+            let place = if name == "venue" { &value["location"] } else { value };
+            let at = place["latitude"].as_f64().zip(place["longitude"].as_f64());
+            let at = at.map(|(latitude, longitude)| format!("{latitude:.5} {longitude:.5}"));
+            // A venue comes with its location beside it, which says less.
+            named(name, &[text("title").map(str::to_owned), text("address").map(str::to_owned), at])
+        }
+        "poll" => {
+            let mut lines = vec![format!("[poll: {}]", text("question").unwrap_or(""))];
+            let options = value["options"].as_array().into_iter().flatten();
+            lines.extend(options.filter_map(|option| Some(format!("- {}", option["text"].as_str()?))));
+            lines.join("\n")
+        }
+        "checklist" => {
+            let mut lines = vec![format!("[checklist: {}]", text("title").unwrap_or(""))];
+            let tasks = value["tasks"].as_array().into_iter().flatten();
+            lines.extend(tasks.filter_map(|task| Some(format!("- {}", task["text"].as_str()?))));
+            lines.join("\n")
+        }
+        "new_chat_members" => {
+            let people: Vec<String> = value.as_array().into_iter().flatten().map(person).collect();
+            named("joined", &[Some(people.join(", "))])
+        }
+        "left_chat_member" => named("left", &[Some(person(value))]),
+        "new_chat_title" => named("the chat's name is now", &[value.as_str().map(str::to_owned)]),
+        "forum_topic_created" => named("topic opened", &[text("name").map(str::to_owned)]),
+        "forum_topic_edited" => named("topic changed", &[text("name").map(str::to_owned)]),
+        "migrate_to_chat_id" => {
+            format!("[this group has become another chat: give its bridge the target channel:{value}]")
+        }
+        "migrate_from_chat_id" => format!("[this chat was the group channel:{value} before]"),
+        // What Telegram adds one day, too: its name says what it is.
+        other => format!("[{}]", other.replace('_', " ")),
+    })
+}
+
+fn size(value: &Value) -> Option<String> {
+    let bytes = value["file_size"].as_u64()?;
+    let (unit, name) = match bytes {
+        0..1_000 => return Some(format!("{bytes} B")),
+        1_000..1_000_000 => (1_000, "KB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    let tenths = bytes / (unit / 10);
+    Some(if tenths >= 100 || tenths.is_multiple_of(10) {
+        format!("{} {name}", tenths / 10)
+    } else {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    })
+}
+
+fn length(value: &Value) -> Option<String> {
+    let seconds = value["duration"].as_u64()?;
+    Some(format!("{}:{:02}", seconds / 60, seconds % 60))
 }

@@ -600,7 +600,8 @@ impl Api {
         let body = json!({
             "p_provider": message.provider, "p_target": message.target, "p_external_id": message.external,
             "p_author": message.author, "p_content": message.content, "p_reply_to": message.reply_to,
-            "p_interaction": message.interaction, "p_author_id": message.author_id,
+            "p_interaction": message.interaction, "p_author_id": message.author_id, "p_kind": message.kind,
+            "p_elsewhere": message.elsewhere,
         });
         self.call("hub_receive_bridged", body).await
     }
@@ -633,8 +634,11 @@ impl Api {
         attempt: i32,
         external_id: Option<&str>,
         parts: Option<&[String]>,
+        note: Option<&str>,
     ) -> Result<()> {
-        let body = json!({"p_id": id, "p_attempt": attempt, "p_external_id": external_id, "p_parts": parts});
+        let body = json!({
+            "p_id": id, "p_attempt": attempt, "p_external_id": external_id, "p_parts": parts, "p_note": note,
+        });
         self.call::<Value>("hub_complete_outbox", body).await.map(drop)
     }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
+    pooler::{self, BEGIN, SESSION, Way},
     types::{
         AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
         Lead, Member, Message, Meta, Outgoing, Place, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
@@ -26,31 +27,46 @@ const CONNECTIONS: u32 = 5;
 /// A connection that lay idle for longer is asked whether it still lives.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// Supabase's poolers answer in transaction mode on this port.
-const TRANSACTION_POOLER_PORT: u16 = 6543;
+/// After what was not to be had while it is found out what stands between.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// How often a call is made again that met another: it did nothing.
+const MEETINGS: u32 = 5;
 /// Whoever holds this session lock keeps time ("HUB\x01").
 const KEEPER_LOCK: i64 = 0x4855_4201;
+
+pub use crate::pooler::Unnamed;
 
 /// The hub over Postgres. Cheap to clone; clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: PgPool,
     options: Arc<PgConnectOptions>,
-    pooled: bool,
+    way: Arc<Way>,
 }
 
-/// Fetches one statement. Behind a transaction pooler it stands in a transaction: preparing and running it are two exchanges,
-/// and between them the pooler would give us another server that knows nothing of the statement.
+/// Fetches one statement. Without a session of ours it stands in a transaction: preparing and running it are two exchanges, and between
+/// them a pooler would give us another server that knows nothing of the statement. What met another transaction did nothing, and is
+/// done again.
 macro_rules! fetch {
     ($db:expr, $how:ident, $query:expr) => {{
-        let query = $query;
-        if $db.pooled {
-            let mut transaction = $db.pool.begin().await?;
-            let answer = query.$how(&mut *transaction).await?;
-            transaction.commit().await?;
-            answer
-        } else {
-            query.$how(&$db.pool).await?
+        let mut meetings = 0;
+        loop {
+            let outcome = if $db.way.is_session() {
+                $query.$how(&$db.pool).await
+            } else {
+                async {
+                    let mut transaction = $db.pool.begin_with(BEGIN).await?;
+                    let answer = $query.$how(Unnamed(&mut transaction)).await?;
+                    transaction.commit().await?;
+                    Ok(answer)
+                }
+                .await
+            };
+            match outcome {
+                Err(error) if meetings < MEETINGS && met_another(&error) => meetings += 1,
+                outcome => break outcome?,
+            }
+            tokio::time::sleep(Duration::from_millis(u64::from(rand::random_range(1..=10 * meetings)))).await;
         }
     }};
 }
@@ -92,7 +108,7 @@ impl Db {
     /// # Errors
     /// As [`Db::connect`].
     pub async fn connect_sized(url: &SecretString, application: &str, connections: u32) -> Result<Self> {
-        let db = Self::lazy(url, application, connections)?;
+        let db = Self::new(url, application, connections)?;
         let options = &*db.options;
         let place = format!("{}:{}", options.get_host(), options.get_port());
         match tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(options)).await {
@@ -105,34 +121,67 @@ impl Db {
                  otherwise check the host and port of the database URL"
             ))),
             Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(connection)) => {
+            Ok(Ok(mut connection)) => {
+                db.way.found(pooler::keeps_sessions(options, &mut connection).await?);
                 drop(connection.close().await);
                 Ok(db)
             }
         }
     }
 
-    /// Connects when something is asked, and not before: for a process that must be there at once, whatever the database does.
+    /// Connects when something is asked, and not before: for a process that must be there at once, whatever the database does. Beside
+    /// it, what stands between is found out; until then each call is a transaction. Within a runtime.
     ///
     /// # Errors
     /// [`Error::Config`]: the URL is none.
     pub fn lazy(url: &SecretString, application: &str, connections: u32) -> Result<Self> {
+        let db = Self::new(url, application, connections)?;
+        let (options, way) = (Arc::clone(&db.options), Arc::downgrade(&db.way));
+        tokio::spawn(async move {
+            while let Some(way) = way.upgrade() {
+                match try_out(&options).await {
+                    Ok(session) => return way.found(session),
+                    Err(_) => drop(way),
+                }
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+        });
+        Ok(db)
+    }
+
+    fn new(url: &SecretString, application: &str, connections: u32) -> Result<Self> {
         let options = PgConnectOptions::from_str(url.expose_secret())
             .map_err(|_| {
                 Error::Config("the database URL is not of the form postgres://user:password@host:port/database".into())
             })?
             .application_name(application)
+            // PgBouncer refuses who asks for it; since Postgres 12 numbers are whole without.
+            .extra_float_digits(None)
             .log_statements(log::LevelFilter::Off)
             .log_slow_statements(log::LevelFilter::Off, Duration::ZERO);
-        let pooled = options.get_port() == TRANSACTION_POOLER_PORT;
-        let options = if pooled { options.statement_cache_capacity(0) } else { options };
+        let way = Arc::new(Way::default());
+        let (made, used) = (Arc::clone(&way), Arc::clone(&way));
         let pool = PgPoolOptions::new()
+            .after_connect(move |connection, _| {
+                let session = made.is_session();
+                Box::pin(async move {
+                    if session {
+                        sqlx::raw_sql(SESSION).execute(connection).await?;
+                    }
+                    Ok(())
+                })
+            })
             .max_connections(connections)
             // The pool would ask each connection whether it lives before each statement: an exchange more. One that was in use a moment
             // ago does.
             .test_before_acquire(false)
-            .before_acquire(|connection, known| {
+            .before_acquire(move |connection, known| {
+                let early = used.session_for().is_some_and(|since| known.age > since);
                 Box::pin(async move {
+                    // Made before it was known that it is a session of ours: without our settings.
+                    if early {
+                        return Ok(false);
+                    }
                     if known.idle_for > ASK_AFTER {
                         connection.ping().await?;
                     }
@@ -148,13 +197,15 @@ impl Db {
             .acquire_timeout(CONNECT_WITHIN)
             .idle_timeout(Duration::from_secs(300))
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options: Arc::new(options), pooled })
+        Ok(Self { pool, options: Arc::new(options), way })
     }
 
-    /// The pool, for what this crate has no call for (tests, `hub doctor`).
-    #[must_use]
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
+    /// A transaction, for what this crate has no call for (`hub doctor`). What is asked in it is asked by [`Unnamed`].
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub async fn begin(&self) -> Result<sqlx::PgTransaction<'static>> {
+        Ok(self.pool.begin_with(BEGIN).await?)
     }
 
     /// How to connect once more, outside the pool.
@@ -171,10 +222,21 @@ impl Db {
         Ok(self.pool.acquire().await?.ping().await?)
     }
 
-    /// Whether a transaction pooler stands between (port 6543): no session, so no LISTEN, no session lock.
+    /// Whether no session is ours, as far as was found out: a pooler in transaction mode stands between, so no LISTEN, no session lock.
     #[must_use]
     pub fn is_pooled(&self) -> bool {
-        self.pooled
+        !self.way.is_session()
+    }
+
+    /// Tries again whether a session is ours: a pooler may have been changed, or Postgres been busy.
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub async fn look_again(&self) -> Result<bool> {
+        if !self.way.is_session() {
+            self.way.found(try_out(&self.options).await?);
+        }
+        Ok(self.way.is_session())
     }
 
     /// Under which name a session keeps time for this hub, if one does. Who keeps it through a transaction pooler or the service
@@ -183,16 +245,16 @@ impl Db {
     /// # Errors
     /// What the database says.
     pub async fn kept_by(&self) -> Result<Option<String>> {
-        Ok(sqlx::query_scalar(
+        let query = sqlx::query_scalar(
             "select coalesce(nullif(a.application_name, ''), 'process ' || l.pid)
                from pg_locks l left join pg_stat_activity a on a.pid = l.pid
               where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
                 and l.database = (select d.oid from pg_database d where d.datname = current_database())
                 and (l.classid::bigint << 32) + l.objid::bigint = $1",
         )
-        .bind(KEEPER_LOCK)
-        .fetch_optional(&self.pool)
-        .await?)
+        .bind(KEEPER_LOCK);
+        let mut transaction = self.begin().await?;
+        Ok(query.fetch_optional(Unnamed(&mut transaction)).await?)
     }
 
     pub(crate) async fn claim(&self, device: &str, limit: i32, lease: Duration) -> Result<Vec<Task>> {
@@ -483,7 +545,9 @@ impl Db {
                 message.content,
                 message.reply_to,
                 message.interaction,
-                message.author_id
+                message.author_id,
+                message.kind,
+                message.elsewhere
             )
         )
     }
@@ -537,8 +601,13 @@ impl Db {
         attempt: i32,
         external_id: Option<&str>,
         parts: Option<&[String]>,
+        note: Option<&str>,
     ) -> Result<()> {
-        fetch!(self, execute, query_file!("../../sql/queries/outbox/complete.sql", id, attempt, external_id, parts));
+        fetch!(
+            self,
+            execute,
+            query_file!("../../sql/queries/outbox/complete.sql", id, attempt, external_id, parts, note)
+        );
         Ok(())
     }
 
@@ -590,7 +659,9 @@ impl KeeperSession {
         let connection = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options))
             .await
             .map_err(|_| Error::Unreachable("Postgres does not answer".into()))??;
-        Ok(Self { connection })
+        let mut this = Self { connection };
+        sqlx::raw_sql(SESSION).execute(&mut this.connection).await?;
+        Ok(this)
     }
 
     /// Whether this session keeps time from now on. Ask once: a session that holds the lock gets it again and again.
@@ -634,6 +705,20 @@ impl KeeperSession {
         // A connection that is gone already has given up the lock.
         drop(self.connection.close().await);
     }
+}
+
+/// Whether a transaction was undone only because of another: under read committed that is a deadlock, under what somebody else set it may
+/// be a row that was changed meanwhile.
+fn met_another(error: &sqlx::Error) -> bool {
+    matches!(error.as_database_error().and_then(|error| error.code()).as_deref(), Some("40001" | "40P01"))
+}
+
+async fn try_out(options: &PgConnectOptions) -> Result<bool> {
+    let open = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(options));
+    let mut connection = open.await.map_err(|_| Error::Unreachable("Postgres does not answer".into()))??;
+    let session = pooler::keeps_sessions(options, &mut connection).await?;
+    drop(connection.close().await);
+    Ok(session)
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<Value> {

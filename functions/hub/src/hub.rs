@@ -528,8 +528,9 @@ impl Hub {
         attempt: i32,
         external_id: Option<&str>,
         parts: Option<&[String]>,
+        note: Option<&str>,
     ) -> Result<()> {
-        each!(self, hub => hub.complete_outbox(id, attempt, external_id, parts))
+        each!(self, hub => hub.complete_outbox(id, attempt, external_id, parts, note))
     }
 
     /// Says why a row was not delivered. When it is tried again; none if it is a dead letter now.

@@ -11,11 +11,17 @@ use refinery_core::{
     traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction},
 };
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, Row, Transaction, postgres::PgConnectOptions,
+};
 use std::{collections::BTreeSet, str::FromStr};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::error::{Error, Result};
+use crate::{
+    db::Unnamed,
+    error::{Error, Result},
+    pooler::BEGIN,
+};
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -27,6 +33,7 @@ const LOCK: i64 = 0x4855_424d;
 
 /// What Supabase has and a bare Postgres lacks; applied in the order of names.
 static PLATFORM: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/platform");
+static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../migrations");
 static SEED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../seed");
 
 /// What a run of [`migrate`] did.
@@ -44,9 +51,12 @@ pub struct Report {
 /// [`Error::Schema`] if the user is no superuser; database errors with the file's name.
 pub async fn platform(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let mut connection = connect(url).await?;
+    let mut transaction = begin(&mut connection).await?;
+    require_encoding(&mut transaction).await?;
     let superuser: bool = sqlx::query_scalar("select rolsuper from pg_roles where rolname = current_user")
-        .fetch_one(&mut connection)
+        .fetch_one(Unnamed(&mut transaction))
         .await?;
+    transaction.commit().await?;
     if !superuser {
         return Err(Error::Schema(
             "preparing a bare Postgres takes a superuser: connect as one, then run `hub migrate` as postgres".into(),
@@ -61,19 +71,16 @@ pub async fn platform(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result
 /// [`Error::Schema`] if the database was migrated by other versions of these files, or is not prepared.
 pub async fn migrate(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result<Report> {
     let mut connection = connect(url).await?;
-    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
-    require_platform(&mut connection).await?;
-
-    let fresh: bool =
-        sqlx::query_scalar("select to_regnamespace('hub_internal') is null").fetch_one(&mut connection).await?;
-    sqlx::raw_sql("create schema if not exists hub_internal").execute(&mut connection).await?;
-    let outcome = apply(&mut connection, say).await;
-    if outcome.is_err() && fresh {
-        // Nothing was applied: leave nothing behind, the empty history included.
-        sqlx::raw_sql("drop schema if exists hub_internal cascade").execute(&mut connection).await?;
-    }
+    // All of it in one transaction, the lock too: a pooler may keep no session, and where something fails nothing is left behind.
+    let mut transaction = begin(&mut connection).await?;
+    require_encoding(&mut transaction).await?;
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(Unnamed(&mut transaction)).await?;
+    require_platform(&mut transaction).await?;
+    sqlx::raw_sql("create schema if not exists hub_internal").execute(&mut *transaction).await?;
+    let report = apply(&mut transaction, say).await?;
+    transaction.commit().await?;
     connection.close().await?;
-    outcome
+    Ok(report)
 }
 
 /// Demo data: people's fourth server and rows that make answers interesting. Idempotent.
@@ -108,16 +115,17 @@ pub async fn pending(url: &SecretString) -> Result<Vec<String>> {
 /// [`Error::Schema`] if the database was migrated by other versions of these files.
 pub async fn state(url: &SecretString) -> Result<State> {
     let mut connection = connect(url).await?;
-    let mut applied: BTreeSet<i64> = supabase_history(&mut connection).await?;
+    let mut transaction = begin(&mut connection).await?;
+    let mut applied: BTreeSet<i64> = supabase_history(&mut transaction).await?;
     let history: Option<String> =
-        sqlx::query_scalar("select to_regclass($1)::text").bind(HISTORY).fetch_one(&mut connection).await?;
+        sqlx::query_scalar("select to_regclass($1)::text").bind(HISTORY).fetch_one(Unnamed(&mut transaction)).await?;
     let runner = embedded::migrations::runner();
     let mut unknown = Vec::new();
     if history.is_some() {
         // The CLI's history has a project's own migrations, too: only ours says what is not known here.
         let ours: Vec<(i64, String, String)> =
             sqlx::query_as(AssertSqlSafe(format!("select version, name, checksum from {HISTORY} order by version")))
-                .fetch_all(&mut connection)
+                .fetch_all(Unnamed(&mut transaction))
                 .await?;
         for (version, name, checksum) in ours {
             match runner.get_migrations().iter().find(|migration| migration.version() == version) {
@@ -130,6 +138,7 @@ pub async fn state(url: &SecretString) -> Result<State> {
             applied.insert(version);
         }
     }
+    transaction.rollback().await?;
     connection.close().await?;
     let pending =
         runner.get_migrations().iter().filter(|m| !applied.contains(&m.version())).map(ToString::to_string).collect();
@@ -176,7 +185,7 @@ async fn recognise(connection: &mut PgConnection, runner: &refinery::Runner) -> 
         .bind(migration.name())
         .bind(Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true))
         .bind(migration.checksum().to_string())
-        .execute(&mut *connection)
+        .execute(Unnamed(connection))
         .await?;
         count += usize::try_from(done.rows_affected()).unwrap_or(0);
     }
@@ -197,7 +206,7 @@ async fn record_for_supabase(connection: &mut PgConnection, runner: &refinery::R
         sqlx::query("insert into supabase_migrations.schema_migrations (version, name) values ($1, $2) on conflict (version) do nothing")
             .bind(migration.version().to_string())
             .bind(migration.name())
-            .execute(&mut *connection)
+            .execute(Unnamed(connection))
             .await?;
     }
     Ok(())
@@ -205,13 +214,13 @@ async fn record_for_supabase(connection: &mut PgConnection, runner: &refinery::R
 
 async fn supabase_history(connection: &mut PgConnection) -> Result<BTreeSet<i64>> {
     let table: Option<String> = sqlx::query_scalar("select to_regclass('supabase_migrations.schema_migrations')::text")
-        .fetch_one(&mut *connection)
+        .fetch_one(Unnamed(connection))
         .await?;
     if table.is_none() {
         return Ok(BTreeSet::new());
     }
     let versions: Vec<String> = sqlx::query_scalar("select version from supabase_migrations.schema_migrations")
-        .fetch_all(&mut *connection)
+        .fetch_all(Unnamed(connection))
         .await?;
     Ok(versions.iter().filter_map(|version| version.parse().ok()).collect())
 }
@@ -221,17 +230,44 @@ async fn require_platform(connection: &mut PgConnection) -> Result<()> {
         "select to_regprocedure('auth.uid()') is not null
             and (select count(*) from pg_roles where rolname in ('anon', 'authenticated', 'service_role')) = 3",
     )
-    .fetch_one(connection)
+    .fetch_one(Unnamed(connection))
     .await?;
-    if prepared {
-        Ok(())
-    } else {
-        Err(Error::Schema(
+    if !prepared {
+        return Err(Error::Schema(
             "this Postgres has no `auth` schema or API roles: it is not a Supabase project. \
              Run `hub migrate --platform` once as a superuser, then `hub migrate` as postgres"
                 .into(),
-        ))
+        ));
     }
+    // Rights on a database are no part of its dump: restored into another cluster it is like new in this.
+    let (allowed, database, user): (bool, String, String) = sqlx::query_as(
+        "select has_database_privilege(current_database(), 'create') and has_schema_privilege('public', 'create'),
+                current_database()::text, current_user::text",
+    )
+    .fetch_one(Unnamed(connection))
+    .await?;
+    if !allowed {
+        return Err(Error::Schema(format!(
+            "{user} may make nothing in the database {database}, as after a restore into another cluster: \
+             run `hub migrate --platform` as a superuser first, then `hub migrate` and `hub migrate --repair` as postgres"
+        )));
+    }
+    Ok(())
+}
+
+/// Every text here may hold every character.
+async fn require_encoding(connection: &mut PgConnection) -> Result<()> {
+    let (encoding, database): (String, String) =
+        sqlx::query_as("select current_setting('server_encoding'), current_database()::text")
+            .fetch_one(Unnamed(connection))
+            .await?;
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(Error::Schema(format!(
+        "the database {database} has the encoding {encoding}, in which most texts can not be kept: the hub needs UTF8. \
+         Make one: create database hub template template0 encoding 'UTF8'"
+    )))
 }
 
 async fn run_files(
@@ -253,12 +289,25 @@ async fn run_files(
     Ok(())
 }
 
-async fn connect(url: &SecretString) -> Result<PgConnection> {
-    // A notice is for the person at psql; in a log it is noise.
+/// The text of every migration, in order.
+pub(crate) fn sources() -> Vec<&'static str> {
+    let mut files: Vec<_> = MIGRATIONS.files().filter(|file| file.path().extension().is_some_and(|e| e == "sql")).collect();
+    files.sort_by_key(|file| file.path());
+    files.into_iter().filter_map(|file| file.contents_utf8()).collect()
+}
+
+/// A transaction with the settings that everything here relies on. A notice is for the person at psql; in a log it is noise.
+pub(crate) async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>> {
+    let begin = format!("{BEGIN}; set local client_min_messages = warning");
+    Ok(connection.begin_with(AssertSqlSafe(begin)).await?)
+}
+
+pub(crate) async fn connect(url: &SecretString) -> Result<PgConnection> {
     let options = PgConnectOptions::from_str(url.expose_secret())
         .map_err(|_| Error::Config("DATABASE_URL is not a postgres:// URL".into()))?
-        .log_statements(log::LevelFilter::Off)
-        .options([("client_min_messages", "warning")]);
+        // Neither these nor `options` pass every pooler.
+        .extra_float_digits(None)
+        .log_statements(log::LevelFilter::Off);
     Ok(options.connect().await?)
 }
 
@@ -289,7 +338,7 @@ fn explain(error: refinery::Error) -> Error {
 }
 
 /// Postgres' own words, with detail and hint: that is where a refused adoption says why.
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let database = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
     match database.and_then(|e| e.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()) {
         Some(e) => [Some(e.message()), e.detail(), e.hint(), e.r#where()]

@@ -383,12 +383,14 @@ pub struct Message {
 }
 
 /// A message of a bridged chat, as it comes in.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Bridged<'a> {
     /// `discord` or `telegram`.
     pub provider: &'a str,
     /// `channel:<id>` or `user:<id>` there.
     pub target: &'a str,
+    /// What else that place is, in this order, where no bridge is from `target`: a thread is of a channel.
+    pub elsewhere: &'a [String],
     /// Its id there: taken in once.
     pub external: &'a str,
     /// Who wrote it.
@@ -401,6 +403,8 @@ pub struct Bridged<'a> {
     pub interaction: bool,
     /// The account that wrote it, as the chat numbers it: what decides whether it may start work.
     pub author_id: Option<&'a str>,
+    /// `message`, `note` (a line on what is no words: it starts nothing) or `edit` (the new words of the message of that id).
+    pub kind: &'a str,
 }
 
 /// An answer of command dispatch; nothing of it is kept.

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::PgListener;
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
@@ -16,8 +16,8 @@ use tokio::{
 use crate::{
     api::Api,
     db::Db,
-    error::Result,
     hub::Hub,
+    pooler,
     realtime::{Event, Topic},
 };
 
@@ -36,6 +36,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// We notify ourselves this often: a half-open socket, or a pooler that keeps no session, is silent without an error.
 const PROBE: Duration = Duration::from_secs(60);
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
+/// Where LISTEN is not heard, it is tried again this often.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// What there is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,16 +150,22 @@ impl Drop for Wake {
 
 async fn listen(hub: Hub, device: String, signals: Arc<Signals>, ready: oneshot::Sender<()>) {
     match hub {
-        Hub::Postgres(db) if db.is_pooled() => {
-            tracing::warn!(
-                device.name = %device,
-                "port 6543 is a transaction pooler, where LISTEN is silently useless: polling every second instead. \
-                 Use the direct connection or the session pooler (port 5432) to be woken at once"
-            );
-            drop(ready);
-            poll(&signals, DEAF, DEAF).await;
+        Hub::Postgres(db) => {
+            let mut ready = Some(ready);
+            if db.is_pooled() {
+                tracing::warn!(
+                    device.name = %device,
+                    "LISTEN was tried and is not heard: a pooler in transaction mode stands before Postgres. Polling every second instead. \
+                     Use the direct connection or a pooler in session mode to be woken at once"
+                );
+                ready = None;
+                tokio::select! {
+                    () = poll(&signals, DEAF, DEAF) => {}
+                    () = heard_again(&db) => tracing::info!(device.name = %device, "LISTEN is heard now"),
+                }
+            }
+            listen_postgres(&db, &device, &signals, ready).await;
         }
-        Hub::Postgres(db) => listen_postgres(&db, &device, &signals, ready).await,
         Hub::Api(api) => listen_realtime(&api, &device, &signals, ready).await,
     }
 }
@@ -248,12 +256,21 @@ fn patient(every: Duration) -> Interval {
     interval
 }
 
-async fn listen_postgres(db: &Db, device: &str, signals: &Signals, ready: oneshot::Sender<()>) {
-    let mut ready = Some(ready);
+/// Waits until LISTEN works, tried now and then.
+async fn heard_again(db: &Db) {
+    loop {
+        sleep(TRY_AGAIN).await;
+        if matches!(db.look_again().await, Ok(true)) {
+            return;
+        }
+    }
+}
+
+async fn listen_postgres(db: &Db, device: &str, signals: &Signals, mut ready: Option<oneshot::Sender<()>>) {
     let mut was_deaf = false;
     loop {
         let begun = Instant::now();
-        let why = match open(db).await {
+        let why = match pooler::listener(db.options(), &[TASKS, DEVICE, ERRANDS]).await {
             Ok(mut listener) => {
                 if let Some(ready) = ready.take() {
                     // Nobody waits any more if this took long.
@@ -266,7 +283,7 @@ async fn listen_postgres(db: &Db, device: &str, signals: &Signals, ready: onesho
                 signals.all();
                 hear(db, device, signals, &mut listener).await
             }
-            Err(error) => error.to_string(),
+            Err(error) => crate::Error::from(error).to_string(),
         };
         if !was_deaf {
             tracing::warn!(device.name = %device, listener.fault = %why, "not listening; polling every second until it works again");
@@ -278,22 +295,6 @@ async fn listen_postgres(db: &Db, device: &str, signals: &Signals, ready: onesho
             sleep(DEAF).await;
         }
     }
-}
-
-async fn open(db: &Db) -> Result<PgListener> {
-    // A pool of its own, of one: the listener must not take a connection away from the claims.
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .acquire_timeout(PROBE_WITHIN)
-        .connect_with(db.options().clone().application_name("hub listener"))
-        .await?;
-    let mut listener = PgListener::connect_with(&pool).await?;
-    listener.ignore_pool_close_event(true);
-    listener.eager_reconnect(false);
-    listener.listen_all([TASKS, DEVICE, ERRANDS]).await?;
-    Ok(listener)
 }
 
 /// Hears until something is wrong, and says what.

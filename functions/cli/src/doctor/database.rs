@@ -1,9 +1,12 @@
 //! What a look into Postgres itself shows.
 
-use hub::{Error, db::Db};
+use hub::{
+    Error,
+    db::{Db, Unnamed},
+};
 use include_dir::{Dir, include_dir};
 use secrecy::SecretString;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Postgres, postgres::PgArguments, query::QueryScalar};
 
 use super::Report;
 
@@ -24,7 +27,7 @@ const LINES: [&str; 9] = [
 ];
 /// The checks by the line they belong to.
 const RIGHTS: [&str; 4] = ["tables", "policies", "grants", "functions"];
-const FORM: [&str; 7] = ["names", "times", "foreign_keys", "commands", "numbering", "finite", "paths"];
+const FORM: [&str; 8] = ["names", "times", "foreign_keys", "commands", "numbering", "finite", "paths", "settings"];
 const TELLING: [&str; 1] = ["told"];
 const PUBLISHED: [&str; 5] = ["hub_servers", "hub_channels", "hub_channel_messages", "hub_task_threads", "mac_tasks"];
 const REALTIME_POLICIES: [&str; 6] = [
@@ -35,7 +38,7 @@ const REALTIME_POLICIES: [&str; 6] = [
     "hub_messages_update_nobody",
     "hub_messages_all_not_anon",
 ];
-const NEW_DATABASE: &str = "the migrations make it: compare with a database that `hub migrate` made, and restore it";
+const NEW_DATABASE: &str = "`hub migrate --repair` puts rights, policies and triggers right; else compare with a database that `hub migrate` made";
 
 /// Looks; gives the connection if it may be used for more.
 pub(super) async fn look(url: Option<&SecretString>, report: &mut Report) -> Option<Db> {
@@ -59,11 +62,11 @@ pub(super) async fn look(url: Option<&SecretString>, report: &mut Report) -> Opt
     if db.is_pooled() {
         report.wrong(
             "connection",
-            "port 6543 is the pooler in transaction mode, where LISTEN is silent: a worker would poll",
-            "give workers port 5432, of the pooler (session mode) or of the database itself",
+            "LISTEN was tried and is not heard, as behind a pooler in transaction mode: a worker polls every second",
+            "give workers the database itself, or a pooler in session mode (Supabase's on port 5432)",
         );
     } else {
-        report.ok("connection", "direct or in session mode: LISTEN works");
+        report.ok("connection", "direct or in session mode: LISTEN was tried and is heard");
     }
     let migrated = migrations(url, report).await;
     if !migrated {
@@ -83,7 +86,7 @@ pub(super) async fn look(url: Option<&SecretString>, report: &mut Report) -> Opt
 
 async fn version(db: &Db, report: &mut Report) {
     let place = format!("{}:{}", db.options().get_host(), db.options().get_port());
-    match sqlx::query_scalar::<_, String>("show server_version").fetch_one(db.pool()).await {
+    match ask(db, sqlx::query_scalar("show server_version")).await.map(|mut all| all.remove(0)) {
         Ok(text) if text.split('.').next().and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= 15) => {
             report.ok("Postgres", format!("{text} at {place}"));
         }
@@ -123,6 +126,15 @@ async fn migrations(url: &SecretString, report: &mut Report) -> bool {
     }
 }
 
+/// Texts, by a query of one column.
+async fn ask<'q>(
+    db: &Db,
+    query: QueryScalar<'q, Postgres, String, PgArguments>,
+) -> Result<Vec<String>, hub::Error> {
+    let mut transaction = db.begin().await?;
+    Ok(query.fetch_all(Unnamed(&mut transaction)).await?)
+}
+
 /// Rows that break the rules of these files.
 async fn broken(db: &Db, files: &[&str]) -> Result<Vec<String>, String> {
     let mut rows = Vec::new();
@@ -130,12 +142,12 @@ async fn broken(db: &Db, files: &[&str]) -> Result<Vec<String>, String> {
         let file = CHECKS.get_file(format!("{name}.sql")).and_then(|file| file.contents_utf8());
         let sql = file.ok_or_else(|| format!("this build has no check {name}"))?.trim().trim_end_matches(';');
         let found = async {
-            let mut transaction = db.pool().begin().await?;
+            let mut transaction = db.begin().await?;
             sqlx::raw_sql(CHECK_WITHIN).execute(&mut *transaction).await?;
             let sql = format!("select to_jsonb(x)::text from (\n{sql}\n) x limit 5");
-            sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch_all(&mut *transaction).await
+            Ok(sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch_all(Unnamed(&mut transaction)).await?)
         };
-        let found = found.await.map_err(|error: sqlx::Error| format!("sql/checks/{name}.sql: {error}"))?;
+        let found = found.await.map_err(|error: hub::Error| format!("sql/checks/{name}.sql: {error}"))?;
         rows.extend(found.into_iter().map(|row| format!("{name} {row}")));
     }
     Ok(rows)
@@ -166,7 +178,7 @@ async fn none(
     remedy: &str,
     report: &mut Report,
 ) {
-    match sqlx::query_scalar::<_, String>(sql).bind(names).fetch_all(db.pool()).await {
+    match ask(db, sqlx::query_scalar(sql).bind(names.to_vec())).await {
         Ok(missing) if missing.is_empty() => report.ok(what, well),
         Ok(missing) => report.wrong(what, missing.join(", "), remedy),
         Err(error) => report.wrong(what, error.to_string(), NEW_DATABASE),
@@ -182,7 +194,7 @@ async fn triggers(db: &Db, report: &mut Report) {
           order by 1",
         &[],
         "all are on",
-        "`alter table … enable trigger …`: they tell people, wake devices and number messages",
+        "`hub migrate --repair`: they tell people, wake devices and number messages",
         report,
     )
     .await;
@@ -196,7 +208,7 @@ async fn publication(db: &Db, report: &mut Report) {
           where not exists (select from pg_publication_tables p where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = n)",
         &PUBLISHED,
         "supabase_realtime has our five tables",
-        "`alter publication supabase_realtime add table public.NAME`, or Postgres Changes are silent",
+        "`hub migrate --repair`, or Postgres Changes are silent",
         report,
     )
     .await;
@@ -214,7 +226,7 @@ async fn realtime(db: &Db, report: &mut Report) {
          select 'there is no function realtime.send' where to_regprocedure('realtime.send(jsonb,text,text,boolean)') is null",
         &REALTIME_POLICIES,
         "who may read the rows may join the topics",
-        "the end of the migration …1200__realtime makes them; private topics do not work without",
+        "`hub migrate --repair` makes them; private topics do not work without",
         report,
     )
     .await;
@@ -223,16 +235,19 @@ async fn realtime(db: &Db, report: &mut Report) {
 /// Whoever keeps time would have done what is overdue within a minute.
 async fn keeping_time(db: &Db, report: &mut Report) {
     const WORKER: &str = "run a `hub worker` with Postgres (port 5432) or the service key; look into its log";
-    let overdue = sqlx::query_scalar::<_, i64>(
-        "select (select count(*) from public.mac_tasks where status = 'running' and lease_expires_at < now() - interval '3 minutes')
-              + (select count(*) from public.hub_task_threads where decay_at < now() - interval '10 minutes' and status = 'decaying')",
+    let overdue = ask(
+        db,
+        sqlx::query_scalar(
+            "select ((select count(*) from public.mac_tasks where status = 'running' and lease_expires_at < now() - interval '3 minutes')
+              + (select count(*) from public.hub_task_threads where decay_at < now() - interval '10 minutes' and status = 'decaying'))::text",
+        ),
     )
-    .fetch_one(db.pool())
-    .await;
+    .await
+    .map(|mut all| all.remove(0));
     let (overdue, untold, keeper) = (overdue, broken(db, &TELLING).await, db.kept_by().await);
     match (overdue, untold, keeper) {
         (Err(error), ..) => report.wrong("keeping time", error.to_string(), WORKER),
-        (Ok(count), ..) if count > 0 => {
+        (Ok(count), ..) if count != "0" => {
             report.wrong("keeping time", format!("{count} tasks or threads are overdue"), WORKER)
         }
         (_, Ok(rows), _) if !rows.is_empty() => {

@@ -429,6 +429,14 @@ pub fn connect_options(port: u16, role: &str, password: &SecretString) -> PgConn
         .password(password.expose_secret())
         .database("postgres")
         .ssl_mode(sqlx::postgres::PgSslMode::Disable)
+        // Whatever the database or the role has as its default: REST's transactions are of many exchanges, and people's rights are
+        // policies.
+        .options([
+            ("default_transaction_isolation", "read committed"),
+            ("row_security", "on"),
+            ("standard_conforming_strings", "on"),
+            ("idle_in_transaction_session_timeout", "60s"),
+        ])
         .disable_statement_logging()
 }
 
