@@ -39,6 +39,8 @@ const REFUSED: &str = "%E2%9A%A0%EF%B8%8F";
 pub(crate) struct Written {
     pub message: Message,
     pub text: String,
+    /// `message`, or `edit` for its new words.
+    pub kind: &'static str,
 }
 
 enum Work {
@@ -261,6 +263,9 @@ impl Lane {
             reply_to: answers,
             interaction: false,
             author_id: Some(&written.message.author.id),
+            kind: written.kind,
+            // Asked one by one: what a thread is of is not known before Discord was asked.
+            elsewhere: &[],
         };
         let call = self.hub.receive_bridged(&message);
         match timeout(CALL_WITHIN, call).await {
@@ -355,7 +360,7 @@ impl Lane {
                     message.guild_id.clone_from(&guild);
                     let text = message.text(own);
                     if message.is_a_persons(own) && !text.is_empty() {
-                        self.carry(&Written { message, text }).await;
+                        self.carry(&Written { message, text, kind: "message" }).await;
                     }
                 }
                 if !whole {
@@ -398,7 +403,7 @@ mod tests {
             r#"{{"t":"MESSAGE_CREATE","d":{{"id":"{id}","channel_id":"7","guild_id":"1","author":{{"id":"2","username":"ada"}},"content":"x"}}}}"#
         );
         let Ok(event::Event::Message(message)) = event::read(&frame) else { panic!("no message") };
-        Written { message: *message, text: "x".into() }
+        Written { message: *message, text: "x".into(), kind: "message" }
     }
 
     #[tokio::test]

@@ -190,7 +190,12 @@ async fn listen(mut shard: Shard, intake: Intake, stop: CancellationToken) -> Re
                     own = user;
                 }
                 Ok(Event::Resumed) => tracing::info!(shard.id = number, "resumed"),
-                Ok(Event::Message(message)) => {
+                Ok(event @ (Event::Message(_) | Event::Edited(_))) => {
+                    let (message, kind) = match event {
+                        Event::Edited(message) => (message, "edit"),
+                        Event::Message(message) => (message, "message"),
+                        _ => continue,
+                    };
                     if !message.is_a_persons(&own) {
                         continue;
                     }
@@ -206,7 +211,7 @@ async fn listen(mut shard: Shard, intake: Intake, stop: CancellationToken) -> Re
                         continue;
                     }
                     blanks = 0;
-                    intake.carry(Written { message: *message, text });
+                    intake.carry(Written { message: *message, text, kind });
                 }
                 Ok(Event::Other) => {}
                 Err(place) => tracing::error!(shard.id = number, place, "an event can not be read and is not carried"),

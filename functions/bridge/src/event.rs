@@ -23,6 +23,8 @@ pub(crate) enum Event {
     Resumed,
     /// Somebody wrote something.
     Message(Box<Message>),
+    /// Somebody wrote it otherwise.
+    Edited(Box<Message>),
     /// Anything else.
     Other,
 }
@@ -53,6 +55,7 @@ pub(crate) struct Message {
     pub kind: u8,
     #[serde(default)]
     content: String,
+    edited_timestamp: Option<String>,
     message_reference: Option<Reference>,
     #[serde(default)]
     mentions: Vec<User>,
@@ -121,6 +124,11 @@ pub(crate) fn read(text: &str) -> Result<Event, String> {
         Some("READY") => Event::Ready { user: serde_json::from_str::<Ready>(data).map_err(place)?.user.id },
         Some("RESUMED") => Event::Resumed,
         Some("MESSAGE_CREATE") => Event::Message(serde_json::from_str(data).map_err(place)?),
+        // An update without this time is Discord's own: the preview of a link came.
+        Some("MESSAGE_UPDATE") => match serde_json::from_str::<Message>(data).map_err(place)? {
+            message if message.edited_timestamp.is_some() => Event::Edited(Box::new(message)),
+            _ => Event::Other,
+        },
         _ => Event::Other,
     })
 }
@@ -228,6 +236,12 @@ mod tests {
         let error = read(r#"{"t": "MESSAGE_CREATE", "d": {"id": 5, "content": "hush"}}"#).unwrap_err();
         assert!(error.starts_with("line 1"), "{error}");
         assert!(matches!(read(r#"{"t":"TYPING_START","d":{"a":[1]}}"#), Ok(Event::Other)));
+        let update = |edited: &str| {
+            let data = r#"{"id":"5","channel_id":"7","content":"x","author":{"id":"2"},"edited_timestamp":EDITED}"#;
+            read(&format!(r#"{{"t":"MESSAGE_UPDATE","d":{}}}"#, data.replace("EDITED", edited)))
+        };
+        assert!(matches!(update(r#""2026-11-26T10:00:00Z""#), Ok(Event::Edited(_))));
+        assert!(matches!(update("null"), Ok(Event::Other)), "the preview of a link");
         assert!(matches!(read(r#"{"t":null,"op":11,"d":null}"#), Ok(Event::Other)));
         assert!(
             matches!(read(r#"{"t":"READY","d":{"user":{"id":"9"},"v":10}}"#), Ok(Event::Ready { user }) if user == "9")

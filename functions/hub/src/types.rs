@@ -407,6 +407,23 @@ pub struct Bridged<'a> {
     pub kind: &'a str,
 }
 
+impl Default for Bridged<'_> {
+    fn default() -> Self {
+        Self {
+            provider: "",
+            target: "",
+            elsewhere: &[],
+            external: "",
+            author: "",
+            content: "",
+            reply_to: None,
+            interaction: false,
+            author_id: None,
+            kind: "message",
+        }
+    }
+}
+
 /// An answer of command dispatch; nothing of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reply {

@@ -205,7 +205,8 @@ async fn publication(db: &Db, report: &mut Report) {
         db,
         "publication",
         "select n || ' is not in supabase_realtime' from unnest($1::text[]) n
-          where not exists (select from pg_publication_tables p where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = n)",
+          where not exists (select from pg_publication_tables p where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = n)
+          order by 1",
         &PUBLISHED,
         "supabase_realtime has our five tables",
         "`hub migrate --repair`, or Postgres Changes are silent",

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    Carrier, Chat, Failure, Target,
+    Arrived, Carrier, Chat, Failure, Target,
     http::{self, Answer, Limit},
     is_number, text,
 };
@@ -51,7 +51,7 @@ pub(super) async fn deliver(
     secret: &SecretString,
     parts: &mut Vec<String>,
     until: Instant,
-) -> Result<Option<String>, Failure> {
+) -> Result<Arrived, Failure> {
     let chat = Chat::of(row)?;
     let target = Target::parse(&row.target)?;
     if !is_number(target.id) || target.topic.is_some_and(|topic| !is_number(topic)) {
@@ -87,7 +87,7 @@ pub(super) async fn deliver(
             .ask(|| speaker.request(Method::PATCH, &place, Some(message)).json(&common(&short, &embeds)))
             .await?;
         if answer.is_success() {
-            return Ok(Some(message.to_owned()));
+            return Ok(Arrived::as_id(message.to_owned()));
         }
         if !refusal(&answer).0.is_some_and(|code| EDITS_NOT.contains(&code)) {
             return Err(speaker.refused(&answer));
@@ -117,11 +117,11 @@ pub(super) async fn deliver(
         // The message may be there. Asked again, the nonce gives it back.
         let Some(id) = sent_id(&answer) else { return Err(Failure::for_now("Discord's answer can not be read")) };
         if split.len() == 1 {
-            return Ok(Some(id));
+            return Ok(Arrived::as_id(id));
         }
         parts.push(id);
     }
-    Ok(parts.first().cloned())
+    Ok(Arrived::as_id(parts.first().cloned()))
 }
 
 impl Speaker<'_> {

@@ -9,9 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
+use url::Url;
 
 use super::{
-    Carrier, Failure,
+    Arrived, Carrier, Failure,
     discord::below,
     http::{self, Answer, Limit},
     is_number, text,
@@ -25,6 +26,8 @@ const PAGES: usize = 20;
 /// Between GitHub's clock and the database's.
 const SKEW: TimeDelta = TimeDelta::minutes(10);
 /// GitHub asks for a minute where it says nothing else.
+/// Renamed more than once, and given away.
+const REDIRECTS: usize = 3;
 const SECONDARY: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
@@ -32,6 +35,9 @@ struct Body {
     repository: String,
     number: u64,
     text: String,
+    /// Whether those that it names may be called.
+    #[serde(default)]
+    mentions: bool,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +52,7 @@ pub(super) async fn deliver(
     row: &Outgoing,
     secret: &SecretString,
     until: Instant,
-) -> Result<Option<String>, Failure> {
+) -> Result<Arrived, Failure> {
     let bad = || Failure::for_good("the row's body is not of its provider's form");
     let body: Body = serde_json::from_str(row.body.get()).map_err(|_| bad())?;
     let (owner, name) = body
@@ -62,7 +68,7 @@ pub(super) async fn deliver(
         return Err(Failure::for_now(format!("{} is no token of GitHub", row.secret_name)));
     }
     let url = below(&carrier.settings.github, &["repos", owner, name, "issues", &body.number.to_string(), "comments"]);
-    let request = |method: Method| -> RequestBuilder {
+    let request = |method: Method, url: &Url| -> RequestBuilder {
         let request = carrier.trusted.request(method, url.clone());
         request
             .bearer_auth(token)
@@ -70,8 +76,20 @@ pub(super) async fn deliver(
             .header("x-github-api-version", VERSION)
     };
     let keys = [format!("github {}", row.secret_name), format!("github {}", row.target)];
-    let ask = async |request: &(dyn Fn() -> RequestBuilder + Sync)| {
-        http::call(&carrier.holds, [&keys[0], &keys[1]], until, ANSWER_BYTES, limit, request).await
+    let mut moved = None;
+    let mut ask = async |request: &(dyn Fn(&Url) -> RequestBuilder + Sync)| {
+        let mut url = url.clone();
+        for _ in 0..=REDIRECTS {
+            let made = || request(&url);
+            let answer = http::call(&carrier.holds, [&keys[0], &keys[1]], until, ANSWER_BYTES, limit, made).await?;
+            let Some(next) = redirect(&answer, &url) else { return Ok(answer) };
+            moved = Some(format!(
+                "the repository {} has moved: it was answered all the same, and bridges, rules and places should name it as it is now",
+                body.repository
+            ));
+            url = next;
+        }
+        Err(Failure::for_good("GitHub sends from one address to the next"))
     };
 
     // The text's own mark is its task's, and a task may end twice. This one is the row's.
@@ -80,8 +98,8 @@ pub(super) async fn deliver(
         // An attempt before may have got through without our hearing of it.
         let since = (row.created_at.with_timezone(&Utc) - SKEW).to_rfc3339_opts(SecondsFormat::Secs, true);
         for page in 1..=PAGES {
-            let list = || {
-                request(Method::GET).query(&[
+            let list = |url: &Url| {
+                request(Method::GET, url).query(&[
                     ("since", since.as_str()),
                     ("per_page", &PAGE.to_string()),
                     ("page", &page.to_string()),
@@ -96,19 +114,32 @@ pub(super) async fn deliver(
             if let Some(ours) =
                 comments.iter().find(|comment| comment.body.as_ref().is_some_and(|body| body.contains(&mark)))
             {
-                return Ok(Some(ours.id.to_string()));
+                return Ok(Arrived { id: Some(ours.id.to_string()), note: moved });
             }
             if comments.len() < PAGE {
                 break;
             }
         }
     }
-    let comment = json!({"body": format!("{}\n{mark}", body.text)});
-    let answer = ask(&|| request(Method::POST).json(&comment)).await?;
+    // What an agent writes may be what a stranger asked it to write.
+    let text = if body.mentions { body.text } else { text::unmentioned(&body.text, true) };
+    let comment = json!({"body": format!("{text}\n{mark}")});
+    let answer = ask(&|url| request(Method::POST, url).json(&comment)).await?;
     if !answer.is_success() {
         return Err(refused(&answer, &row.secret_name));
     }
-    Ok(answer.json().map(|Comment { id, .. }| id.to_string()))
+    Ok(Arrived { id: answer.json().map(|Comment { id, .. }| id.to_string()), note: moved })
+}
+
+/// Where a repository is now that was renamed or given away. Only on the same host, which alone may see the token.
+fn redirect(answer: &Answer, from: &Url) -> Option<Url> {
+    if !matches!(answer.status, 301 | 302 | 307 | 308) {
+        return None;
+    }
+    let mut to = from.join(answer.header("location")?).ok()?;
+    // The question is asked again; it need not be there twice.
+    to.set_query(None);
+    (to.origin() == from.origin() && to.username().is_empty() && to.password().is_none()).then_some(to)
 }
 
 /// A name that stands for itself in a path.
@@ -150,7 +181,9 @@ fn refused(answer: &Answer, name: &str) -> Failure {
     let why = if message.is_empty() { String::new() } else { format!(": {message}") };
     match answer.status {
         401 => Failure::for_now(format!("GitHub does not take the token in {name}")),
-        301 | 307 | 308 => Failure::for_good(format!("GitHub answered {}: the repository has moved", answer.status)),
+        301 | 302 | 307 | 308 => {
+            Failure::for_good(format!("GitHub answered {}: the repository has moved to another host", answer.status))
+        }
         400 | 403 | 404 | 410 | 413 | 422 => Failure::for_good(format!("GitHub answered {}{why}", answer.status)),
         status => {
             Failure { retry_after: answer.retry_after(), ..Failure::for_now(format!("GitHub answered {status}{why}")) }
@@ -161,6 +194,21 @@ fn refused(answer: &Answer, name: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redirect_is_followed_on_the_same_host_alone() {
+        let from = Url::parse("https://api.github.com/repos/a/b/issues/1/comments").unwrap();
+        let to = |status: u16, location: &str| {
+            redirect(&Answer::of(status, &[("location", location)]), &from).map(|url| url.to_string())
+        };
+        let there = "https://api.github.com/repositories/5/issues/1/comments";
+        assert_eq!(to(307, there).as_deref(), Some(there));
+        assert_eq!(to(301, "/repositories/5/issues/1/comments?page=1").as_deref(), Some(there));
+        assert_eq!(to(200, there), None);
+        for elsewhere in ["https://evil.example/", "http://api.github.com/", "https://api.github.com:444/", "//evil.example", "https://u:p@api.github.com/", ""] {
+            assert_ne!(to(307, elsewhere).map(|url| url.contains("evil") || url.contains('@') || !url.starts_with("https://api.github.com/")), Some(true), "{elsewhere}");
+        }
+    }
 
     #[test]
     fn a_repository_is_two_names_and_no_path() {

@@ -180,9 +180,16 @@ pub(super) async fn call(
 mod tests {
     use super::*;
 
+    impl Answer {
+        pub fn of(status: u16, headers: &[(&'static str, &str)]) -> Self {
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            Self { status, headers, body: vec![], complete: true }
+        }
+    }
+
     fn answer(headers: &[(&'static str, String)]) -> Answer {
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        Answer { status: 429, headers, body: vec![], complete: true }
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Answer::of(429, &headers)
     }
 
     #[test]

@@ -154,6 +154,19 @@ impl Delivery {
     }
 }
 
+/// What was delivered: its id there, and what was odd about it, which is said once in the channel.
+#[derive(Debug, Default)]
+struct Arrived {
+    id: Option<String>,
+    note: Option<String>,
+}
+
+impl Arrived {
+    fn as_id(id: impl Into<Option<String>>) -> Self {
+        Self { id: id.into(), note: None }
+    }
+}
+
 /// Why a delivery came to nothing: a short sentence without a secret.
 #[derive(Debug)]
 struct Failure {
@@ -268,19 +281,19 @@ impl Carrier {
         }
     }
 
-    /// Sends it; the external id. `parts` are the ids of a split text's messages, those of earlier attempts among them.
+    /// Sends it. `parts` are the ids of a split text's messages, those of earlier attempts among them.
     async fn deliver(
         &self,
         row: &Outgoing,
         parts: &mut Vec<String>,
         until: Instant,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Arrived, Failure> {
         let secret = self.settings.secret(row)?;
         match row.provider.as_str() {
             "discord" => discord::deliver(self, row, &secret, parts, until).await,
             "telegram" => telegram::deliver(self, row, &secret, parts, until).await,
             "github" => github::deliver(self, row, &secret, until).await,
-            "webhook" => webhook::deliver(self, row, &secret).await,
+            "webhook" => webhook::deliver(self, row, &secret).await.map(|()| Arrived::default()),
             _ => Err(Failure::for_good("this worker does not know the provider")),
         }
     }
@@ -385,8 +398,9 @@ async fn fly(hub: Hub, carrier: Arc<Carrier>, row: Outgoing, abandon: Cancellati
     };
     let parts = (!parts.is_empty()).then_some(parts);
     match outcome {
-        Ok(external) => {
-            settle(&row, || hub.complete_outbox(row.id, row.attempt, external.as_deref(), parts.as_deref())).await;
+        Ok(Arrived { id, note }) => {
+            let told = || hub.complete_outbox(row.id, row.attempt, id.as_deref(), parts.as_deref(), note.as_deref());
+            settle(&row, told).await;
             tracing::debug!(outbox.id = %row.id, outbox.provider = %row.provider, outbox.attempt = row.attempt, "delivered");
         }
         Err(Failure { error, retry_after, permanent }) => {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Carrier, Chat, Failure, Target,
+    Arrived, Carrier, Chat, Failure, Target,
     discord::below,
     http::{self, Answer, Limit},
     is_number, text,
@@ -39,7 +39,7 @@ pub(super) async fn deliver(
     secret: &SecretString,
     parts: &mut Vec<String>,
     until: Instant,
-) -> Result<Option<String>, Failure> {
+) -> Result<Arrived, Failure> {
     let chat = Chat::of(row)?;
     let target = Target::parse(&row.target)?;
     let name = &row.secret_name;
@@ -50,7 +50,7 @@ pub(super) async fn deliver(
     }) {
         return Err(Failure::for_now(format!("{name} is no token of a bot: <number>:<key>")));
     }
-    let place = place(&target)?;
+    let mut place = place(&target)?;
     let method = |method: &str| below(&carrier.settings.telegram, &[&format!("bot{token}"), method]);
     let (send, edit) = (method("sendMessage"), method("editMessageText"));
     let keys = [format!("telegram {name}"), format!("telegram {name} {}", row.target)];
@@ -62,6 +62,8 @@ pub(super) async fn deliver(
         Some(name) => format!("{}: {}", name.replace(char::is_control, " "), chat.text),
         None => chat.text.clone(),
     };
+    let mut said = text::unmentioned(&said, false);
+    let mut note = None;
 
     let short = text::one(&said, MESSAGE, false);
     if let Some(message) = row.edit_of.as_deref().filter(|id| row.kind == "edit" && is_number(id)) {
@@ -73,7 +75,7 @@ pub(super) async fn deliver(
         let reply = reply(&answer);
         let says = |words: &str| reply.description.contains(words);
         if reply.ok || says("message is not modified") {
-            return Ok(Some(message.to_owned()));
+            return Ok(Arrived::as_id(message.to_owned()));
         }
         if !(says("message to edit not found") || says("message can't be edited") || says("MESSAGE_ID_INVALID")) {
             return Err(refused(&answer, &reply, name));
@@ -81,9 +83,14 @@ pub(super) async fn deliver(
         // Somebody deleted it. What comes later edits the new one.
     }
 
-    let split = if row.is_progress { vec![short] } else { text::split(&said, MESSAGE, false) };
-    let split = if split.is_empty() { vec!["—".to_owned()] } else { split };
-    for (n, part) in split.iter().enumerate().skip(parts.len()) {
+    let cut = |said: &str| match text::split(said, MESSAGE, false) {
+        _ if row.is_progress => vec![text::one(said, MESSAGE, false)],
+        split if split.is_empty() => vec!["—".to_owned()],
+        split => split,
+    };
+    let mut split = cut(&said);
+    let mut n = parts.len();
+    while let Some(part) = split.get(n) {
         let mut body = place.clone();
         body.insert("text".into(), part.as_str().into());
         if let Some(asked) = row.reply_to.as_deref().filter(|id| n == 0 && is_number(id)) {
@@ -92,6 +99,16 @@ pub(super) async fn deliver(
         }
         let answer = ask(&send, &body).await?;
         let reply = reply(&answer);
+        if let Some((topic, why)) = target.topic.zip(gone(&reply)).filter(|_| body.contains_key("message_thread_id")) {
+            // The chat is there. What was sent of it in the topic is not sent again.
+            place.remove("message_thread_id");
+            if n == 0 {
+                said = format!("(topic {topic} {why})\n{said}");
+                split = cut(&said);
+            }
+            note = Some(format!("its topic {why}: what is said here goes to the chat itself. Give it another target."));
+            continue;
+        }
         if !reply.ok {
             return Err(refused(&answer, &reply, name));
         }
@@ -99,11 +116,22 @@ pub(super) async fn deliver(
             return Err(Failure::for_now("Telegram's answer can not be read"));
         };
         if split.len() == 1 {
-            return Ok(Some(id.to_string()));
+            return Ok(Arrived { id: Some(id.to_string()), note });
         }
         parts.push(id.to_string());
+        n += 1;
     }
-    Ok(parts.first().cloned())
+    Ok(Arrived { id: parts.first().cloned(), note })
+}
+
+/// What became of the topic, if it is the topic that does not take the message.
+fn gone(reply: &Reply) -> Option<&'static str> {
+    let says = |words: &str| !reply.ok && reply.description.to_ascii_lowercase().contains(words);
+    if says("message thread not found") || says("topic_deleted") || says("topic_id_invalid") {
+        Some("is gone")
+    } else {
+        says("topic_closed").then_some("is closed")
+    }
 }
 
 /// `chat_id` and, for a topic, `message_thread_id`.

@@ -3,8 +3,11 @@
 
 use std::ops::Range;
 
+use pulldown_cmark::{Event, Options, Parser, Tag};
 use serde_json::{Map, Value, json};
+use unicode_segmentation::UnicodeSegmentation;
 
+const NO_WIDTH: char = '\u{200b}';
 const FENCE: &str = "```";
 /// What an open fence needs at the end of a part: a line of its own.
 const CLOSE: usize = 4;
@@ -16,18 +19,65 @@ pub(super) fn units(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
 
-/// The first `limit` units of it, whole characters.
+/// The first `limit` units of it, in whole grapheme clusters: a family is not parted. One that is longer than that alone is cut
+/// between its characters.
 fn head(text: &str, limit: usize) -> &str {
-    let mut left = limit;
-    let end = text
-        .char_indices()
-        .find(|(_, c)| {
-            let fits = c.len_utf16() <= left;
-            left -= if fits { c.len_utf16() } else { 0 };
-            !fits
-        })
-        .map_or(text.len(), |(at, _)| at);
-    &text[..end]
+    let end = fitting(text.grapheme_indices(true), limit);
+    if end > 0 || text.is_empty() {
+        return &text[..end];
+    }
+    &text[..fitting(text.char_indices().map(|(at, c)| (at, &text[at..at + c.len_utf8()])), limit)]
+}
+
+/// Where the first pieces end that have `limit` units together.
+fn fitting<'t>(pieces: impl Iterator<Item = (usize, &'t str)>, limit: usize) -> usize {
+    let (mut left, mut end) = (limit, 0);
+    for (at, piece) in pieces {
+        let Some(rest) = left.checked_sub(units(piece)) else { break };
+        left = rest;
+        end = at + piece.len();
+    }
+    end
+}
+
+/// Nobody is called by it: after the `@` of a mention stands a character of no width. With `markdown` code stays as it is, where an
+/// `@` calls nobody and what is copied must be whole; what is written as an entity calls as well.
+pub(super) fn unmentioned(text: &str, markdown: bool) -> String {
+    let (mut code, mut entities) = (Vec::new(), Vec::new());
+    if markdown {
+        let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+        for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
+            match event {
+                Event::Code(_) | Event::Start(Tag::CodeBlock(_)) => code.push(range),
+                Event::Text(said) if &*said == "@" && text[range.clone()].starts_with('&') => entities.push(range.end),
+                _ => {}
+            }
+        }
+    }
+    let (mut code, mut entities) = (code.into_iter().peekable(), entities.into_iter().peekable());
+    let mut before = ' ';
+    let mut calm = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        calm.push(c);
+        let behind = at + c.len_utf8();
+        while code.next_if(|range: &Range<usize>| range.end <= at).is_some() {}
+        let inside = code.peek().is_some_and(|range| range.contains(&at));
+        let named = text[behind..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        // Behind a letter it is an address for mail, and in an address it is a part of it.
+        let calls = c == '@' && !before.is_ascii_alphanumeric() && !in_address(&text[..at]);
+        let entity = entities.next_if(|end| *end <= behind).is_some();
+        if named && !inside && (calls || entity) {
+            calm.push(NO_WIDTH);
+        }
+        before = c;
+    }
+    calm
+}
+
+/// Whether a text ends within an address such as `https://example.com/`.
+fn in_address(text: &str) -> bool {
+    let word = text.rfind(|c: char| c.is_whitespace() || matches!(c, '<' | '(' | '[' | '"')).map_or(0, |at| at + 1);
+    text.get(word..).is_some_and(|word| word.contains("://"))
 }
 
 /// At most `limit` units of it; what was cut ends in an ellipsis.
@@ -211,6 +261,37 @@ mod tests {
         let parts = split(&faces, 101, false);
         assert_eq!(parts.iter().map(|part| units(part)).collect::<Vec<_>>(), [100, 100, 40]);
         assert_eq!(parts.concat(), faces);
+    }
+
+    #[test]
+    fn no_cluster_is_cut_in_two() {
+        let family = "👨‍👩‍👧‍👦";
+        let parts = split(&family.repeat(400), 4096, false);
+        assert_eq!(parts.concat(), family.repeat(400));
+        assert!(parts.iter().all(|part| part.ends_with('👦') && units(part) <= 4096), "{parts:?}");
+        assert_eq!(shorten(&format!("a{family}b"), 9), "a…");
+        assert_eq!(shorten("e\u{301}e\u{301}", 3), "e\u{301}…");
+        assert_eq!(one(&"🇩🇪".repeat(40), 102, false), format!("{}\n…", "🇩🇪".repeat(25)));
+        // One cluster that fits nowhere is cut all the same.
+        assert_eq!(split(&format!("e{}", "\u{301}".repeat(250)), 100, false).len(), 3);
+    }
+
+    #[test]
+    fn nobody_is_called() {
+        for (text, calm) in [
+            ("thanks @ada, @acme/team and @a-b", "thanks @\u{200b}ada, @\u{200b}acme/team and @\u{200b}a-b"),
+            ("mail a@example.com, (@x) _@y_", "mail a@example.com, (@\u{200b}x) _@\u{200b}y_"),
+            ("`@ada` and ``@b ` @c`` @d", "`@ada` and ``@b ` @c`` @\u{200b}d"),
+            ("```py\n@property\n```\n@e", "```py\n@property\n```\n@\u{200b}e"),
+            ("> @ada\n\n| @b |\n|---|\n| `@c` @d |", "> @\u{200b}ada\n\n| @\u{200b}b |\n|---|\n| `@c` @\u{200b}d |"),
+            ("`never closed @ada", "`never closed @\u{200b}ada"),
+            ("&#64;ada &commat;b &#64; &amp;x", "&#64;\u{200b}ada &commat;\u{200b}b &#64; &amp;x"),
+            ("    @code\n\n@ada @ @", "    @code\n\n@\u{200b}ada @ @"),
+            ("<b>@ada</b> [x @y](https://example.com/@z)", "<b>@\u{200b}ada</b> [x @\u{200b}y](https://example.com/@z)"),
+        ] {
+            assert_eq!(unmentioned(text, true), calm);
+        }
+        assert_eq!(unmentioned("`@ada` @b", false), "`@\u{200b}ada` @\u{200b}b");
     }
 
     #[test]

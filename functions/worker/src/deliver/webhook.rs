@@ -17,7 +17,7 @@ pub(super) async fn deliver(
     carrier: &Carrier,
     row: &Outgoing,
     secret: &SecretString,
-) -> Result<Option<String>, Failure> {
+) -> Result<(), Failure> {
     let url = checked(&row.target, carrier.settings.allow_private)?;
     let body = row.body.get();
     let (id, now) = (row.id.to_string(), Utc::now().timestamp());
@@ -33,7 +33,7 @@ pub(super) async fn deliver(
     // What it answers is nobody's business here: an owner could read what a service says that was never meant for them.
     let answer = http::send(request, 0).await?;
     match answer.status {
-        200..300 => Ok(None),
+        200..300 => Ok(()),
         410 => Err(Failure::for_good("the receiver answered 410: it wants nothing more; switch the bridge off")),
         300..400 => Err(Failure::for_now(format!(
             "the receiver answered {}: redirects are not followed; give the bridge the final address",
