@@ -1,5 +1,5 @@
 //! The programs against a database of their own: deploying, looking at a deployment, Koji's commands over HTTP, who comes in at all,
-//! hostile input, sweeps, webhooks, what goes out, Discord.
+//! hostile input, sweeps, webhooks, what goes out, Discord, databases that are not the usual ones.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -13,3 +13,4 @@ mod outbox;
 mod shield;
 mod sweeps;
 mod webhooks;
+mod world;

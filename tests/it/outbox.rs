@@ -247,6 +247,10 @@ async fn bridge(world: &World, provider: &str, target: &str) {
 
 /// A row as the hub makes them, to anywhere: a bridge lets no test's address through.
 async fn put(world: &World, provider: &str, target: &str, kind: &str, secret: &str, body: Value) {
+    // A comment without a bridge goes where its server has a place: before, since a worker takes the row at once.
+    if provider == "github" {
+        world.sql("insert into public.hub_places (kind, server_id, target) select 'github', s.id, '*' from public.hub_servers s on conflict do nothing").await;
+    }
     sqlx::query(
         "insert into public.hub_outbox (server_id, provider, target, secret_name, kind, body, idempotency_key, expires_at)
          select s.id, $1, $2, $3, $4, $5, gen_random_uuid()::text, now() + interval '1 hour' from public.hub_servers s limit 1",
@@ -259,10 +263,6 @@ async fn put(world: &World, provider: &str, target: &str, kind: &str, secret: &s
     .execute(&world.pool)
     .await
     .unwrap();
-    // A comment without a bridge goes where its server has a place.
-    if provider == "github" {
-        world.sql("insert into public.hub_places (kind, server_id, target) select 'github', s.id, '*' from public.hub_servers s on conflict do nothing").await;
-    }
 }
 
 fn said(text: &str) -> Value {
@@ -670,6 +670,70 @@ async fn telegram_says_what_is_wrong_in_words() {
     world.until_text("select string_agg(distinct status, ',') from public.hub_outbox", "sent").await;
     std::fs::write(world.root().join("c"), "").unwrap();
     no_secret_was_told(&world).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_gone_is_said_once_and_its_words_go_to_the_chat() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    bridge(&world, "telegram", "channel:-100500/42").await;
+    let gone = || {
+        let answer = json!({"ok": false, "error_code": 400, "description": "Bad Request: message thread not found"});
+        outside.fault("/sendMessage", Fault::Answer(400, &[], answer));
+    };
+    let worker = worker(&world, &url, &[], &[]).await;
+    for words in ["one @ada", "two"] {
+        gone();
+        say(&world, words).await;
+        world.until_text("select string_agg(distinct status, ',') from public.hub_outbox", "sent").await;
+    }
+    let kept = outside.kept();
+    let texts: Vec<&str> = kept.iter().map(|kept| kept["text"].as_str().unwrap()).collect();
+    // Nobody is called by what is mirrored.
+    assert_eq!(texts, ["(topic 42 is gone)\nAda_L: one @\u{200b}ada", "(topic 42 is gone)\nAda_L: two"]);
+    assert!(kept.iter().all(|kept| kept["message_thread_id"].is_null() && kept["chat_id"] == -100_500));
+    let warned =
+        "select coalesce(string_agg(content, '|'), '') from public.hub_channel_messages where content_type = 'warning'";
+    let said = world.one_text(warned).await;
+    assert!(said.contains("its topic is gone") && !said.contains('|') && !said.contains("100500"), "{said}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn on_github_nobody_is_called_and_a_repository_that_moved_is_followed() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    const MOVED: &[(&str, &str)] = &[("location", "/github/repos/acme/renamed/issues/7/comments")];
+    const AWAY: &[(&str, &str)] = &[("location", "https://evil.example/repos/acme/app/issues/7/comments")];
+    let body = |text: &str, mentions: bool| json!({"repository": "acme/app", "number": 7, "text": text, "task": null, "mentions": mentions});
+    let worker = worker(&world, &url, &[], &[]).await;
+    outside.fault("/repos/acme/app/", Fault::Answer(307, MOVED, json!({"message": "Moved Permanently"})));
+    put(
+        &world,
+        "github",
+        "channel:acme/app#7",
+        "github_comment",
+        "HUB_GITHUB_TOKEN",
+        body("thanks @ada, see `@code`", false),
+    )
+    .await;
+    world.until_text(STATES, "sent").await;
+    put(&world, "github", "channel:acme/app#7", "github_comment", "HUB_GITHUB_TOKEN", body("thanks @ada", true)).await;
+    world.until_text(STATES, "sent,sent").await;
+    let kept: Vec<String> =
+        outside.kept().iter().map(|kept| kept["body"].as_str().unwrap().lines().next().unwrap().to_owned()).collect();
+    assert_eq!(kept, ["thanks @\u{200b}ada, see `@code`", "thanks @ada"]);
+    let asked: Vec<String> =
+        outside.asked("/comments").iter().map(|asked| format!("{} {}", asked.method, asked.path)).collect();
+    assert_eq!(
+        asked[..2],
+        ["POST /github/repos/acme/app/issues/7/comments", "POST /github/repos/acme/renamed/issues/7/comments"]
+    );
+    // To another host no token goes.
+    outside.fault("/repos/acme/app/", Fault::Answer(307, AWAY, json!({})));
+    put(&world, "github", "channel:acme/app#7", "github_comment", "HUB_GITHUB_TOKEN", body("x", false)).await;
+    world.until_text(STATES, "sent,sent,dead").await;
     worker.stop().await;
 }
 

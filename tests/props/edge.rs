@@ -272,7 +272,7 @@ proptest! {
     /// Discord's limit, whatever a command answers.
     #[test]
     fn a_message_to_discord_is_not_longer_than_it_may_be(chunks in proptest::collection::vec("\\PC{0,3000}", 0..4)) {
-        let call = Call::Bridged { provider: "discord", target: String::new(), external: String::new(), author: String::new(), content: String::new(), reply_to: None, interaction: true, author_id: None };
+        let call = Call::Bridged { provider: "discord", target: String::new(), external: String::new(), author: String::new(), content: String::new(), reply_to: None, interaction: true, author_id: None, elsewhere: vec![], kind: "message" };
         let body = described(&call.answer(&json!({"reply": {"chunks": chunks}})))?;
         prop_assert!(body["data"]["content"].as_str().unwrap().chars().count() <= 2000);
     }
@@ -308,11 +308,26 @@ fn any_call() -> impl Strategy<Value = Call> {
             text(),
             maybe(),
             any::<bool>(),
-            maybe()
+            maybe(),
+            proptest::collection::vec(text(), 0..3),
+            proptest::sample::select(&["message", "note", "edit"][..])
         )
-            .prop_map(|(provider, target, external, author, content, reply_to, interaction, author_id)| {
-                Call::Bridged { provider, target, external, author, content, reply_to, interaction, author_id }
-            }),
+            .prop_map(
+                |(provider, target, external, author, content, reply_to, interaction, author_id, elsewhere, kind)| {
+                    Call::Bridged {
+                        provider,
+                        target,
+                        elsewhere,
+                        external,
+                        author,
+                        content,
+                        reply_to,
+                        interaction,
+                        author_id,
+                        kind,
+                    }
+                }
+            ),
         (text(), text(), text(), any::<bool>(), maybe()).prop_map(|(token, message, target, deliver, key)| {
             Call::Hook { token: token.into(), message, target, deliver, key }
         }),

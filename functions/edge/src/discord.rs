@@ -106,7 +106,8 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
                 interaction.member.map(|member| member.user).or(interaction.user).ok_or_else(|| missing("user"))?;
             let here = format!("channel:{channel}");
             // As free text: a thread is of its channel, and a private chat is a person's. A thread made from a message has its id.
-            let parent = interaction.channel.filter(|channel| is_thread(channel.kind)).and_then(|thread| thread.parent_id);
+            let parent =
+                interaction.channel.filter(|channel| is_thread(channel.kind)).and_then(|thread| thread.parent_id);
             let reply_to = parent.as_ref().map(|_| channel.clone());
             let (target, elsewhere) = match (parent, in_guild, &author.id) {
                 (Some(parent), ..) => (here, vec![format!("channel:{parent}")]),

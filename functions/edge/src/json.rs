@@ -89,7 +89,9 @@ pub fn storable(body: &[u8]) -> Result<Box<RawValue>, Problem> {
     let bad = |detail: String| Problem::new(400, detail);
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
-    match cleaned(raw.get(), &[0..=0, 0xD800..=0xDFFF]).ok_or_else(|| bad(format!("the JSON is nested deeper than {DEEPEST} levels")))? {
+    match cleaned(raw.get(), &[0..=0, 0xD800..=0xDFFF])
+        .ok_or_else(|| bad(format!("the JSON is nested deeper than {DEEPEST} levels")))?
+    {
         Cow::Borrowed(_) => Ok(raw.to_owned()),
         Cow::Owned(text) => RawValue::from_string(text).map_err(|error| bad(format!("the body is not JSON: {error}"))),
     }

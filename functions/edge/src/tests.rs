@@ -161,17 +161,146 @@ fn telegram_messages_of_people_are_taken_and_all_else_is_answered() {
     bot["from"]["is_bot"] = true.into();
     let mut silent = message.clone();
     silent["text"] = Value::Null;
-    for update in [
-        json!({"update_id": 7}),
-        json!({"update_id": 7, "message": bot}),
-        json!({"update_id": 7, "message": silent}),
-        json!({"update_id": 8, "edited_message": message}),
+    for (update, says) in [
+        (json!({"update_id": 7}), "an empty update is not carried"),
+        (json!({"update_id": 7, "callback_query": {"id": "1"}}), "callback_query is not carried"),
+        (json!({"update_id": 8, "edited_message": silent}), "an edit of what is no text is not carried"),
     ] {
-        assert_eq!(status(telegram(&update, "t")), 200, "{update}");
+        let Step::Answer(answer) = telegram(&update, "t") else { panic!("{update}") };
+        assert_eq!((answer.status, answer.body), (200, json!({ "ignored": says }).to_string()));
     }
+    let kind_of = |update: Value| match telegram(&update, "t") {
+        Step::Call(Call::Bridged { kind, content, .. }) => (kind, content),
+        step => panic!("{step:?}"),
+    };
+    assert_eq!(
+        kind_of(json!({"update_id": 7, "message": bot})),
+        ("note", "!stats".into()),
+        "two bots would talk for ever"
+    );
+    assert_eq!(kind_of(json!({"update_id": 7, "message": silent})).0, "note");
+    assert_eq!(kind_of(json!({"update_id": 8, "edited_message": message})), ("edit", "!stats".into()));
     assert_eq!(status(telegram(&json!({"update_id": 7}), "wrong")), 401);
     assert_eq!(status(ask(Function::Telegram, &[], b"{}")), 401);
     assert_eq!(status(telegram(&json!({}), "t")), 400);
+}
+
+#[test]
+fn who_writes_as_a_chat_is_that_chat_and_a_topic_is_of_its_chat() {
+    let of = |kind: &str, mut message: Value| {
+        message["message_id"] = 5.into();
+        match telegram(&json!({"update_id": 7, kind: message}), "t") {
+            Step::Call(Call::Bridged { target, elsewhere, author, author_id, kind, .. }) => {
+                (format!("{target} {}", elsewhere.join(" ")), format!("{author} {}", author_id.unwrap()), kind)
+            }
+            step => panic!("{step:?}"),
+        }
+    };
+    let group = json!({"id": -100, "type": "supergroup", "title": "Ops"});
+    let anonymous = json!({"id": 1087968824, "is_bot": true, "first_name": "Group", "username": "GroupAnonymousBot"});
+    let channel = json!({"id": -200, "type": "channel", "title": "News"});
+    let said = |chat: &Value, from: Value, sender_chat: Value| json!({"chat": chat, "from": from, "sender_chat": sender_chat, "text": "x"});
+    let found = of("message", said(&group, anonymous, group.clone()));
+    assert_eq!(found, ("channel:-100 ".into(), "Ops -100".into(), "message"), "an anonymous administrator");
+    let stand_in = json!({"id": 136817688, "is_bot": true, "first_name": "Channel"});
+    assert_eq!(of("message", said(&group, stand_in, channel.clone())).1, "News -200", "a person as their channel");
+    let service = json!({"id": 777000, "is_bot": false, "first_name": "Telegram"});
+    assert_eq!(of("message", said(&group, service, channel.clone())).1, "News -200", "an automatic forward");
+    let post = json!({"chat": channel, "text": "x"});
+    assert_eq!(of("channel_post", post), ("channel:-200 ".into(), "News -200".into(), "message"));
+    let mut topic = said(&group, json!({"id": 1, "first_name": "Ada"}), Value::Null);
+    topic["message_thread_id"] = 9.into();
+    topic["is_topic_message"] = true.into();
+    assert_eq!(of("message", topic.clone()).0, "channel:-100/9 channel:-100");
+    topic["chat"] = json!({"id": 42, "type": "private"});
+    assert_eq!(of("message", topic).0, "user:42/9 channel:42/9 user:42");
+}
+
+#[test]
+fn what_is_no_text_is_a_line_that_says_what_came() {
+    let of = |more: Value| {
+        let mut message = json!({"message_id": 5, "date": 1, "chat": {"id": -100, "type": "group"}, "from": {"id": 1, "first_name": "Ada"}});
+        message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        match telegram(&json!({"update_id": 7, "message": message}), "t") {
+            Step::Call(Call::Bridged { kind, content, .. }) => (kind, content),
+            step => panic!("{step:?}"),
+        }
+    };
+    for (more, line) in [
+        (
+            json!({"photo": [{"width": 90, "height": 60, "file_size": 1000}, {"width": 1280, "height": 720, "file_size": 123456}]}),
+            "[photo: 1280×720, 123 KB]",
+        ),
+        (
+            json!({"voice": {"duration": 75, "file_size": 48123, "mime_type": "audio/ogg"}}),
+            "[voice message: 1:15, 48 KB]",
+        ),
+        (json!({"document": {"file_name": "report.pdf", "file_size": 1200000}}), "[file: report.pdf, 1.2 MB]"),
+        (json!({"video": {"duration": 5, "file_size": 999}}), "[video: 0:05, 999 B]"),
+        (
+            json!({"animation": {"file_name": "a.mp4", "duration": 1}, "document": {"file_name": "a.mp4"}}),
+            "[animation: a.mp4, 0:01]",
+        ),
+        (json!({"audio": {"performer": "A", "title": "B", "duration": 200}}), "[audio: A – B, 3:20]"),
+        (json!({"sticker": {"emoji": "🎉", "set_name": "x"}}), "[sticker: 🎉]"),
+        (json!({"location": {"latitude": 52.52, "longitude": 13.405}}), "[location: 52.52000 13.40500]"),
+        (json!({"contact": {"phone_number": "+49", "first_name": "Bea"}}), "[contact: Bea]"),
+        (
+            json!({"poll": {"question": "Which?", "options": [{"text": "this"}, {"text": "that"}]}}),
+            "[poll: Which?]\n- this\n- that",
+        ),
+        (json!({"new_chat_members": [{"id": 2, "first_name": "Bea"}], "new_chat_member": {"id": 2}}), "[joined: Bea]"),
+        (json!({"forum_topic_closed": {}}), "[forum topic closed]"),
+        (json!({"a_thing_of_tomorrow": {"x": 1}}), "[a thing of tomorrow]"),
+        (
+            json!({"migrate_to_chat_id": -100500}),
+            "[this group has become another chat: give its bridge the target channel:-100500]",
+        ),
+        (json!({}), "[a message of a kind that is not known here]"),
+        (json!({"text": " "}), "[a message of a kind that is not known here]"),
+    ] {
+        assert_eq!(of(more), ("note", line.to_owned()));
+    }
+    let (kind, content) = of(
+        json!({"caption": "look at this", "caption_entities": [{"type": "text_link", "offset": 5, "length": 2, "url": "https://x.example/?a"}],
+        "document": {"file_name": "a.txt", "file_size": 12}, "media_group_id": "1"}),
+    );
+    assert_eq!((kind, content.as_str()), ("message", "look at (https://x.example/?a) this\n[file: a.txt, 12 B]"));
+    let (_, content) = of(
+        json!({"text": "do it\nnow", "forward_origin": {"type": "user", "sender_user": {"id": 3, "first_name": "C", "username": "cee"}}, "forward_from": {"id": 3}}),
+    );
+    assert_eq!(content, "[forwarded from @cee]\n> do it\n> now");
+}
+
+#[test]
+fn addresses_behind_words_are_said_and_their_places_count_as_telegram_does() {
+    let of = |text: &str, entities: Value| {
+        let message = json!({"message_id": 5, "chat": {"id": 1, "type": "private"}, "from": {"id": 1, "first_name": "A"}, "text": text, "entities": entities});
+        match telegram(&json!({"update_id": 7, "message": message}), "t") {
+            Step::Call(Call::Bridged { content, .. }) => content,
+            step => panic!("{step:?}"),
+        }
+    };
+    let link = |offset: usize, length: usize| json!([{"type": "bold", "offset": 0, "length": 1}, {"type": "text_link", "offset": offset, "length": length, "url": "https://x.example"}]);
+    assert_eq!(of("😀😀 here it is", link(5, 4)), "😀😀 here (https://x.example) it is", "UTF-16 units");
+    assert_eq!(of("here", link(0, 4)), "here (https://x.example)");
+    assert_eq!(of("here", link(2, 99)), "here", "past the end");
+    assert_eq!(of("here", link(usize::MAX, 4)), "here");
+    assert_eq!(of("plain", json!([{"type": "url", "offset": 0, "length": 5}])), "plain");
+}
+
+#[test]
+fn halves_of_surrogate_pairs_are_the_replacement_character() {
+    let headers = [("x-telegram-bot-api-secret-token", "t".to_owned())];
+    let body = br#"{"update_id": 7, "message": {"message_id": 5, "chat": {"id": 1, "type": "private"}, "from": {"id": 1, "first_name": "A\ud83d"}, "text": "\ude00 x \ud83d\ude00"}}"#;
+    let Step::Call(Call::Bridged { author, content, .. }) = ask(Function::Telegram, &headers, body) else { panic!() };
+    assert_eq!((author.as_str(), content.as_str()), ("A\u{fffd}", "\u{fffd} x 😀"));
+    let bearer = |token: &str| [("authorization", format!("Bearer {token}"))];
+    let step = ask(Function::Send, &bearer("hush"), br#"{"channel": "a/b", "content": "cut \ud83d"}"#);
+    assert!(matches!(&step, Step::Call(Call::Send { content, .. }) if content == "cut \u{fffd}"), "{step:?}");
+    let token = format!("hubhook_{:064x}", 7);
+    let step = ask(Function::Hooks, &bearer(&token), br#"{"channel": "user:1", "message": "cut \udc00"}"#);
+    assert!(matches!(&step, Step::Call(Call::Hook { message, .. }) if message == "cut \u{fffd}"), "{step:?}");
 }
 
 fn discord(body: &Value, at: i64) -> Step {
@@ -203,6 +332,27 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
         assert!(body["data"]["content"].as_str().unwrap().contains(says), "{body}");
         assert_eq!(body["data"]["flags"], 64, "to the one who asked alone");
     }
+    // In a thread and in private they mean what free text means there.
+    let place_of = |change: Value| {
+        let mut command = command.clone();
+        command.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        match discord(&command, NOW) {
+            Step::Call(Call::Bridged { target, elsewhere, reply_to, .. }) => (target, elsewhere, reply_to),
+            step => panic!("{step:?}"),
+        }
+    };
+    let thread = json!({"channel": {"id": "42", "type": 11, "parent_id": "7"}});
+    assert_eq!(place_of(thread), ("channel:42".into(), vec!["channel:7".into()], Some("42".into())));
+    let text = json!({"channel": {"id": "42", "type": 0, "parent_id": "7"}});
+    assert_eq!(place_of(text), ("channel:42".into(), vec![], None), "a channel's parent is a heading");
+    let private = json!({"member": null, "user": {"id": "9", "username": "ada"}, "channel": {"id": "42", "type": 1}});
+    assert_eq!(place_of(private), ("user:9".into(), vec!["channel:42".into()], None));
+    let typing = discord(&json!({"id": "3", "type": 4, "channel_id": "42", "data": {"name": "lead"}}), NOW);
+    assert!(matches!(typing, Step::Answer(answer) if answer.body == r#"{"type":8,"data":{"choices":[]}}"#));
+    let menu = json!({"data": {"type": 3, "name": "Look at this", "target_id": "1"}});
+    let mut on_a_message = command.clone();
+    on_a_message.as_object_mut().unwrap().extend(menu.as_object().unwrap().clone());
+    assert!(matches!(discord(&on_a_message, NOW), Step::Answer(answer) if answer.body.contains("Only slash commands")));
     let refused = call.refused(&Refused { code: Some("UH004".into()), ..Refused::default() });
     assert!(refused.status == 200 && refused.body.contains("not connected"));
     // A fault of ours is one, so that Discord says so.

@@ -267,7 +267,8 @@ impl Db {
     }
 
     pub(crate) async fn complete(&self, task: Uuid, attempt: i32, result: &str, meta: &Meta) -> Result<Task> {
-        row!(self, query_file_scalar!("../../sql/queries/tasks/complete.sql", task, attempt, result, json(meta)?))
+        let meta = json(meta)?;
+        row!(self, query_file_scalar!("../../sql/queries/tasks/complete.sql", task, attempt, result, meta))
     }
 
     pub(crate) async fn fail(
@@ -278,7 +279,8 @@ impl Db {
         retryable: bool,
         meta: &Meta,
     ) -> Result<Task> {
-        row!(self, query_file_scalar!("../../sql/queries/tasks/fail.sql", task, attempt, error, retryable, json(meta)?))
+        let meta = json(meta)?;
+        row!(self, query_file_scalar!("../../sql/queries/tasks/fail.sql", task, attempt, error, retryable, meta))
     }
 
     pub(crate) async fn cancel(&self, task: Uuid) -> Result<Task> {
@@ -317,14 +319,13 @@ impl Db {
         agents: &[AgentOffer],
         capacity: i32,
     ) -> Result<Device> {
-        row!(
-            self,
-            query_file_scalar!("../../sql/queries/devices/register.sql", name, platform, json(&agents)?, capacity)
-        )
+        let agents = json(&agents)?;
+        row!(self, query_file_scalar!("../../sql/queries/devices/register.sql", name, platform, agents, capacity))
     }
 
     pub(crate) async fn heartbeat(&self, device: &str, running: &[Running]) -> Result<Heartbeat> {
-        row!(self, query_file_scalar!("../../sql/queries/devices/heartbeat.sql", device, json(&running)?))
+        let running = json(&running)?;
+        row!(self, query_file_scalar!("../../sql/queries/devices/heartbeat.sql", device, running))
     }
 
     pub(crate) async fn drain_device(&self, name: &str, drained: bool) -> Result<Device> {

@@ -291,7 +291,8 @@ async fn run_files(
 
 /// The text of every migration, in order.
 pub(crate) fn sources() -> Vec<&'static str> {
-    let mut files: Vec<_> = MIGRATIONS.files().filter(|file| file.path().extension().is_some_and(|e| e == "sql")).collect();
+    let mut files: Vec<_> =
+        MIGRATIONS.files().filter(|file| file.path().extension().is_some_and(|e| e == "sql")).collect();
     files.sort_by_key(|file| file.path());
     files.into_iter().filter_map(|file| file.contents_utf8()).collect()
 }

@@ -5,10 +5,7 @@
 //! session is proven every call is a transaction of its own, and its statement has no name.
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -33,15 +30,12 @@ pub(crate) const BEGIN: &str = "begin isolation level read committed; set local 
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
 /// A session hears itself within milliseconds. What is not heard in this time is polled for.
 const HEARD_WITHIN: Duration = Duration::from_secs(2);
-/// The channel of devices: `~` begins no device's name.
-const CHANNEL: &str = "hub_device";
 
 /// What is known of it.
 #[derive(Debug, Default)]
 pub(crate) struct Way {
     /// Since when a session is known to be kept.
     session: OnceLock<Instant>,
-    tried: AtomicBool,
 }
 
 impl Way {
@@ -54,15 +48,10 @@ impl Way {
         self.session.get().map(Instant::elapsed)
     }
 
-    pub fn was_tried(&self) -> bool {
-        self.tried.load(Ordering::Relaxed)
-    }
-
     pub fn found(&self, session: bool) {
         if session {
             self.session.get_or_init(Instant::now);
         }
-        self.tried.store(true, Ordering::Relaxed);
     }
 }
 
@@ -84,20 +73,32 @@ pub(crate) async fn listener(options: &PgConnectOptions, channels: &[&str]) -> s
 }
 
 /// Whether what is said on one connection is heard on another that listens. On the same connection it would be heard through any pooler.
+///
+/// The channel is this question's own: behind a pooler in transaction mode the server that listens is anybody's next, and whoever has it
+/// when something is said hears what they did not ask for.
 pub(crate) async fn keeps_sessions(options: &PgConnectOptions, speaker: &mut PgConnection) -> sqlx::Result<bool> {
-    let mut listener = listener(options, &[CHANNEL]).await?;
-    let mine = format!("~{}", uuid::Uuid::new_v4().simple());
-    // Hexadecimal: nothing to quote.
-    sqlx::raw_sql(AssertSqlSafe(format!("notify {CHANNEL}, '{mine}'"))).execute(speaker).await?;
+    let mine = format!("hub_probe_{}", uuid::Uuid::new_v4().simple());
+    let mut listener = listener(options, &[&mine]).await?;
+    match sqlx::raw_sql(AssertSqlSafe(format!("notify {mine}"))).execute(speaker).await {
+        Ok(_) => {}
+        // It heard itself, since it got the server that listens.
+        Err(sqlx::Error::Protocol(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    }
     let heard = async {
         while let Some(heard) = listener.try_recv().await? {
-            if heard.payload() == mine {
+            if heard.channel() == mine {
                 return Ok(true);
             }
         }
         Ok(false)
     };
-    timeout(HEARD_WITHIN, heard).await.unwrap_or(Ok(false))
+    let heard = timeout(HEARD_WITHIN, heard).await.unwrap_or(Ok(false));
+    if !matches!(heard, Ok(true)) {
+        // Whichever server that is: behind such a pooler nobody listens.
+        listener.unlisten_all().await.ok();
+    }
+    heard
 }
 
 /// A connection on which no statement gets a name.
@@ -143,11 +144,7 @@ impl<'c> Executor<'c> for Unnamed<'c> {
         self.0.fetch_optional(Once(query))
     }
 
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, sqlx::Result<PgStatement>>
+    fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [PgTypeInfo]) -> BoxFuture<'e, sqlx::Result<PgStatement>>
     where
         'c: 'e,
     {

@@ -22,7 +22,9 @@ use crate::{
 pub async fn repair(url: &SecretString) -> Result<Vec<String>> {
     let state = migrate::state(url).await?;
     if let Some(first) = state.pending.first() {
-        return Err(Error::Schema(format!("{first} is not applied: run `hub migrate` first, then `hub migrate --repair`")));
+        return Err(Error::Schema(format!(
+            "{first} is not applied: run `hub migrate` first, then `hub migrate --repair`"
+        )));
     }
     let mut connection = migrate::connect(url).await?;
     let mut transaction = migrate::begin(&mut connection).await?;

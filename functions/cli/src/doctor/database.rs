@@ -127,10 +127,7 @@ async fn migrations(url: &SecretString, report: &mut Report) -> bool {
 }
 
 /// Texts, by a query of one column.
-async fn ask<'q>(
-    db: &Db,
-    query: QueryScalar<'q, Postgres, String, PgArguments>,
-) -> Result<Vec<String>, hub::Error> {
+async fn ask<'q>(db: &Db, query: QueryScalar<'q, Postgres, String, PgArguments>) -> Result<Vec<String>, hub::Error> {
     let mut transaction = db.begin().await?;
     Ok(query.fetch_all(Unnamed(&mut transaction)).await?)
 }

@@ -205,8 +205,21 @@ mod tests {
         assert_eq!(to(307, there).as_deref(), Some(there));
         assert_eq!(to(301, "/repositories/5/issues/1/comments?page=1").as_deref(), Some(there));
         assert_eq!(to(200, there), None);
-        for elsewhere in ["https://evil.example/", "http://api.github.com/", "https://api.github.com:444/", "//evil.example", "https://u:p@api.github.com/", ""] {
-            assert_ne!(to(307, elsewhere).map(|url| url.contains("evil") || url.contains('@') || !url.starts_with("https://api.github.com/")), Some(true), "{elsewhere}");
+        for elsewhere in [
+            "https://evil.example/",
+            "http://api.github.com/",
+            "https://api.github.com:444/",
+            "//evil.example",
+            "https://u:p@api.github.com/",
+            "",
+        ] {
+            assert_ne!(
+                to(307, elsewhere).map(|url| url.contains("evil")
+                    || url.contains('@')
+                    || !url.starts_with("https://api.github.com/")),
+                Some(true),
+                "{elsewhere}"
+            );
         }
     }
 

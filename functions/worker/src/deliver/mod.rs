@@ -282,12 +282,7 @@ impl Carrier {
     }
 
     /// Sends it. `parts` are the ids of a split text's messages, those of earlier attempts among them.
-    async fn deliver(
-        &self,
-        row: &Outgoing,
-        parts: &mut Vec<String>,
-        until: Instant,
-    ) -> Result<Arrived, Failure> {
+    async fn deliver(&self, row: &Outgoing, parts: &mut Vec<String>, until: Instant) -> Result<Arrived, Failure> {
         let secret = self.settings.secret(row)?;
         match row.provider.as_str() {
             "discord" => discord::deliver(self, row, &secret, parts, until).await,

@@ -287,7 +287,10 @@ mod tests {
             ("`never closed @ada", "`never closed @\u{200b}ada"),
             ("&#64;ada &commat;b &#64; &amp;x", "&#64;\u{200b}ada &commat;\u{200b}b &#64; &amp;x"),
             ("    @code\n\n@ada @ @", "    @code\n\n@\u{200b}ada @ @"),
-            ("<b>@ada</b> [x @y](https://example.com/@z)", "<b>@\u{200b}ada</b> [x @\u{200b}y](https://example.com/@z)"),
+            (
+                "<b>@ada</b> [x @y](https://example.com/@z)",
+                "<b>@\u{200b}ada</b> [x @\u{200b}y](https://example.com/@z)",
+            ),
         ] {
             assert_eq!(unmentioned(text, true), calm);
         }

@@ -13,11 +13,7 @@ use super::{
     http,
 };
 
-pub(super) async fn deliver(
-    carrier: &Carrier,
-    row: &Outgoing,
-    secret: &SecretString,
-) -> Result<(), Failure> {
+pub(super) async fn deliver(carrier: &Carrier, row: &Outgoing, secret: &SecretString) -> Result<(), Failure> {
     let url = checked(&row.target, carrier.settings.allow_private)?;
     let body = row.body.get();
     let (id, now) = (row.id.to_string(), Utc::now().timestamp());
