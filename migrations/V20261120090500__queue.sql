@@ -529,12 +529,19 @@ declare
 begin
   if p_meta is not null and jsonb_typeof(p_meta) not in ('object', 'null') then
     v_bad := 'p_meta is not an object';
+  -- What a device reports is added up by others: bounds that no attempt comes near.
   elsif p_meta ->> 'cost_usd' is not null and jsonb_typeof(p_meta -> 'cost_usd') <> 'number' then
     v_bad := 'p_meta.cost_usd is not a number';
-  elsif p_meta ->> 'tokens_in' is not null and p_meta ->> 'tokens_in' !~ '^[0-9]{1,18}$' then
-    v_bad := 'p_meta.tokens_in is not a whole number';
-  elsif p_meta ->> 'tokens_out' is not null and p_meta ->> 'tokens_out' !~ '^[0-9]{1,18}$' then
-    v_bad := 'p_meta.tokens_out is not a whole number';
+  elsif (p_meta ->> 'cost_usd')::numeric not between 0 and 1000000 then
+    v_bad := 'p_meta.cost_usd is not between 0 and 1,000,000';
+  elsif p_meta ->> 'tokens_in' is not null and p_meta ->> 'tokens_in' !~ '^[0-9]{1,12}$' then
+    v_bad := 'p_meta.tokens_in is not a whole number of at most 12 digits';
+  elsif p_meta ->> 'tokens_out' is not null and p_meta ->> 'tokens_out' !~ '^[0-9]{1,12}$' then
+    v_bad := 'p_meta.tokens_out is not a whole number of at most 12 digits';
+  elsif char_length(p_meta ->> 'model') > 200 or char_length(p_meta ->> 'session_id') > 500 then
+    v_bad := 'p_meta.model or p_meta.session_id is longer than 200 and 500 characters';
+  elsif octet_length((p_meta -> 'receipt')::text) > 100000 then
+    v_bad := 'p_meta.receipt is larger than 100 KB';
   elsif p_meta ->> 'exit_code' is not null and p_meta ->> 'exit_code' !~ '^-?[0-9]{1,9}$' then
     v_bad := 'p_meta.exit_code is not a whole number';
   end if;
@@ -545,7 +552,7 @@ begin
     (task_id, attempt, device, agent, started_at, finished_at, outcome, error, model, session_id, cost_usd, tokens_in, tokens_out, exit_code, receipt)
   values
     (p_task.id, p_task.attempt, p_task.claimed_by, p_task.agent, coalesce(p_task.claimed_at, p_now), p_now, p_outcome, p_error,
-     p_meta ->> 'model', p_meta ->> 'session_id', (p_meta ->> 'cost_usd')::numeric, (p_meta ->> 'tokens_in')::bigint,
+     p_meta ->> 'model', p_meta ->> 'session_id', round((p_meta ->> 'cost_usd')::numeric, 6), (p_meta ->> 'tokens_in')::bigint,
      (p_meta ->> 'tokens_out')::bigint, (p_meta ->> 'exit_code')::int, nullif(p_meta -> 'receipt', 'null'))
   on conflict (task_id, attempt) do update
     set finished_at = excluded.finished_at, outcome = excluded.outcome, error = excluded.error, model = excluded.model,

@@ -21,6 +21,7 @@ export type Database = {
           "starts_tasks": string;
           "target": string;
           "updated_at": string;
+          "warned": string | null;
         };
         ComputedFields: never;
         Insert: {
@@ -38,6 +39,7 @@ export type Database = {
           "starts_tasks"?: string;
           "target": string;
           "updated_at"?: string;
+          "warned"?: string | null;
         };
         Update: {
           "allow_commands"?: boolean;
@@ -54,6 +56,7 @@ export type Database = {
           "starts_tasks"?: string;
           "target"?: string;
           "updated_at"?: string;
+          "warned"?: string | null;
         };
         Relationships: [
           {
@@ -892,6 +895,7 @@ export type Database = {
           "id": string;
           "label": string | null;
           "last_matched_at": string | null;
+          "mentions": boolean;
           "model": string | null;
           "position": number;
           "project": string | null;
@@ -916,6 +920,7 @@ export type Database = {
           "id"?: string;
           "label"?: string | null;
           "last_matched_at"?: string | null;
+          "mentions"?: boolean;
           "model"?: string | null;
           "position"?: number;
           "project"?: string | null;
@@ -939,6 +944,7 @@ export type Database = {
           "id"?: string;
           "label"?: string | null;
           "last_matched_at"?: string | null;
+          "mentions"?: boolean;
           "model"?: string | null;
           "position"?: number;
           "project"?: string | null;
@@ -1702,7 +1708,7 @@ export type Database = {
         }[];
       };
       "hub_complete_outbox": {
-        Args: { "p_attempt": number; "p_external_id"?: string; "p_id": string; "p_parts"?: (string)[] };
+        Args: { "p_attempt": number; "p_external_id"?: string; "p_id": string; "p_note"?: string; "p_parts"?: (string)[] };
         Returns: {
           "attempt": number;
           "body": NonNullable<Json>;
@@ -2083,8 +2089,10 @@ export type Database = {
           "p_author": string;
           "p_author_id"?: string;
           "p_content": string;
+          "p_elsewhere"?: (string)[];
           "p_external_id": string;
           "p_interaction"?: boolean;
+          "p_kind"?: string;
           "p_provider": string;
           "p_reply_to"?: string;
           "p_target": string;

@@ -26,6 +26,8 @@ export function run(program, args, { cwd = repo, env = {}, input } = {}) {
     child.stderr.on("data", (data) => (err += data));
     child.on("error", reject);
     child.on("close", (code) => resolve({ code, out, err, all: `${out}${err}` }));
+    // One that reads nothing may have ended by now, and the pipe with it: how it ended is what counts.
+    child.stdin.on("error", () => {});
     child.stdin.end(input ?? "");
   });
 }

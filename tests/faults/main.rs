@@ -64,7 +64,7 @@ async fn a_worker_that_is_killed_loses_the_task_and_another_finishes_it() {
             world.sql("select public.hub_recover(now() + interval '2 minutes')").await;
         }
     };
-    tokio::time::timeout(BOUND, lost).await.expect("the lease is over");
+    tokio::time::timeout(BOUND, lost).await.unwrap();
     let other = world.worker("w2", &[agent("sh", QUICK)]).await;
     world.until(task, "complete").await;
     assert_eq!(

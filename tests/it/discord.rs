@@ -434,6 +434,15 @@ async fn text_becomes_a_task_and_replies_and_threads_go_on_in_the_hubs() {
     discord.write("700", 3001, "hush at last", json!({}));
     world.until_text("select content from public.hub_channel_messages where sender_id like 'bridge:%' and sender_type = 'human' order by created_at desc limit 1", "hush at last").await;
 
+    // New words are a message, and start nothing.
+    let tasks = world.count_all("select count(*) from public.mac_tasks").await;
+    discord.dispatch(
+        "MESSAGE_UPDATE",
+        said("700", 3001, "hush, at last", json!({"edited_timestamp": "2026-11-26T10:00:00Z"})),
+    );
+    world.until_text("select coalesce(string_agg(m.content || ' to ' || o.content, ','), '') from public.hub_channel_messages m join public.hub_channel_messages o on o.id = m.reply_to where m.content like '✏️%'", "✏️ hush, at last to hush at last").await;
+    assert_eq!(world.count_all("select count(*) from public.mac_tasks").await, tasks);
+
     let log = bridge.stop().await;
     assert!(log.contains("can not be read") && !log.contains("ERROR hub_bridge::carry"), "{log}");
     discord.with(|told| assert!(told.faults.is_empty(), "{:?}", told.faults));

@@ -135,6 +135,17 @@ select is(hub_internal.tamed(E'@cl\u200daude \u200dx \u200b\u200d@co\u200cdex'),
 select matches((select pg_temp.come('channel:-100500/42', 'k1', 'hello') -> 'message' ->> 'sender_label'), 'Larry');
 select is((public.hub_receive_bridged('telegram', 'channel:-100500/42', 'k2', '👩‍💻 Ada', 'hello') #>> '{message,sender_label}'), '👩‍💻 Ada (Telegram)', 'a name keeps its joiners');
 
+-- Numbers that a device reports have bounds.
+select public.hub_register_device('meter', 'linux', '[{"agent": "sh", "models": ["any"]}]', 1);
+select (public.hub_send(tap.channel('quick'), 'count it') #>> '{task,id}') as task \gset
+update public.mac_tasks set status = 'running', claimed_by = 'meter', attempt = 1, lease_expires_at = now() + interval '1 minute', agent = 'sh' where id = :'task';
+select throws_ok(format($$ select public.hub_complete_task(%L, 1, 'done', %L) $$, :'task', m), 'UH001', 'bad input', 'p_meta ' || left(m, 60))
+  from unnest(array['{"cost_usd": -1}', '{"cost_usd": 1e7}', '{"cost_usd": "1"}', '{"tokens_in": 1e13}', '{"tokens_in": -1}', '{"tokens_out": 1.5}', '{"tokens_out": 10000000000000}',
+                    '{"exit_code": 10000000000}', jsonb_build_object('model', repeat('m', 201))::text, jsonb_build_object('session_id', repeat('s', 501))::text,
+                    jsonb_build_object('receipt', repeat('r', 100001))::text]) m;
+select lives_ok(format($$ select public.hub_complete_task(%L, 1, 'done', '{"cost_usd": 0.1234567, "tokens_in": 999999999999, "tokens_out": 0}') $$, :'task'));
+select is((select cost_usd from public.hub_task_attempts where task_id = :'task'), 0.123457, 'a cost to the millionth');
+
 -- P: other settings of the database.
 set datestyle = 'German, DMY'; set intervalstyle = 'sql_standard'; set timezone = 'Asia/Kathmandu'; set bytea_output = 'escape'; set extra_float_digits = -5;
 select matches(hub_internal.koji_day(tap.channel('brooklyn'), '2026-11-20'), '^Digest of 2026-11-20', 'days in ISO')

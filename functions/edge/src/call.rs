@@ -182,7 +182,9 @@ impl Refused {
             401 => Problem::new(401, "the token is not one of this project, or has expired")
                 .hint("Send the header `Authorization: Bearer <token>` with a signed-in person's token."),
             504 => Problem::new(504, "this took too long"),
-            503 => Problem::new(503, "the hub is not available now").hint("Try again in a few seconds."),
+            503 => Problem::new(503, "the hub is not available now")
+                .hint("Try again in a few seconds.")
+                .retry_after(Some(2)),
             500 => Problem::new(500, "the hub could not do this; its log says why"),
             status => {
                 let message = self.message.as_deref().unwrap_or("refused");

@@ -71,12 +71,19 @@ impl Fields {
 
 /// Reads a body that may have halves of surrogate pairs in its texts, as programs that cut at UTF-16 units write them: each becomes the
 /// replacement character.
-pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    // What is no text is told by serde_json, in its words.
-    match std::str::from_utf8(body).ok().and_then(|text| cleaned(text, &[0xD800..=0xDFFF])) {
-        Some(Cow::Owned(text)) => serde_json::from_str(&text),
-        _ => serde_json::from_slice(body),
-    }
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_str(&whole(body)?).map_err(|error| error.to_string())
+}
+
+/// The text of such a body.
+pub fn whole(body: &[u8]) -> Result<Cow<'_, str>, String> {
+    let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8".to_owned())?;
+    Ok(cleaned(text, &[0xD800..=0xDFFF], usize::MAX).unwrap_or(Cow::Borrowed(text)))
+}
+
+/// Somebody's word, where it is shown to them: short, and on one line.
+pub fn plain(word: &str) -> String {
+    word.chars().take(64).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// As deep as `serde_json` reads. Postgres reads `jsonb` by recursion, too, and calls its own limit a fault of the server.
@@ -89,7 +96,7 @@ pub fn storable(body: &[u8]) -> Result<Box<RawValue>, Problem> {
     let bad = |detail: String| Problem::new(400, detail);
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
-    match cleaned(raw.get(), &[0..=0, 0xD800..=0xDFFF])
+    match cleaned(raw.get(), &[0..=0, 0xD800..=0xDFFF], DEEPEST)
         .ok_or_else(|| bad(format!("the JSON is nested deeper than {DEEPEST} levels")))?
     {
         Cow::Borrowed(_) => Ok(raw.to_owned()),
@@ -98,7 +105,7 @@ pub fn storable(body: &[u8]) -> Result<Box<RawValue>, Problem> {
 }
 
 /// JSON without the escapes of these code units, but whole pairs of surrogates; `None` if it is too deep. What is no JSON stays that.
-fn cleaned<'j>(json: &'j str, replaced: &[RangeInclusive<u16>]) -> Option<Cow<'j, str>> {
+fn cleaned<'j>(json: &'j str, replaced: &[RangeInclusive<u16>], deepest: usize) -> Option<Cow<'j, str>> {
     let bytes = json.as_bytes();
     let (mut at, mut depth, mut inside) = (0, 0_usize, false);
     let (mut kept, mut clean) = (0, Vec::new());
@@ -123,7 +130,7 @@ fn cleaned<'j>(json: &'j str, replaced: &[RangeInclusive<u16>]) -> Option<Cow<'j
             }
             b'{' | b'[' if !inside => {
                 depth += 1;
-                if depth > DEEPEST {
+                if depth > deepest {
                     return None;
                 }
             }

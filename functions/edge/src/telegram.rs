@@ -5,23 +5,25 @@
 use crate::{Problem, Request, Response, Secrets, Step, call::Call, json, signature};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json, value::RawValue};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Display};
 
 /// How the database knows it.
 pub const NAME: &str = "telegram";
 
+/// What every update has, and no other body.
 #[derive(Deserialize)]
 struct Update {
-    // Read, so that a body without it is no update.
     #[serde(rename = "update_id")]
     _update_id: i64,
-    message: Option<Message>,
-    edited_message: Option<Message>,
-    channel_post: Option<Message>,
-    edited_channel_post: Option<Message>,
-    #[serde(flatten)]
-    other: Map<String, Value>,
 }
+
+/// An object as it came: what is not looked at is not read, however deep it is.
+type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+/// The kinds of update that are a message, and whether it is an older one's new words.
+const MESSAGES: [(&str, bool); 4] =
+    [("message", false), ("channel_post", false), ("edited_message", true), ("edited_channel_post", true)];
 
 #[derive(Deserialize)]
 struct Message {
@@ -40,11 +42,8 @@ struct Message {
     caption: Option<String>,
     #[serde(default)]
     caption_entities: Vec<Entity>,
-    reply_to_message: Option<Box<Answered>>,
+    reply_to_message: Option<Answered>,
     forward_origin: Option<Origin>,
-    /// What is no text, by its name.
-    #[serde(flatten)]
-    rest: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -103,19 +102,21 @@ pub fn known(request: &Request<'_>, secrets: &Secrets) -> Result<(), Problem> {
 }
 
 pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
-    let update: Update = json::read(request.body)
-        .map_err(|error| Problem::new(400, format!("the body is no update of Telegram: {error}")))?;
-    let (message, edited) = match update {
-        Update { message: Some(message), .. } | Update { channel_post: Some(message), .. } => (message, false),
-        Update { edited_message: Some(message), .. } | Update { edited_channel_post: Some(message), .. } => {
-            (message, true)
-        }
-        Update { other, .. } => {
-            let kind = other.keys().next().map_or("an empty update", String::as_str);
-            return Ok(ignored(&format!("{kind} is not carried")));
-        }
+    let bad = |error: &dyn Display| Problem::new(400, format!("the body is no update of Telegram: {error}"));
+    let text = json::whole(request.body).map_err(|error| bad(&error))?;
+    let _: Update = serde_json::from_str(&text).map_err(|error| bad(&error))?;
+    let update: Fields<'_> = serde_json::from_str(&text).map_err(|error| bad(&error))?;
+    let is_there = |(kind, edited)| {
+        let raw = update.get(kind).map(|raw| raw.get()).filter(|raw| *raw != "null")?;
+        Some((raw, edited))
     };
-    let (content, words) = message.content();
+    let Some((raw, edited)) = MESSAGES.into_iter().find_map(is_there) else {
+        let kind = update.keys().find(|kind| *kind != "update_id").map_or("an empty update", |kind| kind);
+        return Ok(ignored(&format!("{} is not carried", json::plain(kind))));
+    };
+    let message: Message = serde_json::from_str(raw).map_err(|error| bad(&error))?;
+    let fields: Fields<'_> = serde_json::from_str(raw).map_err(|error| bad(&error))?;
+    let (content, words) = message.content(&fields);
     if edited && !words {
         return Ok(ignored("an edit of what is no text is not carried"));
     }
@@ -187,7 +188,7 @@ impl Message {
     }
 
     /// Its words and a line for each thing that is none; and whether there are words.
-    fn content(&self) -> (String, bool) {
+    fn content(&self, fields: &Fields<'_>) -> (String, bool) {
         let (text, entities) = match &self.text {
             Some(text) => (Some(text), &self.entities),
             None => (self.caption.as_ref(), &self.caption_entities),
@@ -201,9 +202,12 @@ impl Message {
         } else {
             lines.extend(text);
         }
-        let mut things: Vec<String> = self.rest.iter().filter_map(|(name, value)| thing(name, value)).collect();
+        // What is deeper than it may be has no details.
+        let value = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or(Value::Null);
+        let there = fields.iter().filter(|(_, raw)| raw.get() != "null");
+        let mut things: Vec<String> = there.filter_map(|(name, raw)| thing(name, &value(raw))).collect();
         // A GIF comes as a file, too.
-        if self.rest.contains_key("animation") {
+        if fields.contains_key("animation") {
             things.retain(|line| !line.starts_with("[file"));
         }
         lines.extend(things);
@@ -247,7 +251,18 @@ fn linked(text: &str, entities: &[Entity]) -> String {
 }
 
 /// Fields that are no thing of their own: what describes the message, or says again what another field says.
-const ABOUT: [&str; 38] = [
+const ABOUT: [&str; 49] = [
+    "message_id",
+    "message_thread_id",
+    "is_topic_message",
+    "chat",
+    "from",
+    "text",
+    "entities",
+    "caption",
+    "caption_entities",
+    "reply_to_message",
+    "forward_origin",
     "date",
     "edit_date",
     "author_signature",
