@@ -251,7 +251,7 @@ fn linked(text: &str, entities: &[Entity]) -> String {
 }
 
 /// Fields that are no thing of their own: what describes the message, or says again what another field says.
-const ABOUT: [&str; 49] = [
+const ABOUT: [&str; 46] = [
     "message_id",
     "message_thread_id",
     "is_topic_message",
@@ -288,7 +288,6 @@ const ABOUT: [&str; 49] = [
     "external_reply",
     "reply_to_story",
     "reply_to_checklist_task_id",
-    "web_app_data",
     "forward_from",
     "forward_from_chat",
     "forward_from_message_id",
@@ -299,8 +298,6 @@ const ABOUT: [&str; 49] = [
     "new_chat_participant",
     "left_chat_participant",
     "sender_chat",
-    "passport_data",
-    "connected_website",
 ];
 
 /// A line for something that is no text; none for what is about the message.
