@@ -70,7 +70,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
                 .await?;
             peer.push(inserted.tps);
             // So that neither is measured on what the other left behind.
-            execute(&mut connection, "truncate public.hub_webhook_deliveries, public.bench_deliveries").await?;
+            execute(&mut connection, "truncate public.hub_webhook_deliveries, public.bench_deliveries cascade").await?;
         }
         figures.push(Figure::of_rounds(
             format!("edge-webhook, {name}, {CONNECTIONS} connections"),

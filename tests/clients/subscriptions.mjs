@@ -28,6 +28,12 @@ function stream(close) {
   return { iterator, give: (value) => (values.push(value), wake()), end };
 }
 
+/** A time as a text that sorts: one writes zeros at the end of a fraction, another leaves them out, and Date knows no microseconds. */
+const moment = (time) => {
+  const [, seconds, fraction = ""] = /^([^.+Z]+)(?:\.(\d+))?/.exec(time);
+  return `${seconds}.${fraction.padEnd(6, "0")}`;
+};
+
 const rows = ({ data, error }) => {
   if (error) throw Object.assign(new Error(error.message), error);
   return data;
@@ -123,7 +129,7 @@ export function subscriptions(db, by) {
       const show = ({ seq, ...thread }) => {
         const known = shown.get(thread.id);
         // What was fetched may be ahead of what waited.
-        const older = known && (thread.message_count < known.message_count || thread.state_entered_at < known.state_entered_at);
+        const older = known && (thread.message_count < known.message_count || moment(thread.state_entered_at) < moment(known.state_entered_at));
         if (older || isDeepStrictEqual(thread, known)) return;
         shown.set(thread.id, thread);
         out.give(thread);

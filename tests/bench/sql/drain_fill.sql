@@ -1,7 +1,7 @@
 -- {n} pending tasks on both sides, beside ten thousand that were finished before: tables in use, so that no plan is made for
 -- empty ones.
 set session_replication_role = replica;
-truncate public.mac_tasks, public.hub_task_attempts, public.hub_task_threads, public.hub_channel_messages, bare.tasks;
+truncate public.mac_tasks, public.hub_task_attempts, public.hub_task_threads, public.hub_channel_messages, bare.tasks cascade;
 insert into public.mac_tasks (content, status, attempt, claimed_by, finished_at)
 select 'Task ' || i, 'complete', 1, 'bench0', now() from generate_series(1, 10000) i;
 insert into public.hub_task_attempts (task_id, attempt, device, agent, finished_at, outcome)
