@@ -3,6 +3,17 @@
 -- can be adopted; the whole deployment stops at its first file if it can not.
 
 do $$
+begin
+  if current_setting('server_encoding') <> 'UTF8' then
+    raise exception using
+      errcode = 'UH003',
+      message = format('the database %s has the encoding %s, in which most texts can not be kept', current_database(), current_setting('server_encoding')),
+      hint    = 'Make one in UTF8: create database hub template template0 encoding ''UTF8''';
+  end if;
+end;
+$$;
+
+do $$
 declare
   v_problem text;
 begin

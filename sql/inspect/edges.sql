@@ -1,6 +1,6 @@
 -- What comes in and goes out: deliveries by state and age, rules that never match, the outbox by target, dead letters.
 -- Good: nothing stored for longer than a minute; no failed delivery, or one whose error you know; each rule matched some time; for each target of a server `oldest`
--- below a minute and `attempt` 1; no dead letters; each bridge `has_place`, or it is stopped (hub_places). `arrived`: how many messages of a long text are there already. A dead letter starts again with hub_retry_outbox('<id>').
+-- below a minute and `attempt` 1; no dead letters; each bridge `has_place`, or it is stopped (hub_places), and `warned` of nothing. `arrived`: how many messages of a long text are there already. A dead letter starts again with hub_retry_outbox('<id>').
 
 \echo deliveries, of the last seven days
 select d.provider, d.event, d.status, count(*), sum((select coalesce(sum(cardinality(o.task_ids)), 0) from public.hub_webhook_outcomes o where o.delivery_id = d.id)) as tasks,
@@ -44,7 +44,7 @@ select o.status, o.provider, o.target, o.kind, count(*), max(o.finished_at) as n
 \echo bridges
 select s.name as server, c.name as channel, b.provider, b.target, b.direction, b.allow_commands, b.starts_tasks, b.mirrors_strangers, b.enabled,
        coalesce(b.secret_name, hub_internal.default_secret(b.provider)) as secret_name,
-       hub_internal.bridge_reaches(b) as has_place,
+       hub_internal.bridge_reaches(b) as has_place, b.warned,
        (select date_trunc('second', now() - max(m.created_at)) from hub_internal.bridge_messages m where m.bridge_id = b.id and m.incoming) as last_in,
        (select date_trunc('second', now() - max(o.finished_at)) from public.hub_outbox o where o.bridge_id = b.id and o.status = 'sent') as last_out
   from public.hub_bridges b join public.hub_servers s on s.id = b.server_id join public.hub_channels c on c.id = b.channel_id

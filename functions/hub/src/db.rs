@@ -122,7 +122,8 @@ impl Db {
             ))),
             Ok(Err(error)) => Err(error.into()),
             Ok(Ok(mut connection)) => {
-                db.way.found(pooler::keeps_sessions(options, &mut connection).await?);
+                // Where that can not be tried (a standby takes no LISTEN, one connection more is one too many) none is counted on.
+                db.way.found(pooler::keeps_sessions(options, &mut connection).await.unwrap_or(false));
                 drop(connection.close().await);
                 Ok(db)
             }
