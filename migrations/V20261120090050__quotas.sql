@@ -177,7 +177,8 @@ begin
   return v_done;
 end;
 $$;
-comment on function hub_internal.keep_quotas(timestamptz, int) is 'The part of hub_recover that is about quotas: buckets that are empty since long go.';
+insert into public.hub_errands (name, about, function, position, counts) values
+  ('quotas', 'buckets that nobody used for a day go', 'hub_internal.keep_quotas', 800, false);
 
 revoke all on function hub_internal.refuse_more(hub_internal.quotas, timestamptz), hub_internal.spend(text, text, bigint, text),
   hub_internal.require_room(text, bigint), hub_internal.bound_rows(), hub_internal.keep_quotas(timestamptz, int)

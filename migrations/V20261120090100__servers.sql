@@ -530,6 +530,10 @@ create policy hub_projects_update_owners on public.hub_projects for update to au
 create policy hub_projects_delete_owners on public.hub_projects for delete to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 
+-- How a deployment keeps house is its owners' to know.
+create policy hub_errands_select_owners on public.hub_errands for select to authenticated
+  using (exists (select hub_internal.my_owned_server_ids()));
+
 create trigger hub_projects_fresh_id before insert on public.hub_projects
   for each row when (current_user = 'authenticated') execute function hub_internal.fresh_id();
 create trigger hub_projects_bound before insert on public.hub_projects

@@ -281,7 +281,7 @@ end;
 $$;
 
 -- Lanes with nothing pending go; a task that wants one makes it anew. One that somebody puts a task into just now stays.
-create function hub_internal.reap_lanes(p_limit int)
+create function hub_internal.reap_lanes(p_now timestamptz, p_limit int)
   returns integer
   language plpgsql
   volatile
@@ -310,19 +310,8 @@ begin
   return v_done;
 end;
 $$;
-
-create function hub_internal.serves(p_device public.mesh_devices, p_server_id uuid)
-  returns boolean
-  language plpgsql
-  stable
-  security definer
-  set search_path = ''
-as $$
-begin
-  return p_device.serves_all
-      or p_server_id is not null and exists (select from public.mesh_device_servers s where s.device = p_device.name and s.server_id = p_server_id);
-end;
-$$;
+insert into public.hub_errands (name, about, function, position, counts) values
+  ('idle_lanes', 'lanes that nothing waits in go', 'hub_internal.reap_lanes', 810, false);
 
 create function hub_internal.offered_agent(p_agents jsonb, p_agent text, p_model text)
   returns text
@@ -356,6 +345,18 @@ begin
   return p_agent in ('claude', 'codex', 'gemini', 'survey')
       or exists (select from public.mesh_devices d
                   where d.revoked_at is null and d.agents @> jsonb_build_array(jsonb_build_object('agent', p_agent)));
+end;
+$$;
+
+-- A task's place in its lane: when it was made, and ten minutes earlier for each step of priority, so that nothing starves.
+create function hub_internal.queue_key(p_created_at timestamptz, p_priority int)
+  returns timestamptz
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return p_created_at - (p_priority - 5) * interval '10 minutes';
 end;
 $$;
 
@@ -433,7 +434,7 @@ begin
   end if;
 
   if new.status in ('pending', 'blocked', 'waiting') then
-    new.queue_key := new.created_at - (new.priority - 5) * interval '10 minutes';
+    new.queue_key := hub_internal.queue_key(new.created_at, new.priority);
     new.lane := hub_internal.lane_of(new, not hub_internal.is_trusted());
   end if;
   return new;
@@ -500,7 +501,7 @@ begin
       new.claimed_by := null;
       new.agent := new.requested_agent;
       new.lane := hub_internal.lane_of(new);
-      new.queue_key := coalesce(new.queue_key, new.created_at - (new.priority - 5) * interval '10 minutes');
+      new.queue_key := coalesce(new.queue_key, hub_internal.queue_key(new.created_at, new.priority));
     end if;
 
     -- An executor of the older kind ends its attempt by this update alone.
@@ -513,7 +514,7 @@ begin
   elsif new.status in ('pending', 'blocked')
         and (new.model_preference, new.platform, new.requested_agent, new.priority, new.server_id, new.project)
             is distinct from (old.model_preference, old.platform, old.requested_agent, old.priority, old.server_id, old.project) then
-    new.queue_key := new.created_at - (new.priority - 5) * interval '10 minutes';
+    new.queue_key := hub_internal.queue_key(new.created_at, new.priority);
     new.lane := hub_internal.lane_of(new);
   end if;
   return new;
@@ -569,10 +570,10 @@ update public.mac_tasks t                         -- adopted rows that wait get 
    set requested_agent = t.agent
  where t.status in ('pending', 'blocked', 'waiting');
 update public.mac_tasks t
-   set queue_key = t.created_at - (t.priority - 5) * interval '10 minutes', lane = hub_internal.lane_of(t)
+   set queue_key = hub_internal.queue_key(t.created_at, t.priority), lane = hub_internal.lane_of(t)
  where t.status in ('pending', 'blocked', 'waiting');
 
-revoke all on function hub_internal.live_device(), hub_internal.my_device_names(), hub_internal.lane_of(public.mac_tasks, boolean), hub_internal.lane_lock(uuid, text, text, text, text, text), hub_internal.reap_lanes(int), hub_internal.serves(public.mesh_devices, uuid), hub_internal.is_known_agent(text),
+revoke all on function hub_internal.live_device(), hub_internal.my_device_names(), hub_internal.lane_of(public.mac_tasks, boolean), hub_internal.lane_lock(uuid, text, text, text, text, text), hub_internal.reap_lanes(timestamptz, int), hub_internal.queue_key(timestamptz, int), hub_internal.is_known_agent(text),
   hub_internal.offered_agent(jsonb, text, text), hub_internal.guard_task_insert(), hub_internal.guard_task_update(),
   hub_internal.wake_on_insert(), hub_internal.end_tasks_of_server(), hub_internal.check_task(public.mac_tasks)
   from public, anon, authenticated, service_role;

@@ -193,7 +193,7 @@ begin
     -- Sessions that only this machine had are gone: what waits for them starts afresh, anywhere.
     update public.mac_tasks t set session_id = null, session_device = null, lane = null
      where t.session_device = p_name and t.status in ('pending', 'blocked');
-    perform hub_internal.enlane(1000000);
+    perform hub_internal.enlane(now(), 1000000);
   end if;
   return v_device;
 end;
@@ -265,12 +265,54 @@ comment on function public.hub_enroll_device(text, uuid, boolean) is
 
 -- Claiming ----------------------------------------------------------------------------------------------------------------
 
+-- Who may take what: a row for each device that is not revoked and each lane, a column a condition. The claim takes where all hold (eligible),
+-- hub_explain_task names the first that does not, waking goes by the same. A new condition is one more column, and one more in eligible.
+-- online and accepts are of the device alone: a claim comes from one that is there, and looks at its own.
+create view hub_internal.device_lanes as
+select c.*, c.on_platform and c.has_session and c.serves and c.has_folder and c.agent is not null as eligible
+  from (select d.name as device,
+               l.id as lane,
+               l.platform in ('any', d.platform) as on_platform,
+               l.device is null or l.device = d.name as has_session,
+               d.serves_all
+                 or exists (select from public.mesh_device_servers e where e.device = d.name and e.server_id = l.server_id) as serves,
+               l.server_id is null
+                 or exists (select from public.hub_places p
+                             where p.server_id = l.server_id and p.kind = 'project' and (p.device is null or p.device = d.name)
+                               and (p.target in ('*', l.project) or starts_with(l.project, p.target || '/'))) as has_folder,
+               o.agent,
+               d.last_heartbeat_at + (select s.value from hub_internal.settings s where s.name = 'device_offline_after') as offline_at,
+               d.drained_at is null as accepts,
+               d.capacity
+          from public.mesh_devices d
+         cross join hub_internal.lanes l
+         -- offset 0: asked once a row, and only where the rest holds.
+         cross join lateral (select hub_internal.offered_agent(d.agents, l.agent, l.model) as agent offset 0) o
+         where d.revoked_at is null) c;
+comment on view hub_internal.device_lanes is 'Which device may take from which lane (eligible), condition by condition, and which agent it would run. Revoked devices have no row.';
+comment on column hub_internal.device_lanes.has_session is 'The lane is for any device, or pinned to this one, which has the session.';
+comment on column hub_internal.device_lanes.offline_at is 'When it counts as offline unless it is heard of before. Null: it never was.';
+
+create function hub_internal.held_count(p_device text)
+  returns integer
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return (select count(*) from public.mac_tasks t
+           where t.claimed_by = p_device and t.status = 'running' and t.lease_expires_at is not null);
+end;
+$$;
+comment on function hub_internal.held_count(text) is 'How many tasks a device holds by a lease: what its capacity counts.';
+
 create function hub_internal.claim_tasks(p_device text, p_limit int, p_lease interval, p_now timestamptz)
   returns setof public.mac_tasks
   language plpgsql
   volatile
   security definer                                -- devices hold no write grant on mac_tasks
   set search_path = ''
+  set plan_cache_mode = force_generic_plan        -- planned anew at each call, its plan took longer than the claim
 as $$
 declare
   v_device public.mesh_devices;
@@ -289,26 +331,17 @@ begin
   end if;
   -- Two workers of one name claim one after the other, or their capacity would count twice.
   perform pg_advisory_xact_lock(hashtextextended('hub_claim:' || p_device, 0));
-  v_want := least(p_limit, v_device.capacity
-                           - (select count(*) from public.mac_tasks t
-                               where t.claimed_by = p_device and t.status = 'running' and t.lease_expires_at is not null));
+  v_want := least(p_limit, v_device.capacity - hub_internal.held_count(p_device));
 
   -- A few rounds: what a neighbour locked first is skipped, and there may be more behind it.
   for v_round in 1 .. 5 loop
     exit when v_want <= 0;
-    -- 1. a short ordered look into each lane this device serves; 2. the best of them, locked and looked at again.
+    -- 1. a short ordered look into each lane this device may take from; 2. the best of them, locked and looked at again.
     return query
       with lanes as materialized (
-        select l.id, hub_internal.offered_agent(v_device.agents, l.agent, l.model) as agent
-          from hub_internal.lanes l
-         where (l.platform = 'any' or l.platform = v_device.platform)
-           and (l.device is null or l.device = p_device)
-           -- hub_internal.serves and has_folder, for all lanes at once
-           and (v_device.serves_all or l.server_id in (select e.server_id from public.mesh_device_servers e where e.device = p_device))
-           and (l.server_id is null
-                or exists (select from public.hub_places p
-                            where p.server_id = l.server_id and p.kind = 'project' and (p.device is null or p.device = p_device)
-                              and (p.target in ('*', l.project) or starts_with(l.project, p.target || '/'))))
+        select x.lane as id, x.agent
+          from hub_internal.device_lanes x
+         where x.device = p_device and x.eligible
       ), heads as materialized (
         select h.id, h.queue_key, lanes.agent
           from lanes
@@ -321,7 +354,6 @@ begin
              where t.lane = lanes.id and t.status = 'pending' and t.run_after is not null and t.run_after <= p_now
              order by t.run_after limit v_want + 16)
          ) h
-         where lanes.agent is not null
          order by h.queue_key
          limit v_want + 16
       ), locked as materialized (
@@ -345,12 +377,11 @@ begin
       select * from claimed order by queue_key;
     get diagnostics v_got = row_count;
     v_want := v_want - v_got;
-    exit when v_got = 0 and not exists (
-      select from hub_internal.lanes l
-       where (l.platform = 'any' or l.platform = v_device.platform) and (l.device is null or l.device = p_device)
-         and hub_internal.serves(v_device, l.server_id) and (l.server_id is null or hub_internal.has_folder(l.server_id, l.project, p_device))
-         and hub_internal.offered_agent(v_device.agents, l.agent, l.model) is not null
-         and exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is null));
+    exit when v_got = 0
+          and not exists (select from hub_internal.device_lanes x
+                           where x.device = p_device and x.eligible
+                             and exists (select from public.mac_tasks t
+                                          where t.lane = x.lane and t.status = 'pending' and t.run_after is null));
     exit when v_got = 0 and v_round >= 2;
   end loop;
 end;
@@ -763,43 +794,18 @@ comment on function public.hub_retry_task(uuid) is
 
 -- Catching up -------------------------------------------------------------------------------------------------------------------
 
-create function hub_internal.enlane(p_limit int)
+-- Leases that ran out. In the order of conversations: two of these, or one and a bulk update, can not wait in a ring.
+create function hub_internal.recover_leases(p_now timestamptz, p_limit int)
   returns integer
   language plpgsql
   volatile
-  set search_path = ''
-as $$
-declare
-  v_count integer;
-begin
-  update public.mac_tasks t
-     set lane = hub_internal.lane_of(t), queue_key = coalesce(t.queue_key, t.created_at - (t.priority - 5) * interval '10 minutes')
-   where t.id in (select x.id from public.mac_tasks x where x.status = 'pending' and x.lane is null limit p_limit for update skip locked);
-  get diagnostics v_count = row_count;
-  return v_count;
-end;
-$$;
-
-create function hub_internal.recover(p_now timestamptz, p_limit int)
-  returns integer
-  language plpgsql
-  volatile
-  security definer
   set search_path = ''
 as $$
 declare
   v_task  public.mac_tasks;
-  v_done  integer := 0;
   v_error text;
+  v_done  integer := 0;
 begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'recovering', 'Only service_role and postgres do this.');
-  end if;
-  if p_now is null or p_limit is null or p_limit not between 1 and 100000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_now or p_limit', 'p_limit is 1 to 100,000.');
-  end if;
-
-  -- 1. Leases that ran out. In the order of conversations: two of these, or one and a bulk update, can not wait in a ring.
   for v_task in
     select t.* from public.mac_tasks t
      where t.status = 'running' and t.lease_expires_at < p_now
@@ -811,7 +817,11 @@ begin
                                 to_char(v_task.lease_expires_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')) end;
     perform hub_internal.end_attempt(v_task, 'lost', v_error, null, p_now);
     if v_task.cancel_requested_at is not null then
-      update public.mac_tasks t set status = 'cancelled', error = 'on request; its device was not heard of again', finished_at = p_now where t.id = v_task.id;
+      update public.mac_tasks t
+         set status = 'cancelled',
+             error = 'on request; its device was not heard of again',
+             finished_at = p_now
+       where t.id = v_task.id;
     elsif v_task.attempt < v_task.max_attempts then
       update public.mac_tasks t set status = 'pending', error = v_error, run_after = null where t.id = v_task.id;
     else
@@ -819,48 +829,115 @@ begin
     end if;
     v_done := v_done + 1;
   end loop;
+  return v_done;
+end;
+$$;
 
-  -- 2. Endings that were never told: imported rows, a trigger that was off. The mark and the message are one transaction.
+-- Endings that were never told: imported rows, a trigger that was off. The mark and the message are one transaction.
+create function hub_internal.tell_endings(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_task public.mac_tasks;
+  v_done integer := 0;
+begin
   for v_task in
     select t.* from public.mac_tasks t
      where t.channel_id is not null and t.status in ('complete', 'failed', 'cancelled')
        and t.told is distinct from t.status || ':' || t.attempt::text
-     order by t.channel_id limit greatest(p_limit - v_done, 0) for update skip locked
+     order by t.channel_id limit p_limit for update skip locked
   loop
     if v_task.thread_id is null and hub_internal.is_threaded(v_task.channel_id) then
       v_task.thread_id := (hub_internal.new_thread_for(v_task)).id;
     end if;
     perform hub_internal.tell_end(v_task, v_task.thread_id);
-    update public.mac_tasks t set told = v_task.status || ':' || v_task.attempt::text, thread_id = v_task.thread_id where t.id = v_task.id;
+    update public.mac_tasks t
+       set told = v_task.status || ':' || v_task.attempt::text,
+           thread_id = v_task.thread_id
+     where t.id = v_task.id;
     v_done := v_done + 1;
   end loop;
+  return v_done;
+end;
+$$;
 
-  -- 3. What waits for a task that has ended already.
+-- What waits for a task that has ended already.
+create function hub_internal.unblock_waiting(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_task public.mac_tasks;
+  v_done integer := 0;
+begin
   for v_task in
     select p.* from public.mac_tasks b join public.mac_tasks p on p.id = b.parent_id
      where b.status = 'blocked' and p.status in ('complete', 'failed', 'cancelled')
-     limit greatest(p_limit - v_done, 0)
+     limit p_limit
   loop
     v_done := v_done + hub_internal.unblock(v_task);
   end loop;
+  return v_done;
+end;
+$$;
 
-  -- 4. Rows that came in with the triggers off, and so stand in no lane.
-  if v_done < p_limit then
-    v_done := v_done + hub_internal.enlane(p_limit - v_done);
-  end if;
+-- Rows that came in with the triggers off, and so stand in no lane.
+create function hub_internal.enlane(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_count integer;
+begin
+  update public.mac_tasks t
+     set lane = hub_internal.lane_of(t),
+         queue_key = coalesce(t.queue_key, hub_internal.queue_key(t.created_at, t.priority))
+   where t.id in (select x.id from public.mac_tasks x
+                   where x.status = 'pending' and x.lane is null limit p_limit for update skip locked);
+  get diagnostics v_count = row_count;
+  return v_count;
+end;
+$$;
 
-  -- 5. What goes out and what came in: leases of deliveries, what is past its time, what was kept long enough.
-  if v_done < p_limit then
-    v_done := v_done + hub_internal.keep_outbox(p_now, p_limit - v_done);
-  end if;
-  if v_done < p_limit then
-    v_done := v_done + hub_internal.keep_webhooks(p_now, p_limit - v_done);
-  end if;
+insert into public.hub_errands (name, about, function, position) values
+  ('leases',      'attempts whose device fell silent are taken back',    'hub_internal.recover_leases',  100),
+  ('endings',     'endings that were never told are told',               'hub_internal.tell_endings',    110),
+  ('follow_ups',  'what waits for a task that has ended goes on',        'hub_internal.unblock_waiting', 120),
+  ('lanes',       'rows that stand in no lane get one',                  'hub_internal.enlane',          130);
 
-
-  -- 6. Not counted, and last: they wait for nobody, whatever is locked by now. Empty buckets, lanes that nothing waits in, old broadcasts.
-  perform hub_internal.keep_quotas(p_now, p_limit), hub_internal.reap_lanes(p_limit);
-  perform hub_internal.keep_broadcasts();
+create function hub_internal.recover(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_errand public.hub_errands;
+  v_count  integer;
+  v_done   integer := 0;
+begin
+  perform hub_internal.require_trusted('recovering');
+  perform hub_internal.require_round(p_now, p_limit);
+  for v_errand in
+    select e.* from public.hub_errands e where e.function is not null order by e.position
+  loop
+    continue when v_errand.counts and v_done >= p_limit;
+    -- The name comes from the registry, which only migrations change.
+    execute format('select %s($1, $2)', v_errand.function)
+       into v_count
+      using p_now, case when v_errand.counts then p_limit - v_done else p_limit end;
+    if v_errand.counts then
+      v_done := v_done + v_count;
+    end if;
+  end loop;
   return v_done;
 end;
 $$;
@@ -892,7 +969,6 @@ declare
   v_task    public.mac_tasks;
   v_server  uuid;
   v_lane    hub_internal.lanes;
-  v_offline timestamptz := p_now - hub_internal.setting('device_offline_after');
   v_serving text[]; v_housing text[]; v_platform text[]; v_online text[]; v_fitting text[]; v_taking text[]; v_free text[];
   v_ahead   bigint;
 begin
@@ -949,21 +1025,18 @@ begin
     return;
   end if;
 
-  select array_agg(d.name order by d.name),
-         array_agg(d.name order by d.name) filter (where houses),
-         array_agg(d.name order by d.name) filter (where houses and on_platform),
-         array_agg(d.name order by d.name) filter (where houses and on_platform and online),
-         array_agg(d.name order by d.name) filter (where houses and on_platform and online and fits),
-         array_agg(d.name order by d.name) filter (where houses and on_platform and online and fits and d.drained_at is null),
-         array_agg(d.name order by d.name) filter (where houses and on_platform and online and fits and d.drained_at is null and d.busy < d.capacity)
+  -- Narrowed one condition of device_lanes at a time.
+  select array_agg(x.device order by x.device),
+         array_agg(x.device order by x.device) filter (where x.has_folder),
+         array_agg(x.device order by x.device) filter (where x.has_folder and x.on_platform),
+         array_agg(x.device order by x.device) filter (where x.has_folder and x.on_platform and x.online),
+         array_agg(x.device order by x.device) filter (where x.eligible and x.online),
+         array_agg(x.device order by x.device) filter (where x.eligible and x.online and x.accepts),
+         array_agg(x.device order by x.device) filter (where x.eligible and x.online and x.accepts and x.held < x.capacity)
     into v_serving, v_housing, v_platform, v_online, v_fitting, v_taking, v_free
-    from (select d.*, v_lane.platform in ('any', d.platform) as on_platform, coalesce(d.last_heartbeat_at >= v_offline, false) as online,
-                 hub_internal.offered_agent(d.agents, v_lane.agent, v_lane.model) is not null as fits,
-                 v_lane.server_id is null or hub_internal.has_folder(v_lane.server_id, v_lane.project, d.name) as houses,
-                 (select count(*) from public.mac_tasks r where r.claimed_by = d.name and r.status = 'running' and r.lease_expires_at is not null) as busy
-            from public.mesh_devices d
-           where d.revoked_at is null and hub_internal.serves(d, v_lane.server_id)
-             and (v_lane.device is null or d.name = v_lane.device)) d;
+    from (select d.*, coalesce(d.offline_at > p_now, false) as online, hub_internal.held_count(d.device) as held
+            from hub_internal.device_lanes d
+           where d.lane = v_lane.id and d.serves and d.has_session) x;
 
   if v_serving is not null and v_housing is null then
     return query select format('no device may work in %s', v_lane.project),
@@ -989,8 +1062,7 @@ begin
     return query select 'all devices are draining'::text, array_to_string(v_fitting, ', ') || '; hub_drain_device(name, false) lets one work again', null::timestamptz;
   elsif v_free is null then
     return query select 'all devices at capacity'::text,
-      (select string_agg(format('%s %s/%s', d.name, (select count(*) from public.mac_tasks r
-                          where r.claimed_by = d.name and r.status = 'running' and r.lease_expires_at is not null), d.capacity), ', ' order by d.name)
+      (select string_agg(format('%s %s/%s', d.name, hub_internal.held_count(d.name), d.capacity), ', ' order by d.name)
          from public.mesh_devices d where d.name = any (v_taking)),
       (select min(r.lease_expires_at) from public.mac_tasks r where r.claimed_by = any (v_taking) and r.status = 'running');
   elsif not coalesce(v_task.run_after > p_now, false) then
@@ -1018,12 +1090,12 @@ comment on function public.hub_explain_task(uuid) is
 
 revoke all on function hub_internal.acting_device(text), hub_internal.register_device(text, text, jsonb, int, timestamptz),
   hub_internal.steered_device(text), hub_internal.require_given(boolean, text), hub_internal.drain_device(text, boolean), hub_internal.revoke_device(text, boolean),
-  hub_internal.enroll_device(text, uuid, boolean), hub_internal.claim_tasks(text, int, interval, timestamptz),
+  hub_internal.enroll_device(text, uuid, boolean), hub_internal.held_count(text), hub_internal.claim_tasks(text, int, interval, timestamptz),
   hub_internal.heartbeat(text, jsonb, timestamptz), hub_internal.writing_device(), hub_internal.refuse_lost(uuid, int),
   hub_internal.held_task(uuid, int), hub_internal.report_progress(uuid, int, text),
   hub_internal.end_attempt(public.mac_tasks, text, text, jsonb, timestamptz), hub_internal.complete_task(uuid, int, text, jsonb, timestamptz),
   hub_internal.backoff(int), hub_internal.fail_task(uuid, int, text, boolean, jsonb, timestamptz), hub_internal.operated_task(uuid, text, text[]),
-  hub_internal.cancel_task(uuid, timestamptz), hub_internal.retry_task(uuid), hub_internal.enlane(int), hub_internal.recover(timestamptz, int),
+  hub_internal.cancel_task(uuid, timestamptz), hub_internal.retry_task(uuid), hub_internal.recover_leases(timestamptz, int), hub_internal.tell_endings(timestamptz, int), hub_internal.unblock_waiting(timestamptz, int), hub_internal.enlane(timestamptz, int), hub_internal.recover(timestamptz, int),
   hub_internal.explain_task(uuid, timestamptz),
   public.hub_register_device(text, text, jsonb, int), public.hub_drain_device(text, boolean), public.hub_revoke_device(text, boolean),
   public.hub_enroll_device(text, uuid, boolean), public.hub_claim_tasks(text, int, interval), public.hub_heartbeat(text, jsonb),

@@ -53,12 +53,8 @@ as $$
 declare
   v_count integer;
 begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'decaying threads', 'Only service_role and postgres do this.');
-  end if;
-  if p_now is null or p_limit is null or p_limit not between 1 and 100000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_now or p_limit', 'p_limit is 1 to 100,000.');
-  end if;
+  perform hub_internal.require_trusted('decaying threads');
+  perform hub_internal.require_round(p_now, p_limit);
   -- Those that were spoken in since decay_at was set: it moves on, once in the time that it stands for. SKIP LOCKED here and
   -- below: a thread in which somebody is writing at this moment is active anyway.
   loop

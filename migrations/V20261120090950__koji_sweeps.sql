@@ -56,7 +56,7 @@ begin
   if not found then
     return format('A sweep of %s is under way already. !sweep-status shows it.', v_city);
   end if;
-  perform pg_notify('hub_errands', 'sweep');
+  perform hub_internal.wake_errand('sweep');
   return format('Sweep of %s queued. !sweep-status shows how it goes.', v_city);
 end;
 $$;
@@ -92,9 +92,7 @@ create function hub_internal.claim_sweeps(p_limit integer, p_lease interval)
   set search_path = ''
 as $$
 begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'claiming sweeps', 'Only service_role and postgres do this.');
-  end if;
+  perform hub_internal.require_trusted('claiming sweeps');
   if p_limit is null or p_limit not between 1 and 100 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_limit', 'Claim 1 to 100 sweeps.');
   end if;
@@ -125,9 +123,7 @@ as $$
 declare
   v_sweep public.koji_sweeps;
 begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'ending sweeps', 'Only service_role and postgres do this.');
-  end if;
+  perform hub_internal.require_trusted('ending sweeps');
   select s.* into v_sweep from public.koji_sweeps s
    where s.id = p_sweep_id and s.attempt = p_attempt and s.status = 'running' for no key update;
   if not found then
@@ -236,6 +232,8 @@ $$;
 comment on function public.hub_fail_sweep(uuid, integer, text, boolean) is
   'Says why a sweep came to nothing. A retryable one is tried three times in all. Errors: UH002, 42501.';
 
+insert into public.hub_errands (name, about, wakes) values
+  ('sweep', 'markets that somebody wants searched are searched by a program (hub_claim_sweeps)', true);
 insert into public.koji_commands (name, usage, description, writes, function) values
   ('sweep',        '!sweep <city>', 'Launch market sweep', true,  'hub_internal.koji_sweep'),
   ('sweep-status', '!sweep-status', 'Active sweep status', false, 'hub_internal.koji_sweep_status');

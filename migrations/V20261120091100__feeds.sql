@@ -211,9 +211,7 @@ declare
   v_daily  boolean;
   v_posted integer := 0;
 begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'posting feeds', 'Only service_role and postgres do this.');
-  end if;
+  perform hub_internal.require_trusted('posting feeds');
   if p_now is null then
     perform hub_internal.refuse('UH001', 'bad input', 'p_now is null', 'Give a time, or leave it out.');
   end if;

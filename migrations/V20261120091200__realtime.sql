@@ -188,15 +188,7 @@ begin
   end if;
   v_lanes := set_config('hub.woken_lanes', v_lanes || p_lane || ',', true);
   for v_name in
-    select d.name
-      from public.mesh_devices d
-      join hub_internal.lanes l on l.id = p_lane
-     where d.last_heartbeat_at > now() - (select hub_internal.setting('device_offline_after'))
-       and d.drained_at is null and d.revoked_at is null
-       and (l.device is null or l.device = d.name)
-       and (l.platform = 'any' or l.platform = d.platform)
-       and hub_internal.serves(d, l.server_id) and (l.server_id is null or hub_internal.has_folder(l.server_id, l.project, d.name))
-       and hub_internal.offered_agent(d.agents, l.agent, l.model) is not null
+    select x.device from hub_internal.device_lanes x where x.lane = p_lane and x.eligible and x.accepts and x.offline_at > now()
   loop
     v_woken := coalesce(nullif(current_setting('hub.woken_devices', true), ''), ',');
     if position(',' || v_name || ',' in v_woken) = 0 then
@@ -321,8 +313,8 @@ $$;
 
 -- On Supabase the Realtime server makes the days' partitions of realtime.messages; sql/platform brings a function instead, and the keeper
 -- calls it: a day without a partition would lose every broadcast. By the clock alone: send writes by it, whatever time a caller plays.
-create function hub_internal.keep_broadcasts()
-  returns void
+create function hub_internal.keep_broadcasts(p_now timestamptz, p_limit int)
+  returns integer
   language plpgsql
   volatile
   set search_path = ''
@@ -332,8 +324,11 @@ begin
   if has_function_privilege(to_regprocedure('realtime.hub_keep_partitions(timestamptz)'), 'execute') then
     execute 'select realtime.hub_keep_partitions()';
   end if;
+  return 0;
 end;
 $$;
+insert into public.hub_errands (name, about, function, position, counts) values
+  ('broadcasts', 'the days'' partitions of realtime.messages are made ahead, and dropped', 'hub_internal.keep_broadcasts', 820, false);
 
 -- Who may listen ----------------------------------------------------------------------------------------------------------------
 
@@ -460,6 +455,6 @@ create trigger mesh_devices_recheck
 revoke all on function hub_internal.recheck_listeners(uuid), hub_internal.recheck_on_change() from public, anon, authenticated, service_role;
 revoke all on function hub_internal.broadcast_message(), hub_internal.thread_payload(public.hub_task_threads), hub_internal.broadcast_thread(), hub_internal.broadcast_task(),
   hub_internal.wake_devices(integer), hub_internal.wake_device(text), hub_internal.wake_devices_insert(), hub_internal.wake_device_change(),
-  hub_internal.broadcast_steer(public.mac_tasks, text), hub_internal.keep_broadcasts(), hub_internal.is_hub_topic(text), hub_internal.may_listen(text)
+  hub_internal.broadcast_steer(public.mac_tasks, text), hub_internal.keep_broadcasts(timestamptz, int), hub_internal.is_hub_topic(text), hub_internal.may_listen(text)
   from public, anon, authenticated, service_role;
 grant execute on function hub_internal.is_hub_topic(text), hub_internal.may_listen(text) to authenticated, service_role;

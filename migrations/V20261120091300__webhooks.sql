@@ -605,9 +605,8 @@ as $$
 declare
   v_id uuid;
 begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'receiving webhooks', 'Only service_role and postgres do this.');
-  elsif (p_provider ~ '^[a-z][a-z0-9_-]{0,30}$') is not true then
+  perform hub_internal.require_trusted('receiving webhooks');
+  if (p_provider ~ '^[a-z][a-z0-9_-]{0,30}$') is not true then
     perform hub_internal.refuse('UH001', 'bad input', 'p_provider', 'A lower case name, as github.');
   elsif (char_length(p_delivery_id) between 1 and 200) is not true then
     perform hub_internal.refuse('UH001', 'bad input', 'p_delivery_id', 'The id its sender gave it: 1 to 200 characters.');
@@ -638,7 +637,7 @@ begin
     return jsonb_build_object('delivery', v_id, 'duplicate', true);
   end if;
   if pg_try_advisory_xact_lock(hashtextextended('hub_webhooks told', 0)) then
-    perform pg_notify('hub_errands', 'webhooks');
+    perform hub_internal.wake_errand('webhooks');
   end if;
   return jsonb_build_object('delivery', v_id, 'duplicate', false);
 end;
@@ -867,11 +866,8 @@ declare
   v_end      timestamptz := clock_timestamp() + hub_internal.setting('webhook_round');
   v_cut_off  bigint;
 begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'processing webhooks', 'Only service_role and postgres do this.');
-  elsif p_now is null or p_limit is null or p_limit not between 1 and 10000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_now or p_limit', 'p_limit is 1 to 10,000.');
-  end if;
+  perform hub_internal.require_trusted('processing webhooks');
+  perform hub_internal.require_round(p_now, p_limit, 10000);
   -- One keeper at a time: each holds the channels it has posted in until it is done, and two would take them in different orders. The second
   -- waits and does not leave: what it was told of may have come after the first looked.
   perform pg_advisory_xact_lock(hashtextextended('hub_webhooks processed', 0));
@@ -970,8 +966,9 @@ begin
   return v_done + v_more;
 end;
 $$;
-comment on function hub_internal.keep_webhooks(timestamptz, int) is
-  'The part of hub_recover that is about what came in: deliveries, direct messages and answers of commands that are past their time go.';
+insert into public.hub_errands (name, about, wakes, function, position) values
+  ('webhooks', 'what was reported becomes tasks (hub_process_webhooks); deliveries, direct messages and answers of commands past their time go', true,
+   'hub_internal.keep_webhooks', 210);
 
 -- Hooks ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -1092,9 +1089,7 @@ declare
   v_sender  text;
   v_result  jsonb := jsonb_build_object('delivered', p_deliver, 'target', v_target, 'message', null, 'task', null, 'thread', null, 'reply', null);
 begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'receiving hooks', 'Only service_role and postgres do this.');
-  end if;
+  perform hub_internal.require_trusted('receiving hooks');
   -- Found by its hash: how long that takes tells nothing of the token.
   select t.* into v_token from public.hub_hook_tokens t where t.token_hash = sha256(convert_to(coalesce(p_token, ''), 'UTF8')) and t.revoked_at is null;
   if not found then

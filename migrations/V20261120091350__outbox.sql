@@ -384,7 +384,7 @@ create function hub_internal.wake_outbox()
   set search_path = ''
 as $$
 begin
-  perform pg_notify('hub_errands', 'outbox');
+  perform hub_internal.wake_errand('outbox');
   return null;
 end;
 $$;
@@ -565,9 +565,8 @@ declare
   v_both     boolean;
   v_starts   boolean;
 begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'receiving bridged messages', 'Only service_role and postgres do this.');
-  elsif (p_provider in ('discord', 'telegram')) is not true then
+  perform hub_internal.require_trusted('receiving bridged messages');
+  if (p_provider in ('discord', 'telegram')) is not true then
     perform hub_internal.refuse('UH001', 'bad input', 'p_provider', 'discord or telegram.');
   elsif (p_target ~ '^(channel|user):-?[A-Za-z0-9_@.-]{1,64}(/[0-9]{1,20})?$') is not true then
     perform hub_internal.refuse('UH001', 'bad input', 'p_target', 'A target is written channel:<id> or user:<id>, never as a bare id.');
@@ -697,19 +696,6 @@ comment on function public.hub_receive_bridged(text, text, text, text, text, tex
 
 -- Going out -----------------------------------------------------------------------------------------------------------------------------
 
-create function hub_internal.require_delivery()
-  returns void
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-begin
-  if not hub_internal.is_trusted() then
-    perform hub_internal.refuse('42501', 'permission denied', 'delivering', 'Only service_role and postgres do this.');
-  end if;
-end;
-$$;
-
 -- Past their time: the lines of a bridge become one that says how many there were, in the place of the first of them; a summary that was
 -- not sent yet goes into the new one. Whatever else is late is a dead letter.
 create function hub_internal.expire_outbox(p_now timestamptz, p_limit int)
@@ -801,7 +787,7 @@ declare
   v_count  integer := 0;
   v_dead   integer := 0;
 begin
-  perform hub_internal.require_delivery();
+  perform hub_internal.require_trusted('delivering');
   if p_limit is null or p_limit not between 1 and 100 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_limit', 'Claim 1 to 100 rows.');
   elsif p_lease is null or p_lease not between interval '1 second' and interval '1 hour' then
@@ -886,7 +872,7 @@ begin
     end loop;
   end loop;
   if v_dead >= 1000 then
-    perform pg_notify('hub_errands', 'outbox');
+    perform hub_internal.wake_errand('outbox');
   end if;
 end;
 $$;
@@ -914,7 +900,7 @@ as $$
 begin
   if exists (select from public.hub_outbox o where o.server_id = p_row.server_id and o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and not o.overtaken and o.run_after <= p_now)
      or exists (select from public.hub_outbox o where o.server_id = p_row.server_id and o.provider = p_row.provider and o.target = p_row.target and o.status = 'pending' and o.overtaken and o.run_after <= p_now) then
-    perform pg_notify('hub_errands', 'outbox');
+    perform hub_internal.wake_errand('outbox');
   end if;
 end;
 $$;
@@ -928,7 +914,7 @@ as $$
 declare
   v_row public.hub_outbox;
 begin
-  perform hub_internal.require_delivery();
+  perform hub_internal.require_trusted('delivering');
   select o.* into v_row from public.hub_outbox o where o.id = p_id and o.attempt = p_attempt and o.status = 'sending' for no key update;
   if not found then
     perform hub_internal.refuse('UH002', 'lease lost', format('outbox row %s is not held at attempt %s', coalesce(p_id::text, 'null'), coalesce(p_attempt::text, 'null')),
@@ -1105,7 +1091,7 @@ create function hub_internal.outbox_due()
   set search_path = ''
 as $$
 begin
-  perform hub_internal.require_delivery();
+  perform hub_internal.require_trusted('delivering');
   return (
     with recursive firsts as (
       (select o.server_id, o.provider, o.target, o.mirror, o.status, o.run_after, o.expires_at from public.hub_outbox o
@@ -1174,7 +1160,7 @@ begin
          expires_at = greatest(o.expires_at, p_now + hub_internal.setting(case when o.kind in ('webhook', 'github_comment') then 'outbox_webhook_ttl' else 'outbox_ttl' end))
    where o.id = p_id
   returning o.* into v_row;
-  perform pg_notify('hub_errands', 'outbox');
+  perform hub_internal.wake_errand('outbox');
   return v_row;
 end;
 $$;
@@ -1212,7 +1198,7 @@ begin
                    order by d.lease_expires_at limit p_limit for update skip locked);
   get diagnostics v_done = row_count;
   if v_done > 0 then
-    perform pg_notify('hub_errands', 'outbox');
+    perform hub_internal.wake_errand('outbox');
   end if;
   v_done := v_done + hub_internal.expire_outbox(p_now, p_limit);
   delete from public.hub_outbox o
@@ -1227,11 +1213,13 @@ begin
   return v_done + v_more;
 end;
 $$;
-comment on function hub_internal.keep_outbox(timestamptz, int) is 'The part of hub_recover that is about the outbox: leases, what is past its time to live, what was kept long enough.';
+insert into public.hub_errands (name, about, wakes, function, position) values
+  ('outbox', 'what is to be said elsewhere is delivered; leases that ran out, lines past their time, what was kept long enough', true,
+   'hub_internal.keep_outbox', 200);
 
 revoke all on function hub_internal.is_public_url(text), hub_internal.bridge_reaches(public.hub_bridges), hub_internal.check_bridge(), hub_internal.place_bridge(), hub_internal.silence_bridge(), hub_internal.wake_outbox(),
   hub_internal.mirror_message(), hub_internal.answer_on_github(public.hub_channel_messages, text), hub_internal.receive_bridged(text, text, text, text, text, text, boolean, text, text, text[]),
-  hub_internal.bridged_prompt(text, text, text), hub_internal.chat_of(text), hub_internal.chat_key(text, text), hub_internal.warn_of_bridge(uuid, text, text), hub_internal.require_delivery(), hub_internal.expire_outbox(timestamptz, int), hub_internal.why_not(public.hub_outbox, public.hub_bridges), hub_internal.claim_outbox(int, interval, timestamptz),
+  hub_internal.bridged_prompt(text, text, text), hub_internal.chat_of(text), hub_internal.chat_key(text, text), hub_internal.warn_of_bridge(uuid, text, text), hub_internal.expire_outbox(timestamptz, int), hub_internal.why_not(public.hub_outbox, public.hub_bridges), hub_internal.claim_outbox(int, interval, timestamptz),
   hub_internal.wake_target(public.hub_outbox, timestamptz), hub_internal.know_parts(public.hub_outbox, text[]), hub_internal.check_parts(text[]), hub_internal.held_outbox(uuid, int), hub_internal.complete_outbox(uuid, int, text, text[], text), hub_internal.outbox_backoff(int),
   hub_internal.fail_outbox(uuid, int, text, interval, boolean, text[], timestamptz), hub_internal.outbox_due(), hub_internal.retry_outbox(uuid, timestamptz),
   hub_internal.keep_outbox(timestamptz, int), public.hub_receive_bridged(text, text, text, text, text, text, boolean, text, text, text[]), public.hub_claim_outbox(int, interval),

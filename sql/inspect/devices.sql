@@ -2,7 +2,7 @@
 -- Good: silent_for below a minute for those that should be on; busy below capacity while queue.sql shows nothing old.
 
 select d.name, d.platform, d.capacity,
-       (select count(*) from public.mac_tasks t where t.claimed_by = d.name and t.status = 'running' and t.lease_expires_at is not null) as busy,
+       hub_internal.held_count(d.name) as busy,
        date_trunc('second', now() - d.last_heartbeat_at) as silent_for,
        case when d.revoked_at is not null then 'revoked' when d.drained_at is not null then 'draining'
             when d.last_heartbeat_at > now() - hub_internal.setting('device_offline_after') then 'online' else 'offline' end as state,

@@ -53,6 +53,7 @@ insert into reads values
   ($$public.hub_direct_messages where content = 'for the viewer'$$,                       '{42501,0,0,1,0,0,0,0,1,1}'),
   ($$public.hub_bridges where server_id = tap.server('aura-labs')$$,                      '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$public.hub_places where server_id = tap.server('aura-labs') and kind = 'discord'$$,  '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$public.hub_errands where name = 'outbox'$$,                                         '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$hub_internal.quotas where name = 'person_messages'$$,                                '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
   ($$public.hub_outbox where body ->> 'text' = 'out'$$,                                   '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$hub_internal.bridge_messages$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
@@ -110,6 +111,7 @@ insert into writes values
   ($$insert into public.hub_hook_tokens (name, token_hash, targets) values ('x', '\x00', '{x}')$$,        '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_direct_messages (user_id, sender_id, sender_label, content) values (tap.id('viewer'), 'x', 'x', 'x')$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_direct_messages set content = 'x'$$,                                               '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_errands set function = null, position = null where name = 'leases'$$,                          '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
   ($$insert into public.koji_commands select * from public.koji_commands where false$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}');
 select is(tap.outcome(a.actor, w.what), a.expected, format('%s: %s', a.actor, w.what))
   from writes w
@@ -152,6 +154,7 @@ select policies_are('public', t.name, t.policies) from (values
   ('hub_bridges', array['hub_bridges_select_owners', 'hub_bridges_insert_owners', 'hub_bridges_update_owners', 'hub_bridges_delete_owners']),
   ('hub_places', array['hub_places_select_owners']),
   ('hub_outbox', array['hub_outbox_select_owners']),
+  ('hub_errands', array['hub_errands_select_owners']),
   ('koji_commands', array['koji_commands_select_readers'])) t (name, policies);
 
 select * from finish();

@@ -1,0 +1,67 @@
+-- One rule, three readers: what the claim takes, what hub_explain_task says and whom waking tells follow hub_internal.device_lanes. And errands are rows.
+\ir setup.psql
+select no_plan();
+
+-- Who may take what
+update public.mesh_devices set revoked_at = now();
+select from public.hub_register_device('one', 'linux', '[{"agent":"claude","models":["claude"]}]', 2);
+update public.mesh_devices set serves_all = false where name = 'one';
+insert into public.mesh_device_servers (device, server_id) values ('one', tap.server('buf-barista'));
+create function pg_temp.ask(p_change text) returns text language plpgsql as $$
+declare
+  v_task  uuid;
+  v_lane  integer;
+  v_row   hub_internal.device_lanes;
+  v_wakes bigint;
+  v_said  text;
+begin
+  begin
+    execute p_change;
+    perform set_config('hub.woken_lanes', '', true), set_config('hub.woken_devices', '', true);
+    select count(*) into v_wakes from realtime.messages where topic = 'device:one';
+    insert into public.mac_tasks (content, channel_id, model_preference, platform)
+    values ('asked', tap.channel('general-tasks'), 'claude', 'linux') returning id, lane into v_task, v_lane;
+    select x.* into v_row from hub_internal.device_lanes x where x.device = 'one' and x.lane = v_lane;
+    select (select count(*) from realtime.messages where topic = 'device:one') - v_wakes into v_wakes;
+    v_said := (select e.reason from public.hub_explain_task(v_task) e limit 1);
+    v_said := format('eligible %s, woken %s, claimed %s, %s', coalesce(v_row.eligible::text, 'no row'), v_wakes,
+                     (select count(*) from hub_internal.claim_tasks('one', 5, '1 minute', now()) c where c.id = v_task), v_said);
+    raise exception sqlstate 'TAP00' using message = v_said;
+  exception
+    when sqlstate 'TAP00' then return sqlerrm;
+    when sqlstate 'UH005' then return 'refused: ' || sqlerrm;
+  end;
+end;
+$$;
+select is(pg_temp.ask('select'), 'eligible true, woken 1, claimed 1, claimable', 'all conditions hold');
+select is(pg_temp.ask($$ update public.mesh_devices set platform = 'macos' where name = 'one' $$),
+          'eligible false, woken 0, claimed 0, no device online with platform linux', 'another platform');
+select is(pg_temp.ask($$ delete from public.mesh_device_servers where device = 'one' $$),
+          'eligible false, woken 0, claimed 0, no device online with platform linux', 'does not serve the server');
+select matches(pg_temp.ask($$ delete from public.hub_places where kind = 'project' and server_id = tap.server('buf-barista');
+                              insert into public.hub_places (kind, server_id, target, device) select 'project', tap.server('buf-barista'), '*', 'tap-all' $$),
+          '^eligible false, woken 0, claimed 0, no device may work in ', 'the folder is on another device');
+select is(pg_temp.ask($$ update public.mesh_devices set agents = '[{"agent":"codex","models":["codex"]}]' where name = 'one' $$),
+          'eligible false, woken 0, claimed 0, no device offers the model claude', 'no agent for the model');
+select is(pg_temp.ask($$ update public.mesh_devices set drained_at = now() where name = 'one' $$),
+          'eligible true, woken 0, claimed 0, all devices are draining', 'drained');
+select is(pg_temp.ask($$ update public.mesh_devices set capacity = 0 where name = 'one' $$),
+          'eligible true, woken 1, claimed 0, all devices at capacity', 'full: woken all the same, since it may be free when this commits');
+select is(pg_temp.ask($$ update public.mesh_devices set last_heartbeat_at = now() - interval '1 hour' where name = 'one' $$),
+          'eligible true, woken 0, claimed 1, no device online with platform linux', 'silent, but it calls');
+select is(pg_temp.ask($$ update public.mesh_devices set revoked_at = now() where name = 'one' $$), 'refused: device revoked', 'revoked');
+
+-- Errands
+select set_eq($$ select name from public.hub_errands where wakes $$, $$ values ('outbox'), ('sweep'), ('webhooks') $$, 'whom NOTIFY hub_errands wakes');
+create function hub_internal.tap_errand(p_now timestamptz, p_limit int) returns int language sql as $$ select least(p_limit, 7) $$;
+select is(public.hub_recover(now(), 1000), 0, 'nothing is left to do');
+insert into public.hub_errands (name, about, function, position) values ('tap', 'a row and a function', 'hub_internal.tap_errand', 140);
+select is(public.hub_recover(now(), 1000), 7, 'a new errand is a row: hub_recover calls and counts it');
+select is(public.hub_recover(now(), 5), 5, 'within what the call may do');
+update public.hub_errands set counts = false where name = 'tap';
+select is(public.hub_recover(now(), 5), 0, 'housekeeping is called and not counted');
+select throws_ok($$ insert into public.hub_errands (name, about, function, position) values ('bad', '', 'pg_sleep', 1) $$, '23514', null, 'its function is one of ours');
+select throws_ok($$ insert into public.hub_errands (name, about, function) values ('bad', '', 'hub_internal.tap_errand') $$, '23514', null, 'and has its place in the round');
+
+select * from finish();
+rollback;
