@@ -1,11 +1,12 @@
--- Why: strangers share a deployment, and what one of them writes must not be what all others wait for. How much is enough is a row here;
--- whoever wants more is told so (UH006 too many) and for how long: `Try again in 3 s, at 2026-11-26T14:00:03Z.` Programs read the seconds. Trusted
--- callers are not asked.
+-- Why: strangers share a deployment, and what one of them writes must not be what all others wait for. How
+-- much is enough is a row here; whoever wants more is told so (UH006 too many) and for how long: `Try again
+-- in 3 s, at 2026-11-26T14:00:03Z.` Programs read the seconds. Trusted callers are not asked.
 --
--- A rate is a bucket that leaks: each use fills it by its cost, time empties it, and what would flow over is refused. It is one row for each who
--- uses it, written in the transaction of what it counts: what is refused or rolled back was not used. Order of locks: a person's bucket, then
--- their server's, then everything else; nobody waits for a bucket while holding a channel.
--- A stock is how many there may be at a time, counted where they are.
+-- A rate is a bucket that leaks: each use fills it by its cost, time empties it, and what would flow over is
+-- refused. It is one row for each who uses it, written in the transaction of what it counts: what is refused
+-- or rolled back was not used. Order of locks: a person's bucket, then their server's, then everything else;
+-- nobody waits for a bucket while holding a channel. A stock is how many there may be at a time, counted
+-- where they are.
 
 create table hub_internal.quotas (
   name    text primary key,
@@ -16,7 +17,11 @@ create table hub_internal.quotas (
   constraint quotas_per_check check (per > interval '0')
 );
 comment on table hub_internal.quotas is
-  'How much may be written: change it with UPDATE. With `per` a rate (amount in that time, all of it at once if nothing was used); without, how many there may be.';
+  'How much may be written: change it with UPDATE. With `per` a rate (amount in that time, all of it at '
+  'once if nothing was used); without, how many there may be.';
+
+alter table hub_internal.quotas enable row level security;
+revoke all on hub_internal.quotas from public, anon, authenticated, service_role;
 
 insert into hub_internal.quotas (name, amount, per, about) values
   ('transaction_messages',         200,     null,       'messages of a person in one transaction'),
@@ -53,12 +58,12 @@ create table hub_internal.spent (
   used         bigint not null default 0,
   primary key (quota, subject)
 ) with (fillfactor = 50);                         -- always updated in place: no index holds what changes
-comment on table hub_internal.spent is 'How full the bucket of a quota is for whoever uses it. Rows of those who used nothing for a day go.';
+comment on table hub_internal.spent is
+  'How full the bucket of a quota is for whoever uses it. Rows of those who used nothing for a day go.';
 comment on column hub_internal.spent.used is 'Uses by the transaction that wrote the row.';
 
-alter table hub_internal.quotas enable row level security;
-alter table hub_internal.spent  enable row level security;
-revoke all on hub_internal.quotas, hub_internal.spent from public, anon, authenticated, service_role;
+alter table hub_internal.spent enable row level security;
+revoke all on hub_internal.spent from public, anon, authenticated, service_role;
 
 create function hub_internal.refuse_more(p_quota hub_internal.quotas, p_until timestamptz default null)
   returns void
@@ -76,7 +81,8 @@ begin
 end;
 $$;
 
--- Uses so much of a rate. Refused whole, or not at all; a cost above the whole bucket is refused while anything is in it.
+-- Uses so much of a rate. Refused whole, or not at all; a cost above the whole bucket is refused while
+-- anything is in it.
 create function hub_internal.spend(p_quota text, p_subject text, p_cost bigint default 1, p_transaction_quota text default null)
   returns void
   language plpgsql
@@ -120,7 +126,8 @@ begin
 end;
 $$;
 comment on function hub_internal.spend(text, text, bigint, text) is
-  'Counts a use of a rate, and of how many there may be in one transaction. Errors: UH006 with the time from which on it may be tried again.';
+  'Counts a use of a rate, and of how many there may be in one transaction. Errors: UH006 with the time '
+  'from which on it may be tried again.';
 
 -- For rows that are counted where they are: refuses what would be one too many. p_there: how many there are.
 create function hub_internal.require_room(p_quota text, p_there bigint)
@@ -139,8 +146,8 @@ begin
 end;
 $$;
 
--- A server's rows of one table: as many as the quota named by the trigger's argument says. Of an insert by the hub's own owner none is asked.
--- Runs before the policies do: who is no owner is told nothing but that.
+-- A server's rows of one table: as many as the quota named by the trigger's argument says. Of an insert by
+-- the hub's own owner none is asked. Runs before the policies do: who is no owner is told nothing but that.
 create function hub_internal.bound_rows()
   returns trigger
   language plpgsql
@@ -153,7 +160,8 @@ begin
   if hub_internal.is_trusted() or not hub_internal.may_own(new.server_id) then
     return new;
   end if;
-  -- The server's own lock: of two at once the second counts the first. Not the server's row, which everything refers to.
+  -- The server's own lock: of two at once the second counts the first. Not the server's row, which everything
+  -- refers to.
   perform pg_advisory_xact_lock(hashtextextended(tg_argv[0] || new.server_id, 0));
   execute format('select count(*) from %s where server_id = $1', tg_relid::regclass) into v_there using new.server_id;
   perform hub_internal.require_room(tg_argv[0], v_there);
@@ -179,7 +187,3 @@ end;
 $$;
 insert into public.hub_errands (name, about, function, position, counts) values
   ('quotas', 'buckets that nobody used for a day go', 'hub_internal.keep_quotas', 800, false);
-
-revoke all on function hub_internal.refuse_more(hub_internal.quotas, timestamptz), hub_internal.spend(text, text, bigint, text),
-  hub_internal.require_room(text, bigint), hub_internal.bound_rows(), hub_internal.keep_quotas(timestamptz, int)
-  from public, anon, authenticated, service_role;

@@ -41,7 +41,7 @@ async fn whoever_lets_go_of_a_pending_task_wakes_the_workers() {
 #[tokio::test]
 async fn with_the_wake_up_off_the_slow_poll_covers() {
     let world = World::new().await;
-    world.sql("alter table public.mac_tasks disable trigger mac_tasks_wake_insert").await;
+    world.sql("alter table public.mac_tasks disable trigger mac_tasks_60_wake_insert").await;
     let worker = world.worker("w1", &[agent("sh", QUICK)]).await;
     let task = world.send("nobody is told").await;
     world.until(task, "complete").await;

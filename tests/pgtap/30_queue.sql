@@ -74,9 +74,9 @@ select throws_ok($$ select public.hub_cancel_task(id) from d $$, 'UH003', 'confl
 
 -- Endings that were never told: the trigger was off; rows came in finished.
 create temp table u as select tap.running('research') as id;
-alter table public.mac_tasks disable trigger mac_tasks_tell;
+alter table public.mac_tasks disable trigger mac_tasks_80_tell;
 select from u, public.hub_complete_task(u.id, 1, 'silently');
-alter table public.mac_tasks enable trigger mac_tasks_tell;
+alter table public.mac_tasks enable trigger mac_tasks_80_tell;
 insert into public.mac_tasks (content, status, result, channel_id) values ('imported', 'complete', 'long ago', tap.channel('research'));
 insert into public.mac_tasks (content, status, result, channel_id) values ('imported too', 'complete', 'long ago', tap.channel('dispatch'));
 select is((select count(*) from public.hub_channel_messages m join u on m.task_id = u.id where m.content_type = 'result')::int, 0, 'nothing was told');

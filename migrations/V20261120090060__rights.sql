@@ -1,0 +1,179 @@
+-- Why: who may see and do what, asked by every policy and every function. What is mine comes as a set, so
+-- that a query pays for it once and not once a row. SECURITY DEFINER, because policies on these tables use
+-- them: a policy that reads its own table would recurse. They stand before the tables they read, so that each
+-- table states its policies itself.
+
+-- What is mine ----------------------------------------------------------------------------------------------
+
+-- SECURITY DEFINER, because policies on these tables use them: a policy that reads its own table would
+-- recurse. They return sets, so that a query pays for them once and not once a row.
+create function hub_internal.my_server_ids()
+  returns setof uuid
+  language plpgsql
+  stable
+  security definer
+  rows 20
+  set search_path = ''
+as $$
+declare
+  v_me uuid := hub_internal.person();
+begin
+  if v_me is not null then
+    return query
+      select s.id from public.hub_servers s where s.access = 'authenticated'
+      union
+      select m.server_id from public.hub_members m where m.user_id = v_me;
+  end if;
+end;
+$$;
+comment on function hub_internal.my_server_ids() is
+  'Servers whose rows the signed-in person may read. Empty for devices and anonymous sign-ins.';
+grant execute on function hub_internal.my_server_ids to authenticated, service_role;
+
+create function hub_internal.my_channel_ids()
+  returns setof uuid
+  language plpgsql
+  stable
+  security definer
+  rows 200
+  set search_path = ''
+  set random_page_cost = 1.1                      -- these pages are always in memory: few servers, by index, not all channels
+as $$
+declare
+  v_me uuid := hub_internal.person();
+begin
+  if v_me is not null then
+    -- Two joins and not one over a union: each goes by an index from few servers to their channels. One may
+    -- come twice.
+    return query
+      select c.id from public.hub_servers s join public.hub_channels c on c.server_id = s.id where s.access = 'authenticated';
+    return query
+      select c.id from public.hub_members m join public.hub_channels c on c.server_id = m.server_id where m.user_id = v_me;
+  end if;
+end;
+$$;
+grant execute on function hub_internal.my_channel_ids to authenticated, service_role;
+
+create function hub_internal.my_operated_server_ids()
+  returns setof uuid
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  return query
+    select m.server_id from public.hub_members m
+     where m.user_id = hub_internal.person() and m.role in ('operator', 'owner');
+end;
+$$;
+grant execute on function hub_internal.my_operated_server_ids to authenticated, service_role;
+
+create function hub_internal.my_owned_server_ids()
+  returns setof uuid
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  return query
+    select m.server_id from public.hub_members m
+     where m.user_id = hub_internal.person() and m.role = 'owner';
+end;
+$$;
+grant execute on function hub_internal.my_owned_server_ids to authenticated, service_role;
+
+-- People see the machines that serve what they may read.
+create function hub_internal.my_device_names()
+  returns setof text
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  return query
+    select d.name from public.mesh_devices d
+     where exists (select from hub_internal.my_server_ids() s (id)
+                    where d.serves_all
+                       or exists (select from public.mesh_device_servers e where e.device = d.name and e.server_id = s.id));
+end;
+$$;
+grant execute on function hub_internal.my_device_names to authenticated, service_role;
+
+-- The tokens that reach one of my servers, or its people by its right: its owners see and revoke them,
+-- whoever made them.
+create function hub_internal.my_hook_token_ids()
+  returns setof uuid
+  language plpgsql
+  stable
+  security definer
+  rows 20
+  set search_path = ''
+as $$
+declare
+  v_me uuid := hub_internal.person();
+begin
+  if v_me is not null then
+    return query
+      select t.id from public.hub_hook_tokens t
+       where t.created_by = v_me
+          or t.server_ids && array(select hub_internal.my_owned_server_ids())
+          or t.targets && array(select 'channel:' || c.id from public.hub_channels c where c.server_id in (select hub_internal.my_owned_server_ids()));
+  end if;
+end;
+$$;
+grant execute on function hub_internal.my_hook_token_ids to authenticated, service_role;
+
+-- The device that calls, if it is enrolled and not revoked: asked by every function a device may call.
+create function hub_internal.live_device()
+  returns text
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  return (select d.name from public.mesh_devices d where d.name = hub_internal.token_device() and d.revoked_at is null);
+end;
+$$;
+grant execute on function hub_internal.live_device to authenticated, service_role;
+
+-- What the caller may ---------------------------------------------------------------------------------------
+
+create function hub_internal.may_read(p_server_id uuid)
+  returns boolean
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  return hub_internal.is_trusted() or p_server_id in (select hub_internal.my_server_ids());
+end;
+$$;
+
+create function hub_internal.may_operate(p_server_id uuid)
+  returns boolean
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  return hub_internal.is_trusted() or p_server_id in (select hub_internal.my_operated_server_ids());
+end;
+$$;
+
+create function hub_internal.may_own(p_server_id uuid)
+  returns boolean
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  return hub_internal.is_trusted() or p_server_id in (select hub_internal.my_owned_server_ids());
+end;
+$$;

@@ -1,0 +1,52 @@
+-- Why: the machines of the mesh, what they offer and which servers they serve.
+
+create table public.mesh_devices (
+  name              text primary key,
+  platform          text,
+  labels            text[] not null default '{}',
+  capacity          integer not null default 1,
+  agents            jsonb not null default '[]',
+  user_id           uuid,
+  serves_all        boolean not null default false,
+  last_heartbeat_at timestamptz,
+  drained_at        timestamptz,
+  revoked_at        timestamptz,
+  created_at        timestamptz not null default now(),
+  updated_at        timestamptz not null default now(),
+  constraint mesh_devices_name_check check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+  constraint mesh_devices_platform_check check (platform in ('macos', 'linux', 'windows')),
+  constraint mesh_devices_capacity_check check (capacity between 0 and 1000),
+  constraint mesh_devices_agents_check check (jsonb_typeof(agents) = 'array')
+);
+comment on table public.mesh_devices is
+  'A machine of the mesh: what it can run, how much at once, when it was last heard of.';
+comment on column public.mesh_devices.platform is 'Null until it has registered.';
+comment on column public.mesh_devices.agents is
+  'What it offers: [{"agent": "claude", "models": ["claude"]}]. The model "any" stands for all.';
+comment on column public.mesh_devices.serves_all is
+  'Serves every server, those made later too. Enrolled by service_role or postgres.';
+comment on column public.mesh_devices.drained_at is 'Since then it gets nothing new.';
+comment on column public.mesh_devices.revoked_at is 'Since then its token is good for nothing here.';
+
+alter table public.mesh_devices enable row level security;
+revoke all on public.mesh_devices from public, anon, authenticated, service_role;
+grant select on public.mesh_devices to authenticated;
+grant select, insert, update, delete on public.mesh_devices to service_role;
+create policy mesh_devices_select_readers on public.mesh_devices for select to authenticated
+  using (name in (select hub_internal.my_device_names()) or name = (select hub_internal.live_device()));
+
+create table public.mesh_device_servers (
+  device     text not null references public.mesh_devices (name) on delete cascade on update cascade,
+  server_id  uuid not null references public.hub_servers (id) on delete cascade,
+  created_at timestamptz not null default now(),
+  primary key (device, server_id)
+);
+comment on table public.mesh_device_servers is 'Which servers a device serves. Changed by hub_enroll_device.';
+create index mesh_device_servers_server_idx on public.mesh_device_servers (server_id);
+
+alter table public.mesh_device_servers enable row level security;
+revoke all on public.mesh_device_servers from public, anon, authenticated, service_role;
+grant select on public.mesh_device_servers to authenticated;
+grant select, insert, update, delete on public.mesh_device_servers to service_role;
+create policy mesh_device_servers_select_readers on public.mesh_device_servers for select to authenticated
+  using (server_id in (select hub_internal.my_server_ids()) or device = (select hub_internal.live_device()));

@@ -1,0 +1,192 @@
+-- Why: the queue. A task is one row that moves through states; who may take it is decided by its lane; how
+-- each attempt went is kept beside it. Its triggers, in the order they fire, are the file …task_triggers.
+--
+--     pending -> running                      claimed: attempt + 1, a lease
+--     running -> complete | failed | cancelled
+--     running -> pending                      lease expired, or a retryable failure with attempts left
+--     running -> waiting -> pending           a question, answered
+--     blocked -> pending                      what it waited for has ended
+--     pending, blocked, waiting -> cancelled
+--     failed, cancelled -> pending            only by hub_retry_task
+--     complete is final
+
+-- A lane is everything that decides who may take a task, as one number: the claim looks at the head of each
+-- lane its device serves, and never reads past tasks that are for others. One that has nothing pending any
+-- more is reaped (reap_lanes), so that a claim pays for what waits and not for what was ever asked for.
+create table hub_internal.lanes (
+  id         integer primary key generated always as identity,
+  server_id  uuid references public.hub_servers (id) on delete cascade,
+  project    text,
+  model      text not null,
+  agent      text,
+  platform   text not null,
+  device     text references public.mesh_devices (name) on delete cascade on update cascade,   -- pinned: the session is there
+  constraint lanes_key unique nulls not distinct (server_id, project, model, agent, platform, device)
+);
+comment on table hub_internal.lanes is
+  'Distinct combinations of what decides eligibility, one row a combination that is asked for.';
+comment on column hub_internal.lanes.server_id is
+  'Null for rows of mac_tasks that were here before the hub, or that a trusted caller bound to none: '
+  'machines that serve all take them.';
+
+alter table hub_internal.lanes enable row level security;
+
+create table if not exists public.mac_tasks (
+  id                  uuid primary key default gen_random_uuid(),
+  content             text not null,
+  project             text,
+  status              text not null default 'pending',
+  model_preference    text not null default 'any',
+  model               text,
+  agent               text,
+  task_type           text not null default 'other',
+  platform            text not null default 'any',
+  priority            integer not null default 5,
+  claimed_by          text,
+  attempt             integer not null default 0,
+  max_attempts        integer not null default 3,
+  lease_expires_at    timestamptz,
+  run_after           timestamptz,
+  partial_output      text,
+  result              text,
+  error               text,
+  channel_id          uuid,
+  thread_id           uuid,
+  message_id          uuid,
+  parent_id           uuid,
+  team_id             uuid,
+  session_id          text,
+  session_device      text,
+  idempotency_key     text,
+  cancel_requested_at timestamptz,
+  metadata            jsonb,
+  created_by          uuid,
+  server_id           uuid,
+  created_at          timestamptz not null default now(),
+  updated_at          timestamptz not null default now(),
+  claimed_at          timestamptz,
+  finished_at         timestamptz,
+  requested_agent     text,
+  progress_count      integer not null default 0,
+  told                text,
+  lane                integer,
+  queue_key           timestamptz,
+  seq                 bigint not null default 0
+) with (fillfactor = 60);                         -- a running task is rewritten on its page: heartbeats and notes change no index
+
+-- What a row may say is checked by a trigger (check_task) and not by CHECK constraints, for the reason given
+-- there.
+alter table public.mac_tasks
+  add constraint mac_tasks_channel_fkey foreign key (channel_id) references public.hub_channels (id) on delete set null,
+  add constraint mac_tasks_thread_fkey foreign key (thread_id) references public.hub_task_threads (id) on delete set null,
+  add constraint mac_tasks_message_fkey foreign key (message_id) references public.hub_channel_messages (id) on delete set null,
+  add constraint mac_tasks_parent_fkey foreign key (parent_id) references public.mac_tasks (id) on delete set null;
+-- Deferred: hub_send makes the thread before the task that names it, in one transaction.
+alter table public.hub_task_threads
+  add constraint hub_task_threads_task_fkey foreign key (task_id) references public.mac_tasks (id)
+    on delete set null deferrable initially deferred;
+
+comment on table public.mac_tasks is
+  'The queue: one row a task, for the hub''s own functions and for executors that only update rows.';
+comment on column public.mac_tasks.attempt is
+  'The fence: a write that names any but the live attempt changes nothing.';
+comment on column public.mac_tasks.priority is
+  '0 to 9; 9 is most urgent. Each step is worth ten minutes of waiting, so nothing starves.';
+comment on column public.mac_tasks.agent is
+  'Who runs it: what was asked for, else chosen when it is claimed.';
+comment on column public.mac_tasks.requested_agent is
+  'The agent that was asked for; null leaves the choice to the claim.';
+comment on column public.mac_tasks.model is
+  'The model it is meant for; at the end, the one the executor says it used.';
+comment on column public.mac_tasks.project is
+  'Where it runs, below the root that each machine has for projects.';
+comment on column public.mac_tasks.server_id is
+  'The server it belongs to: its channel''s, or for one without a channel the server it was bound to when '
+  'it was made. No foreign key: a look and a lock for each task, for what a server does once '
+  '(hub_servers_end_tasks).';
+comment on column public.mac_tasks.told is
+  'Status and attempt of the ending that its conversation was told; written with the message or not at all.';
+comment on column public.mac_tasks.lane is 'Who may take it (hub_internal.lanes).';
+comment on column public.mac_tasks.queue_key is
+  'Its place in its lane: when it was made, moved by its priority.';
+comment on column public.mac_tasks.progress_count is
+  'Notes told in this attempt; after 15 only partial_output changes.';
+comment on column public.mac_tasks.lease_expires_at is
+  'Null while running: an executor of the older kind has it, and it is never taken away.';
+comment on column public.mac_tasks.seq is
+  'Counts the changes that its topic was told: a client drops what is older than what it has.';
+
+-- The claim reads exactly these two; finished rows are in neither.
+create index mac_tasks_claim_idx     on public.mac_tasks (lane, queue_key) where status = 'pending' and run_after is null;
+create index mac_tasks_backoff_idx   on public.mac_tasks (lane, run_after) where status = 'pending' and run_after is not null;
+create index mac_tasks_lease_idx     on public.mac_tasks (lease_expires_at) where status = 'running';
+create index mac_tasks_device_idx    on public.mac_tasks (claimed_by) where status = 'running';
+create index mac_tasks_laneless_idx  on public.mac_tasks (id) where status = 'pending' and lane is null;
+create index mac_tasks_dependents_idx on public.mac_tasks (parent_id) where status = 'blocked';
+create index mac_tasks_parent_idx    on public.mac_tasks (parent_id) where parent_id is not null;
+create index mac_tasks_thread_idx    on public.mac_tasks (thread_id, created_at) where thread_id is not null;
+create index mac_tasks_open_thread_idx on public.mac_tasks (thread_id)
+  where thread_id is not null and status in ('pending', 'running', 'waiting', 'blocked');
+create index mac_tasks_channel_idx   on public.mac_tasks (channel_id, created_at desc) where channel_id is not null;
+create index mac_tasks_message_idx   on public.mac_tasks (message_id) where message_id is not null;
+create index mac_tasks_creator_idx   on public.mac_tasks (created_by) where channel_id is null;
+create index mac_tasks_waiting_idx   on public.mac_tasks (channel_id) where status in ('blocked', 'waiting') and channel_id is not null;
+create index mac_tasks_finished_idx  on public.mac_tasks (finished_at) where finished_at is not null and channel_id is not null;
+create index mac_tasks_untold_idx    on public.mac_tasks (channel_id)
+  where channel_id is not null and status in ('complete', 'failed', 'cancelled')
+    and told is distinct from status || ':' || attempt::text;
+create unique index mac_tasks_idempotency_idx on public.mac_tasks (created_by, idempotency_key) nulls not distinct
+  where idempotency_key is not null;
+
+alter table public.mac_tasks enable row level security;
+revoke all on public.mac_tasks from public, anon, authenticated, service_role;
+grant select on public.mac_tasks to authenticated;
+grant select, insert, update, delete on public.mac_tasks to service_role;
+grant insert (id, content, project, status, model_preference, model, agent, task_type, platform, priority,
+  claimed_by, attempt, max_attempts, lease_expires_at, run_after, partial_output, result, error, channel_id,
+  thread_id, message_id, parent_id, team_id, session_id, session_device, idempotency_key, cancel_requested_at,
+  metadata, created_by, server_id, created_at, updated_at, claimed_at, finished_at) on public.mac_tasks to
+  authenticated;
+-- One policy for three chairs (several permissive ones would each be evaluated): readers of its server, the
+-- maker of a task without a channel, the device that holds it.
+create policy mac_tasks_select_readers on public.mac_tasks for select to authenticated
+  using (channel_id in (select hub_internal.my_channel_ids())
+         or (channel_id is null and created_by = (select hub_internal.person()))
+         or (status = 'running' and claimed_by = (select hub_internal.live_device())));
+create policy mac_tasks_insert_operators on public.mac_tasks for insert to authenticated
+  with check (created_by = (select hub_internal.person()) and status = 'pending'
+              and exists (select hub_internal.my_operated_server_ids())
+              and (channel_id is null
+                   or channel_id in (select c.id from public.hub_channels c where c.server_id in (select hub_internal.my_operated_server_ids()))));
+
+-- How each attempt went. No foreign key to the device: executors of the older kind are not enrolled.
+create table public.hub_task_attempts (
+  task_id     uuid not null references public.mac_tasks (id) on delete cascade,
+  attempt     integer not null,
+  device      text,
+  agent       text,
+  model       text,
+  started_at  timestamptz not null default now(),
+  finished_at timestamptz,
+  outcome     text,
+  error       text,
+  exit_code   integer,
+  cost_usd    numeric,
+  tokens_in   bigint,
+  tokens_out  bigint,
+  session_id  text,
+  receipt     jsonb,
+  primary key (task_id, attempt),
+  constraint hub_task_attempts_outcome_check check (outcome in ('complete', 'failed', 'cancelled', 'lost'))
+) with (fillfactor = 80);
+comment on table public.hub_task_attempts is
+  'The run record of each attempt: where, by whom, from when to when, how it ended, what it cost.';
+comment on column public.hub_task_attempts.outcome is 'Null while it runs.';
+
+alter table public.hub_task_attempts enable row level security;
+revoke all on public.hub_task_attempts from public, anon, authenticated, service_role;
+grant select on public.hub_task_attempts to authenticated;
+grant select, insert, update, delete on public.hub_task_attempts to service_role;
+-- An attempt is seen by whoever sees its task (the subquery stands under the policies of mac_tasks).
+create policy hub_task_attempts_select_readers on public.hub_task_attempts for select to authenticated
+  using (exists (select from public.mac_tasks t where t.id = task_id));

@@ -1,0 +1,258 @@
+-- Why: a machine registers, says that it is alive, is drained, revoked and enrolled.
+
+create trigger mesh_devices_touch before update on public.mesh_devices
+  for each row execute function hub_internal.touch();
+
+-- The device a caller may act for: itself, or any for a trusted caller. Revoked ones act no more.
+create function hub_internal.acting_device(p_device text)
+  returns public.mesh_devices
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_device public.mesh_devices;
+begin
+  if p_device is null then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_device is null', 'Give the name of the device.');
+  end if;
+  if not hub_internal.is_trusted() and hub_internal.token_device() is distinct from p_device then
+    perform hub_internal.refuse('42501', 'permission denied', format('device %s', p_device),
+      'A device acts only for itself; its token names it.');
+  end if;
+  select * into v_device from public.mesh_devices d where d.name = p_device;
+  if not found then
+    perform hub_internal.refuse('UH005', 'device unknown', p_device,
+      'Register it first: hub_register_device, or `hub device add`.');
+  end if;
+  if v_device.revoked_at is not null then
+    perform hub_internal.refuse('UH005', 'device revoked', p_device,
+      'An owner revoked it; enrol it again to use it.');
+  end if;
+  return v_device;
+end;
+$$;
+
+create function hub_internal.register_device(p_name text, p_platform text, p_agents jsonb, p_capacity int, p_now timestamptz)
+  returns public.mesh_devices
+  language plpgsql
+  volatile
+  security definer                                -- devices hold no write grant on mesh_devices
+  set search_path = ''
+as $$
+declare
+  v_trusted boolean := hub_internal.is_trusted();
+  v_device  public.mesh_devices;
+begin
+  if p_name is null or p_name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' then
+    perform hub_internal.refuse('UH001', 'bad input', format('p_name %L', p_name),
+      'A device name has 1 to 63 letters, digits, dots, dashes and underscores.');
+  end if;
+  if not v_trusted and hub_internal.token_device() is distinct from p_name then
+    perform hub_internal.refuse('42501', 'permission denied', format('device %s', p_name),
+      'A device registers only itself; its token names it.');
+  end if;
+  if p_platform is null or p_platform not in ('macos', 'linux', 'windows') then
+    perform hub_internal.refuse('UH001', 'bad input', format('p_platform %L', p_platform),
+      'A platform is macos, linux or windows.');
+  end if;
+  if p_capacity is null or p_capacity not between 0 and 1000 then
+    perform hub_internal.refuse('UH001', 'bad input',
+      format('p_capacity %s', coalesce(p_capacity::text, 'is null')), 'Capacity is 0 to 1000 tasks at once.');
+  end if;
+  if p_agents is null or jsonb_typeof(p_agents) <> 'array'
+     or exists (select from jsonb_array_elements(p_agents) e (o)
+                 where jsonb_typeof(o) <> 'object' or jsonb_typeof(o -> 'agent') is distinct from 'string' or o ->> 'agent' = ''
+                    or jsonb_typeof(o -> 'models') is distinct from 'array'
+                    or exists (select from jsonb_array_elements(case when jsonb_typeof(o -> 'models') = 'array' then o -> 'models' else '[]' end) m (v)
+                                where jsonb_typeof(v) <> 'string')) then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents',
+      'Give a list like [{"agent": "claude", "models": ["claude"]}].');
+  elsif exists (select from jsonb_array_elements(p_agents) e (o) where o ->> 'agent' !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: agent',
+      'The name of an agent: 1 to 63 letters, digits, dots, dashes and underscores.');
+  end if;
+  perform hub_internal.require_room('device_agents', jsonb_array_length(p_agents) - 1);
+
+  insert into public.mesh_devices as d (name, platform, agents, capacity, user_id, serves_all, last_heartbeat_at)
+  values (p_name, p_platform, p_agents, p_capacity,
+          case when not v_trusted then (hub_internal.claims() ->> 'sub')::uuid end, v_trusted, p_now)
+  on conflict (name) do update
+    set platform = excluded.platform, agents = excluded.agents, capacity = excluded.capacity,
+        user_id = coalesce(excluded.user_id, d.user_id), last_heartbeat_at = greatest(d.last_heartbeat_at, excluded.last_heartbeat_at)
+    where d.revoked_at is null
+  returning d.* into v_device;
+  if not found then
+    perform hub_internal.refuse('UH005', 'device revoked', p_name,
+      'An owner revoked it; hub_revoke_device(name, false) takes that back.');
+  end if;
+  return v_device;
+end;
+$$;
+
+create function hub_internal.heartbeat(p_device text, p_running jsonb, p_now timestamptz)
+  returns jsonb
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_answer jsonb;
+begin
+  perform hub_internal.acting_device(p_device);
+  p_running := coalesce(p_running, '[]');
+  if jsonb_typeof(p_running) <> 'array'
+     or exists (select from jsonb_array_elements(p_running) e (o)
+                 where jsonb_typeof(o) <> 'object' or coalesce(o ->> 'task', '') !~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+                    or coalesce(o ->> 'attempt', '') !~ '^[0-9]{1,9}$') then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_running',
+      'Give a list like [{"task": "<uuid>", "attempt": 1}].');
+  end if;
+
+  with said as (
+    select distinct (o ->> 'task')::uuid as task, (o ->> 'attempt')::int as attempt from jsonb_array_elements(p_running) e (o)
+  ), held as (                                    -- in the order of ids: two heartbeats never wait for each other in a ring
+    select t.id from public.mac_tasks t join said s on s.task = t.id and s.attempt = t.attempt
+     where t.status = 'running' and t.claimed_by = p_device
+     order by t.id
+       for no key update of t
+  ), extended as (
+    update public.mac_tasks t
+       set lease_expires_at = greatest(t.lease_expires_at, p_now + interval '60 seconds')
+      from held where t.id = held.id
+    returning t.id, t.cancel_requested_at
+  )
+  select jsonb_build_object(
+           'cancel', coalesce((select jsonb_agg(e.id order by e.id) from extended e where e.cancel_requested_at is not null), '[]'),
+           'steer',  '[]'::jsonb,
+           'lost',   coalesce((select jsonb_agg(s.task order by s.task) from said s where s.task not in (select e.id from extended e)), '[]'))
+    into v_answer;
+
+  update public.mesh_devices d set last_heartbeat_at = greatest(d.last_heartbeat_at, p_now) where d.name = p_device;
+  return v_answer;
+end;
+$$;
+
+-- By owners -------------------------------------------------------------------------------------------------
+
+-- Owners steer devices: one that serves only servers of theirs, in all that concerns it.
+create function hub_internal.steered_device(p_name text)
+  returns public.mesh_devices
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_device public.mesh_devices;
+begin
+  select * into v_device from public.mesh_devices d where d.name = p_name for no key update;
+  if not found or not (hub_internal.is_trusted() or p_name in (select hub_internal.my_device_names())) then
+    perform hub_internal.refuse('UH004', 'not found', format('device %s', p_name),
+      'See `hub devices` for those there are.');
+  end if;
+  if not hub_internal.is_trusted()
+     and (v_device.serves_all
+          or not exists (select from public.mesh_device_servers e where e.device = p_name)
+          or exists (select from public.mesh_device_servers e
+                      where e.device = p_name and e.server_id not in (select hub_internal.my_owned_server_ids()))) then
+    perform hub_internal.refuse('42501', 'permission denied', format('device %s', p_name),
+      'Only who owns every server it serves may do this.');
+  end if;
+  return v_device;
+end;
+$$;
+
+create function hub_internal.drain_device(p_name text, p_drained boolean)
+  returns public.mesh_devices
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_device public.mesh_devices;
+begin
+  perform hub_internal.require_given(p_drained, 'p_drained');
+  v_device := hub_internal.steered_device(p_name);
+  update public.mesh_devices d set drained_at = case when p_drained then coalesce(d.drained_at, now()) end
+   where d.name = p_name returning d.* into v_device;
+  if not p_drained then
+    perform pg_notify('hub_tasks', '');
+  end if;
+  return v_device;
+end;
+$$;
+
+create function hub_internal.revoke_device(p_name text, p_revoked boolean)
+  returns public.mesh_devices
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_device public.mesh_devices;
+begin
+  perform hub_internal.require_given(p_revoked, 'p_revoked');
+  -- Its running tasks first: a claim or an ending holds task before device, never the other way. Their leases
+  -- are over, and the next recovery takes them back.
+  if p_revoked then
+    update public.mac_tasks t set lease_expires_at = least(t.lease_expires_at, t.claimed_at)
+     where t.claimed_by = p_name and t.status = 'running' and t.lease_expires_at is not null
+       and (hub_internal.is_trusted() or exists (select from public.mesh_device_servers e
+              where e.device = p_name and e.server_id in (select hub_internal.my_owned_server_ids())));
+  end if;
+  v_device := hub_internal.steered_device(p_name);
+  update public.mesh_devices d set revoked_at = case when p_revoked then coalesce(d.revoked_at, now()) end
+   where d.name = p_name returning d.* into v_device;
+  if p_revoked then
+    -- Sessions that only this machine had are gone: what waits for them starts afresh, anywhere.
+    update public.mac_tasks t set session_id = null, session_device = null, lane = null
+     where t.session_device = p_name and t.status in ('pending', 'blocked');
+    perform hub_internal.enlane(now(), 1000000);
+  end if;
+  return v_device;
+end;
+$$;
+
+create function hub_internal.enroll_device(p_name text, p_server_id uuid, p_enrolled boolean)
+  returns public.mesh_devices
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_device public.mesh_devices;
+begin
+  perform hub_internal.require_given(p_enrolled, 'p_enrolled');
+  if not hub_internal.may_read(p_server_id) or not exists (select from public.hub_servers s where s.id = p_server_id) then
+    perform hub_internal.refuse('UH004', 'not found', format('server %s', p_server_id),
+      'Check the id, and that you may read it.');
+  end if;
+  if not hub_internal.may_own(p_server_id) then
+    perform hub_internal.refuse('42501', 'permission denied', 'devices of this server',
+      'Only an owner of the server says which devices serve it.');
+  end if;
+  if hub_internal.is_trusted() then
+    -- Enrolled before its worker first started: it offers nothing until it registers.
+    if p_name is null or p_name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' then
+      perform hub_internal.refuse('UH001', 'bad input', format('p_name %L', p_name),
+        'A device name has 1 to 63 letters, digits, dots, dashes and underscores.');
+    end if;
+    insert into public.mesh_devices (name, capacity) values (p_name, 0) on conflict do nothing;
+    select * into v_device from public.mesh_devices d where d.name = p_name;
+  else
+    -- Work for a machine is code that runs on it: nobody enrols a machine that serves others, or nobody yet.
+    v_device := hub_internal.steered_device(p_name);
+  end if;
+  if p_enrolled then
+    insert into public.mesh_device_servers (device, server_id) values (p_name, p_server_id) on conflict do nothing;
+    perform pg_notify('hub_tasks', '');
+  else
+    delete from public.mesh_device_servers e where e.device = p_name and e.server_id = p_server_id;
+  end if;
+  return v_device;
+end;
+$$;

@@ -1,0 +1,131 @@
+-- Why: what died, what was never told and what waits for nothing is put right by whoever keeps time.
+-- hub_recover calls what hub_errands name.
+
+-- Leases that ran out. In the order of conversations: two of these, or one and a bulk update, can not wait in
+-- a ring.
+create function hub_internal.recover_leases(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_task  public.mac_tasks;
+  v_error text;
+  v_done  integer := 0;
+begin
+  for v_task in
+    select t.* from public.mac_tasks t
+     where t.status = 'running' and t.lease_expires_at < p_now
+     order by t.channel_id, t.thread_id, t.id limit p_limit for update skip locked
+  loop
+    v_error := case when exists (select from public.mesh_devices d where d.name = v_task.claimed_by and d.revoked_at is not null)
+                    then format('lease lost: %s was revoked', v_task.claimed_by)
+                    else format('lease lost: %s was not heard of since %s', v_task.claimed_by,
+                                to_char(v_task.lease_expires_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')) end;
+    perform hub_internal.end_attempt(v_task, 'lost', v_error, null, p_now);
+    if v_task.cancel_requested_at is not null then
+      update public.mac_tasks t
+         set status = 'cancelled',
+             error = 'on request; its device was not heard of again',
+             finished_at = p_now
+       where t.id = v_task.id;
+    elsif v_task.attempt < v_task.max_attempts then
+      update public.mac_tasks t set status = 'pending', error = v_error, run_after = null where t.id = v_task.id;
+    else
+      update public.mac_tasks t set status = 'failed', error = v_error, finished_at = p_now where t.id = v_task.id;
+    end if;
+    v_done := v_done + 1;
+  end loop;
+  return v_done;
+end;
+$$;
+
+-- Endings that were never told: imported rows, a trigger that was off. The mark and the message are one
+-- transaction.
+create function hub_internal.tell_endings(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_task public.mac_tasks;
+  v_done integer := 0;
+begin
+  for v_task in
+    select t.* from public.mac_tasks t
+     where t.channel_id is not null and t.status in ('complete', 'failed', 'cancelled')
+       and t.told is distinct from t.status || ':' || t.attempt::text
+     order by t.channel_id limit p_limit for update skip locked
+  loop
+    if v_task.thread_id is null and hub_internal.is_threaded(v_task.channel_id) then
+      v_task.thread_id := (hub_internal.new_thread_for(v_task)).id;
+    end if;
+    perform hub_internal.tell_end(v_task, v_task.thread_id);
+    update public.mac_tasks t
+       set told = v_task.status || ':' || v_task.attempt::text,
+           thread_id = v_task.thread_id
+     where t.id = v_task.id;
+    v_done := v_done + 1;
+  end loop;
+  return v_done;
+end;
+$$;
+
+-- What waits for a task that has ended already.
+create function hub_internal.unblock_waiting(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_task public.mac_tasks;
+  v_done integer := 0;
+begin
+  for v_task in
+    select p.* from public.mac_tasks b join public.mac_tasks p on p.id = b.parent_id
+     where b.status = 'blocked' and p.status in ('complete', 'failed', 'cancelled')
+     limit p_limit
+  loop
+    v_done := v_done + hub_internal.unblock(v_task);
+  end loop;
+  return v_done;
+end;
+$$;
+insert into public.hub_errands (name, about, function, position) values
+  ('leases',      'attempts whose device fell silent are taken back',    'hub_internal.recover_leases',  100),
+  ('endings',     'endings that were never told are told',               'hub_internal.tell_endings',    110),
+  ('follow_ups',  'what waits for a task that has ended goes on',        'hub_internal.unblock_waiting', 120),
+  ('lanes',       'rows that stand in no lane get one',                  'hub_internal.enlane',          130);
+
+create function hub_internal.recover(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_errand public.hub_errands;
+  v_count  integer;
+  v_done   integer := 0;
+begin
+  perform hub_internal.require_trusted('recovering');
+  perform hub_internal.require_round(p_now, p_limit);
+  for v_errand in
+    select e.* from public.hub_errands e where e.function is not null order by e.position
+  loop
+    continue when v_errand.counts and v_done >= p_limit;
+    -- The name comes from the registry, which only migrations change.
+    execute format('select %s($1, $2)', v_errand.function)
+       into v_count
+      using p_now, case when v_errand.counts then p_limit - v_done else p_limit end;
+    if v_errand.counts then
+      v_done := v_done + v_count;
+    end if;
+  end loop;
+  return v_done;
+end;
+$$;

@@ -1,0 +1,229 @@
+-- Why: the way in. What a person types means what the architecture of the channel's server says, and
+-- everything that follows from it is one transaction.
+--
+--   command_dispatch          a command: answered at once, nothing kept (under an idempotency key: its answer, for the setting command_answer_retention)
+--   flat_task_pipeline        message, task, queued line, all in the channel
+--   threaded_task_isolation   message and one line in the channel; thread, copy of the message, queued line in the thread
+--   a reply in a thread       a follow-up task there, which goes on with the agent's session on the machine that has it
+
+-- What a message is in a channel that takes tasks, whoever sent it: message, task, thread. The caller has
+-- looked at its rights. p_said is what the routing reads; p_wish what the sender's own rule says instead:
+-- model, agent, project, priority, metadata, reply_to, and as prompt what the task says where that is not the
+-- message itself.
+create function hub_internal.place(p_channel public.hub_channels, p_threaded boolean, p_thread_id uuid, p_content text, p_said text, p_idempotency_key text,
+                                   p_sender_type text, p_sender text, p_label text, p_person uuid, p_wish jsonb default null)
+  returns jsonb
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_thread   public.hub_task_threads;
+  v_message  public.hub_channel_messages;
+  v_task     public.mac_tasks;
+  v_last     public.mac_tasks;
+  v_route    record;
+  v_task_id  uuid := gen_random_uuid();
+  v_blocked  boolean;
+begin
+  if p_channel.is_read_only then
+    perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only',
+      'It is a feed; use another channel.');
+  end if;
+  if p_thread_id is not null then
+    select * into v_thread from public.hub_task_threads t where t.id = p_thread_id and t.channel_id = p_channel.id;
+    if not found then
+      perform hub_internal.refuse('UH004', 'not found', format('thread %s in that channel', p_thread_id),
+        'Check p_thread_id.');
+    end if;
+  end if;
+
+  -- A repeated key is looked for under the conversation's lock, as the numbering does: of two senders of one
+  -- key, the second waits here and then finds what the first has made.
+  if p_idempotency_key is not null then
+    if p_thread_id is null then
+      perform from public.hub_channels c where c.id = p_channel.id for no key update;
+    else
+      perform from public.hub_task_threads t where t.id = p_thread_id for no key update;
+    end if;
+    select * into v_message from public.hub_channel_messages m where m.sender_id = p_sender and m.idempotency_key = p_idempotency_key;
+    if found then
+      if (v_message.channel_id, v_message.task_thread_id, v_message.content) is distinct from (p_channel.id, p_thread_id, p_content) then
+        perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
+          'Use a new key for a new message.');
+      end if;
+      select * into v_task from public.mac_tasks t where t.message_id = v_message.id order by t.created_at limit 1;
+      select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+      return jsonb_build_object('message', to_jsonb(v_message), 'task', case when v_task.id is not null then to_jsonb(v_task) end,
+                                'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
+    elsif exists (select from hub_internal.command_answers a where a.sender_id = p_sender and a.idempotency_key = p_idempotency_key) then
+      perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
+        'Use a new key for a new message.');
+    end if;
+  end if;
+
+  insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key, reply_to)
+  values (null, p_channel.id, p_thread_id, p_sender_type, p_sender, p_label, p_content, 'text', p_idempotency_key, (p_wish ->> 'reply_to')::uuid)
+  returning * into v_message;
+
+  select * into v_route from hub_internal.classify(p_said, p_channel.id);
+
+  if p_thread_id is not null then
+    -- The thread's row is locked by the message above: replies follow each other, each sees the one before
+    -- it.
+    select * into v_last from public.mac_tasks t where t.thread_id = p_thread_id order by t.created_at desc, t.id desc limit 1;
+    v_blocked := coalesce(v_last.status in ('pending', 'running', 'waiting', 'blocked'), false);
+    insert into public.mac_tasks (id, content, project, status, model_preference, task_type, platform, channel_id, thread_id, message_id, parent_id,
+                                  requested_agent, session_id, session_device, created_by, created_at)
+    values (v_task_id, coalesce(p_wish ->> 'prompt', p_content), coalesce(v_last.project, p_channel.project_path), case when v_blocked then 'blocked' else 'pending' end,
+            coalesce(v_last.model_preference, v_route.model), v_route.task_type, coalesce(v_last.platform, v_route.platform), p_channel.id, p_thread_id,
+            v_message.id, v_last.id,
+            coalesce(v_last.requested_agent, case when v_last.session_id is not null then v_last.agent end),
+            case when not v_blocked then v_last.session_id end, case when not v_blocked then v_last.session_device end, p_person, clock_timestamp())
+    returning * into v_task;
+  else
+    if p_threaded then
+      v_thread := hub_internal.open_thread(p_channel.id, v_task_id, p_content);
+      insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to)
+      values (null, p_channel.id, v_thread.id, p_sender_type, p_sender, p_label, p_content, 'text', v_message.id);
+    end if;
+    insert into public.mac_tasks (id, content, project, model_preference, requested_agent, priority, task_type, platform, channel_id, thread_id, message_id,
+                                  metadata, created_by, created_at)
+    values (v_task_id, coalesce(p_wish ->> 'prompt', p_content), coalesce(p_wish ->> 'project', p_channel.project_path), coalesce(p_wish ->> 'model', v_route.model), p_wish ->> 'agent',
+            (p_wish ->> 'priority')::integer, v_route.task_type, v_route.platform, p_channel.id, v_thread.id, v_message.id,
+            p_wish -> 'metadata', p_person, clock_timestamp())
+    returning * into v_task;
+  end if;
+
+  select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+  return jsonb_build_object('message', to_jsonb(v_message), 'task', to_jsonb(v_task),
+                            'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
+end;
+$$;
+
+create function hub_internal.send(p_channel_id uuid, p_content text, p_thread_id uuid, p_idempotency_key text)
+  returns jsonb
+  language plpgsql
+  volatile
+  security definer                                -- writes messages, tasks and threads together
+  set search_path = ''
+as $$
+declare
+  v_channel  public.hub_channels := hub_internal.readable_channel(p_channel_id);
+  v_server   public.hub_servers;
+  v_person   uuid := hub_internal.person();
+  v_sender   text := coalesce(v_person::text, hub_internal.caller_role());
+  v_label    text := case when v_person is null then v_sender else hub_internal.person_label() end;
+begin
+  select * into v_server from public.hub_servers s where s.id = v_channel.server_id;
+  if p_content is null or btrim(p_content, E' \t\r\n') = '' or char_length(p_content) > 100000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_content',
+      'A message has 1 to 100,000 characters, and more than blanks.');
+  end if;
+  if char_length(p_idempotency_key) not between 1 and 200 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_idempotency_key', 'A key has 1 to 200 characters.');
+  end if;
+  if v_server.architecture_type = 'command_dispatch' then
+    -- A reading command is for whoever may read; one that writes looks for itself.
+    return jsonb_build_object('message', null, 'task', null, 'thread', null, 'reply',
+      case when p_idempotency_key is null then hub_internal.execute_command(p_channel_id, p_content)
+           else hub_internal.answer_command(v_sender, p_idempotency_key, p_channel_id, p_content) end);
+  end if;
+  perform hub_internal.require_operate(hub_internal.may_operate(v_server.id),
+    'making a task in this channel');
+  -- The same again under its key is nothing new. (Looked at without the lock, which place takes: at worst it
+  -- is counted.)
+  if v_person is not null
+     and (p_idempotency_key is null
+          or not exists (select from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)) then
+    perform hub_internal.spend_message(v_channel.id, char_length(p_content));
+    perform hub_internal.spend_task();
+  end if;
+  return hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id, p_content, p_content, p_idempotency_key,
+                            'human', v_sender, v_label, v_person);
+end;
+$$;
+
+create function hub_internal.send_to(p_channel text, p_content text, p_idempotency_key text)
+  returns jsonb
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_channel uuid;
+begin
+  if p_channel ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    v_channel := p_channel::uuid;
+  else
+    -- As the caller: what they may not see is not found.
+    select c.id into v_channel
+      from public.hub_servers s
+      join public.hub_channels c on c.server_id = s.id
+     where s.name = split_part(p_channel, '/', 1) and c.name = substr(p_channel, char_length(split_part(p_channel, '/', 1)) + 2);
+    if v_channel is null then
+      perform hub_internal.refuse('UH004', 'not found', 'the channel',
+        'Name it by its id, or as server/channel.');
+    end if;
+  end if;
+  return public.hub_send(v_channel, p_content, null, p_idempotency_key);
+end;
+$$;
+
+-- Threads by hand -------------------------------------------------------------------------------------------
+
+create function hub_internal.create_task_thread(p_channel_id uuid, p_task_id uuid)
+  returns public.hub_task_threads
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_channel public.hub_channels := hub_internal.readable_channel(p_channel_id);
+  v_task    public.mac_tasks;
+  v_thread  public.hub_task_threads;
+begin
+  perform hub_internal.require_operate(hub_internal.may_operate(v_channel.server_id),
+    'opening a thread in this channel');
+  if not hub_internal.is_threaded(p_channel_id) then
+    perform hub_internal.refuse('UH003', 'conflict', 'this channel has no threads',
+      'Use a channel of a threaded server.');
+  end if;
+  if v_channel.is_read_only then
+    perform hub_internal.refuse('42501', 'permission denied', 'this channel is read only',
+      'It is a feed; use another channel.');
+  end if;
+  -- Locked: of two callers the second finds the first one's thread.
+  select * into v_task from public.mac_tasks t where t.id = p_task_id for no key update;
+  if not found
+     or v_task.channel_id is distinct from p_channel_id
+        and not (v_task.channel_id is null and (hub_internal.is_trusted() or v_task.created_by = hub_internal.person()) is true) then
+    perform hub_internal.refuse('UH004', 'not found', format('task %s', coalesce(p_task_id::text, 'null')),
+      'It must be of this channel, or one of your own without a channel.');
+  end if;
+  if v_task.thread_id is not null then
+    select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+    return v_thread;
+  end if;
+
+  if v_task.channel_id is null then
+    v_task.channel_id := p_channel_id;
+    perform hub_internal.tell_queued(v_task, null);
+  end if;
+  v_thread := hub_internal.new_thread_for(v_task);
+  -- What already happened: the newest word of a task at work, or how it ended.
+  if v_task.status = 'running' and v_task.partial_output is not null and hub_internal.progress_text('', v_task.partial_output) <> '' then
+    perform hub_internal.tell(v_task, v_thread.id, 'progress',
+      format('📋 %s: %s', hub_internal.task_short(v_task.id), hub_internal.progress_text('', v_task.partial_output)), null, hub_internal.task_runner(v_task));
+  elsif v_task.status in ('complete', 'failed', 'cancelled') then
+    perform hub_internal.tell_end(v_task, v_thread.id);
+  end if;
+  update public.mac_tasks t
+     set channel_id = p_channel_id, thread_id = v_thread.id,
+         told = case when v_task.status in ('complete', 'failed', 'cancelled') then v_task.status || ':' || v_task.attempt::text else t.told end
+   where t.id = p_task_id;
+  select * into v_thread from public.hub_task_threads t where t.id = v_thread.id;
+  return v_thread;
+end;
+$$;

@@ -1,0 +1,338 @@
+-- Why: what happens is seen as it happens. Two ways out, for every official Supabase client: the publication
+-- (Postgres Changes, decided by the tables' own policies) and private broadcasts through realtime.send,
+-- decided by policies on realtime.messages.
+--
+-- Topic             Event     Payload: always an object with id and seq                                      Who may join
+-- channel:<uuid>    message   a row of its flat conversation                                                 readers of the channel
+--                   thread    the row of a thread of it that is new or changed, its count and last activity included
+-- thread:<uuid>     message   a row of its conversation                                                      readers of its channel
+--                   thread    its own row, when its status, name, task or metadata changed
+-- task:<uuid>       task      its row, when status, partial_output, result, error or thread_id changed,      who may read it
+--                             or somebody asked to cancel it
+-- device:<name>     wake      {id, seq}: something is claimable; seq is a time in milliseconds               the device itself
+--                   cancel    {id, seq, attempt}: stop that task
+--                   steer     {id, seq, attempt, text}
+--
+-- A row above 8 kB goes as a reference: {id, seq, …, truncated: true}. After fifty events of one kind for one
+-- channel or thread in one transaction comes one that says {id, seq, refetch: true, from_seq}, and no more:
+-- who hears it asks hub_messages_since from the last seq it has, as after a lost connection. seq: of a
+-- message, its number; of a thread, its message_count; of a task, its changes.
+--
+-- A message is sent by a trigger of the row it tells of, while that row is locked: for one conversation, one
+-- thread, one task the order of sending is the order of commit. realtime.send turns its own errors into
+-- warnings; what comes before it can not fail.
+
+do $$
+begin
+  if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is null or to_regclass('realtime.messages') is null then
+    raise exception using
+      errcode = 'UH003',
+      message = 'this database has no Supabase Realtime',
+      detail  = 'The function realtime.send or the table realtime.messages is missing.',
+      hint    = 'On a bare Postgres run `hub migrate --platform` first. On Supabase, switch Realtime on or upgrade it.';
+  end if;
+end;
+$$;
+
+-- The publication -------------------------------------------------------------------------------------------
+
+-- Replica identity stays the primary key. Clients filter INSERT and UPDATE on the new row, which is in the
+-- log whole; only a DELETE is filtered on the old one, rows are deleted by retention alone, and with row
+-- level security a DELETE shows no more than its primary key anyway. A full identity would write the old row
+-- once more for every note and heartbeat of a task, its prompt included. What it costs us: an UPDATE does not
+-- repeat a column that is stored apart (a long prompt, a long result).
+do $$
+declare
+  v_table text;
+  v_index text;
+begin
+  if not exists (select from pg_publication where pubname = 'supabase_realtime') then
+    create publication supabase_realtime;
+  end if;
+  -- An adopted mac_tasks may have no primary key, and a published table without an identity refuses every
+  -- UPDATE.
+  if not exists (select from pg_index i where i.indrelid = 'public.mac_tasks'::regclass and i.indisprimary)
+     and (select c.relreplident from pg_class c where c.oid = 'public.mac_tasks'::regclass) = 'd' then
+    select x.relname into v_index
+      from pg_index i
+      join pg_class x on x.oid = i.indexrelid
+      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+     where i.indrelid = 'public.mac_tasks'::regclass and i.indisunique and i.indimmediate and i.indpred is null
+       and i.indnkeyatts = 1 and a.attname = 'id' and a.attnotnull
+     limit 1;
+    if v_index is null then
+      alter table public.mac_tasks replica identity full;
+    else
+      execute format('alter table public.mac_tasks replica identity using index %I', v_index);
+    end if;
+  end if;
+  if (select p.puballtables from pg_publication p where p.pubname = 'supabase_realtime') then
+    return;
+  end if;
+  foreach v_table in array array['hub_servers', 'hub_channels', 'hub_channel_messages', 'hub_task_threads', 'mac_tasks'] loop
+    if not exists (select from pg_publication_tables p
+                    where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = v_table) then
+      execute format('alter publication supabase_realtime add table public.%I', v_table);
+    end if;
+  end loop;
+end;
+$$;
+
+-- Messages and threads --------------------------------------------------------------------------------------
+
+-- A task's life sends twenty times, so: functions are called in an assignment and not by PERFORM, which is a
+-- query of its own; and the expressions are few, because each is prepared anew in each transaction.
+--
+-- What a transaction has sent is kept in a setting, which ends with it and goes back with a rollback: where a
+-- conversation's burst began (' channel:<uuid>=41 '; seq says how far it is), and how often a channel was
+-- told of its threads (' channel:<uuid>..', a dot each). Twenty topics or so are remembered: a burst over
+-- more is a burst for no reader.
+create function hub_internal.broadcast_message()
+  returns trigger
+  language plpgsql
+  security definer                                -- realtime.send inserts as whoever calls it
+  set search_path = ''
+as $$
+declare
+  v_topic text := case when new.task_thread_id is null then 'channel:' || new.channel_id else 'thread:' || new.task_thread_id end;
+  v_first text := split_part(split_part(current_setting('hub.burst_messages', true), v_topic || '=', 2), ' ', 1);
+  v_sent  boolean;
+begin
+  if v_first <> '' then
+    if new.seq - v_first::bigint >= 50 then
+      if new.seq - v_first::bigint = 50 then
+        v_sent := realtime.send(
+          jsonb_build_object('id', coalesce(new.task_thread_id, new.channel_id), 'seq', new.seq, 'channel_id', new.channel_id,
+                             'task_thread_id', new.task_thread_id, 'refetch', true, 'from_seq', new.seq), 'message', v_topic, true) is null;
+      end if;
+      return null;
+    end if;
+  else
+    v_first := set_config('hub.burst_messages', right(coalesce(current_setting('hub.burst_messages', true), ''), 1200) || v_topic || '=' || new.seq || ' ', true);
+  end if;
+  v_sent := realtime.send(
+    case when octet_length(new.content) + coalesce(octet_length(new.embed_data::text), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7500
+         then to_jsonb(new)
+         else jsonb_build_object('id', new.id, 'seq', new.seq, 'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id, 'truncated', true)
+    end, 'message', v_topic, true) is null;
+  return null;
+end;
+$$;
+create trigger hub_channel_messages_broadcast
+  after insert on public.hub_channel_messages
+  for each row execute function hub_internal.broadcast_message();
+
+create function hub_internal.thread_payload(p_thread public.hub_task_threads)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return case when coalesce(octet_length(p_thread.metadata::text), 0) <= 7500
+              then to_jsonb(p_thread) || jsonb_build_object('seq', p_thread.message_count)
+              else jsonb_build_object('id', p_thread.id, 'seq', p_thread.message_count, 'channel_id', p_thread.channel_id,
+                                      'status', p_thread.status, 'truncated', true) end;
+end;
+$$;
+
+create function hub_internal.broadcast_thread()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_topic text := 'channel:' || new.channel_id;
+  v_times integer := octet_length(split_part(split_part(current_setting('hub.burst_threads', true), v_topic, 2), ' ', 1));
+  v_told  text;
+  v_sent  boolean;
+begin
+  if v_times > 50 is not true then
+    v_told := set_config('hub.burst_threads', case when v_times > 0 then replace(current_setting('hub.burst_threads', true), v_topic, v_topic || '.')
+                else right(coalesce(current_setting('hub.burst_threads', true), ''), 1500) || ' ' || v_topic || '.' end, true);
+    if v_times = 50 then
+      v_sent := realtime.send(jsonb_build_object('id', new.channel_id, 'seq', new.message_count, 'channel_id', new.channel_id, 'refetch', true),
+                              'thread', v_topic, true) is null;
+    else
+      v_sent := realtime.send(hub_internal.thread_payload(new), 'thread', v_topic, true) is null;
+    end if;
+  end if;
+  -- Who reads the thread itself sees its count by its messages.
+  if tg_op = 'UPDATE' and (new.status <> old.status or new.name <> old.name or new.task_id is distinct from old.task_id
+                           or new.team_id is distinct from old.team_id or new.metadata is distinct from old.metadata) then
+    v_sent := realtime.send(hub_internal.thread_payload(new), 'thread', 'thread:' || new.id, true) is null;
+  end if;
+  return null;
+end;
+$$;
+-- Not for decay_at alone, which is bookkeeping.
+create trigger hub_task_threads_broadcast
+  after insert or update of status, name, task_id, team_id, metadata, message_count, last_activity_at on public.hub_task_threads
+  for each row execute function hub_internal.broadcast_thread();
+
+-- Tasks -----------------------------------------------------------------------------------------------------
+
+-- BEFORE, because seq is part of the row this statement writes anyway; by its name the last of them, so it
+-- sees the row as it will be. Not for heartbeats, whose columns are not named here.
+create function hub_internal.broadcast_task()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_sent boolean;
+begin
+  if (new.status, new.partial_output, new.result, new.error, new.thread_id, new.cancel_requested_at)
+     is not distinct from (old.status, old.partial_output, old.result, old.error, old.thread_id, old.cancel_requested_at) then
+    return new;
+  end if;
+  new.seq := old.seq + 1;
+  -- What is stored apart or compressed is not fetched to find that it is too long: octet_length of a text
+  -- looks at its header alone.
+  v_sent := realtime.send(
+    case when octet_length(new.content) + coalesce(octet_length(new.partial_output), 0) + coalesce(octet_length(new.result), 0)
+              + coalesce(octet_length(new.error), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7000
+         then to_jsonb(new)
+         else jsonb_build_object('id', new.id, 'seq', new.seq, 'status', new.status, 'attempt', new.attempt, 'channel_id', new.channel_id,
+                                 'thread_id', new.thread_id, 'truncated', true)
+    end, 'task', 'task:' || new.id, true) is null;
+
+  if new.status = 'pending' and old.status <> 'pending' and (new.run_after is null or new.run_after <= now()) then
+    v_sent := hub_internal.wake_devices(new.lane) is null;
+  elsif old.status = 'running' and old.claimed_by is not null and old.cancel_requested_at is null
+        and (new.status = 'cancelled' or (new.status = 'running' and new.cancel_requested_at is not null)) then
+    v_sent := realtime.send(jsonb_build_object('id', new.id, 'seq', new.seq, 'attempt', old.attempt), 'cancel', 'device:' || old.claimed_by, true) is null;
+  end if;
+  return new;
+end;
+$$;
+
+-- For what steers a running task. The text is a person's, as long as they like; the device asks for a long
+-- one with its heartbeat.
+create function hub_internal.broadcast_steer(p_task public.mac_tasks, p_text text)
+  returns void
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_sent boolean;
+begin
+  if p_task.claimed_by is not null then
+    v_sent := realtime.send(jsonb_build_object('id', p_task.id, 'seq', p_task.seq, 'attempt', p_task.attempt)
+                          || case when octet_length(p_text) <= 8192 then jsonb_build_object('text', p_text) else '{"truncated": true}'::jsonb end,
+                          'steer', 'device:' || p_task.claimed_by, true) is null;
+  end if;
+end;
+$$;
+
+-- Waking devices --------------------------------------------------------------------------------------------
+
+-- Wakes the machines that could take a task of this lane: those that are online and serve it, once a
+-- transaction each. A machine that is full is woken, too: whether it still is when this commits nobody knows,
+-- and a lost wake costs a slow poll.
+create function hub_internal.wake_devices(p_lane integer)
+  returns void
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_lanes text := coalesce(nullif(current_setting('hub.woken_lanes', true), ''), ',');
+  v_woken text;
+  v_name  text;
+  v_sent  boolean;
+begin
+  if position(',' || p_lane || ',' in v_lanes) > 0 then
+    return;
+  end if;
+  v_lanes := set_config('hub.woken_lanes', v_lanes || p_lane || ',', true);
+  for v_name in
+    select x.device from hub_internal.device_lanes x where x.lane = p_lane and x.eligible and x.accepts and x.offline_at > now()
+  loop
+    v_woken := coalesce(nullif(current_setting('hub.woken_devices', true), ''), ',');
+    if position(',' || v_name || ',' in v_woken) = 0 then
+      v_woken := set_config('hub.woken_devices', v_woken || v_name || ',', true);
+      v_sent := hub_internal.wake_device(v_name) is null;
+    end if;
+  end loop;
+end;
+$$;
+
+create function hub_internal.wake_device(p_name text)
+  returns void
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_sent boolean;
+begin
+  v_sent := realtime.send(jsonb_build_object('seq', (extract(epoch from clock_timestamp()) * 1000)::bigint), 'wake', 'device:' || p_name, true) is null;
+end;
+$$;
+
+create function hub_internal.wake_devices_insert()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_sent boolean;
+begin
+  if new.status = 'pending' and (new.run_after is null or new.run_after <= now()) then
+    v_sent := hub_internal.wake_devices(new.lane) is null;
+  end if;
+  return null;
+end;
+$$;
+
+create function hub_internal.wake_device_change()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  if tg_table_name = 'mesh_device_servers' then
+    perform hub_internal.wake_device(new.device);
+  elsif new.drained_at is null and old.drained_at is not null then
+    perform hub_internal.wake_device(new.name);
+  end if;
+  return null;
+end;
+$$;
+create trigger mesh_devices_wake
+  after update of drained_at on public.mesh_devices
+  for each row execute function hub_internal.wake_device_change();
+create trigger mesh_device_servers_wake
+  after insert on public.mesh_device_servers
+  for each row execute function hub_internal.wake_device_change();
+
+-- Partitions ------------------------------------------------------------------------------------------------
+
+-- On Supabase the Realtime server makes the days' partitions of realtime.messages; sql/platform brings a
+-- function instead, and the keeper calls it: a day without a partition would lose every broadcast. By the
+-- clock alone: send writes by it, whatever time a caller plays.
+create function hub_internal.keep_broadcasts(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  -- Without the right: an older sql/platform, of which `hub dev` does it alone.
+  if has_function_privilege(to_regprocedure('realtime.hub_keep_partitions(timestamptz)'), 'execute') then
+    execute 'select realtime.hub_keep_partitions()';
+  end if;
+  return 0;
+end;
+$$;
+insert into public.hub_errands (name, about, function, position, counts) values
+  ('broadcasts', 'the days'' partitions of realtime.messages are made ahead, and dropped', 'hub_internal.keep_broadcasts', 820, false);

@@ -1,1 +1,0 @@
-../../migrations/V20261120090000__hub_internal.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090010__hub_internal.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090180__routing.sql

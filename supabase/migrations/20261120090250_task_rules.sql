@@ -1,0 +1,1 @@
+../../migrations/V20261120090250__task_rules.sql

@@ -1,1 +1,0 @@
-../../migrations/V20261120090300__conversations.sql

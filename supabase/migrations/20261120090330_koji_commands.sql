@@ -1,0 +1,1 @@
+../../migrations/V20261120090330__koji_commands.sql

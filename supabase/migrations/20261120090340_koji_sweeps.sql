@@ -1,0 +1,1 @@
+../../migrations/V20261120090340__koji_sweeps.sql

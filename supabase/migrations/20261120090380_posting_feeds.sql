@@ -1,0 +1,1 @@
+../../migrations/V20261120090380__posting_feeds.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090460__outbox_ends.sql

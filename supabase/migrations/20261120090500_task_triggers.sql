@@ -1,0 +1,1 @@
+../../migrations/V20261120090500__task_triggers.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090600__default_servers.sql

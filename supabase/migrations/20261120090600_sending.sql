@@ -1,1 +1,0 @@
-../../migrations/V20261120090600__sending.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090610__routing_rules.sql

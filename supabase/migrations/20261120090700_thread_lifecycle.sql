@@ -1,1 +1,0 @@
-../../migrations/V20261120090700__thread_lifecycle.sql

@@ -1,1 +1,0 @@
-../../migrations/V20261120090800__default_servers.sql

@@ -1,1 +1,0 @@
-../../migrations/V20261120090950__koji_sweeps.sql

@@ -1,1 +1,0 @@
-../../migrations/V20261120091000__routing.sql

@@ -1,1 +1,0 @@
-../../migrations/V20261120091050__routing_rules.sql

@@ -1,1 +1,0 @@
-../../migrations/V20261120091350__outbox.sql
