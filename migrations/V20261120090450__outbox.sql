@@ -76,6 +76,48 @@ begin
 end;
 $$;
 
+-- The first row of each target, of what is said here and of what strangers wrote (mirror), from target to target by the index: what is behind it
+-- is not read. Beside them the webhooks that failed (overtaken), of each target the one that is due first.
+create view hub_internal.outbox_heads as
+with recursive heads as (
+  (select o.id, o.server_id, o.provider, o.target, o.mirror, o.status, o.run_after, o.expires_at, o.seq
+     from public.hub_outbox o
+    where o.status in ('pending', 'sending') and not o.overtaken
+    order by o.server_id, o.provider, o.target, o.mirror, o.seq
+    limit 1)
+  union all
+  select n.*
+    from heads h
+   cross join lateral (
+     select o.id, o.server_id, o.provider, o.target, o.mirror, o.status, o.run_after, o.expires_at, o.seq
+       from public.hub_outbox o
+      where o.status in ('pending', 'sending') and not o.overtaken
+        and (o.server_id, o.provider, o.target, o.mirror) > (h.server_id, h.provider, h.target, h.mirror)
+      order by o.server_id, o.provider, o.target, o.mirror, o.seq
+      limit 1) n
+), overtaken as (
+  (select o.id, o.server_id, o.provider, o.target, o.mirror, o.status, o.run_after, o.expires_at, o.seq
+     from public.hub_outbox o
+    where o.status = 'pending' and o.overtaken
+    order by o.server_id, o.provider, o.target, o.run_after
+    limit 1)
+  union all
+  select n.*
+    from overtaken h
+   cross join lateral (
+     select o.id, o.server_id, o.provider, o.target, o.mirror, o.status, o.run_after, o.expires_at, o.seq
+       from public.hub_outbox o
+      where o.status = 'pending' and o.overtaken
+        and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
+      order by o.server_id, o.provider, o.target, o.run_after
+      limit 1) n
+)
+select h.*, false as overtaken from heads h
+union all
+select v.*, true from overtaken v;
+comment on view hub_internal.outbox_heads is
+  'What stands first in each line of the outbox: what hub_claim_outbox takes from, and hub_outbox_due waits for.';
+
 create function hub_internal.claim_outbox(p_limit int, p_lease interval, p_now timestamptz)
   returns setof public.hub_outbox
   language plpgsql
@@ -102,37 +144,22 @@ begin
     perform hub_internal.expire_outbox(p_now, 1000);
   end if;
 
-  -- The first row of each target, of what is said here and of what strangers wrote (mirror), from target to
-  -- target by the index: what is behind it is not read. The mirrored one goes when no other may, and a target
-  -- where one of the two has to wait waits whole: it is the receiver who could not be reached. Then the
-  -- webhooks that failed, likewise the one of each target that is due first, but not while their receiver has
-  -- all of them wait.
+  -- A mirrored row goes when no other may, and a target where one of the two has to wait waits whole: it is the receiver who could not be
+  -- reached. What was overtaken goes likewise, but not while its receiver has all of them wait.
   for v_id, v_lock in
-    with recursive heads as (
-      (select o.id, o.server_id, o.provider, o.target, o.mirror, o.status, o.run_after, o.seq from public.hub_outbox o
-        where o.status in ('pending', 'sending') and not o.overtaken order by o.server_id, o.provider, o.target, o.mirror, o.seq limit 1)
-      union all
-      select n.* from heads h cross join lateral (
-        select o.id, o.server_id, o.provider, o.target, o.mirror, o.status, o.run_after, o.seq from public.hub_outbox o
-         where o.status in ('pending', 'sending') and not o.overtaken and (o.server_id, o.provider, o.target, o.mirror) > (h.server_id, h.provider, h.target, h.mirror)
-         order by o.server_id, o.provider, o.target, o.mirror, o.seq limit 1) n
-    ), overtaken as (
-      (select o.id, o.server_id, o.provider, o.target, o.run_after, o.seq from public.hub_outbox o
-        where o.status = 'pending' and o.overtaken order by o.server_id, o.provider, o.target, o.run_after limit 1)
-      union all
-      select n.* from overtaken h cross join lateral (
-        select o.id, o.server_id, o.provider, o.target, o.run_after, o.seq from public.hub_outbox o
-         where o.status = 'pending' and o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
-         order by o.server_id, o.provider, o.target, o.run_after limit 1) n
+    with firsts as materialized (
+      select * from hub_internal.outbox_heads
     )
     select d.id, hashtextextended('hub_outbox ' || d.server_id || ' ' || d.provider || ' ' || d.target, 0)
-      from (select h.id, h.server_id, h.provider, h.target, h.run_after, h.seq from heads h
-             where h.status = 'pending' and h.run_after <= p_now
-               and not exists (select from heads o where (o.server_id, o.provider, o.target) = (h.server_id, h.provider, h.target)
-                                and (o.status = 'sending' or o.run_after > p_now or h.mirror and not o.mirror))
-            union all
-            select v.* from overtaken v where v.run_after <= p_now
-               and not exists (select from heads h where (h.server_id, h.provider, h.target) = (v.server_id, v.provider, v.target) and (h.status = 'sending' or h.run_after > p_now))) d
+      from firsts d
+     where d.status = 'pending'
+       and d.run_after <= p_now
+       and not exists (select from firsts o
+                        where (o.server_id, o.provider, o.target) = (d.server_id, d.provider, d.target)
+                          and not o.overtaken
+                          and (o.status = 'sending'
+                               or o.run_after > p_now
+                               or d.mirror and not d.overtaken and not o.mirror))
      order by d.run_after, d.seq
   loop
     exit when v_count >= p_limit or v_dead >= 1000;
@@ -197,32 +224,27 @@ as $$
 begin
   perform hub_internal.require_trusted('delivering');
   return (
-    with recursive firsts as (
-      (select o.server_id, o.provider, o.target, o.mirror, o.status, o.run_after, o.expires_at from public.hub_outbox o
-        where o.status in ('pending', 'sending') and not o.overtaken order by o.server_id, o.provider, o.target, o.mirror, o.seq limit 1)
-      union all
-      select n.* from firsts h cross join lateral (
-        select o.server_id, o.provider, o.target, o.mirror, o.status, o.run_after, o.expires_at from public.hub_outbox o
-         where o.status in ('pending', 'sending') and not o.overtaken and (o.server_id, o.provider, o.target, o.mirror) > (h.server_id, h.provider, h.target, h.mirror)
-         order by o.server_id, o.provider, o.target, o.mirror, o.seq limit 1) n
-    ), heads as (
-      select f.server_id, f.provider, f.target, max(f.status) as status, least(max(f.run_after), min(f.expires_at)) as due   -- sending is behind pending
-        from firsts f group by f.server_id, f.provider, f.target
-    ), overtaken as (
-      (select o.server_id, o.provider, o.target, least(o.run_after, o.expires_at) as due from public.hub_outbox o
-        where o.status = 'pending' and o.overtaken order by o.server_id, o.provider, o.target, o.run_after limit 1)
-      union all
-      select n.* from overtaken h cross join lateral (
-        select o.server_id, o.provider, o.target, least(o.run_after, o.expires_at) from public.hub_outbox o
-         where o.status = 'pending' and o.overtaken and (o.server_id, o.provider, o.target) > (h.server_id, h.provider, h.target)
-         order by o.server_id, o.provider, o.target, o.run_after limit 1) n
-    ), all_of (server_id, provider, target, due) as (
-      select h.server_id, h.provider, h.target, h.due from heads h where h.status = 'pending'
+    with firsts as materialized (
+      select * from hub_internal.outbox_heads
+    ), lines as (
+      select f.server_id, f.provider, f.target, bool_or(f.status = 'sending') as in_flight,
+             least(max(f.run_after), min(f.expires_at)) as due
+        from firsts f
+       where not f.overtaken
+       group by f.server_id, f.provider, f.target
+    ), waiting as (
+      select l.server_id, l.provider, l.target, l.due from lines l where not l.in_flight
       union all
       -- Not before the line that its receiver has wait.
-      select v.server_id, v.provider, v.target, greatest(v.due, h.due) from overtaken v left join heads h using (server_id, provider, target)
+      select v.server_id, v.provider, v.target, greatest(least(v.run_after, v.expires_at), l.due)
+        from firsts v
+        left join lines l using (server_id, provider, target)
+       where v.overtaken
     )
-    select min(d.due) from all_of d
-     where not exists (select from public.hub_outbox f where f.status = 'sending' and f.server_id = d.server_id and f.provider = d.provider and f.target = d.target));
+    select min(w.due)
+      from waiting w
+     where not exists (select from public.hub_outbox f
+                        where f.status = 'sending'
+                          and (f.server_id, f.provider, f.target) = (w.server_id, w.provider, w.target)));
 end;
 $$;
