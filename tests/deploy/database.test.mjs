@@ -104,7 +104,7 @@ test("a project with tables and migrations of its own keeps them", async () => {
       (select count(*)::int from pg_publication_tables where tablename = 'orders') as published,
       (select string_agg(defaclacl::text, ' ' order by defaclobjtype) from pg_default_acl d where defaclrole = 'postgres'::regrole and defaclnamespace = 'public'::regnamespace) as defaults`;
   const before = await query(url, look);
-  // Then ours, as the README says: copied beside theirs.
+  // Then ours, as supabase/README.md says: copied beside theirs.
   for (const name of ours) await copyFile(`${repo}/supabase/migrations/${name}`, `${folder}/${name}`);
   await fine(supabase(their, ["db", "push", `--remote=${url}`, "--yes"]));
   assert.deepEqual(await query(url, look), before);
