@@ -9,7 +9,7 @@ sql_suites() {
   for f in seed/*.sql seed/*.sql; do db -U postgres -d hub -1 <"$f" >/dev/null 2>"$base/err" || { made=0; cat "$base/err"; }; done
   [ "$made" = 1 ] && good "platform, migrations and seed by psql" || bad "platform, migrations and seed by psql"
   looked_at "an empty hub"
-  db -U supabase_admin -d hub -c 'create extension if not exists pgtap with schema extensions' >/dev/null 2>&1 || bad "pgtap is not to be had"
+  db -U supabase_admin -d hub -c 'create extension if not exists pgtap with schema extensions' >/dev/null 2>&1 || bad "the extension pgtap can not be created"
   (cd tests/pgtap && PGOPTIONS='-c client_min_messages=warning' pg_prove -h 127.0.0.1 -p "$port" -U postgres -d hub --ext .sql . >"$base/prove.log" 2>&1)
   grep -vE '^\s*$' "$base/prove.log" | tail -60
   # "Files=5, Tests=779, …" counts those that ran; "(Wstat: … Tests: 64 Failed: 2)" stands for each file with failures.

@@ -23,7 +23,7 @@ begin
       execute format('create extension %I with schema extensions', v_name);
     exception
       when others then                          -- each build of Postgres lacks it in its own way: no file, no library, no symbol
-        raise notice 'the extension % is not to be had here, and nothing of the hub needs it: %', v_name, sqlerrm;
+        raise notice 'the extension % is not available here, and the hub does not need it: %', v_name, sqlerrm;
     end;
   end loop;
 end;

@@ -35,7 +35,7 @@ for (const [from, to] of [["2.0.0", "2.0.0"], ["1.0.0", "1.0.0"], ["1.0.0", "2.0
   });
 }
 
-test("bytes are broadcast as bytes, to those who speak of bytes", async () => {
+test("binary broadcasts arrive as bytes at clients that support them", async () => {
   const topic = name("bytes");
   const [v2, v1] = [await joined(liveAnon(), topic), await joined(bob, topic)];
   const mouth = await joined(ada, topic, { broadcast: { ack: true } });
@@ -98,7 +98,7 @@ test("broadcasts over HTTP: send before subscribe, httpSend, bytes, what is refu
 });
 
 for (const vsn of ["2.0.0", "1.0.0"]) {
-  test(`presence of two, vsn ${vsn}: who is there, who comes, who goes`, async () => {
+  test(`presence of two clients, vsn ${vsn}: state, joins, leaves`, async () => {
     const topic = name("presence");
     const [one, two] = [liveAnon({ vsn }), liveAnon({ vsn })];
     const first = await joined(one, topic, { presence: { key: "one" } }, { presence: true });
@@ -130,7 +130,7 @@ for (const vsn of ["2.0.0", "1.0.0"]) {
   });
 }
 
-test("presence on a channel of the hub: a reader shows itself, nobody else sees it", async () => {
+test("presence on a channel of the hub: readers see each other, others do not", async () => {
   const room = await channelNamed(ada, "quick");
   const topic = `channel:${room.id}`;
   const viewer = await live("VIEWER");
@@ -147,7 +147,7 @@ test("presence on a channel of the hub: a reader shows itself, nobody else sees 
   assert.equal(await quiet.channel.track({ here: true }), "error");
 });
 
-test("more presence than the limit closes the channel with a reason", async () => {
+test("too many presence calls close the channel with a reason", async () => {
   const { channel, system, closed } = await joined(liveAnon(), name("noisy"), { presence: { key: "x" } });
   for (let n = 0; n < 5; n++) assert.equal(await channel.track({ n }), "ok");
   channel.track({ n: 6 });
@@ -155,7 +155,7 @@ test("more presence than the limit closes the channel with a reason", async () =
   await closed();
 });
 
-test("a token is refreshed and the channel stays; one that is over closes it", async () => {
+test("a refreshed token keeps the channel open; an expired one closes it", async () => {
   const room = await channelNamed(ada, "quick");
   const claims = claimsOf((await ada.auth.getSession()).data.session.access_token);
   const first = sign({ ...claims, exp: seconds() + 5 });

@@ -72,7 +72,7 @@ test("references are passed back as they came: text, numbers, null", async () =>
   raw.close();
 });
 
-test("heartbeat, leave, a second join: whose join they name", async () => {
+test("heartbeat, leave, a second join: the join reference in each answer", async () => {
   const raw = await rawSocket();
   raw.send([null, "1", "phoenix", "heartbeat", {}]);
   assert.equal(await raw.frames.next(), '[null,"1","phoenix","phx_reply",{"status":"ok","response":{}}]');
@@ -188,7 +188,7 @@ test("Postgres Changes: the payload of each kind, field by field", async () => {
   raw.close();
 });
 
-test("one change, two questions on one channel: one frame with both ids", async () => {
+test("one change, two subscriptions on one channel: one frame with both ids", async () => {
   const raw = await rawSocket();
   const topic = fresh();
   const { response } = await raw.join(topic, { postgres_changes: [changes, { ...changes, event: "INSERT" }, { ...changes, filter: "id=eq.8" }] });
@@ -237,7 +237,7 @@ test("handshakes that are refused: an HTTP status and {error}", async () => {
   assert.ok(plain.status >= 400 && plain.status < 500);
 });
 
-test("tokens of a join: forged, expired, alg=none, of nobody", async () => {
+test("tokens of a join that are refused: forged, expired, alg=none, without a user", async () => {
   const raw = await rawSocket();
   const claims = claimsOf(token);
   const bad = [
@@ -255,7 +255,7 @@ test("tokens of a join: forged, expired, alg=none, of nobody", async () => {
   raw.close();
 });
 
-test("topics with odd names are names", async () => {
+test("topics may have odd names", async () => {
   const [one, two] = [await rawSocket(), await rawSocket()];
   for (const name of [" ", "ü🦉\u0301", "x".repeat(240), "x".repeat(300), "ü".repeat(300), `a"b'c\\d`, "a,b;c(d)", "realtime:realtime:x", "%00", "../..", "\u001b[0m\n\t", "'; drop table x; --", "phoenix", "null", "*", "{}"]) {
     const topic = topicOf(name);
@@ -302,7 +302,7 @@ test("101 channels on one socket: the last is refused, the others work", async (
   raw.close();
 });
 
-test("frames that are none are dropped, and the socket stays", async () => {
+test("malformed frames are dropped, and the socket stays open", async () => {
   const raw = await rawSocket();
   const topic = fresh();
   await raw.join(topic, { broadcast: { self: true } }, {}, "1");
@@ -331,7 +331,7 @@ test("frames that are none are dropped, and the socket stays", async () => {
   raw.close();
 });
 
-test("a huge frame: up to the limit it is refused or said, above it the socket is closed", async () => {
+test("a huge frame is answered up to the limit; above it the socket is closed", async () => {
   const raw = await rawSocket();
   const topic = fresh();
   await raw.join(topic, { broadcast: { self: true, ack: true } }, {}, "1");
@@ -347,7 +347,7 @@ test("a huge frame: up to the limit it is refused or said, above it the socket i
   assert.ok(code === 1009 || code === 1006, `${code}`);
 });
 
-test("a thousand joins with garbage for a config: answers, and nobody else notices", async () => {
+test("a thousand joins with an invalid config are answered, and other sockets are not affected", async () => {
   const quiet = fresh().slice(9);
   const [bystander, other] = [await joined(liveAnon(), quiet), await joined(liveAnon(), quiet)];
   const odd = [
@@ -394,7 +394,7 @@ test("a thousand joins with garbage for a config: answers, and nobody else notic
   assert.equal(rows[0].n, 0, "nothing of it is left");
 });
 
-test("more frames than one may send: closed with a reason, and it may come back", async () => {
+test("too many frames: the socket is closed with a reason, and the client may connect again", async () => {
   const raw = await rawSocket();
   for (let n = 0; n < 5000; n++) raw.send([null, null, "phoenix", "heartbeat", {}]);
   const { code, reason } = await raw.closed.next();

@@ -56,7 +56,7 @@ after(async () => {
 const write = async (client, row) => ok(await client.from(notes).insert(row).select().single());
 const table = (name, more = {}) => ({ event: "*", schema: "public", table: name, ...more });
 
-test("users by the admin's door: made, listed, found, signed in, changed, gone", async () => {
+test("users through the admin API: made, listed, found, signed in, changed, gone", async () => {
   const admin = service().auth.admin;
   const email = `${randomUUID()}@own.example`;
   const { user } = ok(await admin.createUser({ email, password: "first password", email_confirm: true, app_metadata: { plan: "free" } }));
@@ -161,7 +161,7 @@ test("Postgres Changes: insert, update, delete, for those who may see the row", 
   assert.deepEqual([gone.old, gone.new], [{ id: open.id }, {}], "of a row that is gone, its key");
 });
 
-test("row level security with no policy: nobody hears; without it: everybody, and the whole old row", async () => {
+test("with row level security and no policy nobody receives changes; without it everybody does, with the whole old row", async () => {
   const [closed, open] = [await joined(ada, "closed", {}, { changes: [table(secrets)] }), await joined(liveAnon(), "open", {}, { changes: [table(plain)] })];
   await run(`insert into public.${secrets} values (1, 'x'); insert into public.${plain} values (1, 'x'); update public.${plain} set word = 'y'; delete from public.${plain}`);
   await open.heard.atLeast(3);
@@ -199,7 +199,7 @@ test("filters: every operator, alone and together", async () => {
   await Promise.all(ears.map(({ channel }) => ada.removeChannel(channel)));
 });
 
-test("several questions on one channel, each answered by its own; select", async () => {
+test("several subscriptions on one channel, each with its own rows; select", async () => {
   const room = `several-${id}`;
   const by = { inserts: [], updates: [], deletes: [], all: [], some: [] };
   const heard = new Inbox("several");
@@ -225,7 +225,7 @@ test("several questions on one channel, each answered by its own; select", async
   assert.deepEqual(by.some.map((c) => c.new), [{ id: row.id, body: "b" }]);
 });
 
-test("what can not be heard is said, and the channel stays open", async () => {
+test("a subscription that is not possible gets an error, and the channel stays open", async () => {
   const bad = [
     [table(unpublished), /Please check Realtime is enabled/], [table("no_such_table"), /Please check Realtime is enabled/], [table("users", { schema: "auth" }), /Please check Realtime is enabled/],
     [table(notes, { filter: "no_such_column=eq.1" }), /invalid column for filter no_such_column/],
@@ -263,7 +263,7 @@ test("what can not be heard is said, and the channel stays open", async () => {
   assert.equal((await fetch(`${url}/health`)).status, 200);
 });
 
-test("a table published later is heard; one that is altered goes on", async () => {
+test("a table published later is received; one that is altered goes on", async () => {
   const late = `own_late_${id}`;
   const early = listen(ada, "early", {}, { changes: [table(late)] });
   assert.equal((await early.system.next()).status, "error");

@@ -150,7 +150,7 @@ test("replay: the newest of what was said since, in order, marked; not on public
   assert.throws(() => person.channel("open", { config: { broadcast: { replay: { since: 0 } } } }), /private/);
 });
 
-test("who may not listen is refused, and told nothing else", async () => {
+test("a client without the right is refused and receives nothing else", async () => {
   const [member, outsider] = [await newPerson("member"), await live("OUTSIDER")];
   const { channel } = await membersServer([[member, "viewer"]], { threaded: true });
   const operator = await newPerson("operator");
@@ -182,7 +182,7 @@ test("who may not listen is refused, and told nothing else", async () => {
   assert.equal(typeof wake.payload.seq, "number");
 });
 
-test("a membership that ends ends what is heard, at its place between the messages", async () => {
+test("after a membership ends nothing more is received, and everything before it was", async () => {
   const { transport, frames } = recorder();
   const [owner, leaving] = [await newPerson("owner"), await newPerson("leaving", { transport })];
   const { server, channel } = await membersServer([[owner, "owner"], [leaving, "operator"]]);
@@ -222,7 +222,7 @@ test("a membership that ends ends what is heard, at its place between the messag
   assert.equal((await back.heard.find((m) => m.payload.content === "welcome")).payload.id, welcome.id);
 });
 
-test("a server that becomes for members only lets its listeners go", async () => {
+test("a server that becomes members only disconnects other listeners", async () => {
   const [owner, reader] = [await newPerson("owner"), await newPerson("reader")];
   const { server, channel } = await membersServer([[owner, "owner"], [reader, "viewer"]]);
   const both = [await joinedPrivate(owner, `channel:${channel.id}`), await joinedPrivate(reader, `channel:${channel.id}`)];
@@ -233,7 +233,7 @@ test("a server that becomes for members only lets its listeners go", async () =>
   await both[0].heard.find((m) => m.payload.id === said.id);
 });
 
-test("nobody but the database speaks on a topic of the hub", async () => {
+test("only the database can send on a topic of the hub", async () => {
   const [owner, reader] = [await newPerson("owner"), await newPerson("reader")];
   const { channel } = await membersServer([[owner, "owner"], [reader, "viewer"]]);
   const topic = `channel:${channel.id}`;

@@ -117,14 +117,14 @@ test("a task of the Dispatch tab, with no channel, runs and can be shown in a th
   assert.deepEqual(types, ["text", "task", "result"]);
 });
 
-test("what a client missed, from the last number it saw", async () => {
+test("hub_messages_since returns what a client missed", async () => {
   const channel = await channelNamed(db, "garden");
   for (const content of ["one", "two", "three"]) await client.postChannelMessage({ channel_id: channel.id, content });
   const missed = ok(await db.rpc("hub_messages_since", { p_channel_id: channel.id, p_after: 1 }));
   assert.deepEqual(missed.map((m) => [m.seq, m.content]), [[2, "two"], [3, "three"]]);
 });
 
-test("sending twice with one key is sending once", async () => {
+test("sending twice with one idempotency key sends once", async () => {
   const channel = await channelNamed(db, "research");
   const args = { p_channel_id: channel.id, p_content: "only once", p_idempotency_key: randomUUID() };
   const both = await Promise.all([db.rpc("hub_send", args), db.rpc("hub_send", args)]);
@@ -133,7 +133,7 @@ test("sending twice with one key is sending once", async () => {
   assert.equal(other.error.code, "UH003");
 });
 
-test("rows by the array, names with blanks, exact counts", async () => {
+test("inserting several rows, filtering by a value with a blank, exact counts", async () => {
   const channel = await channelNamed(db, "bridge");
   const rows = ok(await db.from("hub_channel_messages").insert([{ channel_id: channel.id, content: "a b" }, { channel_id: channel.id, content: "c" }]).select());
   assert.equal(rows.length, 2);
@@ -142,7 +142,7 @@ test("rows by the array, names with blanks, exact counts", async () => {
   assert.equal(count, 23);
 });
 
-test("a viewer reads and posts, and makes no work", async () => {
+test("a viewer reads and posts, and may not create tasks", async () => {
   const viewer = await signIn("VIEWER");
   const channel = await channelNamed(viewer, "quick");
   ok(await viewer.from("hub_channel_messages").insert({ channel_id: channel.id, content: "hello" }));
@@ -174,13 +174,13 @@ test("an outsider does not learn that the members' server exists", async () => {
   assert.equal(errors[0].code, "UH004");
 });
 
-test("nobody signed in: nothing", async () => {
+test("without a sign-in nothing is visible", async () => {
   const { error, status } = await anon().from("hub_servers").select("*");
   assert.equal(error.code, "42501");
   assert.equal(status, 401);
 });
 
-test("a device sees what it holds and itself", async () => {
+test("a device sees the tasks it holds and itself", async () => {
   const device = withToken("HUB_DEVICE_JWT");
   assert.deepEqual(ok(await device.from("hub_servers").select("*")), []);
   assert.deepEqual(ok(await device.from("mesh_devices").select("name")), [{ name: "dev" }]);
@@ -188,7 +188,7 @@ test("a device sees what it holds and itself", async () => {
   assert.equal(foreign.error.code, "42501");
 });
 
-test("an executor that only updates rows is told like any other", async () => {
+test("an executor that only updates rows gets the same messages", async () => {
   const admin = service();
   const channel = await channelNamed(db, "cc-media");
   // For a platform nobody here has, so that the worker leaves it alone.

@@ -52,7 +52,7 @@ for (const [what, db] of [["older", older], ["newer", newer]]) {
   });
 }
 
-test("db push recognises what hub migrate did, and both make the same", async () => {
+test("db push recognises what hub migrate did, and both make the same schema", async () => {
   const { url } = await database("by_hub");
   await fine(hub("migrate", "--url", url));
   assert.equal((await pushed(url)).upToDate, true);
@@ -63,7 +63,7 @@ test("db push recognises what hub migrate did, and both make the same", async ()
   assert.deepEqual(await shape(newer.url), made);
 });
 
-test("half by one and half by the other", async () => {
+test("half the migrations by db push and half by hub migrate", async () => {
   const { url } = await database("half");
   const part = await project();
   for (const version of versions.slice(9)) {
@@ -104,7 +104,7 @@ test("a project with tables and migrations of its own keeps them", async () => {
       (select count(*)::int from pg_publication_tables where tablename = 'orders') as published,
       (select string_agg(defaclacl::text, ' ' order by defaclobjtype) from pg_default_acl d where defaclrole = 'postgres'::regrole and defaclnamespace = 'public'::regnamespace) as defaults`;
   const before = await query(url, look);
-  // Then ours, as the README says: copied beside theirs.
+  // Then ours, as supabase/README.md says: copied beside theirs.
   for (const name of ours) await copyFile(`${repo}/supabase/migrations/${name}`, `${folder}/${name}`);
   await fine(supabase(their, ["db", "push", `--remote=${url}`, "--yes"]));
   assert.deepEqual(await query(url, look), before);
@@ -135,7 +135,7 @@ const issues = ({ out }) => {
   return (Array.isArray(said) ? said : (said.results ?? [])).flatMap((found) => found.issues.map((issue) => ({ name: found.function, ...issue })));
 };
 
-test("db lint finds no error and no warning that is not known", async () => {
+test("db lint reports nothing that is not listed here", async () => {
   await query(older.admin, "create extension plpgsql_check with schema extensions");
   const done = await fine(lint(older.url, "--fail-on", "error"));
   const found = issues(done);
@@ -143,7 +143,7 @@ test("db lint finds no error and no warning that is not known", async () => {
   for (const { message, why } of LINTS.filter((lint) => !lint.triggers)) assert.ok(found.some((issue) => message.test(issue.message)), `gone, so strike it: ${message} (${why})`);
 });
 
-test("db lint would have found one", async () => {
+test("db lint finds a fault that is made on purpose", async () => {
   await query(newer.admin, "create extension plpgsql_check with schema extensions");
   await query(newer.url, "create function public.broken() returns int language plpgsql as 'begin return (select no_such_column from public.hub_servers); end'");
   const done = await lint(newer.url, "--fail-on", "error");
@@ -152,7 +152,7 @@ test("db lint would have found one", async () => {
   await query(newer.url, "drop function public.broken()");
 });
 
-test("the functions of triggers, which db lint leaves out, are as clean", async () => {
+test("the functions of triggers, which db lint leaves out, pass the same check", async () => {
   const found = await query(
     older.admin,
     `select distinct p.oid::regproc::text as name, c.message, c.level
@@ -178,14 +178,14 @@ const advise = async (url) =>
   }));
 
 for (const [what, db] of [["older", older], ["newer", newer]]) {
-  test(`db advisors, security and performance, has nothing to say that is not known (${what})`, async () => {
+  test(`db advisors, security and performance, report nothing that is not listed here (${what})`, async () => {
     const found = await advise(db.url);
     assert.deepEqual(found.filter(({ name, schema }) => !ADVICE.some((advice) => advice.name === name && advice.where.test(schema))), []);
     for (const { name, why } of ADVICE) assert.ok(found.some((finding) => finding.name === name), `gone, so strike it: ${name} (${why})`);
   });
 }
 
-test("db advisors would have had something to say", async () => {
+test("db advisors find a fault that is made on purpose", async () => {
   const { url } = await database("careless");
   await query(
     url,

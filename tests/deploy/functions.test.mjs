@@ -18,7 +18,7 @@ const cli = (...args) => supabase(here, [...args, "--profile", profile, "--yes"]
 const onlyNamed = ({ all }, allowed = []) =>
   assert.deepEqual(all.split("\n").filter((line) => /warn|deprecat|unknown|invalid/i.test(line) && !allowed.some((known) => known.test(line))), []);
 
-test("link", async () => {
+test("supabase link finds the project", async () => {
   const done = await fine(cli("link", "--project-ref", REF));
   assert.equal(await readFile(join(here, "supabase/.temp/project-ref"), "utf8"), REF);
   onlyNamed(done);
@@ -41,7 +41,7 @@ function uploadsAreComplete() {
   }
 }
 
-test("every function of the folder is one of config.toml's", async () => {
+test("every function folder is listed in config.toml", async () => {
   const there = (await readdir(join(here, "supabase/functions"))).filter((name) => !name.startsWith("_")).sort();
   assert.deepEqual(there, NAMES);
   const config = await readFile(join(here, "supabase/config.toml"), "utf8");
@@ -80,7 +80,7 @@ test("secrets set --env-file sends names and values, and prints no value", async
   for (const value of Object.values(wanted)) assert.ok(!done.all.includes(value));
 });
 
-test("nothing was asked that this API does not have, and nothing without the token", () => {
+test("the CLI called only what the management API has, each time with the token", () => {
   assert.deepEqual(api.kept.refused, []);
   assert.equal(api.kept.unauthorized, 0);
 });
@@ -168,7 +168,7 @@ const asked = {
 };
 
 for (const name of NAMES) {
-  test(`what was uploaded as ${name} runs alone`, async () => {
+  test(`the uploaded function ${name} runs alone`, async () => {
     const served = await serve(name);
     const get = await fetch(served.url);
     assert.deepEqual([get.status, get.headers.get("content-type")], [405, "application/problem+json"]);

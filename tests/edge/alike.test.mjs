@@ -58,46 +58,46 @@ const push = json({ ref: "refs/heads/main", repository: { full_name: "a/b" }, co
 // name, function, headers (made anew for each side), body (or what makes it), and the status that both must give
 const corpus = [
   ["a command", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!stats" }), 200],
-  ["a command that is none", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!statz" }), 200],
+  ["an unknown command", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!statz" }), 200],
   ["a long answer", "koji-discord-bot", () => bearer(operator), json({ channel_id: leads, command: "!export brooklyn" }), 200],
   ["a command that writes, by a viewer", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "!send-samples 2" }), 403],
   ["a command in a channel of tasks", "koji-discord-bot", () => bearer(viewer), json({ channel_id: quick, command: "!stats" }), 409],
-  ["a command nowhere", "koji-discord-bot", () => bearer(viewer), json({ channel_id: randomUUID(), command: "!stats" }), 404],
+  ["a command in an unknown channel", "koji-discord-bot", () => bearer(viewer), json({ channel_id: randomUUID(), command: "!stats" }), 404],
   ["no token", "koji-discord-bot", () => ({ "content-type": "application/json" }), json({ channel_id: leads, command: "!stats" }), 401],
-  ["a body that is no JSON", "koji-discord-bot", () => bearer(viewer), "{", 400],
-  ["a field of another type", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: 5 }), 400],
-  ["another kind of body", "koji-discord-bot", () => ({ ...bearer(viewer), "content-type": "text/plain" }), "!stats", 415],
+  ["a body that is not JSON", "koji-discord-bot", () => bearer(viewer), "{", 400],
+  ["a field of the wrong type", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: 5 }), 400],
+  ["a body of another media type", "koji-discord-bot", () => ({ ...bearer(viewer), "content-type": "text/plain" }), "!stats", 415],
   ["a body too large", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: "x".repeat(70_000) }), 413],
-  ["quotes, unicode and a zero", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: '!lead "caf\u00e9 \u{1f9a5}\u0000"' }), 200],
+  ["quotes, unicode and a zero character", "koji-discord-bot", () => bearer(viewer), json({ channel_id: leads, command: '!lead "caf\u00e9 \u{1f9a5}\u0000"' }), 200],
   ["a message", "send", () => bearer(operator), json({ channel: "buf-barista/quick", content: "What is here?" }), 200],
   ["a message by id", "send", () => bearer(operator), () => json({ channel: quick, content: "What is here?", idempotency_key: randomUUID() }), 200],
-  ["a message nowhere", "send", () => bearer(operator), json({ channel: "buf-barista/nowhere", content: "x" }), 404],
-  ["a message of a reader", "send", () => bearer(outsider), json({ channel: quick, content: "x" }), 403],
+  ["a message to an unknown channel", "send", () => bearer(operator), json({ channel: "buf-barista/nowhere", content: "x" }), 404],
+  ["a message of somebody who may only read", "send", () => bearer(outsider), json({ channel: quick, content: "x" }), 403],
   ["an empty message", "send", () => bearer(operator), json({ channel: quick, content: "" }), 400],
   ["a push", "github-webhook", () => github("push", push), push, 202],
   ["a ping", "github-webhook", () => github("ping", push), push, 202],
   ["a push with a bad signature", "github-webhook", () => github("push", push, { "x-hub-signature-256": "sha256=00" }), push, 401],
-  ["a push with a secret of its own", "github-webhook/acme-apps", () => github("push", push, {}, "acme-secret"), push, 202],
-  ["a push with another's secret", "github-webhook/acme-apps", () => github("push", push), push, 401],
-  ["a push with a secret that nobody has", "github-webhook/other", () => github("push", push), push, 401],
+  ["a push signed with the secret of its address", "github-webhook/acme-apps", () => github("push", push, {}, "acme-secret"), push, 202],
+  ["a push signed with the secret of another address", "github-webhook/acme-apps", () => github("push", push), push, 401],
+  ["a push to an address without a secret", "github-webhook/other", () => github("push", push), push, 401],
   ["a push without a delivery id", "github-webhook", () => github("push", push, { "x-github-delivery": "" }), push, 400],
-  ["a delivery that is no object", "github-webhook", () => github("push", "[]"), "[]", 400],
+  ["a delivery that is not a JSON object", "github-webhook", () => github("push", "[]"), "[]", 400],
   ["a delivery of a megabyte", "github-webhook", () => github("push", json({ long: "x".repeat(1_000_000) })), json({ long: "x".repeat(1_000_000) }), 202],
-  ["an update of no bridged chat", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 1, message: { message_id: 1, chat: { id: 5 }, from: { first_name: "A" }, text: "hello" } }), 200],
-  ["an update of something else", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 1, poll: {} }), 200],
+  ["a message of a chat without a bridge", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 1, message: { message_id: 1, chat: { id: 5 }, from: { first_name: "A" }, text: "hello" } }), 200],
+  ["an update that is not a message", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 1, poll: {} }), 200],
   ["a picture", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 2, message: { message_id: 2, chat: { id: 5 }, from: { first_name: "A" }, photo: [{ width: 1, height: 1 }] } }), 200],
   ["a post of a channel", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 3, channel_post: { message_id: 3, chat: { id: -5, type: "channel", title: "News" }, text: "x" } }), 200],
-  ["other words", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 4, edited_message: { message_id: 1, chat: { id: 5 }, from: { first_name: "A" }, text: "hullo" } }), 200],
+  ["an edited message", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 4, edited_message: { message_id: 1, chat: { id: 5 }, from: { first_name: "A" }, text: "hullo" } }), 200],
   ["half of a surrogate pair", "telegram-webhook", () => telegram("telegram-secret"), '{"update_id": 5, "message": {"message_id": 4, "chat": {"id": 5}, "text": "\\ud83d"}}', 200],
-  ["an update of somebody else", "telegram-webhook", () => telegram("wrong"), json({ update_id: 1 }), 401],
+  ["an update with a wrong secret token", "telegram-webhook", () => telegram("wrong"), json({ update_id: 1 }), 401],
   ["a ping of Discord", "koji-discord-bot", () => discord(json({ id: "1", type: 1 })), json({ id: "1", type: 1 }), 200],
   ["an old ping of Discord", "koji-discord-bot", () => discord(json({ id: "1", type: 1 }), 1_700_000_000), json({ id: "1", type: 1 }), 401],
   ["a forged ping of Discord", "koji-discord-bot", () => discord("{}"), json({ id: "1", type: 1 }), 401],
-  ["a command of no bridged channel", "koji-discord-bot", () => discord(json({ id: "2", type: 2, channel_id: "9", user: { username: "a" }, data: { name: "stats" } })),
+  ["a slash command in a channel without a bridge", "koji-discord-bot", () => discord(json({ id: "2", type: 2, channel_id: "9", user: { username: "a" }, data: { name: "stats" } })),
     json({ id: "2", type: 2, channel_id: "9", user: { username: "a" }, data: { name: "stats" } }), 200],
-  ["an agent with no token of ours", "hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: `channel:${quick}` }), 401],
-  ["an agent with a bare id", "hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: quick }), 400],
-  ["a function there is not", "nothing", () => ({}), "{}", 404],
+  ["an agent with an unknown token", "hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: `channel:${quick}` }), 401],
+  ["an agent with a channel id without its prefix", "hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: quick }), 400],
+  ["an unknown function", "nothing", () => ({}), "{}", 404],
   ["another method", "send", () => ({}), undefined, 405, "GET"],
 ];
 
@@ -135,7 +135,7 @@ for (const request of corpus) {
   });
 }
 
-test("the same delivery again is no news, wherever it comes in", async () => {
+test("a repeated delivery is a duplicate, wherever it arrives", async () => {
   const headers = github("push", push);
   const ids = [];
   for (const base of [axum, edge, lambda, axum]) {
@@ -146,7 +146,7 @@ test("the same delivery again is no news, wherever it comes in", async () => {
   assert.equal(new Set(ids.map(([, { delivery }]) => delivery)).size, 1);
 });
 
-test("a browser may ask, and the request's id is kept", async () => {
+test("CORS allows browsers, and the request's id is kept", async () => {
   for (const base of [axum, edge, lambda]) {
     const options = await fetch(`${base}/send`, { method: "OPTIONS", headers: { origin: "https://example.com", "access-control-request-method": "POST" } });
     assert.equal(options.status, 200);
@@ -156,7 +156,7 @@ test("a browser may ask, and the request's id is kept", async () => {
   }
 });
 
-test("what is deployed is small: under 20 MB for Lambda, under 1 MB gzipped for the edge", () => {
+test("the deployed files are under 20 MB for Lambda and under 1 MB gzipped for the edge", () => {
   assert.ok(statSync(process.env.LAMBDA_PROGRAM).size < 20_000_000);
   assert.ok(gzipSync(readFileSync(new URL("../../supabase/functions/_shared/hub_edge.wasm", import.meta.url))).length < 1_000_000);
 });
@@ -190,7 +190,7 @@ test("each function answers from a cold start, and again", async () => {
   }
 });
 
-test("a request goes on the trace that it came with", async () => {
+test("a request continues the trace that it came with", async () => {
   const trace = "4bf92f3577b34da6a3ce929d0e0e4736";
   const headers = { ...bearer(viewer), traceparent: `00-${trace}-00f067aa0ba902b7-01`, "x-request-id": "traced-1" };
   for (const base of [axum, lambda]) {

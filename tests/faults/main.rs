@@ -29,7 +29,7 @@ async fn work_starts_although_the_listener_was_killed() {
 }
 
 #[tokio::test]
-async fn whoever_lets_go_of_a_pending_task_wakes_the_workers() {
+async fn releasing_a_locked_pending_task_wakes_the_workers() {
     // A claim passes over a row that somebody holds. Without a second wake-up that task would wait for the slow poll.
     let world = World::new().await;
     let task = world.send("work").await;
@@ -39,7 +39,7 @@ async fn whoever_lets_go_of_a_pending_task_wakes_the_workers() {
 }
 
 #[tokio::test]
-async fn with_the_wake_up_off_the_slow_poll_covers() {
+async fn without_notify_the_slow_poll_finds_the_task() {
     let world = World::new().await;
     world.sql("alter table public.mac_tasks disable trigger mac_tasks_60_wake_insert").await;
     let worker = world.worker("w1", &[agent("sh", QUICK)]).await;
@@ -49,7 +49,7 @@ async fn with_the_wake_up_off_the_slow_poll_covers() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_killed_loses_the_task_and_another_finishes_it() {
+async fn a_killed_workers_task_is_finished_by_another() {
     let world = World::new().await;
     let doomed = world.worker("w1", &[agent("sh", FOR_EVER)]).await;
     let task = world.send("work").await;
@@ -97,7 +97,7 @@ async fn a_worker_that_is_killed_loses_the_task_and_another_finishes_it() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_killed_is_a_failure_and_takes_its_tree_along() {
+async fn a_killed_agent_fails_its_task_and_its_processes_end() {
     let world = World::new().await;
     let marker = world.marker();
     // A child that leaves the process group, as a tool's server would; then the agent dies the hard way.
@@ -110,7 +110,7 @@ async fn an_agent_that_is_killed_is_a_failure_and_takes_its_tree_along() {
 }
 
 #[tokio::test]
-async fn a_cancelled_task_is_stopped_with_all_it_started() {
+async fn cancelling_a_task_ends_all_its_processes() {
     let world = World::new().await;
     let marker = world.marker();
     let worker = world
@@ -147,7 +147,7 @@ async fn a_worker_that_is_told_to_stop_hands_its_task_back() {
 }
 
 #[tokio::test]
-async fn two_workers_of_one_name_do_everything_once() {
+async fn two_workers_of_one_name_run_each_task_once() {
     let world = World::new().await;
     let one = world.worker("twin", &[agent("sh", QUICK)]).await;
     let two = world.worker("twin", &[agent("sh", QUICK)]).await;
@@ -250,7 +250,7 @@ async fn a_project_outside_the_root_is_refused_and_not_tried_again() {
 }
 
 #[tokio::test]
-async fn two_migrators_at_once_do_it_once() {
+async fn two_migrators_at_once_apply_each_migration_once() {
     let world = World::bare().await;
     let (one, two) =
         tokio::join!(hub::migrate::migrate(&world.url, &|_| {}), hub::migrate::migrate(&world.url, &|_| {}));
@@ -282,7 +282,7 @@ async fn what_the_supabase_cli_pushed_is_recognised() {
 }
 
 #[tokio::test]
-async fn a_schema_from_another_version_is_refused_with_what_to_do() {
+async fn a_schema_of_another_version_is_refused_with_what_to_do() {
     let world = World::new().await;
     world.sql("update hub_internal.refinery_schema_history set checksum = '1' where version = (select min(version) from hub_internal.refinery_schema_history)").await;
     let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
@@ -290,7 +290,7 @@ async fn a_schema_from_another_version_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_table_that_can_not_be_adopted_is_refused_before_anything_changes() {
+async fn a_mac_tasks_that_can_not_be_adopted_is_refused_before_anything_changes() {
     let world = World::bare().await;
     world.sql("create table public.mac_tasks (id bigint primary key, content text, status text)").await;
     let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
@@ -303,7 +303,7 @@ async fn a_table_that_can_not_be_adopted_is_refused_before_anything_changes() {
 }
 
 #[tokio::test]
-async fn an_empty_postgres_is_told_what_it_lacks() {
+async fn an_unprepared_postgres_is_refused_with_what_it_lacks() {
     let world = World::empty().await;
     let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
     assert!(error.contains("hub migrate --platform"), "{error}");

@@ -39,7 +39,7 @@ async fn the_grants_are_the_same_on_older_and_newer_projects() {
 }
 
 #[tokio::test]
-async fn what_is_there_already_stays_as_it_is() {
+async fn existing_tables_and_rows_are_kept() {
     const LOOK: &str = "select string_agg(format('%s %s %s', a.attrelid::regclass, a.attname, a.atttypid::regtype), ',' order by a.attrelid::regclass::text, a.attnum)
         || (select string_agg(h::text, ',') from public.hub_threads h) || (select string_agg(h::text, ',') from public.hub_messages h)
         || (select string_agg(policyname, ',') from pg_policies where tablename in ('hub_threads', 'hub_messages'))
@@ -62,7 +62,7 @@ async fn what_is_there_already_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_existing_queue_is_adopted_with_its_rows() {
+async fn an_existing_mac_tasks_is_adopted_with_its_rows() {
     let world = World::bare().await;
     world
         .sql(
@@ -107,7 +107,7 @@ async fn an_existing_queue_is_adopted_with_its_rows() {
 }
 
 #[tokio::test]
-async fn queues_that_can_not_be_adopted_say_why() {
+async fn a_mac_tasks_that_can_not_be_adopted_is_refused_with_the_reason() {
     for (table, why) in [
         ("create table public.mac_tasks (id bigint primary key, content text, status text)", "column id is bigint"),
         ("create table public.mac_tasks (id uuid, content text, status text)", "neither its primary key nor unique"),

@@ -373,7 +373,7 @@ const CARRIED: &str =
     where m.sender_id like 'bridge:%' and m.sender_type = 'human' and (m.task_thread_id is null or m.seq > 1)";
 
 #[tokio::test]
-async fn text_becomes_a_task_and_replies_and_threads_go_on_in_the_hubs() {
+async fn discord_text_becomes_a_task_and_replies_and_threads_continue_in_its_thread() {
     let (world, discord) = (World::new().await, Discord::start().await);
     bridged(&world).await;
     discord.with(|told| {
@@ -451,7 +451,7 @@ async fn text_becomes_a_task_and_replies_and_threads_go_on_in_the_hubs() {
 }
 
 #[tokio::test]
-async fn a_cut_a_lost_session_and_a_doubled_event_lose_and_double_nothing() {
+async fn a_cut_connection_a_lost_session_and_a_repeated_event_lose_or_double_no_message() {
     let (world, discord) = (World::new().await, Discord::start().await);
     bridged(&world).await;
     let bridge = discord.bridge(&world).await;
@@ -493,7 +493,7 @@ async fn a_cut_a_lost_session_and_a_doubled_event_lose_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_for_a_while_gets_everything_in_order() {
+async fn messages_reach_the_database_in_order_after_it_was_away() {
     let (cluster, discord) = (Cluster::start(), Discord::start().await);
     let world = World::within(&cluster).await;
     bridged(&world).await;
@@ -528,7 +528,7 @@ async fn a_database_that_is_away_for_a_while_gets_everything_in_order() {
 }
 
 #[tokio::test]
-async fn what_can_not_go_on_ends_with_the_reason() {
+async fn a_refused_token_or_intent_ends_the_daemon_with_the_reason() {
     let (world, discord) = (World::new().await, Discord::start().await);
     for (code, why) in [(4014, "Message Content Intent"), (4004, "DISCORD_BOT_TOKEN")] {
         discord.with(|told| told.close_at_identify = Some(code));
@@ -569,7 +569,7 @@ fn texts(output: &Output) -> (String, String) {
 }
 
 #[tokio::test]
-async fn the_registry_stands_in_discord_exactly_and_every_command_is_understood() {
+async fn all_commands_are_registered_with_discord_and_each_is_understood() {
     let (world, discord) = (World::new().await, Discord::start().await);
     hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
 
@@ -685,7 +685,7 @@ fn typed(interaction: &Value) -> String {
 }
 
 #[tokio::test]
-async fn what_discord_refuses_is_said_with_the_remedy() {
+async fn a_refusal_by_discord_is_reported_with_what_to_do() {
     let (world, discord) = (World::new().await, Discord::start().await);
     let fields = json!({"code": 50035, "message": "Invalid Form Body", "errors": {"1": {"description": {"_errors": [{"code": "B", "message": "Must be shorter"}]}}}});
     for (path, status, body, why) in [

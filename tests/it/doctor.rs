@@ -102,7 +102,7 @@ const OURS: [&str; 12] = [
 ];
 
 #[tokio::test]
-async fn each_fault_of_a_database_breaks_its_line() {
+async fn each_database_fault_changes_its_own_line_only() {
     let world = deployed().await;
     let url = world.url.expose_secret().to_owned();
     let look = async || doctor(&["--url", &url], &[]).await;
@@ -237,7 +237,7 @@ async fn each_fault_of_a_database_breaks_its_line() {
 }
 
 #[tokio::test]
-async fn before_the_migrations_and_without_postgres_the_rest_is_not_checked() {
+async fn without_migrations_or_postgres_the_other_checks_are_skipped() {
     let world = World::bare().await;
     let bare = doctor(&["--url", world.url.expose_secret()], &[]).await;
     bare.only_wrong(&["migrations"]);
@@ -250,7 +250,7 @@ async fn before_the_migrations_and_without_postgres_the_rest_is_not_checked() {
 }
 
 #[tokio::test]
-async fn no_port_is_taken_for_a_pooler() {
+async fn port_6543_alone_is_not_taken_for_a_pooler() {
     let world = deployed().await;
     let url = world.url.expose_secret();
     let to = url.split(['@', '/']).nth(3).unwrap().to_owned();
@@ -343,7 +343,7 @@ const PROJECT: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn a_whole_deployment_and_what_each_credential_shows_of_it() {
+async fn a_healthy_deployment_passes_with_each_credential() {
     let public = "00".repeat(32);
     let stack = Stack::start(&[
         ("GITHUB_WEBHOOK_SECRET", "github"),
@@ -406,7 +406,7 @@ async fn a_whole_deployment_and_what_each_credential_shows_of_it() {
 }
 
 #[tokio::test]
-async fn secrets_that_are_not_set_are_named_and_are_no_fault() {
+async fn missing_provider_secrets_are_noted_and_are_no_fault() {
     let stack = Stack::start(&[("TELEGRAM_WEBHOOK_SECRET", "telegram")]).await;
     let found = doctor(&["--url", stack.get("SUPABASE_URL")], &[]).await;
     found.only_wrong(&[]);
@@ -416,7 +416,7 @@ async fn secrets_that_are_not_set_are_named_and_are_no_fault() {
 
 /// What Supabase's gateway says of a function that is not there, that wants a token first, that does not start, or is another's.
 #[tokio::test]
-async fn functions_that_are_not_deployed_well_are_told_apart() {
+async fn each_way_a_function_is_deployed_wrongly_is_named() {
     let answer = |status: u16, body: &'static str| {
         any(
             move || async move { (StatusCode::from_u16(status).unwrap(), [("content-type", "application/json")], body) },

@@ -86,7 +86,7 @@ async fn status(hub: &Functions, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn tokens_count_by_the_keys_that_the_project_publishes() {
+async fn tokens_signed_by_published_keys_are_accepted() {
     let (key, public) = signing_key("one");
     let (stranger, _) = signing_key("one");
     // A kind that is not known here, and a shared secret that has no business there, hide nothing and open nothing.
@@ -114,7 +114,7 @@ async fn tokens_count_by_the_keys_that_the_project_publishes() {
 }
 
 #[tokio::test]
-async fn without_the_keys_nobody_is_called_a_liar() {
+async fn unreachable_signing_keys_answer_503() {
     let (key, public) = signing_key("one");
     let project = project(json!({"keys": [public]})).await;
     project.away.store(true, Ordering::SeqCst);
@@ -130,7 +130,7 @@ async fn without_the_keys_nobody_is_called_a_liar() {
 }
 
 #[tokio::test]
-async fn who_asks_too_often_waits_and_nobody_else_does() {
+async fn a_caller_over_the_limit_gets_429_and_others_do_not() {
     let limit = Limit::per_second(NonZeroU32::MIN);
     let hub =
         functions_by(|db| Api::new(db, Verifier::new(&SECRET.into()), Secrets::default()).limited(Some(limit))).await;
@@ -161,7 +161,7 @@ async fn who_asks_too_often_waits_and_nobody_else_does() {
 }
 
 #[tokio::test]
-async fn a_body_is_read_from_those_who_may_send_it_and_no_further_than_it_may_go() {
+async fn a_body_is_read_only_with_credentials_and_up_to_its_limit() {
     let secrets = Secrets::from(|name| (name == "GITHUB_WEBHOOK_SECRET").then(|| "hush".to_owned()));
     let hub = functions_by(|db| Api::new(db, Verifier::new(&SECRET.into()), secrets)).await;
     let url = format!("{}/functions/v1/github-webhook", hub.url);
@@ -205,7 +205,7 @@ async fn a_body_is_read_from_those_who_may_send_it_and_no_further_than_it_may_go
 }
 
 #[tokio::test]
-async fn the_functions_describe_themselves() {
+async fn the_openapi_description_covers_every_function() {
     let hub = functions_by(|db| Api::new(db, Verifier::new(&SECRET.into()), Secrets::default())).await;
     let url = format!("{}/functions/v1/openapi.json", hub.url);
     let document: Value = Client::new().get(&url).send().await.unwrap().json().await.unwrap();
@@ -228,7 +228,7 @@ async fn the_functions_describe_themselves() {
 
 /// Half a request head, and then nothing, a thousand times over: who is served is served all the same, and the halves are closed.
 #[tokio::test]
-async fn half_a_request_holds_up_nobody() {
+async fn a_thousand_unfinished_requests_delay_nobody() {
     hub_api::open_files::raise();
     let hub = functions_by(|db| Api::new(db, Verifier::new(&SECRET.into()), Secrets::default())).await;
     let address = hub.url.strip_prefix("http://").unwrap().to_owned();
@@ -262,7 +262,7 @@ async fn half_a_request_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_token_of_tomorrow_does_not_count_today() {
+async fn a_token_is_refused_before_its_nbf() {
     let hub = functions_by(|db| Api::new(db, Verifier::new(&SECRET.into()), Secrets::default())).await;
     let now =
         i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap();

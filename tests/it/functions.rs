@@ -102,7 +102,7 @@ impl Functions {
 }
 
 #[tokio::test]
-async fn each_caller_gets_what_the_rights_say() {
+async fn each_kind_of_caller_gets_the_answer_its_rights_allow() {
     let hub = functions().await;
     let (outsider, viewer, operator) =
         (hub.person(None).await, hub.person(Some("viewer")).await, hub.person(Some("operator")).await);
@@ -148,7 +148,7 @@ async fn each_caller_gets_what_the_rights_say() {
 }
 
 #[tokio::test]
-async fn whatever_is_typed_is_answered_and_what_is_no_request_is_named() {
+async fn any_command_text_is_answered_and_invalid_requests_name_the_fault() {
     let hub = functions().await;
     let person = hub.person(Some("viewer")).await;
     for (command, begins) in [

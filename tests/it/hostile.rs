@@ -159,7 +159,7 @@ async fn crowd(times: usize, url: &str, make: impl Fn(&Sender) -> RequestBuilder
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_delivery_ten_thousand_times_is_one_row_and_one_task() {
+async fn ten_thousand_repeats_of_a_delivery_make_one_row_and_one_task() {
     let hub = hub().await;
     hub.world
         .sql(
@@ -184,7 +184,7 @@ async fn one_delivery_ten_thousand_times_is_one_row_and_one_task() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_key_a_thousand_times_is_one_message_whoever_sends_it() {
+async fn a_key_sent_a_thousand_times_makes_one_message_for_each_kind_of_sender() {
     const MESSAGES: &str = "select count(*) from public.hub_channel_messages where sender_type <> 'system'";
     let hub = hub().await;
     let (messages, tasks) =
@@ -238,7 +238,7 @@ async fn one_key_a_thousand_times_is_one_message_whoever_sends_it() {
 }
 
 #[tokio::test]
-async fn reordered_json_is_another_body_and_the_same_delivery() {
+async fn a_reordered_body_needs_its_own_signature_and_is_the_same_delivery() {
     let hub = hub().await;
     let sender = Sender::to(&hub.url);
     let (body, reordered) = (r#"{"ref": "x", "n": [1, 2]}"#, "{\n  \"n\":[1,2],\t\"ref\":\"x\"}\r\n");
@@ -330,7 +330,7 @@ fn in_chunks(body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_may_be_as_large_as_the_limit_and_not_a_byte_larger() {
+async fn a_body_of_the_limit_is_accepted_and_one_byte_more_is_not() {
     let world = World::new().await;
     let program = Program::start(&world).await;
     let sender = Sender::to(&program.url);
@@ -407,7 +407,7 @@ fn signed_head(body: &[u8], delivery: &str, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn slow_senders_are_given_up_and_stop_nobody_else() {
+async fn slow_senders_are_cut_off_and_delay_nobody() {
     let hub = hub_within(Duration::from_secs(3)).await;
     let person = hub.person(Some("viewer")).await;
     // More than would fill all room if what they announce were set aside; each goes on sending, a byte at a time.
@@ -452,7 +452,7 @@ async fn slowly(mut socket: TcpStream, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn lengths_that_lie_and_requests_in_a_row() {
+async fn wrong_content_lengths_and_pipelined_requests_are_handled() {
     let hub = hub_within(Duration::from_secs(2)).await;
     let body = PUSH.as_bytes();
     let length = |bytes: usize| format!("content-length: {bytes}\r\n");
@@ -510,7 +510,7 @@ async fn lengths_that_lie_and_requests_in_a_row() {
 }
 
 #[tokio::test]
-async fn a_place_that_is_none_is_said_to_be_none() {
+async fn unknown_paths_answer_404_with_a_problem() {
     let hub = hub().await;
     // As they are written: a client would tidy them up.
     for path in [
@@ -867,7 +867,7 @@ fn of_people_and_agents(sender: &Sender, person: &str, agent: &str, leads: Uuid,
 }
 
 #[tokio::test]
-async fn whatever_comes_has_the_answer_that_its_sender_expects() {
+async fn bad_requests_get_the_status_that_each_provider_expects() {
     let hub = hub().await;
     hub.world
         .sql(
@@ -920,7 +920,7 @@ async fn whatever_comes_has_the_answer_that_its_sender_expects() {
 }
 
 #[tokio::test]
-async fn ids_of_requests_are_kept_if_they_are_plain() {
+async fn plain_request_ids_are_kept_and_others_replaced() {
     let hub = hub().await;
     let sender = Sender::to(&hub.url);
     for (given, kept) in [
@@ -939,7 +939,7 @@ async fn ids_of_requests_are_kept_if_they_are_plain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_log_tells_of_each_refusal_and_of_nothing_that_was_sent() {
+async fn the_log_has_each_refusal_and_no_content() {
     const CANARY: &str = "canary-in-a-coal-mine";
     let world = World::new().await;
     hub::migrate::seed(&world.url, &|_| {}).await.unwrap();

@@ -295,7 +295,7 @@ async fn no_secret_was_told(world: &World) {
 }
 
 #[tokio::test]
-async fn a_bridged_channel_goes_both_ways_without_echo_progress_edits_and_the_result_is_a_reply() {
+async fn a_bridge_carries_both_ways_without_echo_and_replies_with_the_result() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     // Where tasks of this channel run.
@@ -434,7 +434,7 @@ async fn a_long_text_is_several_messages_each_once() {
 }
 
 #[tokio::test]
-async fn what_arrived_before_a_failure_is_not_sent_again() {
+async fn parts_that_arrived_before_a_failure_are_not_sent_again() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     let long = (0..1200).map(|n| format!("line {n:04}")).collect::<Vec<_>>().join("\n");
@@ -454,7 +454,7 @@ async fn what_arrived_before_a_failure_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_after_the_message_arrived_repeats_it_nowhere_that_has_a_key() {
+async fn a_cut_connection_after_arrival_repeats_no_message_where_the_provider_has_a_key() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     put(&world, "discord", "channel:77", "post", "DISCORD_BOT_TOKEN", said("once")).await;
@@ -480,7 +480,7 @@ async fn a_connection_that_is_cut_after_the_message_arrived_repeats_it_nowhere_t
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_between_sending_and_saying_so_repeats_nothing() {
+async fn a_worker_that_dies_after_sending_repeats_nothing() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     put(&world, "discord", "channel:77", "post", "DISCORD_BOT_TOKEN", said("once")).await;
@@ -504,7 +504,7 @@ async fn a_worker_that_dies_between_sending_and_saying_so_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn webhooks_are_signed_in_order_and_one_that_hangs_holds_up_nobody() {
+async fn webhooks_are_signed_in_order_and_a_hanging_one_delays_no_other() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     let event = |n: i32| json!({"type": "message.posted", "timestamp": "2026-11-21T10:00:00Z", "data": {"n": n, "precise": 0.1, "text": "ä"}});
@@ -541,7 +541,7 @@ async fn webhooks_are_signed_in_order_and_one_that_hangs_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_is_a_dead_letter_in_the_end_and_an_owner_starts_it_again() {
+async fn a_failing_webhook_becomes_a_dead_letter_that_an_owner_can_retry() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     for _ in 0..12 {
@@ -619,7 +619,7 @@ async fn addresses_that_are_not_public_are_refused_unless_the_operator_allows_th
 }
 
 #[tokio::test]
-async fn telegram_says_what_is_wrong_in_words() {
+async fn telegrams_error_descriptions_are_understood() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     bridge(&world, "telegram", "channel:9").await;
@@ -674,7 +674,7 @@ async fn telegram_says_what_is_wrong_in_words() {
 }
 
 #[tokio::test]
-async fn a_topic_that_is_gone_is_said_once_and_its_words_go_to_the_chat() {
+async fn a_missing_telegram_topic_is_reported_once_and_its_messages_go_to_the_chat() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     bridge(&world, "telegram", "channel:-100500/42").await;
@@ -701,7 +701,7 @@ async fn a_topic_that_is_gone_is_said_once_and_its_words_go_to_the_chat() {
 }
 
 #[tokio::test]
-async fn on_github_nobody_is_called_and_a_repository_that_moved_is_followed() {
+async fn github_answers_notify_nobody_and_follow_a_renamed_repository() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     const MOVED: &[(&str, &str)] = &[("location", "/github/repos/acme/renamed/issues/7/comments")];
@@ -738,7 +738,7 @@ async fn on_github_nobody_is_called_and_a_repository_that_moved_is_followed() {
 }
 
 #[tokio::test]
-async fn a_worker_that_stops_gives_back_what_did_not_get_through() {
+async fn a_stopping_worker_hands_back_undelivered_rows() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     put(&world, "discord", "channel:77", "post", "DISCORD_BOT_TOKEN", said("once")).await;
@@ -756,7 +756,7 @@ async fn a_worker_that_stops_gives_back_what_did_not_get_through() {
 }
 
 #[tokio::test]
-async fn discords_webhook_speaks_under_the_senders_name_and_only_to_discord() {
+async fn a_discord_webhook_uses_the_senders_name_and_only_discords_address() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     let body =
@@ -782,7 +782,7 @@ async fn discords_webhook_speaks_under_the_senders_name_and_only_to_discord() {
 }
 
 #[tokio::test]
-async fn a_limit_of_the_whole_provider_holds_all_of_it() {
+async fn a_global_rate_limit_holds_all_rows_of_that_provider() {
     let world = World::new().await;
     let (outside, url) = outside().await;
     outside.fault(

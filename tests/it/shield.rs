@@ -108,7 +108,7 @@ async fn an_agent_does_not_read_its_workers_secrets_in_proc() {
 }
 
 #[tokio::test]
-async fn no_process_of_the_same_user_reads_what_a_long_running_program_was_told() {
+async fn no_process_of_the_same_user_reads_a_programs_secrets() {
     let world = World::new().await;
     let plain = Plain::of(&world);
     let open = plain.run("sleep".as_ref()).arg("60").env("HUB_BRIDGE_SHIELD", "hush-hush").spawn().unwrap();
@@ -138,7 +138,7 @@ async fn no_process_of_the_same_user_reads_what_a_long_running_program_was_told(
 }
 
 #[tokio::test]
-async fn a_worker_that_is_not_root_still_knows_its_processes_by_their_marks() {
+async fn a_worker_that_is_not_root_recognises_its_processes_by_their_marks() {
     let world = World::new().await;
     let plain = Plain::of(&world);
     let marker = world.marker();
@@ -158,7 +158,7 @@ async fn a_worker_that_is_not_root_still_knows_its_processes_by_their_marks() {
 }
 
 #[tokio::test]
-async fn doctor_says_where_worker_and_agents_share_a_user() {
+async fn doctor_reports_where_worker_and_agents_share_a_user() {
     let world = World::new().await;
     let line = async || {
         let ended = Command::new(hub_tests::program())

@@ -84,7 +84,7 @@ async fn a_sweep_is_carried_out_by_a_worker_and_tried_again_when_the_source_is_b
 }
 
 #[tokio::test]
-async fn a_sweep_reads_a_csv_file_or_says_what_is_missing() {
+async fn a_sweep_reads_a_csv_file_or_names_what_is_missing() {
     let world = world().await;
     let file = world.root().join("leads.csv");
     std::fs::write(&file, "name,city,rating\nBaltazar,Hudson,4.4\nElsewhere,Albany,3\n").unwrap();
@@ -104,7 +104,7 @@ async fn a_sweep_reads_a_csv_file_or_says_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_sweep_whose_worker_died_is_anothers() {
+async fn a_sweep_of_a_dead_worker_is_taken_by_another() {
     let world = world().await;
     said(&world, "!sweep Troy").await;
     world.sql("select public.hub_claim_sweeps(1, '1 second')").await;

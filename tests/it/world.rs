@@ -85,7 +85,7 @@ async fn run(program: &Path, arguments: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_dump_that_was_restored_elsewhere_is_repaired() {
+async fn a_dump_restored_elsewhere_is_repaired() {
     // npm's programs of other versions have none, and another version's dumps nothing.
     let (Some(dump), Some(restore)) = (postgres_program("pg_dump"), postgres_program("pg_restore")) else {
         return eprintln!("no pg_dump beside this Postgres: not tried");
@@ -148,7 +148,7 @@ async fn a_dump_that_was_restored_elsewhere_is_repaired() {
 }
 
 #[tokio::test]
-async fn a_database_that_can_not_keep_every_text_is_refused_with_the_remedy() {
+async fn a_database_that_is_not_utf8_is_refused_with_what_to_do() {
     let world = World::empty().await;
     let admin = std::env::var("HUB_TEST_ADMIN_URL").unwrap();
     let mut connection = PgConnection::connect(&admin).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_database_that_can_not_keep_every_text_is_refused_with_the_remedy() {
 }
 
 #[tokio::test]
-async fn in_another_cluster_the_platform_comes_first() {
+async fn restoring_into_another_cluster_needs_the_platform_first() {
     let world = World::new().await;
     let admin = std::env::var("HUB_TEST_ADMIN_URL").unwrap();
     let url = world.url.expose_secret();
@@ -190,7 +190,7 @@ async fn in_another_cluster_the_platform_comes_first() {
 }
 
 #[tokio::test]
-async fn other_defaults_of_a_database_change_nothing() {
+async fn other_database_defaults_change_nothing() {
     let world = World::new().await;
     let name = world.url.expose_secret().rsplit_once('/').unwrap().1.to_owned();
     let mut admin = PgConnection::connect(&std::env::var("HUB_TEST_ADMIN_URL").unwrap()).await.unwrap();

@@ -1,4 +1,4 @@
--- Who may call what: every function of the contract from every chair, allow and deny side by side (DESIGN section 7).
+-- Who may call what: every function of the contract as every kind of caller, allow and deny side by side (DESIGN section 7).
 \ir setup.psql
 select no_plan();
 
@@ -93,44 +93,44 @@ select is(tap.outcome(a.actor, m.call), a.expected, format('%s: %s', a.actor, m.
 select is_empty(
   $$ select p.proname from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname like 'hub\_%'
        and not exists (select from matrix m where m.call like '%public.' || p.proname || '(%') $$,
-  'every hub_ function stands in the matrix');
+  'every hub_ function is in the matrix');
 
--- What may not be seen is not there: a foreign id and one that never was give the very same refusal, but for the id in its detail.
+-- An id that the caller may not see and one that does not exist give the same refusal, except for the id in its detail.
 select is(tap.refusal('outsider', format('select public.hub_send(%L, ''x'')', s.prototypes)),
-          tap.refusal('outsider', format('select public.hub_send(%L, ''x'')', gen_random_uuid())), 'hub_send tells nothing of a members'' server') from stage s;
+          tap.refusal('outsider', format('select public.hub_send(%L, ''x'')', gen_random_uuid())), 'hub_send answers alike for a members'' server and an unknown channel') from stage s;
 select is(tap.refusal('outsider', format('select public.hub_cancel_task(%L)', s.labs_task)),
-          tap.refusal('outsider', format('select public.hub_cancel_task(%L)', gen_random_uuid())), 'hub_cancel_task tells nothing') from stage s;
+          tap.refusal('outsider', format('select public.hub_cancel_task(%L)', gen_random_uuid())), 'hub_cancel_task answers alike for a hidden and an unknown task') from stage s;
 select is(tap.refusal('outsider', format('select public.hub_set_member(%L, %L, ''viewer'')', s.labs, tap.id('stranger'))),
-          tap.refusal('outsider', format('select public.hub_set_member(%L, %L, ''viewer'')', gen_random_uuid(), tap.id('stranger'))), 'hub_set_member tells nothing') from stage s;
+          tap.refusal('outsider', format('select public.hub_set_member(%L, %L, ''viewer'')', gen_random_uuid(), tap.id('stranger'))), 'hub_set_member answers alike for a hidden and an unknown server') from stage s;
 select is(tap.refusal('outsider', format('insert into public.hub_channel_messages (channel_id, content) values (%L, ''x'')', s.prototypes)),
-          tap.refusal('outsider', format('insert into public.hub_channel_messages (channel_id, content) values (%L, ''x'')', gen_random_uuid())), 'posting tells nothing') from stage s;
+          tap.refusal('outsider', format('insert into public.hub_channel_messages (channel_id, content) values (%L, ''x'')', gen_random_uuid())), 'posting answers alike for a hidden and an unknown channel') from stage s;
 
 -- Devices that may not act
 select is(tap.outcome('device:tap-gone', $$select * from public.hub_claim_tasks('tap-gone')$$), 'UH005', 'a revoked device claims nothing');
-select is(tap.outcome('device:tap-gone', $$select public.hub_heartbeat('tap-gone')$$), 'UH005', 'a revoked device is not alive');
+select is(tap.outcome('device:tap-gone', $$select public.hub_heartbeat('tap-gone')$$), 'UH005', 'a revoked device sends no heartbeat');
 select is(tap.outcome('device:tap-gone', $$select public.hub_register_device('tap-gone', 'linux', '[]', 1)$$), 'UH005', 'a revoked device does not come back by registering');
-select is(tap.outcome('service', $$select * from public.hub_claim_tasks('tap-gone')$$), 'UH005', 'nobody claims for a revoked device');
+select is(tap.outcome('service', $$select * from public.hub_claim_tasks('tap-gone')$$), 'UH005', 'the service role claims nothing for a revoked device');
 select is(tap.outcome('device:tap-new', $$select public.hub_register_device('tap-new', 'macos', '[{"agent":"claude","models":["claude"]}]', 1)$$), 'ok', 'a new device registers itself');
-select is(tap.outcome('device:tap-new', $$select public.hub_complete_task((select running from stage), 1, 'x')$$), 'UH005', 'one that was never enrolled writes to nothing');
+select is(tap.outcome('device:tap-new', $$select public.hub_complete_task((select running from stage), 1, 'x')$$), 'UH005', 'a device that was never enrolled may not complete a task');
 select from public.hub_drain_device('tap-other');
 select is_empty($$ select * from public.hub_claim_tasks('tap-other', 50) $$, 'a drained device gets nothing new');
 
 -- A device that registers by its own token serves what it is enrolled for, and only that.
 select tap.become('device:tap-self');
 select from public.hub_register_device('tap-self', 'linux', '[{"agent":"claude","models":["any"]}]', 50);
-select is_empty($$ select * from public.hub_claim_tasks('tap-self', 50) $$, 'enrolled for nothing, it gets nothing');
+select is_empty($$ select * from public.hub_claim_tasks('tap-self', 50) $$, 'a device that is enrolled for no server gets no task');
 select tap.become('postgres');
 select from public.hub_enroll_device('tap-self', tap.server('aura-labs'));
 update stage set labs_task = tap.task('evals', 'for tap-self'), pending = tap.task('bridge', 'not for tap-self');
 select tap.become('device:tap-self');
-select results_eq($$ select c.id from public.hub_claim_tasks('tap-self', 50) c $$, $$ select labs_task from stage $$, 'enrolled for a server, it gets that server''s tasks');
-select is(tap.sees('device:tap-self', 'public.mac_tasks'), '1', 'and sees the task it holds, no other');
+select results_eq($$ select c.id from public.hub_claim_tasks('tap-self', 50) c $$, $$ select labs_task from stage $$, 'a device that is enrolled for a server gets that server''s tasks');
+select is(tap.sees('device:tap-self', 'public.mac_tasks'), '1', 'it sees the task it holds and no other');
 select tap.become('postgres');
 
 -- The last owner stays.
 select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, ''viewer'')', s.barista, tap.id('owner'))), 'UH003', 'the last owner can not step down') from stage s;
-select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, null)', s.barista, tap.id('owner'))), 'UH003', 'nor leave') from stage s;
-select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, ''boss'')', s.barista, tap.id('viewer'))), 'UH001', 'a role is one of three') from stage s;
+select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, null)', s.barista, tap.id('owner'))), 'UH003', 'the last owner can not be removed') from stage s;
+select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, ''boss'')', s.barista, tap.id('viewer'))), 'UH001', 'a role that does not exist is refused') from stage s;
 
 select * from finish();
 rollback;

@@ -1,4 +1,4 @@
--- Who may read and write which rows, table by table, from every chair; and that the policies are those we know of.
+-- Who may read and write which rows, table by table, as every kind of caller; and that there are no other policies.
 \ir setup.psql
 select no_plan();
 
@@ -118,20 +118,20 @@ select is(tap.outcome(a.actor, w.what), a.expected, format('%s: %s', a.actor, w.
  cross join lateral unnest(array['anon', 'anonymous', 'outsider', 'viewer', 'operator', 'owner', 'device:tap-all', 'device:tap-other', 'service', 'postgres'],
                            w.expected) as a (actor, expected);
 
--- What would be a lie in a message or a task is refused; what a person may not choose is set.
-select is(tap.outcome('operator', format('insert into public.hub_channel_messages (channel_id, content, %s) select quick, ''x'', %s from stage', l.field, l.value)), '42501', 'a person does not say ' || l.field)
+-- False fields of a message or a task are refused; what a person may not choose is set by the server.
+select is(tap.outcome('operator', format('insert into public.hub_channel_messages (channel_id, content, %s) select quick, ''x'', %s from stage', l.field, l.value)), '42501', 'a person may not set in a message: ' || l.field)
   from (values ('sender_id', quote_literal(tap.id('owner'))), ('sender_type', '''agent'''), ('embed_data', '''{"title":"x"}'''), ('is_progress', 'true'), ('content_type', '''result''')) l (field, value);
-select is(tap.outcome('operator', format('insert into public.mac_tasks (content, channel_id, %s) select ''x'', quick, %s from stage', l.field, l.value)), '42501', 'a person does not make a task with ' || l.field)
+select is(tap.outcome('operator', format('insert into public.mac_tasks (content, channel_id, %s) select ''x'', quick, %s from stage', l.field, l.value)), '42501', 'a person may not set in a task: ' || l.field)
   from (values ('status', '''running'''), ('claimed_by', '''mac1'''), ('result', '''x'''), ('created_by', quote_literal(tap.id('owner'))), ('project', '''../elsewhere''')) l (field, value);
 select tap.become('operator');
 select results_eq(
   $$ insert into public.hub_channel_messages (channel_id, content, created_at, seq, task_id) select quick, 'hello', '2001-01-01', 999, running from stage
      returning sender_type, sender_id, sender_label, seq < 100, created_at > now() - interval '1 day', task_id $$,
-  $$ select 'human', tap.id('operator')::text, 'operator', true, true, null::uuid $$, 'sender, number, time and task are the server''s');
+  $$ select 'human', tap.id('operator')::text, 'operator', true, true, null::uuid $$, 'sender, number, time and task of a message are set by the server');
 select results_eq(
   $$ insert into public.mac_tasks (content, channel_id, attempt, session_id, lease_expires_at, created_at) select 'x', quick, 7, 'stolen', now(), '2001-01-01' from stage
      returning attempt, session_id, lease_expires_at, created_by, project, created_at = now() $$,
-  $$ select 0, null::text, null::timestamptz, tap.id('operator'), 'Desktop/homelab', true $$, 'a task''s attempt, session, lease, maker and time are the server''s');
+  $$ select 0, null::text, null::timestamptz, tap.id('operator'), 'Desktop/homelab', true $$, 'attempt, session, lease, maker and time of a task are set by the server');
 select tap.become('postgres');
 
 select policies_are('public', t.name, t.policies) from (values

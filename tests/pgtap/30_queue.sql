@@ -8,61 +8,61 @@ select from public.hub_register_device('mac', 'macos', '[{"agent":"claude","mode
 select from public.hub_register_device('pc', 'windows', '[{"agent":"gemini","models":["gemini"]}]', 3);
 insert into public.mac_tasks (content, platform, model_preference) values ('for mac', 'macos', 'any'), ('for pc', 'windows', 'any'), ('for codex', 'any', 'codex'), ('for gemini', 'any', 'gemini');
 insert into public.mac_tasks (content, agent) values ('for an agent nobody has', 'cursor');
-select set_eq($$ select pg_temp.ids('pc') $$, $$ values ('for pc'), ('for gemini') $$, 'platform and model decide');
-select set_eq($$ select pg_temp.ids('mac') $$, $$ values ('for mac'), ('for codex') $$, 'each device gets its own');
+select set_eq($$ select pg_temp.ids('pc') $$, $$ values ('for pc'), ('for gemini') $$, 'a device gets the tasks for its platform and models');
+select set_eq($$ select pg_temp.ids('mac') $$, $$ values ('for mac'), ('for codex') $$, 'the other device gets the others');
 select is((select agent from public.mac_tasks where content = 'for codex'), 'codex', 'the agent that offers the model runs it');
 
 -- Capacity
 insert into public.mac_tasks (content, platform) select 'slot ' || n, 'macos' from generate_series(1, 3) n;
-select is((select count(*) from public.hub_claim_tasks('mac', 50))::int, 1, 'never more than capacity');
-select is((select count(*) from public.hub_claim_tasks('mac', 50))::int, 0, 'full is full');
+select is((select count(*) from public.hub_claim_tasks('mac', 50))::int, 1, 'a device gets no more tasks than its capacity');
+select is((select count(*) from public.hub_claim_tasks('mac', 50))::int, 0, 'a device with no free slot gets nothing');
 
 -- Order: priority, then age, and a step of priority is worth ten minutes.
 insert into public.mac_tasks (content, priority, created_at, platform) values
   ('urgent', 9, now(), 'linux'), ('old', 5, now() - interval '15 minutes', 'linux'), ('new', 5, now(), 'linux'), ('slightly urgent', 6, now(), 'linux'), ('idle', 0, now(), 'linux'),
   ('very old', 0, now() - interval '1 day', 'linux');
 select results_eq($$ select content from public.hub_claim_tasks('tap-all', 6) $$,
-  $$ values ('very old'), ('urgent'), ('old'), ('slightly urgent'), ('new'), ('idle') $$, 'priority, then age; nothing starves');
+  $$ values ('very old'), ('urgent'), ('old'), ('slightly urgent'), ('new'), ('idle') $$, 'tasks are claimed by priority, then age, and an old one of low priority comes first');
 
 -- The fence
 create temp table f as select tap.running('quick') as id;
 select throws_ok($$ select public.hub_complete_task(id, 2, 'x') from f $$, 'UH002', 'lease lost');
 select throws_ok($$ select public.hub_report_progress(id, 0, 'x') from f $$, 'UH002', 'lease lost');
-select is((select public.hub_recover(now() + interval '59 seconds'))::int, 0, 'a lease that runs is left alone');
-select ok((select public.hub_recover(now() + interval '61 seconds')) > 0, 'one that ran out is taken back');
-select is((select status || ' ' || attempt from public.mac_tasks join f using (id)), 'pending 1', 'the task waits again');
+select is((select public.hub_recover(now() + interval '59 seconds'))::int, 0, 'a lease that has not run out is left alone');
+select ok((select public.hub_recover(now() + interval '61 seconds')) > 0, 'a lease that ran out is taken back');
+select is((select status || ' ' || attempt from public.mac_tasks join f using (id)), 'pending 1', 'the task is pending again');
 select throws_ok($$ select public.hub_complete_task(id, 1, 'late') from f $$, 'UH002', 'lease lost');
-select is((select outcome from public.hub_task_attempts a join f on a.task_id = f.id), 'lost', 'the attempt is lost');
-select is((select count(*) from public.hub_channel_messages m join f on m.task_id = f.id where m.content like '⚠️%lost by tap-all%')::int, 1, 'which is told once');
+select is((select outcome from public.hub_task_attempts a join f on a.task_id = f.id), 'lost', 'the attempt has the outcome lost');
+select is((select count(*) from public.hub_channel_messages m join f on m.task_id = f.id where m.content like '⚠️%lost by tap-all%')::int, 1, 'a lost lease is reported once in the channel');
 do $$ begin
   for n in 2 .. 3 loop
     perform public.hub_claim_tasks('tap-all', 50);
     perform public.hub_recover(now() + interval '1 hour');
   end loop;
 end $$;
-select is((select status || ' ' || attempt from public.mac_tasks join f using (id)), 'failed 3', 'after max_attempts it has failed');
-select is((select public.hub_recover(now() + interval '1 hour'))::int, 0, 'and nothing is left to do');
+select is((select status || ' ' || attempt from public.mac_tasks join f using (id)), 'failed 3', 'after max_attempts lost leases the task has failed');
+select is((select public.hub_recover(now() + interval '1 hour'))::int, 0, 'a failed task is not recovered again');
 
 -- Heartbeats
 create temp table h as select tap.running('quick') as id;
 select is((select public.hub_heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', id, 'attempt', 1))) from h),
-          '{"cancel": [], "lost": [], "steer": []}'::jsonb, 'a heartbeat with nothing to say');
+          '{"cancel": [], "lost": [], "steer": []}'::jsonb, 'a heartbeat returns empty lists when nothing happened');
 select from h, public.hub_cancel_task(h.id);
-select is((select status from public.mac_tasks join h using (id)), 'running', 'a running task is asked to stop, not stopped');
+select is((select status from public.mac_tasks join h using (id)), 'running', 'cancelling a running task leaves it running until its device stops it');
 select is((select public.hub_heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', h.id, 'attempt', 1), jsonb_build_object('task', f.id, 'attempt', 1))) from h, f),
-          (select jsonb_build_object('cancel', jsonb_build_array(h.id), 'steer', '[]'::jsonb, 'lost', jsonb_build_array(f.id)) from h, f), 'what to stop, and what is lost');
+          (select jsonb_build_object('cancel', jsonb_build_array(h.id), 'steer', '[]'::jsonb, 'lost', jsonb_build_array(f.id)) from h, f), 'a heartbeat returns the tasks to stop and the lost ones');
 select from h, public.hub_fail_task(h.id, 1, 'stopped', true);
-select is((select status from public.mac_tasks join h using (id)), 'cancelled', 'stopping it on request is cancelling, not failing');
+select is((select status from public.mac_tasks join h using (id)), 'cancelled', 'a task that failed after a cancel request is cancelled');
 select throws_ok($$ select public.hub_heartbeat('tap-all', '[{"task": 1}]') $$, 'UH001', 'bad input');
 select throws_ok($$ select public.hub_heartbeat('tap-all', '{}') $$, 'UH001', 'bad input');
 
 -- The clock moved back: nothing is taken, no lease is shortened.
 create temp table k as select tap.running('quick') as id;
-select is((select public.hub_recover(now() - interval '1 day')), 0, 'a clock that went back takes nothing');
+select is((select public.hub_recover(now() - interval '1 day')), 0, 'recovering with an earlier time takes no lease');
 create temp table lease as select lease_expires_at as at from public.mac_tasks join k using (id);
 select from k, hub_internal.heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', k.id, 'attempt', 1)), now() - interval '1 day');
-select is((select lease_expires_at from public.mac_tasks join k using (id)), (select at from lease), 'and shortens no lease');
-select is((select last_heartbeat_at >= now() from public.mesh_devices where name = 'tap-all'), true, 'nor makes a device look silent');
+select is((select lease_expires_at from public.mac_tasks join k using (id)), (select at from lease), 'a heartbeat with an earlier time shortens no lease');
+select is((select last_heartbeat_at >= now() from public.mesh_devices where name = 'tap-all'), true, 'a heartbeat with an earlier time does not set the last one back');
 
 -- Final stays final
 create temp table d as select tap.running('quick') as id;
@@ -79,22 +79,22 @@ select from u, public.hub_complete_task(u.id, 1, 'silently');
 alter table public.mac_tasks enable trigger mac_tasks_80_tell;
 insert into public.mac_tasks (content, status, result, channel_id) values ('imported', 'complete', 'long ago', tap.channel('research'));
 insert into public.mac_tasks (content, status, result, channel_id) values ('imported too', 'complete', 'long ago', tap.channel('dispatch'));
-select is((select count(*) from public.hub_channel_messages m join u on m.task_id = u.id where m.content_type = 'result')::int, 0, 'nothing was told');
-select is((select public.hub_recover()), 3, 'recovering tells them');
-select is((select count(*) from public.hub_channel_messages m join public.mac_tasks t on t.id = m.task_id where m.content_type = 'result' and (t.content like 'imported%' or t.id = (select id from u)))::int, 3, 'each once');
-select is((select public.hub_recover()), 0, 'and once only');
+select is((select count(*) from public.hub_channel_messages m join u on m.task_id = u.id where m.content_type = 'result')::int, 0, 'without the trigger no result is posted');
+select is((select public.hub_recover()), 3, 'hub_recover posts the missing endings');
+select is((select count(*) from public.hub_channel_messages m join public.mac_tasks t on t.id = m.task_id where m.content_type = 'result' and (t.content like 'imported%' or t.id = (select id from u)))::int, 3, 'each missing ending is posted once');
+select is((select public.hub_recover()), 0, 'a second hub_recover posts nothing');
 
 -- Blocked and follow-ups
 create temp table p as select public.hub_send(tap.channel('dispatch'), 'first') as one;
 create temp table q as select public.hub_send(tap.channel('dispatch'), 'second', (one -> 'thread' ->> 'id')::uuid) as two from p;
-select is((select two -> 'task' ->> 'status' from q), 'blocked', 'a reply while the task is open waits for it');
-select is((select reason from q, public.hub_explain_task((two -> 'task' ->> 'id')::uuid)), (select 'blocked by ' || left(one -> 'task' ->> 'id', 8) from p), 'and says for what');
+select is((select two -> 'task' ->> 'status' from q), 'blocked', 'a reply while the thread''s task is open is blocked');
+select is((select reason from q, public.hub_explain_task((two -> 'task' ->> 'id')::uuid)), (select 'blocked by ' || left(one -> 'task' ->> 'id', 8) from p), 'hub_explain_task names the task that blocks it');
 select from public.hub_claim_tasks('tap-all', 50);
 select from p, public.hub_complete_task((one -> 'task' ->> 'id')::uuid, 1, 'x', '{"session_id": "s-1"}');
 select results_eq($$ select status, session_id, session_device, parent_id = (one -> 'task' ->> 'id')::uuid from public.mac_tasks, p, q where id = (two -> 'task' ->> 'id')::uuid $$,
-  $$ values ('pending', 's-1', 'tap-all', true) $$, 'then it goes on with the session, on the machine that has it');
-select is_empty($$ select from public.hub_claim_tasks('tap-other', 50) c, q where c.id = (two -> 'task' ->> 'id')::uuid $$, 'no other machine gets it');
-select isnt_empty($$ select from public.hub_claim_tasks('tap-all', 50) c, q where c.id = (two -> 'task' ->> 'id')::uuid $$, 'that one does');
+  $$ values ('pending', 's-1', 'tap-all', true) $$, 'when that task is complete the reply is pending, with its session and device');
+select is_empty($$ select from public.hub_claim_tasks('tap-other', 50) c, q where c.id = (two -> 'task' ->> 'id')::uuid $$, 'a reply with a session is not claimed by another device');
+select isnt_empty($$ select from public.hub_claim_tasks('tap-all', 50) c, q where c.id = (two -> 'task' ->> 'id')::uuid $$, 'a reply with a session is claimed by the device that has it');
 
 -- Explaining
 insert into public.mac_tasks (content, platform) select 'fill ' || n, 'macos' from generate_series(1, 3) n;

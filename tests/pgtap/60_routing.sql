@@ -27,9 +27,9 @@ select is(pg_temp.route(t.said), t.wanted, t.said) from (values
   ('Write a PowerShell script that lists services','code claude windows')) t (said, wanted);
 
 -- Addressed wins over the channel, the channel over the rules; mentioned is not addressed
-select is(pg_temp.model('ask gemini to fix the login', 'cc-runtime'),           'gemini', 'addressed wins over the channel''s preference');
+select is(pg_temp.model('ask gemini to fix the login', 'cc-runtime'),           'gemini', 'an addressed model wins over the channel''s preference');
 select is(pg_temp.model('Compare two queues', 'cc-runtime'),                    'claude', 'the channel''s preference wins over the rules');
-select is(pg_temp.model('Compare two queues', 'quick'),                         'gemini', 'without either the rules decide');
+select is(pg_temp.model('Compare two queues', 'quick'),                         'gemini', 'without an addressed model and a preference the rules decide');
 select is(pg_temp.model(t.said), t.wanted, t.said) from (values
   ('@codex update the README', 'codex'), ('Claude, compare these libraries', 'claude'), ('use Claude to compare these libraries', 'claude'),
   ('compare these libraries with gemini', 'gemini'), ('have codex review this PR', 'codex'), ('gemini: fix the bug', 'gemini'),
@@ -44,33 +44,33 @@ select is((select c.platform from public.hub_classify(t.said) c), t.wanted, t.sa
 
 select is((select reasons from public.hub_classify('Fix the crash on the iPhone', tap.channel('cc-runtime'))),
   array['#cc-runtime prefers claude', 'fix: fix', 'macos: iphone', 'fix: crash'], 'the reasons are the rules that matched');
-select is((select count(*)::int from public.hub_classify('')), 1, 'nothing at all is still one row');
-select is((select count(*)::int from public.hub_classify(null)), 1, 'null too');
-select is((select count(*)::int from public.hub_classify(repeat('fix '' " ` > @ : & | ! <-> \ ', 3000))), 1, 'and any text');
+select is((select count(*)::int from public.hub_classify('')), 1, 'an empty text gives one row');
+select is((select count(*)::int from public.hub_classify(null)), 1, 'null gives one row');
+select is((select count(*)::int from public.hub_classify(repeat('fix '' " ` > @ : & | ! <-> \ ', 3000))), 1, 'any text gives one row');
 
 -- It is what hub_send routes by
 select tap.become('operator');
-select is(t.task ->> 'task_type' || ' ' || (t.task ->> 'model_preference') || ' ' || (t.task ->> 'platform'), 'fix claude macos', 'hub_send routes by it')
+select is(t.task ->> 'task_type' || ' ' || (t.task ->> 'model_preference') || ' ' || (t.task ->> 'platform'), 'fix claude macos', 'hub_send routes by hub_classify')
   from (select public.hub_send(tap.channel('quick'), 'Fix the crash on the iPhone') -> 'task' as task) t;
 select tap.become('postgres');
 
 -- An owner's rule outweighs the shipped ones, in that server alone
 select tap.become('owner');
 select lives_ok($$ insert into public.hub_routing_rules (server_id, query, task_type, model) values (tap.server('buf-barista'), 'cobol | fortran', 'research', 'codex') $$, 'an owner adds a rule');
-select is(pg_temp.route('Fix the COBOL batch job', 'quick'), 'research codex any', 'it outweighs the shipped ones');
-select is(pg_temp.route('Fix the COBOL batch job'), 'fix claude any', 'elsewhere it says nothing');
-select is(pg_temp.model('ask gemini to fix the COBOL batch job', 'quick'), 'gemini', 'addressed wins over it');
-select lives_ok($$ update public.hub_routing_rules set query = 'mainframe:*' where query = 'cobol | fortran' $$, 'and changes it');
-select is(pg_temp.route('Fix the COBOL batch job', 'quick'), 'fix claude any', 'the old words are forgotten');
-select is(pg_temp.route('fix the mainframes', 'quick'), 'research codex any', 'a prefix matches');
-select lives_ok($$ delete from public.hub_routing_rules where query = 'mainframe:*' $$, 'and takes it away');
-select is(pg_temp.route('fix the mainframes', 'quick'), 'fix claude any', 'gone');
-select throws_ok($$ insert into public.hub_routing_rules (server_id, query, model) values (tap.server('buf-barista'), 'a & | b', 'codex') $$, 'UH001', null, 'a query that is none is refused');
-select throws_ok($$ insert into public.hub_routing_rules (server_id, query, model) values (tap.server('buf-barista'), ' ', 'codex') $$, 'UH001', null, 'an empty one too');
-select throws_ok($$ insert into public.hub_routing_rules (server_id, query) values (tap.server('buf-barista'), 'x') $$, '23514', null, 'a rule says something');
-select throws_ok($$ insert into public.hub_routing_rules (server_id, query, model) values (tap.server('buf-barista'), 'x', 'gpt') $$, '23514', null, 'a model that is not one is refused');
-select lives_ok($$ insert into public.hub_routing_rules (server_id, query, model) values (tap.server('buf-barista'), '!fix & !add', 'gemini') $$, 'a rule may say what must not be there');
-select is(pg_temp.model('deploy it', 'quick'), 'gemini', 'and holds where it is not');
+select is(pg_temp.route('Fix the COBOL batch job', 'quick'), 'research codex any', 'an owner''s rule wins over the shipped ones');
+select is(pg_temp.route('Fix the COBOL batch job'), 'fix claude any', 'an owner''s rule does not apply elsewhere');
+select is(pg_temp.model('ask gemini to fix the COBOL batch job', 'quick'), 'gemini', 'an addressed model wins over an owner''s rule');
+select lives_ok($$ update public.hub_routing_rules set query = 'mainframe:*' where query = 'cobol | fortran' $$, 'an owner changes a rule');
+select is(pg_temp.route('Fix the COBOL batch job', 'quick'), 'fix claude any', 'a changed rule no longer matches its old words');
+select is(pg_temp.route('fix the mainframes', 'quick'), 'research codex any', 'a rule may match by prefix');
+select lives_ok($$ delete from public.hub_routing_rules where query = 'mainframe:*' $$, 'an owner deletes a rule');
+select is(pg_temp.route('fix the mainframes', 'quick'), 'fix claude any', 'a deleted rule no longer applies');
+select throws_ok($$ insert into public.hub_routing_rules (server_id, query, model) values (tap.server('buf-barista'), 'a & | b', 'codex') $$, 'UH001', null, 'an invalid query is refused');
+select throws_ok($$ insert into public.hub_routing_rules (server_id, query, model) values (tap.server('buf-barista'), ' ', 'codex') $$, 'UH001', null, 'an empty query is refused');
+select throws_ok($$ insert into public.hub_routing_rules (server_id, query) values (tap.server('buf-barista'), 'x') $$, '23514', null, 'a rule without a type, model or platform is refused');
+select throws_ok($$ insert into public.hub_routing_rules (server_id, query, model) values (tap.server('buf-barista'), 'x', 'gpt') $$, '23514', null, 'an unknown model is refused');
+select lives_ok($$ insert into public.hub_routing_rules (server_id, query, model) values (tap.server('buf-barista'), '!fix & !add', 'gemini') $$, 'a rule may exclude words');
+select is(pg_temp.model('deploy it', 'quick'), 'gemini', 'a rule with excluded words matches texts without them');
 select tap.become('postgres');
 
 select * from finish();

@@ -24,10 +24,10 @@ create temp table accuracy as
     from answers group by half;
 select diag(format('%s: %s requests, right: type %s %%, model %s %%, platform %s %%', half, requests, type, model, platform)) from accuracy order by half;
 
-select cmp_ok(requests, '>=', 100::bigint, half || ' is large enough to say something') from accuracy;
-select cmp_ok(type, '>=', 80::numeric, 'type, unseen') from accuracy where half = 'unseen';
-select cmp_ok(model, '>=', 85::numeric, 'model, unseen') from accuracy where half = 'unseen';
-select cmp_ok(platform, '>=', 97::numeric, 'platform, unseen') from accuracy where half = 'unseen';
+select cmp_ok(requests, '>=', 100::bigint, half || ' has at least 100 requests') from accuracy;
+select cmp_ok(type, '>=', 80::numeric, 'the type is right for at least 80 % of the unseen requests') from accuracy where half = 'unseen';
+select cmp_ok(model, '>=', 85::numeric, 'the model is right for at least 85 % of the unseen requests') from accuracy where half = 'unseen';
+select cmp_ok(platform, '>=', 97::numeric, 'the platform is right for at least 97 % of the unseen requests') from accuracy where half = 'unseen';
 select is_empty($$ select content from requests group by content having count(*) > 1 $$, 'no request is in both halves');
 
 -- 500 rules of a server's own beside the shipped ones: how long a message takes to classify is printed, never judged.
@@ -46,7 +46,7 @@ begin
 end;
 $$;
 select diag(format('a message is classified in %s ms with %s rules', ms, (select count(*) from public.hub_routing_rules))) from spent;
-select is((select task_type from channels c, public.hub_classify('please word77 it', c.id) where c.preference = 'any'), 'ops', 'a rule among five hundred is found');
+select is((select task_type from channels c, public.hub_classify('please word77 it', c.id) where c.preference = 'any'), 'ops', 'a rule among five hundred matches');
 
 select * from finish();
 rollback;

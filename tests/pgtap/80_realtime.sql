@@ -16,21 +16,21 @@ $$;
 
 -- The publication
 select is((select string_agg(tablename, ' ' order by tablename) from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public'),
-  'hub_channel_messages hub_channels hub_servers hub_task_threads mac_tasks', 'the five tables of the design are published');
+  'hub_channel_messages hub_channels hub_servers hub_task_threads mac_tasks', 'the publication has the five tables of the design');
 select is_empty($$ select c.relname from pg_publication_rel r join pg_class c on c.oid = r.prrelid join pg_publication p on p.oid = r.prpubid
                     where p.pubname = 'supabase_realtime'
                       and (c.relreplident <> 'd' or not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)) $$,
-  'each by its primary key: the old row is not written to the log again');
+  'each published table has a primary key as its replica identity');
 
 -- A flat message
 select pg_temp.hush();
 create temp table flat as select public.hub_send(tap.channel('cc-motion'), 'Draw the curve') as sent;
 select results_eq($$ select event, payload from flat, pg_temp.heard('channel:' || tap.channel('cc-motion')) order by n $$,
   $$ select 'message', to_jsonb(m) from public.hub_channel_messages m where m.channel_id = tap.channel('cc-motion') order by m.seq $$,
-  'a flat message is told to its channel as its row, and so is the line that its task is queued');
-select is((select array_agg((payload ->> 'seq')::int order by n) from pg_temp.heard('channel:' || tap.channel('cc-motion'))), array[1, 2], 'with id and number');
+  'a flat message and its queued line are broadcast on the channel as rows');
+select is((select array_agg((payload ->> 'seq')::int order by n) from pg_temp.heard('channel:' || tap.channel('cc-motion'))), array[1, 2], 'broadcasts of messages have the number as seq');
 select is_empty($$ select from realtime.messages where not private or extension <> 'broadcast' or jsonb_typeof(payload) <> 'object' or not payload ?& array['id', 'seq'] $$,
-  'all of it is private, an object, with id and seq');
+  'every broadcast is private and an object with id and seq');
 
 -- A thread
 select pg_temp.hush();
@@ -38,22 +38,22 @@ create temp table th as select (sent -> 'thread' ->> 'id')::uuid as thread, (sen
   from public.hub_send(tap.channel('dispatch'), 'Fix the login') sent;
 grant select on th, flat to public;
 select results_eq($$ select event, payload ->> 'content_type', payload ->> 'seq', payload -> 'task_thread_id' from th, pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'message' order by n $$,
-  $$ values ('message', 'text', '1', 'null'::jsonb), ('message', 'task', '2', 'null') $$, 'the channel is told its flat messages only');
+  $$ values ('message', 'text', '1', 'null'::jsonb), ('message', 'task', '2', 'null') $$, 'the channel''s topic gets only its flat messages');
 select results_eq($$ select event, payload ->> 'content', (payload ->> 'seq')::int from th, pg_temp.heard('thread:' || thread) order by n $$,
   $$ select 'message', m.content, m.seq::int from th join public.hub_channel_messages m on m.task_thread_id = th.thread order by m.seq $$,
-  'the thread is told its own');
+  'the thread''s topic gets the thread''s messages');
 select is((select payload from th, pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread' order by n desc limit 1),
   (select to_jsonb(t) || jsonb_build_object('seq', t.message_count) from public.hub_task_threads t join th on th.thread = t.id),
-  'the channel is told of the thread as it is now; its seq is its count');
+  'the channel''s topic gets the thread''s row; its seq is its message count');
 select ok((select array_agg((payload ->> 'seq')::int order by n) = array[0, 1, 2] from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'),
-  'new, and at each message');
+  'the thread''s row is broadcast when it is new and at each message');
 select pg_temp.hush();
 select from th, public.hub_update_thread_status(thread, 'idle');
-select is((select payload ->> 'status' from th, pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread' order by n desc limit 1), 'idle', 'a changed status is told to the channel');
-select is((select payload ->> 'status' from th, pg_temp.heard('thread:' || thread) where event = 'thread' order by n desc limit 1), 'idle', 'and to the thread');
+select is((select payload ->> 'status' from th, pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread' order by n desc limit 1), 'idle', 'a changed status of a thread is broadcast on the channel');
+select is((select payload ->> 'status' from th, pg_temp.heard('thread:' || thread) where event = 'thread' order by n desc limit 1), 'idle', 'a changed status of a thread is broadcast on the thread');
 select pg_temp.hush();
 update public.hub_task_threads t set decay_at = now() + interval '1 year' from th where t.id = th.thread;
-select is_empty('select from realtime.messages', 'bookkeeping alone is told to nobody');
+select is_empty('select from realtime.messages', 'a change of decay_at alone is not broadcast');
 
 -- A task
 select pg_temp.hush();
@@ -63,27 +63,27 @@ select from th, public.hub_report_progress(task, 1, 'Patching');
 select from th, public.hub_report_progress(task, 1, 'Patching');
 select results_eq($$ select event, payload ->> 'status', payload ->> 'partial_output', (payload ->> 'seq')::int from th, pg_temp.heard('task:' || task) order by n $$,
   $$ values ('task', 'running', null, 1), ('task', 'running', 'Reading auth.rs', 2), ('task', 'running', 'Patching', 3) $$,
-  'a task tells its status and its progress, numbered; what changes nothing is not told');
-select is((select payload from th, pg_temp.heard('task:' || task) order by n desc limit 1), (select to_jsonb(t) from public.mac_tasks t join th on th.task = t.id), 'as its row');
+  'a task''s status and progress are broadcast with seq, and an unchanged note is not');
+select is((select payload from th, pg_temp.heard('task:' || task) order by n desc limit 1), (select to_jsonb(t) from public.mac_tasks t join th on th.task = t.id), 'a task is broadcast as its row');
 select ok((select bool_and(payload ->> 'content' like '📋 %' and payload ->> 'content_type' = 'progress') and count(*) = 2 from th, pg_temp.heard('thread:' || thread) where event = 'message'),
-  'and each note is a message of the thread');
+  'each progress note is broadcast as a message of the thread');
 select pg_temp.hush();
 select from th, public.hub_heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', task, 'attempt', 1)));
-select is_empty('select from realtime.messages', 'a heartbeat is told to nobody');
+select is_empty('select from realtime.messages', 'a heartbeat is not broadcast');
 select from th, public.hub_complete_task(task, 1, 'Done.');
-select results_eq($$ select payload ->> 'status', payload ->> 'result', (payload ->> 'seq')::int from th, pg_temp.heard('task:' || task) $$, $$ values ('complete', 'Done.', 4) $$, 'its end, once');
+select results_eq($$ select payload ->> 'status', payload ->> 'result', (payload ->> 'seq')::int from th, pg_temp.heard('task:' || task) $$, $$ values ('complete', 'Done.', 4) $$, 'the end of a task is broadcast once');
 create temp table retried as select tap.running('research') as id;
 select from retried, public.hub_fail_task(id, 1, 'No disk', false);
 select from retried, public.hub_retry_task(id);
 select ok((select array_agg(payload ->> 'status' order by n) = array['running', 'failed', 'pending'] and array_agg((payload ->> 'seq')::int order by n) = array[1, 2, 3]
-             from retried, pg_temp.heard('task:' || id)), 'seq goes on when it is tried again');
+             from retried, pg_temp.heard('task:' || id)), 'a task''s seq goes on when it is tried again');
 create temp table loose as select null::uuid as id;
 insert into public.mac_tasks (content) values ('of no channel');
 update loose set id = (select id from public.mac_tasks where content = 'of no channel');
 select pg_temp.hush();
 select from public.hub_claim_tasks('tap-all', 50);
 select from loose, public.hub_report_progress(id, 1, 'Going');
-select is((select array_agg(coalesce(payload ->> 'partial_output', '') order by n) from loose, pg_temp.heard('task:' || id)), array['', 'Going'], 'a task without a channel has its topic all the same');
+select is((select array_agg(coalesce(payload ->> 'partial_output', '') order by n) from loose, pg_temp.heard('task:' || id)), array['', 'Going'], 'a task without a channel is broadcast on its topic');
 
 -- Devices
 update public.mesh_devices set last_heartbeat_at = now() where name in ('tap-all', 'tap-own');
@@ -92,41 +92,41 @@ update public.mesh_devices set platform = 'linux', capacity = 5, agents = '[{"ag
 select pg_temp.hush();
 create temp table work as select tap.task('quick', 'Please work') as id;
 select results_eq($$ select event, payload ?& array['id', 'seq'], abs((payload ->> 'seq')::numeric - extract(epoch from clock_timestamp()) * 1000) < 60000 from pg_temp.heard('device:tap-own') $$,
-  $$ values ('wake', true, true) $$, 'a machine that could take the task is woken; seq is the time');
-select is((select count(*)::int from pg_temp.heard('device:tap-all')), 1, 'each of them');
-select is_empty($$ select from pg_temp.heard('device:tap-other') $$, 'not one that is offline');
+  $$ values ('wake', true, true) $$, 'a device that could take the task is woken; seq is the time');
+select is((select count(*)::int from pg_temp.heard('device:tap-all')), 1, 'every device that could take the task is woken');
+select is_empty($$ select from pg_temp.heard('device:tap-other') $$, 'an offline device is not woken');
 select tap.task('quick', 'More'), tap.task('garden', 'And more');
-select is((select count(*)::int from pg_temp.heard('device:tap-own')), 1, 'once a transaction, however many tasks');
+select is((select count(*)::int from pg_temp.heard('device:tap-own')), 1, 'a device is woken once a transaction');
 select pg_temp.hush();
 select from tap.task('dispatch', 'Elsewhere');
-select is_empty($$ select from pg_temp.heard('device:tap-own') $$, 'not for a server that it does not serve');
+select is_empty($$ select from pg_temp.heard('device:tap-own') $$, 'a device is not woken for a server that it does not serve');
 select from public.hub_drain_device('tap-own');
 select pg_temp.hush();
 select from tap.task('quick', 'Later');
-select is_empty($$ select from pg_temp.heard('device:tap-own') $$, 'not while it is drained');
+select is_empty($$ select from pg_temp.heard('device:tap-own') $$, 'a drained device is not woken');
 select from public.hub_drain_device('tap-own', false);
-select is((select event from pg_temp.heard('device:tap-own')), 'wake', 'but when it may work again');
+select is((select event from pg_temp.heard('device:tap-own')), 'wake', 'a device is woken when it may work again');
 select pg_temp.hush();
 select from public.hub_enroll_device('tap-own', tap.server('cloud-hub'));
-select is((select event from pg_temp.heard('device:tap-own')), 'wake', 'and when it serves another server');
+select is((select event from pg_temp.heard('device:tap-own')), 'wake', 'a device is woken when it serves another server');
 select from public.hub_enroll_device('tap-own', tap.server('cloud-hub'), false);
 select pg_temp.hush();
 insert into public.mac_tasks (content, channel_id, run_after) values ('not yet', tap.channel('quick'), now() + interval '1 hour');
-select is_empty($$ select from realtime.messages where topic like 'device:%' $$, 'nobody is woken for what is not to run yet');
+select is_empty($$ select from realtime.messages where topic like 'device:%' $$, 'no device is woken for a task that is not due yet');
 
 create temp table stop as select tap.running('bridge') as id;
 select pg_temp.hush();
 select from stop, public.hub_cancel_task(id);
 select from stop, public.hub_cancel_task(id);
 select results_eq($$ select event, payload from pg_temp.heard('device:tap-all') $$,
-  $$ select 'cancel', jsonb_build_object('id', t.id, 'seq', t.seq, 'attempt', 1) from public.mac_tasks t join stop using (id) $$, 'who runs it is told to stop, once');
-select isnt((select payload -> 'cancel_requested_at' from stop, pg_temp.heard('task:' || id)), 'null'::jsonb, 'and the task''s readers that it was asked');
+  $$ select 'cancel', jsonb_build_object('id', t.id, 'seq', t.seq, 'attempt', 1) from public.mac_tasks t join stop using (id) $$, 'the device that runs a cancelled task is told to stop, once');
+select isnt((select payload -> 'cancel_requested_at' from stop, pg_temp.heard('task:' || id)), 'null'::jsonb, 'a cancel request is broadcast on the task''s topic');
 select from stop, public.hub_fail_task(id, 1, 'stopped');
-select is((select count(*)::int from pg_temp.heard('device:tap-all') where event = 'cancel'), 1, 'not again when it has stopped');
+select is((select count(*)::int from pg_temp.heard('device:tap-all') where event = 'cancel'), 1, 'the device is not told to stop again when the task has ended');
 create temp table older as select tap.task('bridge') as id;
 update public.mac_tasks t set status = 'running', claimed_by = 'old-mac' from older where t.id = older.id;
 select from older, public.hub_cancel_task(id);
-select is((select payload ->> 'id' from pg_temp.heard('device:old-mac') where event = 'cancel'), (select id::text from older), 'an executor that holds no lease hears it, too');
+select is((select payload ->> 'id' from pg_temp.heard('device:old-mac') where event = 'cancel'), (select id::text from older), 'an executor without a lease is told to stop too');
 
 create temp table steered as select t as task from public.mac_tasks t where t.id = tap.running('garden');
 select pg_temp.hush();
@@ -134,56 +134,56 @@ select from steered, hub_internal.broadcast_steer(task, 'Use tabs');
 select from steered, hub_internal.broadcast_steer(task, repeat('x', 9000));
 select results_eq($$ select event, payload from pg_temp.heard('device:tap-all') order by n $$,
   $$ select 'steer', jsonb_build_object('id', (task).id, 'seq', (task).seq, 'attempt', (task).attempt) || x from steered, (values ('{"text":"Use tabs"}'::jsonb), ('{"truncated":true}')) v (x) $$,
-  'a device is steered with the text, or told to fetch a long one');
+  'a device gets the steering text, or a reference to a long one');
 
 -- Only what commits
 select pg_temp.hush();
-select is(tap.outcome('operator', $$select public.hub_send(tap.channel('quick'), 'Undone')$$), 'ok', 'what is rolled back');
-select is_empty('select from realtime.messages', 'was never told');
+select is(tap.outcome('operator', $$select public.hub_send(tap.channel('quick'), 'Undone')$$), 'ok', 'hub_send succeeds in a subtransaction that is rolled back');
+select is_empty('select from realtime.messages', 'what is rolled back is not broadcast');
 savepoint undone;
 select from tap.task('quick', 'Undone, too');
 rollback to undone;
 select ok(not exists (select from realtime.messages) and coalesce(current_setting('hub.woken_lanes', true), '') = '' and coalesce(current_setting('hub.burst_messages', true), '') = '',
-  'nor counted');
+  'what is rolled back is not counted');
 
 -- A thousand rows in one statement
 select pg_temp.hush();
 insert into public.hub_channel_messages (channel_id, sender_type, sender_id, content)
 select tap.channel('cc-agents'), 'system', 'import', 'line ' || n from generate_series(1, 1000) n;
 select is((select array_agg(n::text || coalesce(' ' || (payload ->> 'refetch'), '') order by n desc) from (select * from pg_temp.heard('channel:' || tap.channel('cc-agents')) order by n desc limit 2) x),
-  array['51 true', '50'], 'a thousand messages are told as fifty and one');
+  array['51 true', '50'], 'a thousand messages in one statement are fifty broadcasts and a refetch');
 select is((select payload from pg_temp.heard('channel:' || tap.channel('cc-agents')) where n = 51),
   jsonb_build_object('id', tap.channel('cc-agents'), 'seq', 51, 'channel_id', tap.channel('cc-agents'), 'task_thread_id', null, 'refetch', true, 'from_seq', 51),
-  'which says from where to fetch');
+  'the refetch says from which number to fetch');
 select is((select array_agg(seq order by seq) from public.hub_messages_since(tap.channel('cc-agents'), 50, null, 1000)), (select array_agg(n) from generate_series(51::bigint, 1000) n),
-  'and there it all is');
+  'hub_messages_since returns the rest of the thousand messages');
 select pg_temp.hush();
 insert into public.hub_channel_messages (channel_id, sender_type, sender_id, content)
 select tap.channel(case n % 3 when 0 then 'cc-agents' when 1 then 'cc-media' else 'workshop' end), 'system', 'import', 'line ' || n from generate_series(1, 900) n;
 select results_eq($$ select count(*)::int, count(*) filter (where payload ? 'refetch')::int from realtime.messages group by topic $$,
-  $$ values (51, 1), (51, 1), (51, 1) $$, 'also when conversations take turns');
+  $$ values (51, 1), (51, 1), (51, 1) $$, 'each of several conversations in one statement gets fifty broadcasts and a refetch');
 select pg_temp.hush();
 insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, content)
 select tap.channel('dispatch'), thread, 'system', 'import', 'line ' || n from th, generate_series(1, 1000) n;
-select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from th, pg_temp.heard('thread:' || thread) where event = 'message'), '51 1', 'the same in a thread');
-select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), '51 1', 'and of a thread in its channel');
+select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from th, pg_temp.heard('thread:' || thread) where event = 'message'), '51 1', 'a thousand messages in a thread are fifty broadcasts and a refetch');
+select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), '51 1', 'a thread that changes a thousand times is fifty broadcasts and a refetch in its channel');
 select pg_temp.hush();
 insert into public.mac_tasks (content, channel_id) select 'bulk ' || n, tap.channel('quick') from generate_series(1, 1000) n;
-select is((select count(*)::int from pg_temp.heard('device:tap-own')), 1, 'a thousand tasks wake a machine once');
-select cmp_ok((select count(*)::int from pg_temp.heard('channel:' || tap.channel('quick'))), '<=', 51, 'and their channel is told to fetch');
+select is((select count(*)::int from pg_temp.heard('device:tap-own')), 1, 'a thousand tasks wake a device once');
+select cmp_ok((select count(*)::int from pg_temp.heard('channel:' || tap.channel('quick'))), '<=', 51, 'a thousand tasks are at most 51 broadcasts in their channel');
 delete from public.mac_tasks where content like 'bulk %';
 
 -- Long ones
 select pg_temp.hush();
 select from tap.task('cc-runtime', repeat('long ', 4000));
 select is((select payload - 'id' from pg_temp.heard('channel:' || tap.channel('cc-runtime')) where n = 1),
-  jsonb_build_object('seq', 1, 'channel_id', tap.channel('cc-runtime'), 'task_thread_id', null, 'truncated', true), 'a message above 8 kB goes as a reference');
+  jsonb_build_object('seq', 1, 'channel_id', tap.channel('cc-runtime'), 'task_thread_id', null, 'truncated', true), 'a message above 8 kB is broadcast as a reference');
 create temp table long as select tap.running('cc-runtime', repeat('prompt ', 2000)) as id;
 select from long, public.hub_report_progress(id, 1, 'short');
 select results_eq($$ select payload - 'id' - 'channel_id' from long, pg_temp.heard('task:' || id) order by n $$,
   $$ values ('{"seq": 1, "status": "running", "attempt": 1, "thread_id": null, "truncated": true}'::jsonb), ('{"seq": 2, "status": "running", "attempt": 1, "thread_id": null, "truncated": true}') $$,
-  'so does a task, also when what is long is stored compressed');
-select is_empty($$ select from realtime.messages where octet_length(payload::text) > 9000 $$, 'nothing is longer than that');
+  'a task above 8 kB is broadcast as a reference, also when it is stored compressed');
+select is_empty($$ select from realtime.messages where octet_length(payload::text) > 9000 $$, 'no broadcast is longer than 9,000 bytes');
 
 -- Realtime out of order does not concern the writer
 set local client_min_messages = error;
@@ -198,26 +198,26 @@ end;
 $$;
 select pg_temp.hush();
 create temp table deaf as select tap.running('garden', 'Nobody hears it') as id;
-select lives_ok($$ select public.hub_report_progress(id, 1, 'still working') from deaf $$, 'no partition: the writer goes on');
-select lives_ok($$ select public.hub_cancel_task(id) from deaf $$, 'cancelling as well');
-select is((select status || ' ' || partial_output || ' ' || seq from public.mac_tasks join deaf using (id)), 'running still working 3', 'and everything is written');
-select is((select count(*)::int from realtime.messages), 0, 'though told to nobody');
+select lives_ok($$ select public.hub_report_progress(id, 1, 'still working') from deaf $$, 'without a partition progress is still reported');
+select lives_ok($$ select public.hub_cancel_task(id) from deaf $$, 'without a partition a task is still cancelled');
+select is((select status || ' ' || partial_output || ' ' || seq from public.mac_tasks join deaf using (id)), 'running still working 3', 'without a partition the task row is written');
+select is((select count(*)::int from realtime.messages), 0, 'without a partition nothing is broadcast');
 set local client_min_messages = warning;
 
 -- The keeper of a local stack
-select is((select count(*)::int from pg_inherits where inhparent = 'realtime.messages'::regclass), 0, 'without partitions');
-select lives_ok('select public.hub_recover()', 'the keeper makes them');
+select is((select count(*)::int from pg_inherits where inhparent = 'realtime.messages'::regclass), 0, 'realtime.messages has no partitions');
+select lives_ok('select public.hub_recover()', 'hub_recover makes the partitions');
 select results_eq($$ select inhrelid::regclass::text from pg_inherits where inhparent = 'realtime.messages'::regclass order by 1 $$,
-  $$ select 'realtime.messages_' || to_char((now() at time zone 'utc')::date + i, 'YYYY_MM_DD') from generate_series(-1, 3) i order by 1 $$, 'from yesterday to three days ahead');
-select is((select public.hub_recover(now() + interval '1 year') * 0 + count(*)::int from pg_inherits where inhparent = 'realtime.messages'::regclass), 5, 'by the clock, whatever time it is told');
-select is(realtime.hub_keep_partitions(now() + interval '5 days'), 8, 'days later');
+  $$ select 'realtime.messages_' || to_char((now() at time zone 'utc')::date + i, 'YYYY_MM_DD') from generate_series(-1, 3) i order by 1 $$, 'there are partitions from yesterday to three days ahead');
+select is((select public.hub_recover(now() + interval '1 year') * 0 + count(*)::int from pg_inherits where inhparent = 'realtime.messages'::regclass), 5, 'partitions are made by the clock, not by p_now');
+select is(realtime.hub_keep_partitions(now() + interval '5 days'), 8, 'hub_keep_partitions for a later time adds and removes partitions');
 select results_eq($$ select inhrelid::regclass::text from pg_inherits where inhparent = 'realtime.messages'::regclass order by 1 $$,
-  $$ select 'realtime.messages_' || to_char((now() at time zone 'utc')::date + i, 'YYYY_MM_DD') from generate_series(2, 8) i order by 1 $$, 'there are those of that time, and what is older than three days is gone');
+  $$ select 'realtime.messages_' || to_char((now() at time zone 'utc')::date + i, 'YYYY_MM_DD') from generate_series(2, 8) i order by 1 $$, 'there are partitions for that time, and those older than three days are gone');
 select is_empty($$ select c.oid::regclass from pg_inherits i join pg_class c on c.oid = i.inhrelid
-                    where i.inhparent = 'realtime.messages'::regclass and (not c.relrowsecurity or c.relowner <> 'supabase_realtime_admin'::regrole) $$, 'each under row level security, and Realtime''s');
-select is(public.hub_recover(), 0, 'which is no work that it counts');
-select is(tap.outcome('service', 'select realtime.hub_keep_partitions()'), '42501', 'nobody else calls it');
-select is(tap.outcome('operator', 'select realtime.hub_keep_partitions()'), '42501', 'nor a person');
+                    where i.inhparent = 'realtime.messages'::regclass and (not c.relrowsecurity or c.relowner <> 'supabase_realtime_admin'::regrole) $$, 'each partition has row level security and belongs to supabase_realtime_admin');
+select is(public.hub_recover(), 0, 'hub_recover does not count partitions as work');
+select is(tap.outcome('service', 'select realtime.hub_keep_partitions()'), '42501', 'the service role may not call hub_keep_partitions');
+select is(tap.outcome('operator', 'select realtime.hub_keep_partitions()'), '42501', 'a person may not call hub_keep_partitions');
 select realtime.hub_keep_partitions();
 
 -- Who may listen ------------------------------------------------------------------------------------------------------------------
@@ -304,36 +304,36 @@ create temp view chairs as select r.topic, left(replace(r.topic, E'\n', '\n'), 8
 select is(tap.hears(actor, topic), expected, format('%s listens to %s', actor, name)) from chairs;
 select is(tap.hears(actor, topic, 'presence'), expected, format('%s sees who is at %s', actor, name)) from chairs where topic like 'channel:%' and length(topic) < 50;
 select is(tap.says(actor, topic), '42501', format('%s does not broadcast to %s', actor, name)) from chairs where expected or topic like '%:tap-all';
-select is(tap.says(actor, topic, 'presence'), case when expected and topic like 'channel:%' then 'ok' else '42501' end, format('%s at %s', actor, name))
+select is(tap.says(actor, topic, 'presence'), case when expected and topic like 'channel:%' then 'ok' else '42501' end, format('%s shows its presence at %s', actor, name))
   from chairs where length(topic) < 50 and topic like '%:________-%';
 select is_empty($$ select actor, topic from chairs where actor not in ('anon') and tap.outcome(actor, format('select 1 / hub_internal.may_listen(%L)::int', topic)) <> case when expected then 'ok' else '22012' end $$,
-  'hub_internal.may_listen says the same');
-select is(tap.outcome('viewer', 'select 1 / (hub_internal.may_listen(null) is false)::int'), 'ok', 'no topic is none');
-select is(tap.outcome('anon', $$select hub_internal.may_listen('channel:x')$$), '42501', 'anon may not even ask');
-select is(tap.hears('service', 'channel:' || quick), true, 'the service role hears everything') from stage;
+  'hub_internal.may_listen agrees with the policies');
+select is(tap.outcome('viewer', 'select 1 / (hub_internal.may_listen(null) is false)::int'), 'ok', 'may_listen is false for a null topic');
+select is(tap.outcome('anon', $$select hub_internal.may_listen('channel:x')$$), '42501', 'anon may not call may_listen');
+select is(tap.hears('service', 'channel:' || quick), true, 'the service role may listen to every topic') from stage;
 
 -- The row and the setting must name the same topic.
-select is(tap.says('viewer', 'channel:' || quick, 'presence', 'channel:' || evals), '42501', 'who is let into one topic does not write to another') from stage;
+select is(tap.says('viewer', 'channel:' || quick, 'presence', 'channel:' || evals), '42501', 'a client with the topic of one channel can not write to another') from stage;
 insert into realtime.messages (topic, extension, private, event, payload) select 'channel:' || quick, 'broadcast', true, 'message', '{"id":1}' from stage;
 select set_config('realtime.topic', 'channel:' || evals, true) from stage;
-select is(tap.sees('viewer', $$realtime.messages where topic <> realtime.topic()$$), '0', 'nor reads of another');
+select is(tap.sees('viewer', $$realtime.messages where topic <> realtime.topic()$$), '0', 'a client with the topic of one channel can not read another');
 select set_config('realtime.topic', '', true);
-select is(tap.sees('owner', 'realtime.messages'), '0', 'and over REST, where nobody asks about a topic, nothing is seen');
-select is(tap.outcome('owner', format('update realtime.messages set payload = ''{}'' where topic = %L', 'channel:' || quick)), 'ok', 'an update finds nothing') from stage;
+select is(tap.sees('owner', 'realtime.messages'), '0', 'over REST, where no topic is set, no message is seen');
+select is(tap.outcome('owner', format('update realtime.messages set payload = ''{}'' where topic = %L', 'channel:' || quick)), 'ok', 'an update finds no row') from stage;
 select is(tap.outcome('owner', 'delete from realtime.messages'), '42501', 'a delete is refused');
 
 -- An end of membership, of access, of a lease
-select is(tap.hears('viewer', 'channel:' || evals), true, 'a member listens') from stage;
+select is(tap.hears('viewer', 'channel:' || evals), true, 'a member may listen to a channel') from stage;
 select public.hub_set_member(tap.server('aura-labs'), tap.id('viewer'), null);
-select is(tap.hears('viewer', 'channel:' || evals), false, 'until the membership ends') from stage;
-select is(tap.hears('viewer', 'thread:' || labs_thread), false, 'threads included') from stage;
-select is(tap.hears('viewer', 'task:' || labs_task), false, 'and tasks') from stage;
+select is(tap.hears('viewer', 'channel:' || evals), false, 'after the membership ends a channel may not be listened to') from stage;
+select is(tap.hears('viewer', 'thread:' || labs_thread), false, 'after the membership ends a thread may not be listened to') from stage;
+select is(tap.hears('viewer', 'task:' || labs_task), false, 'after the membership ends a task may not be listened to') from stage;
 select from stage, public.hub_complete_task(own, 1, 'done');
-select is(tap.hears('device:tap-own', 'task:' || own), false, 'a device listens to a task as long as it holds it') from stage;
+select is(tap.hears('device:tap-own', 'task:' || own), false, 'a device may not listen to a task that it no longer holds') from stage;
 select public.hub_revoke_device('tap-own');
-select is(tap.hears('device:tap-own', 'device:tap-own'), false, 'and to itself until it is revoked');
+select is(tap.hears('device:tap-own', 'device:tap-own'), false, 'a revoked device may not listen to its own topic');
 update public.hub_servers set access = 'members' where name = 'buf-barista';
-select is(tap.hears('outsider', 'channel:' || quick), false, 'a server that closes is closed to its topics, too') from stage;
+select is(tap.hears('outsider', 'channel:' || quick), false, 'an outsider may not listen to a server that became members only') from stage;
 
 -- A project's own policies
 create policy tap_wide_open on realtime.messages for all to public using (true) with check (true);
@@ -342,12 +342,12 @@ select is(tap.hears(actor, topic), case when hub_internal.is_hub_topic(topic) th
 select is(tap.says(actor, topic), case when hub_internal.is_hub_topic(topic) then '42501' else 'ok' end, format('with a wide open policy: %s writes to %s', actor, name))
   from chairs where length(topic) between 1 and 100;
 select is(tap.hears(a, 'room:1'), true, format('%s listens to the project''s own room', a)) from unnest(array['anon', 'anonymous', 'outsider', 'viewer', 'device:tap-all']) a;
-select is(tap.says(a, 'room:1'), 'ok', format('%s writes there', a)) from unnest(array['anon', 'outsider']) a;
+select is(tap.says(a, 'room:1'), 'ok', format('%s writes to the project''s own room', a)) from unnest(array['anon', 'outsider']) a;
 select set_config('realtime.topic', '', true);
-select is(tap.sees('outsider', $$realtime.messages where topic like 'channel:%'$$), '0', 'and our messages stay unread over REST');
-select is(tap.sees('anon', $$realtime.messages where hub_internal.is_hub_topic(topic)$$), '42501', 'by anon, too');
-select is(tap.sees('anon', $$realtime.messages where topic like 'channel:%'$$), '0', 'who sees none of them');
-select is(tap.outcome('outsider', format('do $d$ begin update realtime.messages set payload = ''{}'' where topic = %L; if found then raise ''found''; end if; end $d$', 'channel:' || quick)), 'ok', 'nor changed') from stage;
+select is(tap.sees('outsider', $$realtime.messages where topic like 'channel:%'$$), '0', 'with a wide open policy the hub''s messages are not seen over REST');
+select is(tap.sees('anon', $$realtime.messages where hub_internal.is_hub_topic(topic)$$), '42501', 'anon may not call is_hub_topic');
+select is(tap.sees('anon', $$realtime.messages where topic like 'channel:%'$$), '0', 'with a wide open policy anon sees none of the hub''s messages');
+select is(tap.outcome('outsider', format('do $d$ begin update realtime.messages set payload = ''{}'' where topic = %L; if found then raise ''found''; end if; end $d$', 'channel:' || quick)), 'ok', 'with a wide open policy the hub''s messages can not be changed over REST') from stage;
 
 select * from finish();
 rollback;

@@ -97,32 +97,32 @@ create function tap.inserted() returns jsonb language sql as $$ select tap.chang
 -- What is sent ----------------------------------------------------------------------------------------------------------------------
 select tap.subscribe('a', 'odd.things');
 select is((select wal - 'columns' - 'record' from tap.given('a', tap.inserted())),
-  '{"schema": "odd", "table": "things", "type": "INSERT", "commit_timestamp": "2026-11-21T08:00:00.123Z"}', 'an INSERT says what it is');
-select is((select wal -> 'record' from tap.given('a', tap.inserted())), (select to_jsonb(t) || '{"blob": "\\xdeadbeef"}' from odd.things t), 'its record is the row as JSON, of every type');
+  '{"schema": "odd", "table": "things", "type": "INSERT", "commit_timestamp": "2026-11-21T08:00:00.123Z"}', 'an INSERT has schema, table, type and time');
+select is((select wal -> 'record' from tap.given('a', tap.inserted())), (select to_jsonb(t) || '{"blob": "\\xdeadbeef"}' from odd.things t), 'an INSERT''s record is the row as JSON, with every type');
 select is((select wal -> 'columns' from tap.given('a', tap.inserted())),
   (select jsonb_agg(jsonb_build_object('name', attname, 'type', typname) order by attnum) from pg_attribute a join pg_type t on t.oid = atttypid where attrelid = 'odd.things'::regclass and attnum > 0 and not attisdropped),
-  'and its columns those of the table');
-select is((select errors || is_rls_enabled::text from tap.given('a', tap.inserted())), array['false'], 'without errors, on a table without row level security');
+  'an INSERT''s columns are those of the table');
+select is((select errors || is_rls_enabled::text from tap.given('a', tap.inserted())), array['false'], 'an INSERT on a table without row level security has no errors');
 select is((select wal -> 'old_record' from tap.given('a', tap.change('U', 'odd.things', t, t, array['id', 'part'])) x), '{"id": 7, "part": "it''s; drop"}', 'an UPDATE has the old key') from odd.things t;
-select is((select wal ->> 'type' from tap.given('a', tap.change('U', 'odd.things', t)) x), 'UPDATE', 'which the log leaves out when it is the same') from odd.things t;
-select is((select wal -> 'record' ->> 'body' from tap.given('a', tap.change('U', 'odd.things', t, t, null, '{body}')) x), 'Hello World', 'a long value that did not change comes from the old row') from odd.things t;
-select ok(not (select wal -> 'record' ? 'body' from tap.given('a', tap.change('U', 'odd.things', t, null, null, '{body}')) x), 'or is left out') from odd.things t;
+select is((select wal ->> 'type' from tap.given('a', tap.change('U', 'odd.things', t)) x), 'UPDATE', 'an UPDATE whose key did not change is read without an old key') from odd.things t;
+select is((select wal -> 'record' ->> 'body' from tap.given('a', tap.change('U', 'odd.things', t, t, null, '{body}')) x), 'Hello World', 'a long value that did not change is taken from the old row') from odd.things t;
+select ok(not (select wal -> 'record' ? 'body' from tap.given('a', tap.change('U', 'odd.things', t, null, null, '{body}')) x), 'a long value that did not change is left out if there is no old row') from odd.things t;
 select is((select wal - 'columns' - 'commit_timestamp' from tap.given('a', tap.change('D', 'odd.things', null, t, array['id', 'part'])) x),
   '{"schema": "odd", "table": "things", "type": "DELETE", "old_record": {"id": 7, "part": "it''s; drop"}}', 'a DELETE has the old key alone') from odd.things t;
-select is((select wal -> 'old_record' ->> 'body' from tap.given('a', tap.change('D', 'odd.things', null, t)) x), 'Hello World', 'or all of it, when the log has it') from odd.things t;
-select is(tap.told_to(tap.change('T', 'odd.things', t)), '', 'a TRUNCATE is told to nobody') from odd.things t;
-select is(tap.told_to(tap.inserted() || '{"table": "gone"}'), '', 'a table that is gone by now concerns nobody');
+select is((select wal -> 'old_record' ->> 'body' from tap.given('a', tap.change('D', 'odd.things', null, t)) x), 'Hello World', 'a DELETE has the whole old row if the log has it') from odd.things t;
+select is(tap.told_to(tap.change('T', 'odd.things', t)), '', 'a TRUNCATE is sent to nobody') from odd.things t;
+select is(tap.told_to(tap.inserted() || '{"table": "gone"}'), '', 'a change of a table that was dropped is sent to nobody');
 alter table odd.things add column late text;
 alter table odd.things drop column hidden;
-select ok(not (select wal -> 'record' ? 'hidden' from tap.given('a', (select tap.change('I', 'odd.things', t) from odd.things t) || jsonb_build_object('columns', (select tap.columns(t) from thing t)))), 'nor does a column');
+select ok(not (select wal -> 'record' ? 'hidden' from tap.given('a', (select tap.change('I', 'odd.things', t) from odd.things t) || jsonb_build_object('columns', (select tap.columns(t) from thing t)))), 'a column that was dropped is left out');
 alter table odd.things add column hidden text;
 update odd.things set hidden = 'secret';
 
 -- Too large
-select is((select errors from tap.given('a', tap.inserted(), 500)), array['Error 413: Payload Too Large'], 'too large a change says so');
-select ok((select wal -> 'record' ? 'owner' and wal -> 'record' ? 'body' from tap.given('a', tap.inserted(), 500)), 'with the short values');
+select is((select errors from tap.given('a', tap.inserted(), 500)), array['Error 413: Payload Too Large'], 'a change that is too large has an error');
+select ok((select wal -> 'record' ? 'owner' and wal -> 'record' ? 'body' from tap.given('a', tap.inserted(), 500)), 'a change that is too large has the short values');
 update odd.things set body = repeat('long', 100);
-select ok((select not wal -> 'record' ? 'body' and wal -> 'record' ->> 'id' = '7' from tap.given('a', tap.inserted(), 500)), 'without the long');
+select ok((select not wal -> 'record' ? 'body' and wal -> 'record' ->> 'id' = '7' from tap.given('a', tap.inserted(), 500)), 'a change that is too large leaves out the long values');
 update odd.things set body = 'Hello World';
 
 -- Filters -----------------------------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ end;
 $$;
 -- Null passes neither a filter nor its opposite, but for `is` and `isdistinct`.
 select is(got, case when what = 'owner' and op in ('eq', 'neq') then false else passes <> negated end, format('%s%s.%s.%s', what, case when negated then '=not' else '=' end, op, value)) from answers;
-select is((select count(*)::int from odd.things), 1, 'the table is still there');
+select is((select count(*)::int from odd.things), 1, 'the table survives filters with SQL in them');
 
 select tap.unsubscribe();
 select tap.subscribe('a', 'odd.things', array[tap.filter('id', 'gt', '5'), tap.filter('id', 'lt', '10'), tap.filter('body', 'like', 'H%')]);
@@ -174,11 +174,11 @@ select tap.subscribe('c', 'odd.things', '{}', 'service', 'INSERT');
 select tap.subscribe('d', 'odd.things', '{}', 'service', 'UPDATE');
 select tap.subscribe('e', 'odd.things', array[tap.filter('id', 'eq', '7')], 'service', 'DELETE');
 select tap.subscribe('f', 'odd.things', array[tap.filter('body', 'eq', 'Hello World')], 'service', 'DELETE');
-select is(tap.told_to(tap.inserted()), 'ac', 'several filters must all pass, and the event must be asked for');
-select is(tap.told_to(tap.change('U', 'odd.things', t, t, array['id', 'part'])), 'ad', 'an UPDATE by its new row') from odd.things t;
-select is(tap.told_to(tap.change('D', 'odd.things', null, t, array['id', 'part'])), 'e', 'a DELETE by its old row, of which the log has the key') from odd.things t;
-select is(tap.told_to(tap.change('D', 'odd.things', null, t)), 'aef', 'or all') from odd.things t;
-select is((select count(*)::int from realtime.subscription where filters = (select filters from realtime.subscription s join tap.subscribers x on x.id = s.subscription_id where x.name = 'a')), 1, 'filters are kept in one order');
+select is(tap.told_to(tap.inserted()), 'ac', 'all filters must pass, and the event must be subscribed to');
+select is(tap.told_to(tap.change('U', 'odd.things', t, t, array['id', 'part'])), 'ad', 'an UPDATE is filtered by its new row') from odd.things t;
+select is(tap.told_to(tap.change('D', 'odd.things', null, t, array['id', 'part'])), 'e', 'a DELETE is filtered by its old key') from odd.things t;
+select is(tap.told_to(tap.change('D', 'odd.things', null, t)), 'aef', 'a DELETE is filtered by its whole old row if the log has it') from odd.things t;
+select is((select count(*)::int from realtime.subscription where filters = (select filters from realtime.subscription s join tap.subscribers x on x.id = s.subscription_id where x.name = 'a')), 1, 'filters are stored in one order');
 
 -- A filter that can not work is refused when it is asked for
 create function pg_temp.refused(p_column text, p_op text, p_value text, p_entity regclass default 'odd.things') returns text language plpgsql as $$
@@ -190,32 +190,32 @@ exception
     return sqlerrm;
 end;
 $$;
-select is(pg_temp.refused('nope', 'eq', '1'), 'invalid column for filter nope', 'an unknown column');
-select is(pg_temp.refused('id or true', 'eq', '1'), 'invalid column for filter id or true', 'a column that is SQL');
-select is(pg_temp.refused('hidden', 'eq', '1'), 'invalid column for filter hidden', 'a column that may not be read');
-select is(pg_temp.refused('ctid', 'eq', '(0,1)'), 'invalid column for filter ctid', 'a system column');
-select is(pg_temp.refused(null, 'eq', '1'), 'invalid column for filter <NULL>', 'no column');
-select alike(pg_temp.refused('id', 'eq', 'x'), 'invalid input syntax for type integer%', 'a value of another type');
-select alike(pg_temp.refused('id', 'eq', '1); drop table odd.things; --'), 'invalid input syntax for type integer%', 'a value that is SQL');
-select alike(pg_temp.refused('id', 'in', '1,2'), 'malformed array literal%', 'a list that is none');
-select alike(pg_temp.refused('mood', 'eq', 'angry'), 'invalid input value for enum%', 'a word that the enum lacks');
-select is(pg_temp.refused('id', 'in', '{' || (select string_agg(n::text, ',') from generate_series(1, 101) n) || '}'), 'too many values for `in` filter. Maximum 100', 'more than a hundred values');
-select is(pg_temp.refused('id', 'in', '{' || (select string_agg(n::text, ',') from generate_series(1, 100) n) || '}'), 'not refused', 'a hundred are fine');
-select alike(pg_temp.refused('body', 'match', '(['), 'invalid regular expression for match filter%', 'a pattern that is none');
-select alike(pg_temp.refused('body', 'imatch', '*'), 'invalid regular expression for imatch filter%', 'nor is this');
-select alike(pg_temp.refused('id', 'like', '1%'), 'operator like requires a text-compatible column type, got integer', 'a pattern for a number');
-select alike(pg_temp.refused('id', 'is', 'true'), 'is true filter requires a boolean column%', 'true of a number');
-select alike(pg_temp.refused('ok', 'is', 'maybe'), 'invalid value for is filter%', 'is what?');
-select alike(pg_temp.refused('body', 'is', 'null; select 1'), 'invalid value for is filter%', 'SQL after is');
-select alike(pg_temp.refused('doc', 'like', '%'), 'operator like requires%', 'a pattern for JSON');
+select is(pg_temp.refused('nope', 'eq', '1'), 'invalid column for filter nope', 'a filter on an unknown column is refused');
+select is(pg_temp.refused('id or true', 'eq', '1'), 'invalid column for filter id or true', 'a filter on a column that is SQL is refused');
+select is(pg_temp.refused('hidden', 'eq', '1'), 'invalid column for filter hidden', 'a filter on a column that may not be read is refused');
+select is(pg_temp.refused('ctid', 'eq', '(0,1)'), 'invalid column for filter ctid', 'a filter on a system column is refused');
+select is(pg_temp.refused(null, 'eq', '1'), 'invalid column for filter <NULL>', 'a filter without a column is refused');
+select alike(pg_temp.refused('id', 'eq', 'x'), 'invalid input syntax for type integer%', 'a filter with a value of another type is refused');
+select alike(pg_temp.refused('id', 'eq', '1); drop table odd.things; --'), 'invalid input syntax for type integer%', 'a filter with a value that is SQL is refused');
+select alike(pg_temp.refused('id', 'in', '1,2'), 'malformed array literal%', 'a filter with an invalid list is refused');
+select alike(pg_temp.refused('mood', 'eq', 'angry'), 'invalid input value for enum%', 'a filter with a value that the enum lacks is refused');
+select is(pg_temp.refused('id', 'in', '{' || (select string_agg(n::text, ',') from generate_series(1, 101) n) || '}'), 'too many values for `in` filter. Maximum 100', 'a filter with more than a hundred values is refused');
+select is(pg_temp.refused('id', 'in', '{' || (select string_agg(n::text, ',') from generate_series(1, 100) n) || '}'), 'not refused', 'a filter with a hundred values is accepted');
+select alike(pg_temp.refused('body', 'match', '(['), 'invalid regular expression for match filter%', 'a filter with an invalid pattern is refused');
+select alike(pg_temp.refused('body', 'imatch', '*'), 'invalid regular expression for imatch filter%', 'an imatch filter with an invalid pattern is refused');
+select alike(pg_temp.refused('id', 'like', '1%'), 'operator like requires a text-compatible column type, got integer', 'a pattern on a number is refused');
+select alike(pg_temp.refused('id', 'is', 'true'), 'is true filter requires a boolean column%', 'is.true on a number is refused');
+select alike(pg_temp.refused('ok', 'is', 'maybe'), 'invalid value for is filter%', 'is with an unknown word is refused');
+select alike(pg_temp.refused('body', 'is', 'null; select 1'), 'invalid value for is filter%', 'is with SQL behind it is refused');
+select alike(pg_temp.refused('doc', 'like', '%'), 'operator like requires%', 'a pattern on JSON is refused');
 create table odd.xmls (id int primary key, x json);
 grant select on odd.xmls to authenticated;
-select alike(pg_temp.refused('x', 'eq', '{}', 'odd.xmls'), 'operator does not exist%', 'a type that knows no equality');
-select throws_like($$ select tap.subscribe('z', 'odd.things', '{}', 'viewer', '*', '{id,hidden}') $$, 'invalid column for select hidden', 'a column to select that may not be read');
-select throws_like($$ select tap.subscribe('z', 'odd.things', '{}', 'viewer', '*', '{nope}') $$, 'invalid column for select nope', 'or is not there');
-select throws_ok($$ select tap.subscribe('z', 'odd.things', '{}', 'viewer', 'TRUNCATE') $$, '23514', null, 'an event that there is not');
-select throws_ok($$ insert into realtime.subscription (subscription_id, entity, claims) values (gen_random_uuid(), 'odd.things', '{"role": "nobody at all"}') $$, '42704', null, 'a role that there is not');
-select throws_ok($$ insert into realtime.subscription (subscription_id, entity, claims) values (gen_random_uuid(), 'odd.things', '{}') $$, '23502', null, 'or none');
+select alike(pg_temp.refused('x', 'eq', '{}', 'odd.xmls'), 'operator does not exist%', 'a filter on a type without equality is refused');
+select throws_like($$ select tap.subscribe('z', 'odd.things', '{}', 'viewer', '*', '{id,hidden}') $$, 'invalid column for select hidden', 'selecting a column that may not be read is refused');
+select throws_like($$ select tap.subscribe('z', 'odd.things', '{}', 'viewer', '*', '{nope}') $$, 'invalid column for select nope', 'selecting an unknown column is refused');
+select throws_ok($$ select tap.subscribe('z', 'odd.things', '{}', 'viewer', 'TRUNCATE') $$, '23514', null, 'an unknown event is refused');
+select throws_ok($$ insert into realtime.subscription (subscription_id, entity, claims) values (gen_random_uuid(), 'odd.things', '{"role": "nobody at all"}') $$, '42704', null, 'an unknown role is refused');
+select throws_ok($$ insert into realtime.subscription (subscription_id, entity, claims) values (gen_random_uuid(), 'odd.things', '{}') $$, '23502', null, 'a subscription without a role is refused');
 
 -- Rights to columns --------------------------------------------------------------------------------------------------------------------
 select tap.unsubscribe();
@@ -225,38 +225,38 @@ select tap.subscribe('c', 'odd.things', '{}', 'viewer', '*', '{body}');
 select tap.subscribe('d', 'odd.things', '{}', 'anon');
 select tap.subscribe('e', 'odd.keyless', '{}', 'viewer');
 select tap.subscribe('f', 'odd.things', '{}', 'outsider', '*', '{body}');
-select is((select wal -> 'record' ->> 'hidden' from tap.given('a', tap.inserted())), 'secret', 'who may read a column gets it');
-select ok((select not wal -> 'record' ? 'hidden' and wal -> 'record' ? 'body' and not wal -> 'columns' @> '[{"name": "hidden"}]' from tap.given('b', tap.inserted())), 'who may not does not');
-select is((select wal -> 'record' from tap.given('c', tap.inserted())), '{"id": 7, "part": "it''s; drop", "body": "Hello World"}', 'who selects gets what they selected, and the key');
-select is((select jsonb_path_query_array(wal, '$.columns[*].name') from tap.given('c', tap.inserted())), '["id", "part", "body"]', 'its columns as well');
+select is((select wal -> 'record' ->> 'hidden' from tap.given('a', tap.inserted())), 'secret', 'a subscriber who may read a column gets it');
+select ok((select not wal -> 'record' ? 'hidden' and wal -> 'record' ? 'body' and not wal -> 'columns' @> '[{"name": "hidden"}]' from tap.given('b', tap.inserted())), 'a subscriber who may not read a column does not get it');
+select is((select wal -> 'record' from tap.given('c', tap.inserted())), '{"id": 7, "part": "it''s; drop", "body": "Hello World"}', 'a subscriber with select gets the selected columns and the key');
+select is((select jsonb_path_query_array(wal, '$.columns[*].name') from tap.given('c', tap.inserted())), '["id", "part", "body"]', 'the list of columns has the selected ones and the key');
 select is((select jsonb_build_array(wal, errors[1]) from tap.given('d', tap.inserted())),
-  '[{"schema": "odd", "table": "things", "type": "INSERT"}, "Error 401: Unauthorized"]', 'who may not read the key gets an error and no data');
+  '[{"schema": "odd", "table": "things", "type": "INSERT"}, "Error 401: Unauthorized"]', 'a subscriber who may not read the key gets an error and no data');
 select is((select errors[1] from tap.given('e', tap.change('I', 'odd.keyless', row(1, 'x')::odd.keyless)) x), 'Error 400: Bad Request, no primary key', 'a table without a key gives an error');
-select is((select count(*)::int from realtime.apply_rls(tap.inserted())), 4, 'an answer for each role and list of columns, not for each subscriber');
-select is((select array_length(subscription_ids, 1) from realtime.apply_rls(tap.inserted()) where wal -> 'columns' @> '[{"name": "body"}]' and jsonb_array_length(wal -> 'columns') = 3), 2, 'shared by those who asked for the same');
+select is((select count(*)::int from realtime.apply_rls(tap.inserted())), 4, 'there is one answer for each role and list of columns');
+select is((select array_length(subscription_ids, 1) from realtime.apply_rls(tap.inserted()) where wal -> 'columns' @> '[{"name": "body"}]' and jsonb_array_length(wal -> 'columns') = 3), 2, 'subscribers with the same role and columns share an answer');
 
 -- Row level security ---------------------------------------------------------------------------------------------------------------------
 alter table odd.things enable row level security;
 create policy mine on odd.things for select to authenticated using (owner = auth.uid()::text);
-select is(tap.told_to(tap.inserted()), 'ad', 'a row that is nobody''s is the service role''s');
+select is(tap.told_to(tap.inserted()), 'ad', 'a row without an owner is sent to the service role only');
 update odd.things set owner = tap.id('viewer')::text;
-select is(tap.told_to(tap.inserted()), 'abcd', 'its owner hears of it, nobody else');
-select is(tap.told_to(tap.change('U', 'odd.things', t)), 'abcd', 'also when it changes') from odd.things t;
+select is(tap.told_to(tap.inserted()), 'abcd', 'a row is sent to its owner and nobody else');
+select is(tap.told_to(tap.change('U', 'odd.things', t)), 'abcd', 'an update is sent to the owner and nobody else') from odd.things t;
 update odd.things set owner = tap.id('outsider')::text;
-select is(tap.told_to(tap.inserted()), 'adf', 'another owner, another subscriber');
-select is((select wal -> 'old_record' from tap.given('b', tap.change('D', 'odd.things', null, t)) x), '{"id": 7, "part": "it''s; drop"}', 'a DELETE shows everybody no more than the key') from odd.things t;
-select is(tap.told_to(tap.change('D', 'odd.things', null, t)), 'abcdf', 'and everybody is told of it') from odd.things t;
-select is((select is_rls_enabled from tap.given('a', tap.inserted())), true, 'it says that there is row level security');
+select is(tap.told_to(tap.inserted()), 'adf', 'a row of another owner is sent to that owner');
+select is((select wal -> 'old_record' from tap.given('b', tap.change('D', 'odd.things', null, t)) x), '{"id": 7, "part": "it''s; drop"}', 'a DELETE has only the key under row level security') from odd.things t;
+select is(tap.told_to(tap.change('D', 'odd.things', null, t)), 'abcdf', 'a DELETE is sent to every subscriber') from odd.things t;
+select is((select is_rls_enabled from tap.given('a', tap.inserted())), true, 'is_rls_enabled is true');
 create or replace function tap.raises() returns boolean language plpgsql as $$ begin raise exception 'no'; end; $$;
 create policy broken on odd.things for select to authenticated using (tap.raises());
 update odd.things set owner = tap.id('outsider')::text;
-select is(tap.outcome('viewer', 'select from odd.things'), 'P0001', 'a policy raises');
-select is(tap.told_to(tap.inserted()), 'adf', 'which lets nobody in, and stops nobody else');
-select is(current_setting('role') || current_setting('request.jwt.claims'), 'none', 'and leaves no role and no claims behind');
+select is(tap.outcome('viewer', 'select from odd.things'), 'P0001', 'a policy raises an error');
+select is(tap.told_to(tap.inserted()), 'adf', 'a policy that raises lets nobody in and others still receive');
+select is(current_setting('role') || current_setting('request.jwt.claims'), 'none', 'a policy that raises leaves no role and no claims behind');
 drop policy broken on odd.things;
 create temp table kept as select tap.inserted() as wal;
 delete from odd.things;
-select is((select tap.told_to(wal) from kept), 'd', 'a row that is gone by now is seen by nobody, as it could have been anybody''s');
+select is((select tap.told_to(wal) from kept), 'd', 'a row that was deleted since is sent to no user');
 
 -- Odd keys are found again by their text in the log
 create table odd.keys (k1 jsonb, k2 text[], k3 timestamptz, k4 bytea, k5 odd.mood, k6 char(6), k7 numeric, k8 text, primary key (k1, k2, k3, k4, k5, k6, k7, k8));
@@ -266,7 +266,7 @@ grant select on odd.keys to authenticated;
 insert into odd.keys values ('"a string"', '{"b c",NULL,"''"}', '2026-01-02 03:04:05.678+00', '\xdead', 'happy', 'ab', 1.50, E'quote '' and \\ back'), ('{"a": [1]}', '{}', 'infinity', '', 'sad', '', 'NaN', '');
 select tap.unsubscribe();
 select tap.subscribe('a', 'odd.keys', '{}', 'viewer');
-select is(tap.told_to(tap.change('I', 'odd.keys', k)), 'a', format('found by the key %s', k::text)) from odd.keys k;
+select is(tap.told_to(tap.change('I', 'odd.keys', k)), 'a', format('a row is found again by the key %s', k::text)) from odd.keys k;
 
 -- Equal rights are asked about once
 create sequence odd.asked;
@@ -274,8 +274,8 @@ grant usage on sequence odd.asked to authenticated;
 create policy counted on odd.keys as restrictive for select to authenticated using (nextval('odd.asked') > 0);
 delete from odd.keys where k8 = '';
 select tap.subscribe('s' || n, 'odd.keys', array[tap.filter('k7', 'gt', (n % 3)::text)], case when n % 2 = 0 then 'owner' else 'operator' end) from generate_series(1, 20) n;
-select is((select sum(array_length(subscription_ids, 1))::int from odd.keys k, realtime.apply_rls(tap.change('I', 'odd.keys', k))), 14, 'of twenty and one, those hear of it whose filter passes');
-select is((select last_value::int from odd.asked), 3, 'and the policies were asked once for each person');
+select is((select sum(array_length(subscription_ids, 1))::int from odd.keys k, realtime.apply_rls(tap.change('I', 'odd.keys', k))), 14, 'of 21 subscribers those whose filter passes receive the change');
+select is((select last_value::int from odd.asked), 3, 'the policies are tested once for each person');
 
 -- The hub's own tables
 select tap.unsubscribe();
@@ -286,18 +286,18 @@ select tap.subscribe('c', 'public.hub_channel_messages', array[tap.filter('chann
 select tap.subscribe('d', 'public.hub_channel_messages', '{}', 'anonymous');
 select tap.subscribe('e', 'public.hub_channel_messages', '{}', 'device:tap-all');
 select tap.subscribe('f', 'public.hub_channel_messages', '{}', 'service');
-select is(tap.told_to(tap.change('I', 'public.hub_channel_messages', m)), 'af', 'a message of a members'' server is its members''') from sent join public.hub_channel_messages m on m.id = labs;
-select is(tap.told_to(tap.change('I', 'public.hub_channel_messages', m)), 'cf', 'one of an open server everybody''s who is signed in') from sent join public.hub_channel_messages m on m.id = open;
+select is(tap.told_to(tap.change('I', 'public.hub_channel_messages', m)), 'af', 'a message of a members'' server is sent to its members') from sent join public.hub_channel_messages m on m.id = labs;
+select is(tap.told_to(tap.change('I', 'public.hub_channel_messages', m)), 'cf', 'a message of an open server is sent to everybody who is signed in') from sent join public.hub_channel_messages m on m.id = open;
 select tap.subscribe('g', 'public.mac_tasks', '{}', 'device:tap-all');
 select tap.subscribe('h', 'public.mac_tasks', '{}', 'device:tap-own');
 select tap.subscribe('i', 'public.mac_tasks', '{}', 'viewer');
 create temp table held as select tap.running('quick') as id;
-select is(tap.told_to(tap.change('U', 'public.mac_tasks', t)), 'gi', 'a task that is held is its device''s, too') from held join public.mac_tasks t using (id);
-select is((select (wal -> 'record') - 'seq' from tap.given('i', tap.change('U', 'public.mac_tasks', t)) x), to_jsonb(t) - 'seq', 'as its row') from held join public.mac_tasks t using (id);
+select is(tap.told_to(tap.change('U', 'public.mac_tasks', t)), 'gi', 'a running task is sent to its device too') from held join public.mac_tasks t using (id);
+select is((select (wal -> 'record') - 'seq' from tap.given('i', tap.change('U', 'public.mac_tasks', t)) x), to_jsonb(t) - 'seq', 'a task is sent as its row') from held join public.mac_tasks t using (id);
 
 -- Who may call it
-select is(tap.outcome(a, $$select realtime.apply_rls('{}')$$), '42501', format('%s does not hand out changes', a)) from unnest(array['anon', 'viewer', 'service']) a;
-select is(tap.outcome(a, $$select from realtime.subscription$$), '42501', format('%s does not read who listens', a)) from unnest(array['anon', 'viewer']) a;
+select is(tap.outcome(a, $$select realtime.apply_rls('{}')$$), '42501', format('%s may not call apply_rls', a)) from unnest(array['anon', 'viewer', 'service']) a;
+select is(tap.outcome(a, $$select from realtime.subscription$$), '42501', format('%s may not read realtime.subscription', a)) from unnest(array['anon', 'viewer']) a;
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- Two owners who do not know each other, each with a server, a machine, a bridge, a rule, a project, a hook and work under way: each tries every
--- function and every table against the other. What is tried is listed by hand, and a function or table that is not in the list is a failure: nothing here is
--- green by default. Beside each attack stands the same deed at home, which must work.
+-- function and every table against the other. The list is written by hand, and a function or table that is not in it fails.
+-- Beside each attack stands the same call in one's own server, which must work.
 \ir setup.psql
 select no_plan();
 
@@ -189,11 +189,11 @@ insert into sights values
   ('koji_accounts', $$public.koji_accounts where name = %L$$, '1');
 
 -- Nothing is left out: a new function or table must be tried here, too. What everybody signed in reads is named.
-select is_empty($$ select p.proname::text from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname ~ '^hub_' except select object from deeds $$, 'every function is tried');
-select is_empty($$ select c.relname::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname ~ '^(hub_|mac_tasks|mesh_|koji_)' except select object from writes $$, 'every table is written to');
+select is_empty($$ select p.proname::text from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname ~ '^hub_' except select object from deeds $$, 'every function of the contract is tried here');
+select is_empty($$ select c.relname::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname ~ '^(hub_|mac_tasks|mesh_|koji_)' except select object from writes $$, 'every table is written to here');
 select is_empty($$ select c.relname::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname ~ '^(hub_|mac_tasks|mesh_|koji_)'
                       and c.relname not in ('hub_errands', 'hub_routing_models', 'koji_commands', 'koji_prospects', 'koji_orders', 'koji_samples', 'koji_followups', 'koji_sweeps')
-                   except select object from sights $$, 'every table is read');
+                   except select object from sights $$, 'every table is read here');
 
 -- As tap.outcome, but that touching no row is told from having done it.
 create function pg_temp.touched(p_actor text, p_sql text) returns text language plpgsql as $$
@@ -234,7 +234,7 @@ select is(tap.outcome(p.who_device, format(d.deed, o.who)), d.expected, format('
 select is(tap.sees('device:' || p.who || '-mac', format(s.what, o.who)), '0', format('%s-mac reads %s of %s', p.who, s.object, o.who))
   from sights s, party p join party o on o.who <> p.who where s.object not in ('mac_tasks', 'hub_task_attempts') or p.who <> o.who;
 select tap.become('device:ann-mac');
-select is((select count(*)::int from public.hub_claim_tasks('ann-mac', 50) c where c.server_id not in (select server from party where who = 'ann' union select hall_server from party where who = 'ann')), 0, 'a machine is handed its servers'' tasks alone');
+select is((select count(*)::int from public.hub_claim_tasks('ann-mac', 50) c where c.server_id not in (select server from party where who = 'ann' union select hall_server from party where who = 'ann')), 0, 'a device claims tasks of its own servers only');
 select tap.become('postgres');
 
 -- The matrix itself, for whoever reads the log: what each object says to the other's owner.

@@ -212,7 +212,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn a_request_has_an_answer_or_comes_to_one_call(
+    fn any_request_is_answered_or_becomes_one_call(
         function in proptest::sample::select(&Function::ALL[..]),
         method in prop_oneof![9 => Just("POST".to_owned()), 1 => any::<String>()],
         body in any_body(),
@@ -248,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_database_says_is_passed_on_and_never_of_our_inside(
+    fn any_database_answer_is_passed_on_without_internal_details(
         call in any_call(),
         said in any_json(),
         code in prop_oneof!["[0-9A-Z]{5}", "UH00[1-6]", "22[0-9]{3}", "PGRST[0-9]{3}", Just("42501".to_owned()), Just(String::new()), any::<String>()],
@@ -338,7 +338,7 @@ fn any_call() -> impl Strategy<Value = Call> {
 
 /// What is taken for storable is stored: Postgres' word on it, and on what it made of it.
 #[test]
-fn what_is_taken_is_stored_as_it_was() {
+fn accepted_payloads_are_stored_unchanged() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let world = runtime.block_on(World::new());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1500));

@@ -16,7 +16,7 @@ fn any_broadcast() -> impl Strategy<Value = Broadcast> {
 
 proptest! {
     #[test]
-    fn bytes_from_a_stranger_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0_u8..6) {
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0_u8..6) {
         let mut frame = vec![kind];
         frame.extend(bytes);
         let frame = Bytes::from(frame);
@@ -26,7 +26,7 @@ proptest! {
     }
 
     #[test]
-    fn text_from_a_stranger_is_read_or_refused(text in r#"[\[{]("[a-z:]{0,6}",?|[0-9]{1,25},?|null,?|[\[\]{}:,]){0,12}|\PC{0,200}"#) {
+    fn any_text_is_read_or_refused(text in r#"[\[{]("[a-z:]{0,6}",?|[0-9]{1,25},?|null,?|[\[\]{}:,]){0,12}|\PC{0,200}"#) {
         for version in [Version::V1, Version::V2] {
             drop(frame::read_text(version, &text));
         }

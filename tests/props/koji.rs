@@ -36,7 +36,7 @@ fn typed() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn any_text_is_answered_and_nothing_changes_unless_the_command_writes() {
+fn any_command_text_is_answered_and_only_write_commands_change_rows() {
     block_on(async {
         let world = World::new().await;
         hub::migrate::seed(&world.url, &|_| {}).await.unwrap();

@@ -44,7 +44,7 @@ async fn since(pool: &PgPool, from: Conversation, after: i64) -> Vec<i64> {
 }
 
 #[test]
-fn numbers_have_no_gap_and_follow_the_commits() {
+fn message_numbers_have_no_gap_and_follow_the_commits() {
     block_on(async {
         let world = World::new().await;
         let channels: Vec<Uuid> =

@@ -288,7 +288,7 @@ impl Case<'_> {
 }
 
 #[test]
-fn a_queue_is_what_its_model_says() {
+fn the_queue_behaves_like_its_model() {
     block_on(async {
         let world = World::new().await;
         for (name, capacity) in DEVICES {

@@ -23,7 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[test]
-fn a_thread_ages_as_its_model_does() {
+fn a_thread_ages_like_its_model() {
     block_on(async {
         let world = World::new().await;
         let handle = tokio::runtime::Handle::current();

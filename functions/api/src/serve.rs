@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_own_proxies_are_believed() {
+    fn only_trusted_proxies_set_the_callers_address() {
         let peer: SocketAddr = "10.0.0.1:5".parse().unwrap();
         let mut headers = HeaderMap::new();
         assert_eq!(address(peer, &headers, 0), "10.0.0.1");

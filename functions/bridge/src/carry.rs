@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_is_bounded_and_counted() {
+    async fn the_queue_is_bounded_and_counts_what_waits() {
         // A port that was free a moment ago: nobody answers.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");

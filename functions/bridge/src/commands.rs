@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_discord_would_not_take_is_told_by_name() {
+    fn commands_that_discord_would_refuse_are_named() {
         let long = "x".repeat(33);
         for (command, why) in [
             (command(&long, &format!("!{long}")), "its name"),

@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ends_it_says_what_to_do() {
+    fn a_final_close_code_says_what_to_do() {
         assert!(fatal(4004).contains("(4004)") && fatal(4004).contains("DISCORD_BOT_TOKEN"));
         assert!(fatal(4014).contains("Message Content Intent"));
     }

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_from_everything_else_that_writes() {
+    fn only_messages_of_people_are_carried() {
         assert!(message(json!({})).is_a_persons("9"));
         assert!(message(json!({"type": 19})).is_a_persons("9"));
         for other in [
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_becomes_a_line() {
+    fn attachments_and_other_parts_become_lines() {
         let said = message(json!({"content": "<@!9> look <@2> \u{0}", "mentions": [{"id": "2", "username": "ada"}],
             "attachments": [{"url": "https://cdn/x.png", "filename": "x.png"}], "sticker_items": [{"name": "wave"}],
             "poll": {"question": {"text": "Which?"}, "answers": [{"poll_media": {"text": "this"}}, {"poll_media": {}}]}}));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_can_not_be_read_says_nothing_of_itself() {
+    fn an_error_about_a_frame_contains_none_of_its_text() {
         let error = read(r#"{"t": "MESSAGE_CREATE", "d": {"id": 5, "content": "hush"}}"#).unwrap_err();
         assert!(error.starts_with("line 1"), "{error}");
         assert!(matches!(read(r#"{"t":"TYPING_START","d":{"a":[1]}}"#), Ok(Event::Other)));

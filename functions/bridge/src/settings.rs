@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_come_at_once_by_name_and_never_by_value() {
+    fn all_settings_problems_are_reported_by_name_never_by_value() {
         let error = read(&[
             ("DISCORD_BOT_TOKEN", "top secret"),
             ("HUB_DISCORD_API_URL", "http://discord.example"),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_does_not_print_and_goes_in_the_clear_to_this_machine_alone() {
+    fn a_token_is_not_printed_and_needs_tls_except_to_this_machine() {
         let settings =
             read(&[("DISCORD_BOT_TOKEN", "Bot hush"), ("HUB_DISCORD_API_URL", "http://127.0.0.1:1")]).unwrap();
         assert!(!format!("{settings:?}").contains("hush"));

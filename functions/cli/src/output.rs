@@ -66,13 +66,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_lines_up_whatever_the_letters() {
+    fn table_columns_line_up_with_any_letters() {
         let text = table(&["name", "state"], &[vec!["é".into(), "on".into()], vec!["mac1".into(), "off".into()]]);
         assert_eq!(text, "name  state\né     on\nmac1  off");
     }
 
     #[test]
-    fn what_others_wrote_does_not_steer_the_terminal() {
+    fn terminal_control_characters_are_removed() {
         assert_eq!(tame("a\n\u{1b}[2Jb\r\u{9b}c"), "a\n[2Jbc");
     }
 

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_among_the_arguments_is_told() {
+    fn a_password_in_the_arguments_is_warned_about() {
         for url in ["postgres://u:hush@h/db", "postgres://u@h/db?password=hush"] {
             assert!(told_by_arguments(Some(url)).is_some_and(|told| !told.contains("hush")), "{url}");
         }

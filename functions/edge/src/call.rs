@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_is_passed_on_to_the_digit() {
+    fn payload_numbers_keep_every_digit() {
         let payload = RawValue::from_string(r#"{"n":0.10000000000000000001}"#.into()).unwrap();
         let secret = "GITHUB_WEBHOOK_SECRET".into();
         let call = Call::Webhook { provider: "github", delivery: "d}".into(), event: "push".into(), payload, secret };
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_says_how_long_to_wait_and_telegram_sends_it_again() {
+    fn uh006_answers_429_with_retry_after_also_to_telegram() {
         let of = |hint: &str| Refused {
             code: Some("UH006".into()),
             message: Some("too many".into()),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_has_the_status_of_its_kind_and_a_fault_of_ours_shows_nothing() {
+    fn each_error_code_has_its_status_and_internal_errors_show_no_detail() {
         for (code, status) in [
             ("UH001", 400),
             ("42501", 403),

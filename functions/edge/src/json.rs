@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_zero_character_is_replaced_and_nothing_else() {
+    fn only_the_zero_character_is_replaced() {
         let store = |text: &str| storable(text.as_bytes()).unwrap().get().to_owned();
         assert_eq!(
             store(r#"{"a": "x\u0000y", "n": 1.000000000000000000001}"#),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_looked_at_by_name() {
+    fn fields_are_read_by_name_and_type() {
         let fields = Fields::read(br#"{"a": "x\u0000", "b": 5, "c": null, "d": true}"#, "{}").unwrap();
         assert_eq!(fields.text("a").unwrap(), "x ");
         assert_eq!(fields.text("b").unwrap_err().detail, "b must be a string");

@@ -35,7 +35,7 @@ mod tests {
     use ed25519_dalek::{Signer, SigningKey};
 
     #[test]
-    fn githubs_own_example() {
+    fn githubs_documented_signature_example_verifies() {
         let (secret, body) = (b"It's a Secret to Everybody".as_slice(), b"Hello, World!".as_slice());
         let good = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert!(github(secret, body, good));
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn discords_signature_is_over_time_and_body() {
+    fn discords_signature_covers_timestamp_and_body() {
         let key = SigningKey::from_bytes(&[7; 32]);
         let public = key.verifying_key().to_bytes();
         let good = hex::encode(key.sign(b"1700000000{\"type\":1}").to_bytes());
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_the_same_or_not() {
+    fn secrets_are_equal_only_as_a_whole() {
         assert!(same(b"a", b"a") && !same(b"a", b"b") && !same(b"a", b"") && same(b"", b""));
     }
 }

@@ -58,7 +58,7 @@ fn set(name: &'static str, value: &'static str) -> impl Fn(&mut Vec<(&'static st
 }
 
 #[test]
-fn github_is_verified_and_read_as_it_is() {
+fn github_deliveries_are_verified_and_passed_on_unchanged() {
     let Step::Call(Call::Webhook { provider, delivery, event, payload, .. }) =
         github(br#"{"ref": "refs/heads/main"}"#, |_| {})
     else {
@@ -91,7 +91,7 @@ fn github_is_verified_and_read_as_it_is() {
 }
 
 #[test]
-fn each_secret_of_github_counts_at_its_own_address() {
+fn each_github_secret_is_accepted_at_its_own_address_only() {
     let variable = |name: &str| match name {
         "GITHUB_WEBHOOK_SECRET" => Some("s".to_owned()),
         "HUB_GITHUB_WEBHOOK_SECRET_ACME_APPS" => Some("acme".to_owned()),
@@ -134,7 +134,7 @@ fn telegram(body: &Value, token: &str) -> Step {
 }
 
 #[test]
-fn telegram_messages_of_people_are_taken_and_all_else_is_answered() {
+fn telegram_messages_of_people_are_carried_and_other_updates_ignored() {
     let message = json!({"message_id": 5, "chat": {"id": -100, "type": "group"}, "from": {"id": 1, "is_bot": false, "first_name": "Ada", "username": "ada"},
                          "date": 1, "text": "!stats", "reply_to_message": {"message_id": 4}, "message_thread_id": 9, "is_topic_message": true});
     let target_of = |message: &Value| match telegram(&json!({"update_id": 7, "message": message}), "t") {
@@ -186,7 +186,7 @@ fn telegram_messages_of_people_are_taken_and_all_else_is_answered() {
 }
 
 #[test]
-fn who_writes_as_a_chat_is_that_chat_and_a_topic_is_of_its_chat() {
+fn telegram_anonymous_senders_are_the_chat_and_topics_belong_to_their_chat() {
     let of = |kind: &str, mut message: Value| {
         message["message_id"] = 5.into();
         match telegram(&json!({"update_id": 7, kind: message}), "t") {
@@ -217,7 +217,7 @@ fn who_writes_as_a_chat_is_that_chat_and_a_topic_is_of_its_chat() {
 }
 
 #[test]
-fn what_is_no_text_is_a_line_that_says_what_came() {
+fn telegram_messages_without_text_become_a_line_that_describes_them() {
     let of = |more: Value| {
         let mut message = json!({"message_id": 5, "date": 1, "chat": {"id": -100, "type": "group"}, "from": {"id": 1, "first_name": "Ada"}});
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -273,7 +273,7 @@ fn what_is_no_text_is_a_line_that_says_what_came() {
 }
 
 #[test]
-fn addresses_behind_words_are_said_and_their_places_count_as_telegram_does() {
+fn telegram_text_links_are_written_out_with_offsets_in_utf16() {
     let of = |text: &str, entities: Value| {
         let message = json!({"message_id": 5, "chat": {"id": 1, "type": "private"}, "from": {"id": 1, "first_name": "A"}, "text": text, "entities": entities});
         match telegram(&json!({"update_id": 7, "message": message}), "t") {
@@ -367,7 +367,7 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
 }
 
 #[test]
-fn people_and_agents_show_a_token_and_name_what_they_want() {
+fn koji_send_and_hooks_need_a_token_and_valid_fields() {
     let with = |function, body: &Value| {
         let token = if function == Function::Hooks { format!("hubhook_{:064x}", 7) } else { "hush".into() };
         ask(function, &[("authorization", format!("Bearer {token}"))], body.to_string().as_bytes())

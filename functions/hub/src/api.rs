@@ -714,7 +714,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_postgrest_are_those_of_postgres() {
+    fn postgrest_errors_become_the_same_variants_as_postgres_errors() {
         let lost = r#"{"code":"UH002","message":"lease lost","details":"task x","hint":"Discard."}"#;
         assert!(
             matches!(read::<Value>(400, lost), Err(Error::LeaseLost(refusal)) if refusal.detail.as_deref() == Some("task x"))
@@ -731,7 +731,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_is_void() {
+    fn an_empty_answer_reads_as_null() {
         assert_eq!(read::<Value>(204, "").unwrap(), Value::Null);
     }
 

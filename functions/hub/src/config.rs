@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_url_decides_what_it_is() {
+    fn the_urls_scheme_decides_between_postgres_and_api() {
         let config = read(Some("postgres://u:p@h/db"), None, &[]).unwrap();
         assert!(matches!(config.target, Target::Postgres { .. }));
         let config = read(
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_come_at_once_by_name_and_never_by_value() {
+    fn all_problems_are_reported_at_once_by_name_never_by_value() {
         let error = read(Some("http://hub.example"), Some("bad name"), &[("SUPABASE_ANON_KEY", "top secret")])
             .unwrap_err()
             .to_string();
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_started_gets_no_secret_and_all_else() {
+    fn started_programs_get_the_environment_without_secrets() {
         for name in [
             "DATABASE_URL",
             "DATABASE_URL_FILE",
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn device_names_are_those_of_the_table() {
+    fn device_names_are_those_the_table_accepts() {
         for name in ["dev", "Mac-1", "a.b_c", "9"] {
             assert!(is_device_name(name), "{name}");
         }

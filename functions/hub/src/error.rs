@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_passes_by_itself_is_transient() {
+    fn only_errors_worth_a_retry_are_transient() {
         for code in ["57P01", "08006", "40P01", "53300", "57014"] {
             assert!(of(code).is_transient(), "{code}");
         }

@@ -570,7 +570,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_digits_are_a_range_of_ids() {
+    fn an_id_prefix_is_a_range_of_ids() {
         let (low, high) = id_range("a1b2").unwrap();
         assert_eq!(low.to_string(), "a1b20000-0000-0000-0000-000000000000");
         assert_eq!(high.to_string(), "a1b2ffff-ffff-ffff-ffff-ffffffffffff");

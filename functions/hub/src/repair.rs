@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_right_policy_and_trigger_of_the_migrations_is_said_again() {
+    fn repair_repeats_every_grant_policy_and_trigger_of_the_migrations() {
         let sources = migrate::sources();
         let all = sources.concat();
         let said: Vec<String> = sources.iter().flat_map(|s| statements(s)).flat_map(again).collect();

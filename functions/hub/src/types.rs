@@ -644,7 +644,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_a_row_with_more_and_less_than_it_knows() {
+    fn a_row_with_unknown_or_missing_columns_is_read() {
         let task: Task = serde_json::from_value(serde_json::json!({
             "id": "a1b2c3d4-0000-4000-8000-000000000000", "content": "x", "status": "running", "attempt": 2,
             "lease_expires_at": "-infinity", "created_at": "2026-11-20T23:48:06.123456+00:00",
@@ -659,7 +659,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_only_what_is_known_about_a_run() {
+    fn unset_fields_of_a_run_are_not_sent() {
         let meta = Meta { exit_code: Some(0), ..Meta::default() };
         assert_eq!(serde_json::to_string(&meta).unwrap(), r#"{"exit_code":0}"#);
     }

@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn signals_wait_for_whoever_comes_and_many_are_one() {
+    async fn signals_are_kept_until_taken_and_repeated_ones_merge() {
         let wake = Wake { signals: Arc::default(), listening: tokio::spawn(async {}) };
         for _ in 0..3 {
             wake.signals.all();

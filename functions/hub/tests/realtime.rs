@@ -188,7 +188,7 @@ async fn joined_again(server: &Server, follow: &mut Follow, count: u32) {
 }
 
 #[tokio::test]
-async fn what_is_told_is_not_asked_for() {
+async fn broadcast_messages_are_not_fetched_again() {
     let (server, hub) = Server::start().await;
     let mut follow = told(&server, &hub, 3).await;
     let asked = server.asked();
@@ -200,7 +200,7 @@ async fn what_is_told_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn gaps_references_and_repetitions_give_each_message_once() {
+async fn each_message_is_shown_once_despite_gaps_references_and_repetitions() {
     let (server, hub) = Server::start().await;
     let mut follow = told(&server, &hub, 1).await;
     // One is not told, the next is.
@@ -231,7 +231,7 @@ async fn gaps_references_and_repetitions_give_each_message_once() {
 }
 
 #[tokio::test]
-async fn what_was_sent_while_the_socket_was_cut_is_fetched() {
+async fn messages_sent_while_the_socket_was_cut_are_fetched() {
     let (server, hub) = Server::start().await;
     let mut follow = told(&server, &hub, 1).await;
     for round in 0..3 {
@@ -245,7 +245,7 @@ async fn what_was_sent_while_the_socket_was_cut_is_fetched() {
 }
 
 #[tokio::test]
-async fn who_is_refused_asks() {
+async fn a_refused_follower_polls() {
     let (server, hub) = Server::start().await;
     *server.refusal.lock().unwrap() = Some("Unauthorized: no");
     server.write(1);
@@ -263,7 +263,7 @@ async fn signal(wake: &Wake) -> Signal {
 }
 
 #[tokio::test]
-async fn a_device_is_woken_and_wanted_and_looks_again_after_each_join() {
+async fn a_device_is_woken_by_broadcasts_and_looks_after_each_join() {
     let (server, hub) = Server::start().await;
     let wake = hub.wake("dev").await;
     assert_eq!(*server.joined.borrow(), 1, "it hears before anybody claims");
@@ -289,7 +289,7 @@ async fn a_device_is_woken_and_wanted_and_looks_again_after_each_join() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_refused_asks_every_second_or_two() {
+async fn a_device_refused_by_realtime_polls_every_second_or_two() {
     let (server, hub) = Server::start().await;
     *server.refusal.lock().unwrap() = Some("Unauthorized: no");
     let wake = hub.wake("dev").await;

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_back_reference_is_costly_and_nothing_else_is() {
+    fn only_back_references_and_long_patterns_are_costly() {
         for costly in [r"(x+x+)+y\1", r"\\\1", r"(a)(b)\2", &"x".repeat(501)] {
             assert!(is_costly_pattern(costly), "{costly}");
         }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_counts_parentheses() {
+    fn depth_is_the_nesting_of_parentheses() {
         assert_eq!((depth("id,a(b,c(d))"), depth("x"), depth("))((")), (2, 0, 2));
     }
 
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_of_one_caller_wait_for_their_own_alone() {
+    async fn bodies_of_a_caller_wait_only_for_that_callers_own() {
         let bodies = Bodies::default();
         let mut held = Vec::new();
         for _ in 0..Bodies::AT_A_TIME {

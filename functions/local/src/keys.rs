@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_come_back_and_do_not_print() {
+    fn secrets_are_loaded_as_stored_and_not_printed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secrets.json");
         assert!(Secrets::load(&path).unwrap().is_none());

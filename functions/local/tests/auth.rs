@@ -113,7 +113,7 @@ async fn a_refresh_token_works_once_and_a_copy_ends_the_session() {
 }
 
 #[tokio::test]
-async fn signing_up_and_changing_oneself() {
+async fn a_person_signs_up_and_changes_their_account() {
     let stack = Stack::start().await;
     let signup = |body: Value| stack.ask(Method::POST, "/auth/v1/signup").json(&body);
     let (status, session) =
@@ -205,7 +205,7 @@ async fn an_unknown_address_takes_as_long_as_a_wrong_password() {
 }
 
 #[tokio::test]
-async fn people_as_an_operator_with_the_service_key_sees_them() {
+async fn the_service_key_manages_users() {
     let stack = Stack::start().await;
     let service = "SUPABASE_SERVICE_ROLE_KEY";
     let ask = |method: Method, path: &str| stack.ask_as(service, method, &format!("/auth/v1/admin/users{path}"));
@@ -260,7 +260,7 @@ async fn people_as_an_operator_with_the_service_key_sees_them() {
 }
 
 #[tokio::test]
-async fn without_an_address_only_where_it_is_allowed_and_no_sign_up_where_it_is_closed() {
+async fn anonymous_sign_in_and_sign_up_follow_the_settings() {
     let home = home();
     let mut open = options(&home.path().join("open"));
     open.auth = AuthOptions { signup: true, anonymous: true };
@@ -287,7 +287,7 @@ async fn without_an_address_only_where_it_is_allowed_and_no_sign_up_where_it_is_
 
 /// Guessing: after ten wrong passwords none of that account is tried, the right one neither; others sign in as ever.
 #[tokio::test]
-async fn an_account_is_not_guessed_at() {
+async fn an_account_is_locked_after_ten_wrong_passwords() {
     let stack = Stack::start().await;
     let (email, password) = (stack.var("HUB_VIEWER_EMAIL"), stack.var("HUB_VIEWER_PASSWORD"));
     for _ in 0..10 {

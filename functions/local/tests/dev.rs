@@ -37,7 +37,7 @@ fn alive(pid: Pid) -> bool {
 }
 
 #[tokio::test]
-async fn from_nothing_again_and_anew() {
+async fn starts_from_nothing_again_and_after_a_reset() {
     let home = home();
     let dir = home.path().join("hub");
     let began = Instant::now();
@@ -163,7 +163,7 @@ async fn opens(stack: &Stack, role: &str, password: &str) -> bool {
 }
 
 #[tokio::test]
-async fn postgres_postgres_on_loopback_opens_nothing() {
+async fn the_password_postgres_is_refused() {
     let home = home();
     let dir = home.path().join("hub");
     let stack = Stack::start_with(options(&dir)).await;
@@ -236,7 +236,7 @@ async fn postgres_postgres_on_loopback_opens_nothing() {
 }
 
 #[tokio::test]
-async fn postgres_is_not_told_what_hub_dev_was_told() {
+async fn postgres_does_not_inherit_hub_devs_secrets() {
     // Run by itself below, with a secret in its environment.
     if std::env::var_os("HUB_TEST_TOLD").is_some() {
         let stack = Stack::start().await;
@@ -253,7 +253,7 @@ async fn postgres_is_not_told_what_hub_dev_was_told() {
         return;
     }
     let said = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "postgres_is_not_told_what_hub_dev_was_told"])
+        .args(["--exact", "postgres_does_not_inherit_hub_devs_secrets"])
         .env("HUB_TEST_TOLD", "hush")
         .env("DISCORD_BOT_TOKEN", "hush")
         .env("ANTHROPIC_API_KEY", "hush")
@@ -269,7 +269,7 @@ async fn postgres_is_not_told_what_hub_dev_was_told() {
 }
 
 #[tokio::test]
-async fn a_second_one_and_ports_in_use_say_what_to_do() {
+async fn a_second_hub_dev_and_ports_in_use_fail_with_what_to_do() {
     let home = home();
     let dir = home.path().join("hub");
     let stack = Stack::start_with(options(&dir)).await;
@@ -293,7 +293,7 @@ async fn a_second_one_and_ports_in_use_say_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_is_broken_is_named_and_a_reset_mends_it() {
+async fn broken_data_is_named_and_a_reset_repairs_it() {
     let home = home();
     let dir = home.path().join("hub");
     Stack::start_with(options(&dir)).await.stop().await;
@@ -386,7 +386,7 @@ async fn a_postgres_left_by_a_killed_hub_is_stopped_and_one_that_dies_is_started
 }
 
 #[tokio::test]
-async fn told_to_end_while_starting_it_ends() {
+async fn stopping_during_start_up_ends_it() {
     let home = home();
     for (at, wait) in [0, 50, 200, 500, 700, 900].into_iter().enumerate() {
         let dir = home.path().join(format!("hub{at}"));
@@ -406,7 +406,7 @@ async fn told_to_end_while_starting_it_ends() {
 }
 
 #[tokio::test]
-async fn projects_elsewhere_get_the_folders_and_nothing_more() {
+async fn another_projects_root_gets_only_the_missing_folders() {
     let home = home();
     let root = home.path().join("work");
     fs::create_dir_all(root.join("Desktop/homelab")).unwrap();
@@ -420,7 +420,7 @@ async fn projects_elsewhere_get_the_folders_and_nothing_more() {
 }
 
 #[tokio::test]
-async fn under_a_closed_home_it_runs_all_the_same() {
+async fn runs_as_root_below_a_closed_home() {
     let home = tempfile::tempdir().unwrap();
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let dir = home.path().join("hub");
@@ -431,7 +431,7 @@ async fn under_a_closed_home_it_runs_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_message_becomes_work_in_the_same_process() {
+async fn a_message_is_run_by_the_worker_in_the_same_process() {
     let home = home();
     let mut with_worker = options(&home.path().join("hub"));
     with_worker.worker = true;

@@ -23,7 +23,7 @@ async fn raw(stack: &Stack, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn it_asks_for_a_key_and_answers_only_this_machine() {
+async fn the_gateway_needs_a_key_and_a_local_host_name() {
     let stack = Stack::start().await;
     let url = |path: &str| format!("{}{path}", stack.ready.api_url);
     let anon = stack.var("SUPABASE_ANON_KEY");
@@ -98,7 +98,7 @@ async fn it_asks_for_a_key_and_answers_only_this_machine() {
 }
 
 #[tokio::test]
-async fn a_browser_of_any_origin_may_ask() {
+async fn browsers_of_any_origin_are_allowed() {
     let stack = Stack::start().await;
     let response = stack
         .http
@@ -139,7 +139,7 @@ async fn a_browser_of_any_origin_may_ask() {
 
 /// What one caller can do to the others, and what of it is refused; beside each what goes on working.
 #[tokio::test]
-async fn nobody_holds_up_the_gateway() {
+async fn one_caller_can_not_slow_down_the_others() {
     let stack = Stack::start().await;
     stack
         .sql(

@@ -138,7 +138,7 @@ fn say(number: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_handshake_without_a_good_key_is_refused_in_words() {
+async fn a_handshake_with_a_bad_key_is_refused_with_a_reason() {
     let stack = Stack::start().await;
     let http = |query: String| {
         let url = address(&stack, &query).replace("ws://", "http://");
@@ -185,7 +185,7 @@ async fn a_handshake_without_a_good_key_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn the_database_says_each_thing_once_in_order_and_only_what_is_committed() {
+async fn broadcasts_arrive_once_in_order_and_only_when_committed() {
     let stack = Stack::start().await;
     stack.sql(OPEN).await;
     let token = stack.var("HUB_VIEWER_JWT").to_owned();
@@ -238,7 +238,7 @@ async fn the_database_says_each_thing_once_in_order_and_only_what_is_committed()
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_loses_nothing_and_leaves_nothing() {
+async fn a_broken_stream_loses_no_message_and_leaves_no_slot() {
     let stack = Stack::start().await;
     stack.sql(OPEN).await;
     let token = stack.var("HUB_VIEWER_JWT").to_owned();
@@ -285,7 +285,7 @@ async fn a_stream_that_breaks_loses_nothing_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_closed_and_slows_nobody() {
+async fn a_client_that_does_not_read_is_closed_and_slows_nobody() {
     let stack = Stack::start().await;
     stack.sql(OPEN).await;
     let token = stack.var("HUB_VIEWER_JWT").to_owned();
@@ -319,7 +319,7 @@ async fn who_does_not_read_is_closed_and_slows_nobody() {
 }
 
 #[tokio::test]
-async fn a_right_that_ends_is_the_last_thing_heard() {
+async fn nothing_is_heard_after_a_right_ends() {
     let stack = Stack::start().await;
     stack
         .sql(
@@ -392,7 +392,7 @@ async fn a_token_that_ends_closes_its_channels_and_a_new_one_keeps_them() {
 }
 
 #[tokio::test]
-async fn equal_questions_are_one_subscription_and_garbage_is_an_answer() {
+async fn equal_subscriptions_are_one_row_and_invalid_ones_get_an_error() {
     let stack = Stack::start().await;
     let token = stack.var("HUB_OPERATOR_JWT").to_owned();
     let mut admin = admin(&stack).await;

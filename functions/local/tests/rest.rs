@@ -35,7 +35,7 @@ async fn stack() -> Stack {
 }
 
 #[tokio::test]
-async fn inserting_and_finding_as_supabase_js_does() {
+async fn requests_of_supabase_js_insert_and_find_rows() {
     let stack = stack().await;
     let operator = "HUB_OPERATOR_JWT";
 
@@ -162,7 +162,7 @@ async fn functions_answer_in_the_shape_of_what_they_return() {
 }
 
 #[tokio::test]
-async fn who_may_not_is_told_so() {
+async fn missing_rights_answer_403_and_401_for_anon() {
     let stack = stack().await;
     // B3
     let (status, error) = answer(stack.ask_as("HUB_OPERATOR_JWT", Method::GET, "/rest/v1/closed")).await;

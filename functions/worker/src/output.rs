@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_a_text_column_can_not_hold_is_left() {
+    fn characters_that_a_text_column_can_not_hold_are_removed() {
         assert_eq!(clean("a\0b\u{1b}[1;31mred\u{1b}[0m\u{7}\u{1b}]0;title\u{7}x\r\ny\rz"), "abredx\ny\nz");
         assert_eq!(note("  two \n lines\t here "), "two lines here");
         assert_eq!(note(&"ä".repeat(1000)).chars().count(), NOTE + 1);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_bounded_and_the_newest_wins() {
+    fn output_lines_are_bounded_and_the_newest_is_reported() {
         let mut lines = Lines::default();
         assert_eq!(lines.newest(b"one\ntwo\nthr"), Some("two".into()));
         assert_eq!(lines.newest(b"ee\n\n"), Some("three".into()));

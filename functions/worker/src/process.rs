@@ -279,7 +279,7 @@ mod tests {
     use std::{os::unix::process::CommandExt, process::Command};
 
     #[test]
-    fn sees_itself_and_reads_a_mark() {
+    fn own_process_is_listed_and_a_mark_is_read() {
         let own = i32::try_from(std::process::id()).unwrap();
         assert!(all().iter().any(|p| p.pid == own));
         let mut child = Command::new("sleep").arg("30").env(ATTEMPT_MARK, "x.1").spawn().unwrap();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sweep_ends_what_a_dead_worker_left_and_nothing_else() {
+    async fn only_processes_left_by_a_dead_worker_are_ended() {
         let root = tempfile::tempdir().unwrap();
         let identity = Identity::new("dev", root.path());
         let sleeper = |mark: &str, attempt: &str| {

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_becomes_a_few_and_the_last_is_told() {
+    async fn many_notes_are_reduced_to_a_few_with_the_last() {
         let seen = gather(async |progress| {
             for n in 0..10_000 {
                 progress.say(&format!("line {n}"));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_step_is_told_at_once() {
+    async fn every_step_is_reported_at_once() {
         let begun = std::time::Instant::now();
         let seen = gather(async |progress| {
             for n in 0..10 {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_note_never_reads_as_the_growth_of_the_one_before() {
+    async fn a_note_that_extends_the_previous_one_gets_a_leading_blank() {
         let seen = gather(async |progress| {
             for text in ["step 1", "step 12", "step 12", "step 123"] {
                 progress.step(text).await;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_lease_ends_the_reporting() {
+    async fn a_lost_lease_ends_progress_reports() {
         let (progress, reporter) = channel();
         let lost = || Error::refused(hub::error::Refusal { code: "UH002".into(), ..Default::default() });
         let told = tokio::spawn(reporter.tell(move |_| std::future::ready(Err(lost()))));

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_lies_under_the_root() {
+    fn only_folders_below_the_root_are_accepted() {
         let base = tempfile::tempdir().unwrap();
         let root = base.path().canonicalize().unwrap().join("root");
         std::fs::create_dir_all(root.join("a/b")).unwrap();

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_read_from_two_settings_of_which_one_counts() {
+    fn a_sweep_source_is_one_of_two_settings() {
         assert_eq!(source(&[]).unwrap(), SweepSource::None);
         assert_eq!(source(&[("HUB_SWEEP_CSV_PATH", "a.csv")]).unwrap(), SweepSource::Csv("a.csv".into()));
         assert!(matches!(source(&[("HUB_SWEEP_OVERPASS_URL", "https://o.example/api")]), Ok(SweepSource::Overpass(_))));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_city_stays_inside_its_quotes() {
+    fn a_citys_name_is_escaped_in_the_overpass_query() {
         assert!(query("brooklyn").contains(r#"["name"="Brooklyn"]"#));
         assert!(query("New York").contains(r#"["name"="New York"]"#));
         assert!(query("new york").contains(r#"["name"="New York"]"#));

@@ -267,7 +267,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_check_has_its_line() {
+    fn every_check_belongs_to_a_line_of_the_report() {
         let there: BTreeSet<_> = CHECKS
             .files()
             .filter_map(|file| file.path().file_name()?.to_str()?.strip_suffix(".sql").map(str::to_owned))

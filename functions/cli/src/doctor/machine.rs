@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_are_known_by_their_arguments() {
+    fn workers_are_recognised_by_their_arguments() {
         let of = |line: &str| of_arguments(&words(line));
         assert_eq!(
             of("/usr/bin/hub worker --device mac1 --agents /etc/agents.json"),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_are_apart_only_if_each_of_them_is() {
+    fn agents_are_separate_only_if_each_runs_as_another_user() {
         assert!(apart(r#"[{"agent":"a","argv":["/usr/bin/setpriv","--reuid=agents","claude"]},{"agent":"survey"}]"#));
         assert!(!apart(r#"[{"agent":"a","argv":["setpriv","x"]},{"agent":"b","argv":["claude"]}]"#));
         assert!(!apart("not json"));

@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_of_text() {
+    fn text_frames_are_read_and_written_in_both_protocol_versions() {
         let v2 = read_text(Version::V2, r#"["1","2","realtime:a","phx_join",{"config":{}}]"#).unwrap();
         assert_eq!((&v2.join_ref, &v2.reference), (&json!("1"), &json!("2")));
         assert_eq!(
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broadcast_byte_by_byte() {
+    fn a_binary_broadcast_has_the_documented_bytes() {
         let broadcast =
             Broadcast { event: "note".into(), body: Body::Json(Bytes::from_static(br#"{"seq":1}"#)), meta: None };
         let Some(Frame::Binary(frame)) = broadcast.to_client(Version::V2, "realtime:x") else { panic!() };
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_go_by_version_2_only_and_long_names_as_text() {
+    fn binary_payloads_need_version_2_and_long_topics_are_sent_as_text() {
         let bytes = Broadcast { event: "b".into(), body: Body::Binary(Bytes::from_static(&[0xff])), meta: None };
         assert!(bytes.to_client(Version::V1, "realtime:x").is_none());
         assert_eq!(
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_said_and_nothing_more() {
+    fn malformed_frames_are_errors() {
         let text = |version, text| read_text(version, text).err();
         assert_eq!(text(Version::V2, "["), Some(Malformed::Json));
         assert_eq!(text(Version::V2, "{}"), Some(Malformed::Shape));

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_becomes_a_gap_and_keeps_what_state_it_is_in() {
+    fn a_full_queue_becomes_a_gap_and_keeps_the_newest_state() {
         let queue = Queue::default();
         queue.joined();
         for _ in 0..3 * MOST_EVENTS {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_and_one_large_payload_passes_alone() {
+    fn the_queue_is_bounded_in_bytes_but_takes_one_large_payload() {
         let queue = Queue::default();
         queue.push(broadcast(2 * MOST_BYTES));
         assert!(matches!(queue.try_next(), Some(Event::Broadcast(_))));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_comes_after_what_was_told() {
+    async fn queued_events_come_before_the_end() {
         let queue = Queue::default();
         queue.push(Event::Gap);
         queue.end();

@@ -286,7 +286,7 @@ async fn a_cut_socket_comes_back_with_all_topics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_that_nobody_answers_is_the_end_of_a_socket() {
+async fn an_unanswered_heartbeat_closes_the_socket() {
     let (realtime, mut server) = pair(&Tokens::new(&[("t1", None)]));
     let mut topic = realtime.join(Topic::private("a"));
     let mut end = server.socket().await;
@@ -311,7 +311,7 @@ async fn a_heartbeat_that_nobody_answers_is_the_end_of_a_socket() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_refused_does_not_ask_again_before_there_is_another_token() {
+async fn a_refused_join_is_tried_again_only_with_a_new_token() {
     let (realtime, mut server) = pair(&Tokens::new(&[("t1", Some(3600)), ("t2", Some(3600))]));
     let mut topic = realtime.join(Topic::private("a"));
     let mut end = server.socket().await;
@@ -325,7 +325,7 @@ async fn who_is_refused_does_not_ask_again_before_there_is_another_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_server_is_asked_again_and_the_topic_is_away_meanwhile() {
+async fn a_busy_server_is_tried_again_and_the_topic_is_away_meanwhile() {
     let (realtime, mut server) = pair(&Tokens::new(&[("t1", None)]));
     let mut topic = realtime.join(Topic::private("a"));
     let mut end = server.socket().await;
@@ -340,7 +340,7 @@ async fn a_busy_server_is_asked_again_and_the_topic_is_away_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_token_is_told_on_every_topic_and_used_for_later_joins() {
+async fn a_new_token_is_sent_on_every_topic_and_used_for_later_joins() {
     let tokens = Tokens::new(&[("t1", Some(60)), ("t2", None)]);
     let (realtime, mut server) = pair(&tokens);
     let _topics = [realtime.join(Topic::private("a")), realtime.join(Topic::private("b"))];
@@ -359,7 +359,7 @@ async fn a_new_token_is_told_on_every_topic_and_used_for_later_joins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_token_is_replaced_and_one_without_successor_is_refused() {
+async fn an_expired_token_is_renewed_and_without_a_new_one_refused() {
     let tokens = Tokens::new(&[("t1", None), ("t2", None)]);
     let (realtime, mut server) = pair(&tokens);
     let mut topic = realtime.join(Topic::private("a"));
@@ -380,14 +380,14 @@ async fn an_old_token_is_replaced_and_one_without_successor_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_speaks_through_the_socket() {
+async fn a_service_key_sends_no_token_in_its_joins() {
     let (realtime, mut server) = pair(&Tokens::new(&[(KEY, None)]));
     let _topic = realtime.join(Topic::private("a"));
     assert_eq!(payload(&server.socket().await.admit().await).get("access_token"), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_read_is_told_of_a_gap_and_holds_up_nobody() {
+async fn a_slow_subscriber_gets_a_gap_and_delays_nobody() {
     let (realtime, mut server) = pair(&Tokens::new(&[("t1", None)]));
     let (mut slow, mut quick) = (realtime.join(Topic::private("a")), realtime.join(Topic::private("a")));
     let mut end = server.socket().await;
@@ -407,7 +407,7 @@ async fn who_does_not_read_is_told_of_a_gap_and_holds_up_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn garbage_is_dropped_and_a_stale_close_says_nothing() {
+async fn malformed_frames_and_stale_closes_are_ignored() {
     let (realtime, mut server) = pair(&Tokens::new(&[("t1", None)]));
     let mut topic = realtime.join(Topic::private("a"));
     let mut end = server.socket().await;
@@ -452,7 +452,7 @@ async fn garbage_is_dropped_and_a_stale_close_says_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_token_it_says_so_and_nothing_prints_a_secret() {
+async fn a_missing_token_is_reported_and_no_secret_is_printed() {
     let (realtime, _server) = pair(&Tokens::new(&[]));
     let mut topic = realtime.join(Topic::private("a"));
     assert!(matches!(told(&mut topic).await, Event::Away { why } if why == "no token: not signed in: no tokens"));
@@ -463,7 +463,7 @@ async fn without_a_token_it_says_so_and_nothing_prints_a_secret() {
 
 #[tokio::test]
 #[allow(clippy::result_large_err, reason = "the callback's type is the library's")]
-async fn over_tcp_it_asks_for_version_2_with_its_key() {
+async fn the_websocket_handshake_has_version_2_and_the_key() {
     use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/under/", listener.local_addr().unwrap());

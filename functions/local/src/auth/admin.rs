@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn ban_durations_are_read() {
         assert_eq!(duration("24h"), Some(Duration::hours(24)));
         assert_eq!(duration("1h30m"), Some(Duration::minutes(90)));
         for wrong in ["", "h", "24", "24d", "-1h", "0h", "99999999999999999999h", "9223372036854775807h"] {

@@ -387,7 +387,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn email_addresses_are_checked() {
         assert_eq!(address(" Ada@Example.Org ").unwrap(), "ada@example.org");
         assert_eq!(address("device+mac1@hub.invalid").unwrap(), "device+mac1@hub.invalid");
         for wrong in [

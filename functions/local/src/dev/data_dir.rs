@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_at_a_time() {
+    fn a_data_directory_is_locked_by_one_process() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("hub");
         let first = DataDir::take(&data).unwrap();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_somebody_else_is_left_alone() {
+    fn a_directory_without_the_mark_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.tex"), "x").unwrap();
         assert!(matches!(DataDir::take(dir.path()), Err(Error::NotOurs(_))));

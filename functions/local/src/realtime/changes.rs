@@ -417,7 +417,7 @@ mod tests {
     use bytes::Bytes;
 
     #[test]
-    fn a_change_in_the_shape_that_the_database_reads() {
+    fn a_change_is_written_in_the_shape_that_apply_rls_reads() {
         let column = |name: &str, type_oid, key| Column { name: name.into(), type_oid, key };
         let relation = Relation {
             oid: 7,

@@ -224,7 +224,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_join_is_read_as_far_as_it_can_be() {
+    fn an_odd_join_is_read_as_far_as_possible() {
         let join: Join = serde_json::from_value(json!({
             "config": {"private": "true", "broadcast": {"self": true, "ack": "no"}, "presence": {"key": "", "enabled": true},
                        "postgres_changes": [{"event": "*"}], "later": 1},
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_has_a_time_and_at_most_25() {
+    fn a_replay_needs_a_time_and_has_at_most_25_messages() {
         assert_eq!(replay_of(&json!({"since": 5})), Some((5, 25)));
         assert_eq!(replay_of(&json!({"since": 5, "limit": 100})), Some((5, 25)));
         assert_eq!(replay_of(&json!({"since": 5, "limit": 0})), Some((5, 1)));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_begins_anew_after_its_window() {
+    fn a_rate_limit_starts_again_after_its_window() {
         let mut rate = Rate::new(2, Duration::from_secs(1));
         let now = rate.began;
         assert!(rate.allows_at(now) && rate.allows_at(now) && !rate.allows_at(now));

@@ -352,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_sees_what_had_ended() {
+    fn a_snapshot_sees_transactions_that_had_ended() {
         let snapshot = Snapshot::read("100:105:100,103").unwrap();
         let seen: Vec<u32> = (97..108).filter(|xid| snapshot.sees(*xid)).collect();
         assert_eq!(seen, [97, 98, 99, 101, 102, 104]);
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_of_the_epoch_that_is_near() {
+    fn a_transaction_id_belongs_to_the_nearest_epoch() {
         let epoch = 1_u64 << 32;
         let after = Snapshot { xmin: epoch + 5, xmax: epoch + 5, running: vec![] };
         assert!(after.sees(u32::MAX - 1) && after.sees(4) && !after.sees(5) && !after.sees(6));

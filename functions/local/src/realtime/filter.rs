@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_of_a_filter() {
+    fn every_form_of_filter_is_read() {
         assert_eq!(one("id=eq.5"), Filter { column: "id".into(), operator: "eq", value: "5".into(), negate: false });
         assert_eq!(
             one(" a=not.like.h%y "),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_names_at_least_a_schema_or_a_table() {
+    fn a_subscription_names_at_least_a_schema_or_a_table() {
         let read = |entry| Wanted::read(&entry);
         let all = Wanted { event: "*", schema: "public".into(), table: "*".into(), filters: vec![], select: None };
         assert_eq!(read(json!({"event": "*", "schema": "public"})), Ok(all.clone()));
@@ -236,7 +236,7 @@ mod tests {
     proptest::proptest! {
         /// Whatever a client sends is read or refused, and what is read keeps every part apart.
         #[test]
-        fn any_text_is_read_or_refused(text in r#"([a-z]{1,3}=(not\.)?(eq|in|like|is)\.["(),.\\'%a-z0-9 ]{0,12},?){0,4}|\PC{0,60}"#) {
+        fn any_text_as_a_filter_is_read_or_refused(text in r#"([a-z]{1,3}=(not\.)?(eq|in|like|is)\.["(),.\\'%a-z0-9 ]{0,12},?){0,4}|\PC{0,60}"#) {
             if let Ok(filters) = filters(&text) {
                 for filter in filters {
                     proptest::prop_assert!(OPERATORS.contains(&filter.operator));

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_read_from_their_digits() {
+    fn bytea_is_read_from_hex_digits() {
         assert_eq!(unhex("\\x00ffA1"), Some(Bytes::from_static(&[0, 255, 0xa1])));
         assert_eq!(unhex("\\x"), Some(Bytes::new()));
         for bad in ["", "00", "\\x0", "\\xzz"] {

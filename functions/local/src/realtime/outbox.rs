@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn frames_come_in_order_until_too_many_wait() {
+    async fn frames_are_sent_in_order_until_the_limit_is_reached() {
         let (outbox, mut waiting) = outbox();
         let frame = |text: &str| Packet::from(Frame::Text(text.into()));
         outbox.push(frame("a"));

@@ -173,7 +173,7 @@ mod tests {
         b"R\0\0\0\x07public\0note\0d\0\x02\x01id\0\0\0\0\x17\xff\xff\xff\xff\0text\0\0\0\0\x19\xff\xff\xff\xff";
 
     #[test]
-    fn rows_of_a_table_that_was_described() {
+    fn rows_are_read_only_after_their_table_was_described() {
         let mut reader = Reader::default();
         let insert: &[u8] = b"I\0\0\0\x07N\0\x02t\0\0\0\x011n";
         assert_eq!(reader.read(Bytes::from_static(insert)), Err(Malformed::Relation));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_cut_off_is_read() {
+    fn truncated_messages_are_refused() {
         for end in 0..RELATION.len() {
             assert!(Reader::default().read(Bytes::from_static(&RELATION[..end])).is_err(), "{end}");
         }

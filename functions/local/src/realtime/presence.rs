@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tracked_joins_changes_and_leaves() {
+    fn presence_reports_joins_changes_and_leaves() {
         let mut presence = Presence::default();
         let diff = presence.track(MemberId(1), "ada", payload(json!({"typing": false})));
         assert_eq!(

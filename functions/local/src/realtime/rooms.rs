@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_while_one_joins_comes_after_the_replay_and_once() {
+    fn messages_during_a_join_come_once_and_after_the_replay() {
         let rooms = Rooms::default();
         let mut ear = join(&rooms, true, "ada");
         let id = Uuid::new_v4();
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn public_and_private_are_two_rooms_and_self_is_asked_for() {
+    fn public_and_private_are_separate_rooms_and_own_messages_need_self() {
         let rooms = Rooms::default();
         let (mut public, mut private) = (join(&rooms, false, "ada"), join(&rooms, true, "ada"));
         public.membership.release(ALL, []);
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_rechecked_hears_nothing_until_released() {
+    fn a_member_being_rechecked_hears_nothing_until_released() {
         let rooms = Rooms::default();
         let (mut ada, mut bob) = (join(&rooms, true, "ada"), join(&rooms, true, "bob"));
         ada.membership.release(ALL, []);
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_is_gone_from_those_present() {
+    fn a_member_who_leaves_is_gone_from_presence() {
         let rooms = Rooms::default();
         let (mut ada, bob) = (join(&rooms, false, "ada"), join(&rooms, false, "bob"));
         ada.membership.release(ALL, []);

@@ -584,7 +584,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_questions_have_equal_ids() {
+    fn equal_subscriptions_have_equal_ids() {
         let ask = || vec![json!({"event": "*", "schema": "public", "table": "a"}), json!({"event": "*"})];
         let (wanted, echoed, faults) = read_wanted(ask());
         assert_eq!((wanted.len(), echoed.len(), faults.len()), (1, 2, 1));

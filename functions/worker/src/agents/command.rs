@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_exit_code_decides() {
+    async fn the_exit_code_decides_between_complete_retry_and_failed() {
         assert_eq!(result(run(&["sh", "-c", "echo one; echo two"], "").await), "one\ntwo");
         let Outcome::Failed { error, retryable, meta } = run(&["sh", "-c", "echo out; echo why >&2; exit 3"], "").await
         else {

@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_the_readme_shows() {
+    fn the_readmes_agents_list_is_read() {
         let agents = AgentConfig::parse(
             r#"[{"agent":"claude","models":["claude"],"kind":"command","argv":["claude","-p","{prompt}"],"timeout_seconds":60},
                 {"agent":"survey","models":["claude","codex","gemini","any"],"kind":"survey"}]"#,
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_come_at_once_by_name() {
+    fn all_problems_are_reported_at_once_by_name() {
         let error = AgentConfig::parse(
             r#"[{"agent":"a","models":[],"kind":"command","argv":["{prompt}"]},
                 {"agent":"a","models":["gpt"],"kind":"survey"},

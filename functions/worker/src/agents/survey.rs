@@ -641,7 +641,7 @@ mod tests {
     }
 
     #[test]
-    fn gitignore_as_git_reads_it() {
+    fn gitignore_patterns_match_as_in_git() {
         for (line, name) in [
             ("*.log", "a/b/x.log"),
             ("/build", "build"),
@@ -669,7 +669,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_a_word() {
+    fn todo_counts_only_as_a_whole_word() {
         assert!(is_marked("// TODO: x") && is_marked("FIXME") && is_marked("# todo TODO(me)"));
         assert!(!is_marked("TODOS") && !is_marked("MY_TODO") && !is_marked("todo"));
     }
@@ -693,7 +693,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tells_what_is_in_a_real_folder_and_what_it_left_out() {
+    async fn a_survey_reports_a_folder_and_what_it_left_out() {
         let root = tempfile::tempdir().unwrap();
         let project = root.path().join("p");
         for folder in ["src", "node_modules/x", "out"] {
@@ -747,7 +747,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn says_that_there_is_no_repository_and_that_a_folder_is_empty() {
+    async fn a_survey_reports_a_missing_repository_and_an_empty_folder() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("empty")).unwrap();
         let Outcome::Complete { result, .. } = run(root.path(), Some("empty")).await else { panic!("not complete") };
@@ -761,7 +761,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stops_when_it_is_told_to() {
+    async fn a_survey_stops_when_cancelled() {
         let cancel = CancellationToken::new();
         cancel.cancel();
         let root = tempfile::tempdir().unwrap();

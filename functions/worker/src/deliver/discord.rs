@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_what_discord_takes() {
+    fn names_are_changed_to_what_discord_accepts() {
         assert_eq!(username("Larry (Discord)"), "Larry (chat)");
         assert_eq!(username("  \n "), "Aura Hub");
         assert_eq!(username("everyone"), "Aura Hub");

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_is_two_names_and_no_path() {
+    fn a_repository_is_owner_and_name_only() {
         for good in ["a", "a-b", "a.b_c", ".github", "..."] {
             assert!(is_segment(good), "{good}");
         }

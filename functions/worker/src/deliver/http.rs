@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn when_to_come_back_is_read_in_every_form_and_bounded() {
+    fn retry_after_is_read_in_every_form_and_bounded() {
         let after = |name: &'static str, value: &str| answer(&[(name, value.to_owned())]).retry_after();
         assert_eq!(after("retry-after", "90"), Some(Duration::from_secs(90)));
         assert_eq!(after("retry-after", " 1.5 "), Some(Duration::from_millis(1500)));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hold_is_waited_for_if_it_is_short() {
+    async fn short_holds_are_waited_for_and_long_ones_fail() {
         let holds = Holds::default();
         let until = Instant::now() + Duration::from_secs(45);
         holds.hold("a", Duration::from_secs(3));

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_a_chat_and_a_topic() {
+    fn a_telegram_target_is_a_chat_and_optionally_a_topic() {
         let of = |text: &'static str| Target::parse(text).and_then(|target| place(&target)).map(Value::from).ok();
         assert_eq!(
             of("channel:-1001234567890/42"),

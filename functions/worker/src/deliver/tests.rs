@@ -13,7 +13,7 @@ fn read(values: &[(&str, &str)]) -> Result<Delivery> {
 }
 
 #[test]
-fn settings_are_read_and_all_problems_said() {
+fn settings_are_read_and_all_problems_reported() {
     let plain = read(&[]).unwrap();
     assert_eq!(plain.discord.as_str(), "https://discord.com/api/v10");
     assert!(!plain.allow_private);
@@ -36,7 +36,7 @@ fn settings_are_read_and_all_problems_said() {
 }
 
 #[test]
-fn a_row_gets_the_secret_of_its_provider_or_of_a_bridge_and_no_other() {
+fn a_row_may_use_only_its_providers_secret_or_a_bridges() {
     let delivery =
         Delivery { secrets: |name| name.ends_with("TOKEN").then(|| " hush\n".to_owned()), ..read(&[]).unwrap() };
     let secret = |provider: &str, name: &str| delivery.secret(&row(provider, name));
@@ -58,7 +58,7 @@ fn a_row_gets_the_secret_of_its_provider_or_of_a_bridge_and_no_other() {
 }
 
 #[test]
-fn what_people_and_other_agents_write_is_said_in_their_name() {
+fn messages_of_people_and_other_agents_carry_their_name() {
     let speaker = |sender_type: &str, content_type: &str| {
         let body = serde_json::json!({"text": "x", "sender": " Ada ", "sender_type": sender_type, "content_type": content_type, "embed": null});
         serde_json::from_value::<Chat>(body).unwrap().speaker().map(str::to_owned)

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn no_cluster_is_cut_in_two() {
+    fn no_grapheme_cluster_is_cut_in_two() {
         let family = "👨‍👩‍👧‍👦";
         let parts = split(&family.repeat(400), 4096, false);
         assert_eq!(parts.concat(), family.repeat(400));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_called() {
+    fn mentions_notify_nobody() {
         for (text, calm) in [
             ("thanks @ada, @acme/team and @a-b", "thanks @\u{200b}ada, @\u{200b}acme/team and @\u{200b}a-b"),
             ("mail a@example.com, (@x) _@y_", "mail a@example.com, (@\u{200b}x) _@\u{200b}y_"),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_of_it_is_the_beginning() {
+    fn text_cut_to_one_message_keeps_the_beginning() {
         assert_eq!(one("short", 100, true), "short");
         let cut = one(&"word ".repeat(100), 100, true);
         assert!(units(&cut) <= 100 && cut.ends_with("\n…"), "{cut}");
@@ -318,7 +318,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_nothing_is_too_long_and_fences_are_balanced(
+        fn any_text_is_split_without_loss_within_the_limit_and_with_balanced_fences(
             pieces in proptest::collection::vec(prop_oneof![
                 Just("```".to_owned()), Just("```rust\n".to_owned()), Just("\n".to_owned()), Just("````".to_owned()), Just(" ".to_owned()),
                 "[a-z]{1,12}", "[a-z ]{1,80}", "\\PC{0,30}", "[a-z\n]{0,40}", Just("x".repeat(300)), Just("😀".repeat(90)),
@@ -344,7 +344,7 @@ mod tests {
         }
 
         #[test]
-        fn embeds_are_inside_discords_limits(
+        fn embeds_stay_within_discords_limits(
             title in "\\PC{0,400}", description in "\\PC{0,6000}", footer in "\\PC{0,3000}", count in 1_usize..14,
             fields in proptest::collection::vec(("\\PC{0,300}", "\\PC{0,1200}"), 0..30),
         ) {
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn an_embed_does_not_say_again_what_the_text_says() {
+    fn an_embed_does_not_repeat_the_text() {
         let embed = json!({"title": "Task Complete", "description": "Roses are red…", "color": 3_066_993, "footer": "Task 1",
             "fields": [{"name": "Model", "value": "claude", "inline": true}, {"name": "", "value": "x"}], "timestamp": "2026-11-20T10:00:00.000Z", "url": "x"});
         assert_eq!(

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_specifications_own_example() {
+    fn the_standard_webhooks_example_signs_alike() {
         let (id, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", r#"{"test": 2432232314}"#);
         let signed = |secret: &str| {
             sign(&secret.to_owned().into(), "HUB_BRIDGE_X", id, 1_614_265_330, body).map_err(|failure| failure.error)
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_numbers_is_what_it_means() {
+    fn private_addresses_in_every_notation_are_refused() {
         for refused in [
             "https://127.0.0.1/",
             "https://2130706433/",

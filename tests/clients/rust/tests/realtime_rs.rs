@@ -143,7 +143,7 @@ fn channel_of() -> (Sender<String>, Receiver<String>) {
 }
 
 #[test]
-fn broadcasts_between_two_clients_with_self() {
+fn broadcasts_reach_the_other_client_and_with_self_the_sender() {
     let topic = name("room");
     let (one, two) = (client(&var("SUPABASE_ANON_KEY")), client(&var("SUPABASE_ANON_KEY")));
     let (to_one, heard_by_one) = channel::<Heard>();
@@ -161,7 +161,7 @@ fn broadcasts_between_two_clients_with_self() {
 }
 
 #[test]
-fn rows_by_the_rights_of_the_token() {
+fn rows_are_received_by_the_rights_of_the_token() {
     let room = channel_id("cc-retrieval");
     let (operator, device) = (client(&var("HUB_OPERATOR_JWT")), client(&var("HUB_DEVICE_JWT")));
     let (_, may, _kept) = messages(&operator, &room);
@@ -176,7 +176,7 @@ fn rows_by_the_rights_of_the_token() {
 }
 
 #[test]
-fn a_public_channel_named_like_the_hubs_tells_nothing_of_it() {
+fn a_public_channel_with_the_name_of_a_private_one_hears_nothing_of_it() {
     let room = channel_id("cc-runtime");
     let person = client(&var("HUB_OPERATOR_JWT"));
     let (sender, heard) = channel::<Heard>();
