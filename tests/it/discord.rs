@@ -357,7 +357,7 @@ fn key() -> SigningKey {
 
 /// Bridges: 500 to a flat channel, 600 to one with threads, somebody's direct messages, one that only goes out.
 async fn bridged(world: &World) {
-    hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
     world
         .sql(
             "insert into public.hub_bridges (server_id, channel_id, provider, target, direction, starts_tasks)
@@ -571,7 +571,7 @@ fn texts(output: &Output) -> (String, String) {
 #[tokio::test]
 async fn the_registry_stands_in_discord_exactly_and_every_command_is_understood() {
     let (world, discord) = (World::new().await, Discord::start().await);
-    hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
 
     let (dry, _) = texts(&register(&discord, &world, &["--dry-run"]).await);
     let dry: Value = serde_json::from_str(&dry).unwrap();

@@ -942,7 +942,7 @@ async fn ids_of_requests_are_kept_if_they_are_plain() {
 async fn the_log_tells_of_each_refusal_and_of_nothing_that_was_sent() {
     const CANARY: &str = "canary-in-a-coal-mine";
     let world = World::new().await;
-    hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
     let program = Program::start(&world).await;
     let sender = Sender::to(&program.url);
     let person = token(SECRET, json!({"role": "service_role", "sub": CANARY, "exp": 4_000_000_000_i64}));

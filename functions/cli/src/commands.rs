@@ -28,12 +28,12 @@ pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output)
         }
     };
     if platform {
-        hub::migrate::platform(&url, &say).await?;
+        hub_migrate::platform(&url, &say).await?;
         out.show(&json!({ "prepared": true }), |_| "Prepared. Next: `hub migrate` as the role postgres.".into());
         return Ok(ExitCode::SUCCESS);
     }
     if repair {
-        let changed = hub::repair::repair(&url).await?;
+        let changed = hub_migrate::repair(&url).await?;
         for name in changed.iter().filter(|_| !out.json) {
             print_line(&format!("put right: {name}"));
         }
@@ -43,7 +43,7 @@ pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output)
         });
         return Ok(ExitCode::SUCCESS);
     }
-    let report = hub::migrate::migrate(&url, &say).await?;
+    let report = hub_migrate::migrate(&url, &say).await?;
     out.show(&json!({ "applied": report.applied, "recognised": report.recognised }), |_| {
         let recognised = if report.recognised > 0 {
             format!(" {} had been applied by the Supabase CLI.", report.recognised)
@@ -59,7 +59,7 @@ pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output)
 }
 
 pub async fn seed(target: &Target, out: Output) -> Result<ExitCode> {
-    hub::migrate::seed(&target.database_url()?, &|line| {
+    hub_migrate::seed(&target.database_url()?, &|line| {
         if !out.json {
             print_line(line);
         }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
-    pooler::{self, BEGIN, SESSION, Way},
+    pooler::{self, SESSION, Way},
     types::{
         AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
         Lead, Member, Message, Meta, Outgoing, Place, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
@@ -34,7 +34,7 @@ const MEETINGS: u32 = 5;
 /// Whoever holds this session lock keeps time ("HUB\x01").
 const KEEPER_LOCK: i64 = 0x4855_4201;
 
-pub use crate::pooler::Unnamed;
+pub use crate::pooler::{BEGIN, Unnamed};
 
 /// The hub over Postgres. Cheap to clone; clones share the pool.
 #[derive(Debug, Clone)]

@@ -11,10 +11,8 @@ pub mod db;
 pub mod error;
 pub mod follow;
 mod hub;
-pub mod migrate;
 mod pooler;
 pub mod realtime;
-pub mod repair;
 pub mod types;
 pub mod wake;
 
