@@ -503,7 +503,7 @@ pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes tasks until it is told to stop, then drains.
+/// Takes tasks and, where it may, keeps time, until it is told to stop; then drains.
 pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<ExitCode> {
     let hub = target.connect_device(&options.device).await?;
     let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root);
@@ -519,11 +519,18 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
     if let Some((source, text)) = listed {
         worker.agents = hub_worker::AgentConfig::parse(&text).with_context(|| source)?;
     }
-    worker.sweeps = hub_worker::SweepSource::read(&|name| target.get(name))?;
-    worker.delivery = Some(hub_worker::Delivery::read(&|name| target.get(name))?);
+    let mut keeper = hub_keeper::Keeper::new(worker.hub.clone());
+    keeper.sweeps = hub_keeper::SweepSource::read(&|name| target.get(name))?;
+    keeper.delivery = Some(hub_keeper::Delivery::read(&|name| target.get(name))?);
+    keeper.drain = worker.drain;
     let shutdown = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(shutdown.clone()));
-    worker.run(shutdown).await?;
+    if let Some(ready) = worker.start(&shutdown).await? {
+        let keeping = keeper.start(ready.wake(), &shutdown);
+        let ended = ready.run(&shutdown).await;
+        keeping.end().await;
+        ended?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
