@@ -444,7 +444,7 @@ async fn text_becomes_a_task_and_replies_and_threads_go_on_in_the_hubs() {
     assert_eq!(world.count_all("select count(*) from public.mac_tasks").await, tasks);
 
     let log = bridge.stop().await;
-    assert!(log.contains("can not be read") && !log.contains("ERROR hub_bridge::carry"), "{log}");
+    assert!(log.contains("can not be read") && !log.contains("ERROR hub_discord::carry"), "{log}");
     discord.with(|told| assert!(told.faults.is_empty(), "{:?}", told.faults));
     let asked = discord.with(|told| told.requests.iter().filter(|(_, path, _)| path == "channels/700").count());
     assert_eq!(asked, 1, "what a channel is is asked once");
