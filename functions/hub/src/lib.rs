@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod config;
+mod contract;
 pub mod db;
 pub mod error;
 pub mod follow;
