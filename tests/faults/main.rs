@@ -252,11 +252,10 @@ async fn a_project_outside_the_root_is_refused_and_not_tried_again() {
 #[tokio::test]
 async fn two_migrators_at_once_apply_each_migration_once() {
     let world = World::bare().await;
-    let (one, two) =
-        tokio::join!(hub::migrate::migrate(&world.url, &|_| {}), hub::migrate::migrate(&world.url, &|_| {}));
+    let (one, two) = tokio::join!(hub_migrate::migrate(&world.url, &|_| {}), hub_migrate::migrate(&world.url, &|_| {}));
     let applied = [one.unwrap().applied.len(), two.unwrap().applied.len()];
     assert!(applied.contains(&0) && applied.iter().sum::<usize>() >= 9, "{applied:?}");
-    assert!(hub::migrate::pending(&world.url).await.unwrap().is_empty());
+    assert!(hub_migrate::pending(&world.url).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -277,7 +276,7 @@ async fn what_the_supabase_cli_pushed_is_recognised() {
             ))
             .await;
     }
-    let report = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap();
+    let report = hub_migrate::migrate(&world.url, &|_| {}).await.unwrap();
     assert_eq!((report.applied.len(), report.recognised), (0, files.len()));
 }
 
@@ -285,7 +284,7 @@ async fn what_the_supabase_cli_pushed_is_recognised() {
 async fn a_schema_of_another_version_is_refused_with_what_to_do() {
     let world = World::new().await;
     world.sql("update hub_internal.refinery_schema_history set checksum = '1' where version = (select min(version) from hub_internal.refinery_schema_history)").await;
-    let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
+    let error = hub_migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
     assert!(error.contains("--reset"), "{error}");
 }
 
@@ -293,7 +292,7 @@ async fn a_schema_of_another_version_is_refused_with_what_to_do() {
 async fn a_mac_tasks_that_can_not_be_adopted_is_refused_before_anything_changes() {
     let world = World::bare().await;
     world.sql("create table public.mac_tasks (id bigint primary key, content text, status text)").await;
-    let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
+    let error = hub_migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
     assert!(error.contains("column id is bigint, but must be uuid"), "{error}");
     let left = world
         .count_all("select count(*) from pg_namespace where nspname in ('hub_internal', 'supabase_migrations')")
@@ -305,6 +304,6 @@ async fn a_mac_tasks_that_can_not_be_adopted_is_refused_before_anything_changes(
 #[tokio::test]
 async fn an_unprepared_postgres_is_refused_with_what_it_lacks() {
     let world = World::empty().await;
-    let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
+    let error = hub_migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
     assert!(error.contains("hub migrate --platform"), "{error}");
 }

@@ -14,7 +14,7 @@ const GRANTS: &str = "select coalesce(string_agg(g, E'\\n' order by g), '') from
      where p.pronamespace in ('public'::regnamespace, 'hub_internal'::regnamespace)) x";
 
 async fn migrate(world: &World) {
-    hub::migrate::migrate(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::migrate(&world.url, &|_| {}).await.unwrap();
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn a_mac_tasks_that_can_not_be_adopted_is_refused_with_the_reason() {
     ] {
         let world = World::bare().await;
         world.sql(table).await;
-        let error = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
+        let error = hub_migrate::migrate(&world.url, &|_| {}).await.unwrap_err().to_string();
         assert!(error.contains(why), "{table}: {error}");
         assert_eq!(
             world
@@ -148,11 +148,11 @@ async fn a_mac_tasks_that_can_not_be_adopted_is_refused_with_the_reason() {
 async fn applying_twice_does_nothing_more() {
     let world = World::new().await;
     let before = world.one_text(GRANTS).await;
-    let report = hub::migrate::migrate(&world.url, &|_| {}).await.unwrap();
+    let report = hub_migrate::migrate(&world.url, &|_| {}).await.unwrap();
     assert!(report.applied.is_empty());
     assert_eq!(world.one_text(GRANTS).await, before);
     for _ in 0..2 {
-        hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+        hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
     }
     assert_eq!(
         world

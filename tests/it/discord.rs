@@ -357,7 +357,7 @@ fn key() -> SigningKey {
 
 /// Bridges: 500 to a flat channel, 600 to one with threads, somebody's direct messages, one that only goes out.
 async fn bridged(world: &World) {
-    hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
     world
         .sql(
             "insert into public.hub_bridges (server_id, channel_id, provider, target, direction, starts_tasks)
@@ -444,7 +444,7 @@ async fn discord_text_becomes_a_task_and_replies_and_threads_continue_in_its_thr
     assert_eq!(world.count_all("select count(*) from public.mac_tasks").await, tasks);
 
     let log = bridge.stop().await;
-    assert!(log.contains("can not be read") && !log.contains("ERROR hub_bridge::carry"), "{log}");
+    assert!(log.contains("can not be read") && !log.contains("ERROR hub_discord::carry"), "{log}");
     discord.with(|told| assert!(told.faults.is_empty(), "{:?}", told.faults));
     let asked = discord.with(|told| told.requests.iter().filter(|(_, path, _)| path == "channels/700").count());
     assert_eq!(asked, 1, "what a channel is is asked once");
@@ -571,7 +571,7 @@ fn texts(output: &Output) -> (String, String) {
 #[tokio::test]
 async fn all_commands_are_registered_with_discord_and_each_is_understood() {
     let (world, discord) = (World::new().await, Discord::start().await);
-    hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
 
     let (dry, _) = texts(&register(&discord, &world, &["--dry-run"]).await);
     let dry: Value = serde_json::from_str(&dry).unwrap();

@@ -37,7 +37,7 @@ async fn functions() -> Functions {
 /// The functions that `make` makes of a database, served alone.
 pub async fn functions_by(make: impl FnOnce(Db) -> Api) -> Functions {
     let world = World::new().await;
-    hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
     let db = Db::connect(&world.url).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -942,7 +942,7 @@ async fn plain_request_ids_are_kept_and_others_replaced() {
 async fn the_log_has_each_refusal_and_no_content() {
     const CANARY: &str = "canary-in-a-coal-mine";
     let world = World::new().await;
-    hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
     let program = Program::start(&world).await;
     let sender = Sender::to(&program.url);
     let person = token(SECRET, json!({"role": "service_role", "sub": CANARY, "exp": 4_000_000_000_i64}));

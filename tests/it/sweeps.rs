@@ -31,7 +31,7 @@ async fn overpass(State(asked): State<Arc<AtomicUsize>>, Form(query): Form<Query
 
 async fn world() -> World {
     let world = World::new().await;
-    hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
     world
 }
 

@@ -30,7 +30,7 @@ async fn deliver(url: &str, delivery: &str) -> (StatusCode, bool) {
 #[tokio::test]
 async fn a_push_becomes_one_task_however_often_and_whenever_it_arrives() {
     let world = World::new().await;
-    hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+    hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
     world
         .sql(
             "insert into public.hub_webhook_rules (server_id, event, repository, branch, channel_id, template)

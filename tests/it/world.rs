@@ -1,7 +1,8 @@
 //! A world that is not the usual one: a real PgBouncer in transaction mode, a restored dump, other encodings, other defaults of the
 //! database.
 
-use hub::{Hub, db::Db, migrate, repair::repair};
+use hub::{Hub, db::Db};
+use hub_migrate::repair;
 use hub_tests::{Pooler, World, agent, postgres_program, program};
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
@@ -184,7 +185,7 @@ async fn restoring_into_another_cluster_needs_the_platform_first() {
         .unwrap();
     let (said, well) = hub(&world, &["migrate"], url).await;
     assert!(!well && said.contains("hub migrate --platform") && said.contains("restore"), "{said}");
-    migrate::platform(&own.into(), &|_| {}).await.unwrap();
+    hub_migrate::platform(&own.into(), &|_| {}).await.unwrap();
     let (said, well) = hub(&world, &["migrate"], url).await;
     assert!(well, "{said}");
 }

@@ -39,7 +39,7 @@ fn typed() -> impl Strategy<Value = String> {
 fn any_command_text_is_answered_and_only_write_commands_change_rows() {
     block_on(async {
         let world = World::new().await;
-        hub::migrate::seed(&world.url, &|_| {}).await.unwrap();
+        hub_migrate::seed(&world.url, &|_| {}).await.unwrap();
         let db = Db::connect(&world.url).await.unwrap();
         let leads: Uuid = sqlx::query_scalar("select id from public.hub_channels where name = 'leads'")
             .fetch_one(&world.pool)

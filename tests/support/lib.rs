@@ -121,7 +121,7 @@ impl World {
     /// Migrated, with the default servers.
     pub async fn new() -> World {
         let world = World::bare().await;
-        hub::migrate::migrate(&world.url, &|_| {}).await.expect("migrates");
+        hub_migrate::migrate(&world.url, &|_| {}).await.expect("migrates");
         world
     }
 
@@ -129,7 +129,7 @@ impl World {
     pub async fn within(cluster: &Cluster) -> World {
         let world = World::empty_at(&cluster.url()).await;
         world.prepare(&cluster.url()).await;
-        hub::migrate::migrate(&world.url, &|_| {}).await.expect("migrates");
+        hub_migrate::migrate(&world.url, &|_| {}).await.expect("migrates");
         world
     }
 
@@ -142,7 +142,7 @@ impl World {
 
     async fn prepare(&self, admin_url: &str) {
         let url = format!("{}/{}", admin_url.rsplit_once('/').expect("names a database").0, self.name);
-        hub::migrate::platform(&url.into(), &|_| {}).await.expect("prepares");
+        hub_migrate::platform(&url.into(), &|_| {}).await.expect("prepares");
     }
 
     /// A new database with nothing in it.

@@ -19,7 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt
 
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 /// What belongs to the hub: a library's spans are its own affair, those of the exporter's HTTP client would never end.
-const OURS: [&str; 5] = ["hub", "hub_api", "hub_lambda", "hub_local", "hub_worker"];
+const OURS: [&str; 6] = ["hub", "hub_api", "hub_keeper", "hub_lambda", "hub_local", "hub_worker"];
 
 /// Log and spans, as long as it lives.
 #[must_use]

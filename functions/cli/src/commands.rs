@@ -28,12 +28,12 @@ pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output)
         }
     };
     if platform {
-        hub::migrate::platform(&url, &say).await?;
+        hub_migrate::platform(&url, &say).await?;
         out.show(&json!({ "prepared": true }), |_| "Prepared. Next: `hub migrate` as the role postgres.".into());
         return Ok(ExitCode::SUCCESS);
     }
     if repair {
-        let changed = hub::repair::repair(&url).await?;
+        let changed = hub_migrate::repair(&url).await?;
         for name in changed.iter().filter(|_| !out.json) {
             print_line(&format!("put right: {name}"));
         }
@@ -43,7 +43,7 @@ pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output)
         });
         return Ok(ExitCode::SUCCESS);
     }
-    let report = hub::migrate::migrate(&url, &say).await?;
+    let report = hub_migrate::migrate(&url, &say).await?;
     out.show(&json!({ "applied": report.applied, "recognised": report.recognised }), |_| {
         let recognised = if report.recognised > 0 {
             format!(" {} had been applied by the Supabase CLI.", report.recognised)
@@ -59,7 +59,7 @@ pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output)
 }
 
 pub async fn seed(target: &Target, out: Output) -> Result<ExitCode> {
-    hub::migrate::seed(&target.database_url()?, &|line| {
+    hub_migrate::seed(&target.database_url()?, &|line| {
         if !out.json {
             print_line(line);
         }
@@ -503,7 +503,7 @@ pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes tasks until it is told to stop, then drains.
+/// Takes tasks and, where it may, keeps time, until it is told to stop; then drains.
 pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<ExitCode> {
     let hub = target.connect_device(&options.device).await?;
     let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root);
@@ -519,11 +519,18 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
     if let Some((source, text)) = listed {
         worker.agents = hub_worker::AgentConfig::parse(&text).with_context(|| source)?;
     }
-    worker.sweeps = hub_worker::SweepSource::read(&|name| target.get(name))?;
-    worker.delivery = Some(hub_worker::Delivery::read(&|name| target.get(name))?);
+    let mut keeper = hub_keeper::Keeper::new(worker.hub.clone());
+    keeper.sweeps = hub_keeper::SweepSource::read(&|name| target.get(name))?;
+    keeper.delivery = Some(hub_keeper::Delivery::read(&|name| target.get(name))?);
+    keeper.drain = worker.drain;
     let shutdown = tokio_util::sync::CancellationToken::new();
     tokio::spawn(until_told_to_stop(shutdown.clone()));
-    worker.run(shutdown).await?;
+    if let Some(ready) = worker.start(&shutdown).await? {
+        let keeping = keeper.start(ready.wake(), &shutdown);
+        let ended = ready.run(&shutdown).await;
+        keeping.end().await;
+        ended?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,7 +1,7 @@
 //! `hub discord register` and `hub bridge discord`.
 
 use anyhow::Result;
-use hub_bridge::{Daemon, Settings, commands::slash_commands, register::register};
+use hub_discord::{Daemon, Settings, commands::slash_commands, register::register};
 use serde_json::Value;
 use std::process::ExitCode;
 

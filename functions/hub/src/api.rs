@@ -20,10 +20,7 @@ use crate::{
     config::Credential,
     error::{Error, Refusal, Result},
     realtime::{Realtime, Token, TokenSource},
-    types::{
-        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
-        Lead, Member, Message, Meta, Outgoing, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
-    },
+    types::{Device, Message},
 };
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -223,7 +220,8 @@ impl Api {
         Ok(held.insert(tokens).access.clone())
     }
 
-    async fn run<T: DeserializeOwned>(&self, request: impl Fn(&Postgrest) -> Builder) -> Result<T> {
+    /// What a request to a table answers.
+    pub(crate) async fn run<T: DeserializeOwned>(&self, request: impl Fn(&Postgrest) -> Builder) -> Result<T> {
         let token = self.bearer(None).await?;
         match self.once(request(&self.0.rest), &token).await {
             // It ended early, or the clocks differ: once more with a new one.
@@ -248,7 +246,8 @@ impl Api {
         read(status, &text)
     }
 
-    async fn call<T: DeserializeOwned>(&self, function: &str, mut arguments: Value) -> Result<T> {
+    /// What a function answers.
+    pub(crate) async fn call<T: DeserializeOwned>(&self, function: &str, mut arguments: Value) -> Result<T> {
         // What is null is left out: it is the default everywhere but in `p_role`, where null removes the member, and not every
         // REST layer keeps a null apart from an empty text.
         if let Some(arguments) = arguments.as_object_mut() {
@@ -258,110 +257,8 @@ impl Api {
         self.run(|rest| rest.rpc(function, body.clone())).await
     }
 
-    pub(crate) async fn claim(&self, device: &str, limit: i32, lease: Duration) -> Result<Vec<Task>> {
-        let lease = format!("{} seconds", lease.as_secs_f64());
-        self.call("hub_claim_tasks", json!({"p_device": device, "p_limit": limit, "p_lease": lease})).await
-    }
-
-    pub(crate) async fn report_progress(&self, task: Uuid, attempt: i32, note: &str) -> Result<()> {
-        let _: Value =
-            self.call("hub_report_progress", json!({"p_task_id": task, "p_attempt": attempt, "p_note": note})).await?;
-        Ok(())
-    }
-
-    pub(crate) async fn complete(&self, task: Uuid, attempt: i32, result: &str, meta: &Meta) -> Result<Task> {
-        self.call(
-            "hub_complete_task",
-            json!({"p_task_id": task, "p_attempt": attempt, "p_result": result, "p_meta": meta}),
-        )
-        .await
-    }
-
-    pub(crate) async fn fail(
-        &self,
-        task: Uuid,
-        attempt: i32,
-        error: &str,
-        retryable: bool,
-        meta: &Meta,
-    ) -> Result<Task> {
-        let arguments = json!({"p_task_id": task, "p_attempt": attempt, "p_error": error, "p_retryable": retryable, "p_meta": meta});
-        self.call("hub_fail_task", arguments).await
-    }
-
-    pub(crate) async fn cancel(&self, task: Uuid) -> Result<Task> {
-        self.call("hub_cancel_task", json!({"p_task_id": task})).await
-    }
-
-    pub(crate) async fn retry(&self, task: Uuid) -> Result<Task> {
-        self.call("hub_retry_task", json!({"p_task_id": task})).await
-    }
-
-    pub(crate) async fn explain(&self, task: Uuid) -> Result<Vec<Explanation>> {
-        self.call("hub_explain_task", json!({"p_task_id": task})).await
-    }
-
-    pub(crate) async fn tasks_between(&self, low: Uuid, high: Uuid) -> Result<Vec<Task>> {
-        let (low, high) = (low.to_string(), high.to_string());
-        self.run(|rest| {
-            rest.from("mac_tasks").select("*").gte("id", &low).lte("id", &high).order("created_at.desc").limit(20)
-        })
-        .await
-    }
-
-    pub(crate) async fn recent_tasks(
-        &self,
-        channel: Option<Uuid>,
-        status: Option<&str>,
-        limit: i64,
-    ) -> Result<Vec<Task>> {
-        let limit = usize::try_from(limit).unwrap_or(0);
-        self.run(|rest| {
-            let mut query = rest.from("mac_tasks").select("*");
-            if let Some(channel) = channel {
-                query = query.eq("channel_id", channel.to_string());
-            }
-            if let Some(status) = status {
-                query = query.eq("status", status);
-            }
-            query.order("created_at.desc").limit(limit)
-        })
-        .await
-    }
-
-    pub(crate) async fn attempts(&self, task: Uuid) -> Result<Vec<Attempt>> {
-        self.run(|rest| rest.from("hub_task_attempts").select("*").eq("task_id", task.to_string()).order("attempt.asc"))
-            .await
-    }
-
-    pub(crate) async fn register_device(
-        &self,
-        name: &str,
-        platform: &str,
-        agents: &[AgentOffer],
-        capacity: i32,
-    ) -> Result<Device> {
-        let arguments = json!({"p_name": name, "p_platform": platform, "p_agents": agents, "p_capacity": capacity});
-        self.call("hub_register_device", arguments).await
-    }
-
-    pub(crate) async fn heartbeat(&self, device: &str, running: &[Running]) -> Result<Heartbeat> {
-        self.call("hub_heartbeat", json!({"p_device": device, "p_running": running})).await
-    }
-
-    pub(crate) async fn drain_device(&self, name: &str, drained: bool) -> Result<Device> {
-        self.call("hub_drain_device", json!({"p_name": name, "p_drained": drained})).await
-    }
-
-    pub(crate) async fn revoke_device(&self, name: &str, revoked: bool) -> Result<Device> {
-        self.call("hub_revoke_device", json!({"p_name": name, "p_revoked": revoked})).await
-    }
-
-    pub(crate) async fn enroll_device(&self, name: &str, server: Uuid, enrolled: bool) -> Result<Device> {
-        self.call("hub_enroll_device", json!({"p_name": name, "p_server_id": server, "p_enrolled": enrolled})).await
-    }
-
-    pub(crate) async fn devices(&self) -> Result<Vec<Device>> {
+    /// Devices, with where they serve and what they run: three tables.
+    pub(crate) async fn devices_with_work(&self) -> Result<Vec<Device>> {
         #[derive(Deserialize)]
         struct Enrolled {
             device: String,
@@ -384,50 +281,8 @@ impl Api {
         Ok(devices)
     }
 
-    pub(crate) async fn servers(&self) -> Result<Vec<Server>> {
-        self.run(|rest| rest.from("hub_servers").select("*").order("name.asc")).await
-    }
-
-    pub(crate) async fn channels(&self, server: Option<Uuid>) -> Result<Vec<Channel>> {
-        self.run(|rest| {
-            let query = rest.from("hub_channels").select("*").order("server_id.asc,name.asc");
-            match server {
-                Some(server) => query.eq("server_id", server.to_string()),
-                None => query,
-            }
-        })
-        .await
-    }
-
-    pub(crate) async fn members(&self, server: Uuid) -> Result<Vec<Member>> {
-        self.run(|rest| {
-            rest.from("hub_members").select("*").eq("server_id", server.to_string()).order("role.asc,user_id.asc")
-        })
-        .await
-    }
-
-    pub(crate) async fn set_member(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Member> {
-        self.call("hub_set_member", json!({"p_server_id": server, "p_user_id": user, "p_role": role})).await
-    }
-
-    pub(crate) async fn invite(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Invitation> {
-        self.call("hub_invite", json!({"p_server_id": server, "p_user_id": user, "p_role": role})).await
-    }
-
-    pub(crate) async fn accept_invitation(&self, server: Uuid) -> Result<Member> {
-        self.call("hub_accept_invitation", json!({"p_server_id": server})).await
-    }
-
-    pub(crate) async fn leave(&self, server: Uuid) -> Result<()> {
-        self.call("hub_leave", json!({"p_server_id": server})).await
-    }
-
-    pub(crate) async fn invitations(&self) -> Result<Vec<Invitation>> {
-        self.run(|rest| rest.from("hub_invitations").select("*").order("created_at.asc")).await
-    }
-
     /// Through the admin API of the sign-in, which takes the service key. It has no search by address: it is paged through.
-    pub(crate) async fn user_by_email(&self, email: &str) -> Result<Option<Uuid>> {
+    pub(crate) async fn user_with_email(&self, email: &str) -> Result<Option<Uuid>> {
         #[derive(Deserialize)]
         struct User {
             id: Uuid,
@@ -473,23 +328,8 @@ impl Api {
         Ok(None)
     }
 
-    pub(crate) async fn send(
-        &self,
-        channel: Uuid,
-        content: &str,
-        thread: Option<Uuid>,
-        key: Option<&str>,
-    ) -> Result<Sent> {
-        let arguments =
-            json!({"p_channel_id": channel, "p_content": content, "p_thread_id": thread, "p_idempotency_key": key});
-        self.call("hub_send", arguments).await
-    }
-
-    pub(crate) async fn execute_command(&self, channel: Uuid, command: &str) -> Result<Reply> {
-        self.call("hub_execute_command", json!({"p_channel_id": channel, "p_command": command})).await
-    }
-
-    pub(crate) async fn post(
+    /// A row of messages, or the one that this key made before.
+    pub(crate) async fn insert_message(
         &self,
         channel: Uuid,
         thread: Option<Uuid>,
@@ -528,142 +368,6 @@ impl Api {
             }
             (Err(error), _) => Err(error),
         }
-    }
-
-    pub(crate) async fn messages_since(
-        &self,
-        channel: Uuid,
-        after: i64,
-        thread: Option<Uuid>,
-        limit: i32,
-    ) -> Result<Vec<Message>> {
-        let arguments = json!({"p_channel_id": channel, "p_after": after, "p_thread_id": thread, "p_limit": limit});
-        self.call("hub_messages_since", arguments).await
-    }
-
-    pub(crate) async fn threads(&self, channel: Option<Uuid>, archived: bool, limit: i64) -> Result<Vec<Thread>> {
-        let limit = usize::try_from(limit).unwrap_or(0);
-        self.run(|rest| {
-            let mut query = rest.from("hub_task_threads").select("*");
-            if let Some(channel) = channel {
-                query = query.eq("channel_id", channel.to_string());
-            }
-            if !archived {
-                query = query.neq("status", "archived");
-            }
-            query.order("last_activity_at.desc").limit(limit)
-        })
-        .await
-    }
-
-    pub(crate) async fn thread(&self, thread: Uuid) -> Result<Option<Thread>> {
-        let rows: Vec<Thread> =
-            self.run(|rest| rest.from("hub_task_threads").select("*").eq("id", thread.to_string())).await?;
-        Ok(rows.into_iter().next())
-    }
-
-    pub(crate) async fn create_task_thread(&self, channel: Uuid, task: Uuid) -> Result<Thread> {
-        self.call("hub_create_task_thread", json!({"p_channel_id": channel, "p_task_id": task})).await
-    }
-
-    pub(crate) async fn update_thread_status(&self, thread: Uuid, status: &str) -> Result<Thread> {
-        self.call("hub_update_thread_status", json!({"p_thread_id": thread, "p_status": status})).await
-    }
-
-    pub(crate) async fn classify(&self, content: &str, channel: Option<Uuid>) -> Result<Classification> {
-        let rows: Vec<Classification> =
-            self.call("hub_classify", json!({"p_content": content, "p_channel_id": channel})).await?;
-        rows.into_iter().next().ok_or_else(|| Error::Internal("hub_classify gave no row".into()))
-    }
-
-    pub(crate) async fn decay_threads(&self, limit: i32) -> Result<i32> {
-        self.call("hub_decay_threads", json!({"p_limit": limit})).await
-    }
-
-    pub(crate) async fn recover(&self, limit: i32) -> Result<i32> {
-        self.call("hub_recover", json!({"p_limit": limit})).await
-    }
-
-    pub(crate) async fn post_feeds(&self) -> Result<i32> {
-        self.call("hub_post_feeds", json!({})).await
-    }
-
-    pub(crate) async fn process_webhooks(&self, limit: i32) -> Result<i32> {
-        self.call("hub_process_webhooks", json!({"p_limit": limit})).await
-    }
-
-    pub(crate) async fn commands(&self) -> Result<Vec<Command>> {
-        self.run(|rest| rest.from("koji_commands").select("name,usage,description,writes").order("name.asc")).await
-    }
-
-    pub(crate) async fn receive_bridged(&self, message: &Bridged<'_>) -> Result<Value> {
-        let body = json!({
-            "p_provider": message.provider, "p_target": message.target, "p_external_id": message.external,
-            "p_author": message.author, "p_content": message.content, "p_reply_to": message.reply_to,
-            "p_interaction": message.interaction, "p_author_id": message.author_id, "p_kind": message.kind,
-            "p_elsewhere": message.elsewhere,
-        });
-        self.call("hub_receive_bridged", body).await
-    }
-
-    pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {
-        let lease = format!("{} seconds", lease.as_secs_f64());
-        self.call("hub_claim_sweeps", json!({"p_limit": limit, "p_lease": lease})).await
-    }
-
-    pub(crate) async fn complete_sweep(&self, sweep: &Sweep, found: &[Lead], source: &str) -> Result<Sweep> {
-        let body = json!({"p_sweep_id": sweep.id, "p_attempt": sweep.attempt, "p_found": found, "p_source": source});
-        self.call("hub_complete_sweep", body).await
-    }
-
-    pub(crate) async fn fail_sweep(&self, sweep: &Sweep, error: &str, retryable: bool) -> Result<Sweep> {
-        let body = json!({
-            "p_sweep_id": sweep.id, "p_attempt": sweep.attempt, "p_error": error, "p_retryable": retryable,
-        });
-        self.call("hub_fail_sweep", body).await
-    }
-
-    pub(crate) async fn claim_outbox(&self, limit: i32, lease: Duration) -> Result<Vec<Outgoing>> {
-        let lease = format!("{} seconds", lease.as_secs_f64());
-        self.call("hub_claim_outbox", json!({"p_limit": limit, "p_lease": lease})).await
-    }
-
-    pub(crate) async fn complete_outbox(
-        &self,
-        id: Uuid,
-        attempt: i32,
-        external_id: Option<&str>,
-        parts: Option<&[String]>,
-        note: Option<&str>,
-    ) -> Result<()> {
-        let body = json!({
-            "p_id": id, "p_attempt": attempt, "p_external_id": external_id, "p_parts": parts, "p_note": note,
-        });
-        self.call::<Value>("hub_complete_outbox", body).await.map(drop)
-    }
-
-    pub(crate) async fn fail_outbox(
-        &self,
-        id: Uuid,
-        attempt: i32,
-        failed: &Undelivered,
-    ) -> Result<Option<DateTime<Utc>>> {
-        #[derive(Deserialize)]
-        struct Row {
-            status: String,
-            run_after: DateTime<Utc>,
-        }
-        let after = failed.retry_after.map(|after| format!("{} seconds", after.as_secs_f64()));
-        let body = json!({
-            "p_id": id, "p_attempt": attempt, "p_error": failed.error, "p_retry_after": after,
-            "p_permanent": failed.permanent, "p_parts": failed.parts,
-        });
-        let row: Row = self.call("hub_fail_outbox", body).await?;
-        Ok((row.status == "pending").then_some(row.run_after))
-    }
-
-    pub(crate) async fn outbox_due(&self) -> Result<Option<DateTime<Utc>>> {
-        self.call("hub_outbox_due", json!({})).await
     }
 }
 

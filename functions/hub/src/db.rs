@@ -1,25 +1,18 @@
-//! The hub over Postgres: a small pool, one method a statement of `sql/queries`.
+//! The hub over Postgres: a small pool, and the session that keeps time. What is asked is in `contract`.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
-    query_file, query_file_scalar,
-    types::Json,
+    query_file_scalar,
 };
-use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
-    pooler::{self, BEGIN, SESSION, Way},
-    types::{
-        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
-        Lead, Member, Message, Meta, Outgoing, Place, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
-    },
+    pooler::{self, SESSION, Way},
 };
 
 /// A worker claims, beats and reports at once, seldom more; a hundred workers must fit a small Postgres.
@@ -34,14 +27,14 @@ const MEETINGS: u32 = 5;
 /// Whoever holds this session lock keeps time ("HUB\x01").
 const KEEPER_LOCK: i64 = 0x4855_4201;
 
-pub use crate::pooler::Unnamed;
+pub use crate::pooler::{BEGIN, Unnamed};
 
 /// The hub over Postgres. Cheap to clone; clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Db {
-    pool: PgPool,
+    pub(crate) pool: PgPool,
     options: Arc<PgConnectOptions>,
-    way: Arc<Way>,
+    pub(crate) way: Arc<Way>,
 }
 
 /// Fetches one statement. Without a session of ours it stands in a transaction: preparing and running it are two exchanges, and between
@@ -55,36 +48,23 @@ macro_rules! fetch {
                 $query.$how(&$db.pool).await
             } else {
                 async {
-                    let mut transaction = $db.pool.begin_with(BEGIN).await?;
-                    let answer = $query.$how(Unnamed(&mut transaction)).await?;
+                    let mut transaction = $db.pool.begin_with($crate::db::BEGIN).await?;
+                    let answer = $query.$how($crate::db::Unnamed(&mut transaction)).await?;
                     transaction.commit().await?;
                     Ok(answer)
                 }
                 .await
             };
             match outcome {
-                Err(error) if meetings < MEETINGS && met_another(&error) => meetings += 1,
+                Err(error) if $crate::db::met_another(&error, meetings) => meetings += 1,
                 outcome => break outcome?,
             }
-            tokio::time::sleep(Duration::from_millis(u64::from(rand::random_range(1..=10 * meetings)))).await;
+            $crate::db::make_way(meetings).await;
         }
     }};
 }
 
-/// Fetches rows that are one `Json` value each.
-macro_rules! rows {
-    ($db:expr, $query:expr) => {
-        Ok(fetch!($db, fetch_all, $query).into_iter().map(|Json(row)| row).collect())
-    };
-}
-
-/// Fetches exactly one such row.
-macro_rules! row {
-    ($db:expr, $query:expr) => {{
-        let Json(row) = fetch!($db, fetch_one, $query);
-        Ok(row)
-    }};
-}
+pub(crate) use fetch;
 
 impl Db {
     /// Connects. The first connection is made at once, so that what is wrong is said here and in a sentence.
@@ -257,398 +237,12 @@ impl Db {
         let mut transaction = self.begin().await?;
         Ok(query.fetch_optional(Unnamed(&mut transaction)).await?)
     }
-
-    pub(crate) async fn claim(&self, device: &str, limit: i32, lease: Duration) -> Result<Vec<Task>> {
-        rows!(self, query_file_scalar!("../../sql/queries/tasks/claim.sql", device, limit, lease.as_secs_f64()))
-    }
-
-    pub(crate) async fn report_progress(&self, task: Uuid, attempt: i32, note: &str) -> Result<()> {
-        fetch!(self, execute, query_file!("../../sql/queries/tasks/report_progress.sql", task, attempt, note));
-        Ok(())
-    }
-
-    pub(crate) async fn complete(&self, task: Uuid, attempt: i32, result: &str, meta: &Meta) -> Result<Task> {
-        let meta = json(meta)?;
-        row!(self, query_file_scalar!("../../sql/queries/tasks/complete.sql", task, attempt, result, meta))
-    }
-
-    pub(crate) async fn fail(
-        &self,
-        task: Uuid,
-        attempt: i32,
-        error: &str,
-        retryable: bool,
-        meta: &Meta,
-    ) -> Result<Task> {
-        let meta = json(meta)?;
-        row!(self, query_file_scalar!("../../sql/queries/tasks/fail.sql", task, attempt, error, retryable, meta))
-    }
-
-    pub(crate) async fn cancel(&self, task: Uuid) -> Result<Task> {
-        row!(self, query_file_scalar!("../../sql/queries/tasks/cancel.sql", task))
-    }
-
-    pub(crate) async fn retry(&self, task: Uuid) -> Result<Task> {
-        row!(self, query_file_scalar!("../../sql/queries/tasks/retry.sql", task))
-    }
-
-    pub(crate) async fn explain(&self, task: Uuid) -> Result<Vec<Explanation>> {
-        rows!(self, query_file_scalar!("../../sql/queries/tasks/explain.sql", task))
-    }
-
-    pub(crate) async fn tasks_between(&self, low: Uuid, high: Uuid) -> Result<Vec<Task>> {
-        rows!(self, query_file_scalar!("../../sql/queries/tasks/between.sql", low, high))
-    }
-
-    pub(crate) async fn recent_tasks(
-        &self,
-        channel: Option<Uuid>,
-        status: Option<&str>,
-        limit: i64,
-    ) -> Result<Vec<Task>> {
-        rows!(self, query_file_scalar!("../../sql/queries/tasks/recent.sql", channel, status, limit))
-    }
-
-    pub(crate) async fn attempts(&self, task: Uuid) -> Result<Vec<Attempt>> {
-        rows!(self, query_file_scalar!("../../sql/queries/tasks/attempts.sql", task))
-    }
-
-    pub(crate) async fn register_device(
-        &self,
-        name: &str,
-        platform: &str,
-        agents: &[AgentOffer],
-        capacity: i32,
-    ) -> Result<Device> {
-        let agents = json(&agents)?;
-        row!(self, query_file_scalar!("../../sql/queries/devices/register.sql", name, platform, agents, capacity))
-    }
-
-    pub(crate) async fn heartbeat(&self, device: &str, running: &[Running]) -> Result<Heartbeat> {
-        let running = json(&running)?;
-        row!(self, query_file_scalar!("../../sql/queries/devices/heartbeat.sql", device, running))
-    }
-
-    pub(crate) async fn drain_device(&self, name: &str, drained: bool) -> Result<Device> {
-        row!(self, query_file_scalar!("../../sql/queries/devices/drain.sql", name, drained))
-    }
-
-    pub(crate) async fn revoke_device(&self, name: &str, revoked: bool) -> Result<Device> {
-        row!(self, query_file_scalar!("../../sql/queries/devices/revoke.sql", name, revoked))
-    }
-
-    pub(crate) async fn enroll_device(&self, name: &str, server: Uuid, enrolled: bool) -> Result<Device> {
-        row!(self, query_file_scalar!("../../sql/queries/devices/enroll.sql", name, server, enrolled))
-    }
-
-    pub(crate) async fn devices(&self) -> Result<Vec<Device>> {
-        rows!(self, query_file_scalar!("../../sql/queries/devices/list.sql"))
-    }
-
-    pub(crate) async fn servers(&self) -> Result<Vec<Server>> {
-        rows!(self, query_file_scalar!("../../sql/queries/servers/list.sql"))
-    }
-
-    pub(crate) async fn channels(&self, server: Option<Uuid>) -> Result<Vec<Channel>> {
-        rows!(self, query_file_scalar!("../../sql/queries/servers/channels.sql", server))
-    }
-
-    pub(crate) async fn members(&self, server: Uuid) -> Result<Vec<Member>> {
-        rows!(self, query_file_scalar!("../../sql/queries/servers/members.sql", server))
-    }
-
-    pub(crate) async fn set_member(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Member> {
-        row!(self, query_file_scalar!("../../sql/queries/servers/set_member.sql", server, user, role))
-    }
-
-    pub(crate) async fn invite(&self, server: Uuid, user: Uuid, role: Option<&str>) -> Result<Invitation> {
-        row!(self, query_file_scalar!("../../sql/queries/servers/invite.sql", server, user, role))
-    }
-
-    /// What servers may name outside themselves. Written by `postgres` alone, so only here.
-    ///
-    /// # Errors
-    /// None of its own.
-    pub async fn places(&self) -> Result<Vec<Place>> {
-        rows!(self, query_file_scalar!("../../sql/queries/servers/places.sql"))
-    }
-
-    /// Lets a server name something outside itself.
-    ///
-    /// # Errors
-    /// `BadInput`: no such kind, or no target of that kind.
-    pub async fn add_place(
-        &self,
-        kind: &str,
-        server: Uuid,
-        target: &str,
-        device: Option<&str>,
-        secret: Option<&str>,
-    ) -> Result<Place> {
-        row!(self, query_file_scalar!("../../sql/queries/servers/add_place.sql", kind, server, target, device, secret))
-    }
-
-    /// Takes places away; gives how many there were.
-    ///
-    /// # Errors
-    /// None of its own.
-    pub async fn remove_place(&self, kind: &str, server: Uuid, target: &str) -> Result<i64> {
-        Ok(fetch!(
-            self,
-            fetch_one,
-            query_file_scalar!("../../sql/queries/servers/remove_place.sql", kind, server, target)
-        ))
-    }
-
-    pub(crate) async fn user_by_email(&self, email: &str) -> Result<Option<Uuid>> {
-        Ok(fetch!(self, fetch_optional, query_file_scalar!("../../sql/queries/servers/user_by_email.sql", email)))
-    }
-
-    pub(crate) async fn send(
-        &self,
-        channel: Uuid,
-        content: &str,
-        thread: Option<Uuid>,
-        key: Option<&str>,
-    ) -> Result<Sent> {
-        row!(self, query_file_scalar!("../../sql/queries/conversations/send.sql", channel, content, thread, key))
-    }
-
-    pub(crate) async fn execute_command(&self, channel: Uuid, command: &str) -> Result<Reply> {
-        row!(self, query_file_scalar!("../../sql/queries/conversations/execute_command.sql", channel, command))
-    }
-
-    pub(crate) async fn post(
-        &self,
-        channel: Uuid,
-        thread: Option<Uuid>,
-        content: &str,
-        key: Option<&str>,
-    ) -> Result<Message> {
-        // Twice: of two senders of one key the second may not see the first one's row in its snapshot yet.
-        for _ in 0..2 {
-            let row = fetch!(
-                self,
-                fetch_optional,
-                query_file_scalar!("../../sql/queries/conversations/post.sql", channel, thread, content, key)
-            );
-            if let Some(Json(message)) = row {
-                return Ok(message);
-            }
-        }
-        Err(Error::Internal("the message was neither posted nor found".into()))
-    }
-
-    pub(crate) async fn messages_since(
-        &self,
-        channel: Uuid,
-        after: i64,
-        thread: Option<Uuid>,
-        limit: i32,
-    ) -> Result<Vec<Message>> {
-        rows!(
-            self,
-            query_file_scalar!("../../sql/queries/conversations/messages_since.sql", channel, after, thread, limit)
-        )
-    }
-
-    pub(crate) async fn threads(&self, channel: Option<Uuid>, archived: bool, limit: i64) -> Result<Vec<Thread>> {
-        rows!(self, query_file_scalar!("../../sql/queries/conversations/threads.sql", channel, archived, limit))
-    }
-
-    pub(crate) async fn thread(&self, thread: Uuid) -> Result<Option<Thread>> {
-        let row =
-            fetch!(self, fetch_optional, query_file_scalar!("../../sql/queries/conversations/thread.sql", thread));
-        Ok(row.map(|Json(thread)| thread))
-    }
-
-    pub(crate) async fn create_task_thread(&self, channel: Uuid, task: Uuid) -> Result<Thread> {
-        row!(self, query_file_scalar!("../../sql/queries/conversations/create_task_thread.sql", channel, task))
-    }
-
-    pub(crate) async fn update_thread_status(&self, thread: Uuid, status: &str) -> Result<Thread> {
-        row!(self, query_file_scalar!("../../sql/queries/conversations/update_thread_status.sql", thread, status))
-    }
-
-    pub(crate) async fn classify(&self, content: &str, channel: Option<Uuid>) -> Result<Classification> {
-        row!(self, query_file_scalar!("../../sql/queries/conversations/classify.sql", content, channel))
-    }
-
-    pub(crate) async fn decay_threads(&self, limit: i32) -> Result<i32> {
-        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/decay_threads.sql", limit)))
-    }
-
-    pub(crate) async fn recover(&self, limit: i32) -> Result<i32> {
-        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/recover.sql", limit)))
-    }
-
-    pub(crate) async fn post_feeds(&self) -> Result<i32> {
-        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/post_feeds.sql")))
-    }
-
-    pub(crate) async fn process_webhooks(&self, limit: i32) -> Result<i32> {
-        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/keeper/process_webhooks.sql", limit)))
-    }
-
-    /// A command in the name of the bearer of `claims`, which the caller has verified: one exchange with the database.
-    ///
-    /// # Errors
-    /// `NotFound`, `Forbidden`, `Conflict` (a channel that takes no commands).
-    pub async fn execute_command_as(&self, claims: &Value, channel: Uuid, command: &str) -> Result<Reply> {
-        row!(self, query_file_scalar!("../../sql/queries/koji/execute_command_as.sql", claims, channel, command))
-    }
-
-    /// A message in the name of the bearer of `claims`, which the caller has verified: what `hub_send` returns.
-    ///
-    /// # Errors
-    /// As `hub_send`.
-    pub async fn send_to_as(&self, claims: &Value, channel: &str, content: &str, key: Option<&str>) -> Result<Value> {
-        row!(self, query_file_scalar!("../../sql/queries/edges/send_to_as.sql", claims, channel, content, key))
-    }
-
-    /// Stores a delivery whose signature the caller has checked: `{delivery, duplicate}`. The payload goes as it is, to the digit.
-    ///
-    /// # Errors
-    /// `BadInput`.
-    pub async fn receive_webhook(
-        &self,
-        provider: &str,
-        delivery: &str,
-        event: &str,
-        payload: &RawValue,
-        secret: &str,
-    ) -> Result<Value> {
-        row!(
-            self,
-            query_file_scalar!(
-                "../../sql/queries/edges/receive_webhook.sql",
-                provider,
-                delivery,
-                event,
-                Json(payload) as _,
-                secret
-            )
-        )
-    }
-
-    /// Takes in a message of a bridged chat.
-    ///
-    /// # Errors
-    /// `BadInput`, `NotFound` (no such bridge).
-    pub async fn receive_bridged(&self, message: &Bridged<'_>) -> Result<Value> {
-        row!(
-            self,
-            query_file_scalar!(
-                "../../sql/queries/edges/receive_bridged.sql",
-                message.provider,
-                message.target,
-                message.external,
-                message.author,
-                message.content,
-                message.reply_to,
-                message.interaction,
-                message.author_id,
-                message.kind,
-                message.elsewhere
-            )
-        )
-    }
-
-    /// Takes in an agent's message.
-    ///
-    /// # Errors
-    /// `Forbidden`, `BadInput`, `Conflict`, `NotFound`.
-    pub async fn receive_hook(
-        &self,
-        token: &SecretString,
-        message: &str,
-        target: &str,
-        deliver: bool,
-        key: Option<&str>,
-    ) -> Result<Value> {
-        let token = token.expose_secret();
-        row!(self, query_file_scalar!("../../sql/queries/edges/receive_hook.sql", token, message, target, deliver, key))
-    }
-
-    pub(crate) async fn commands(&self) -> Result<Vec<Command>> {
-        rows!(self, query_file_scalar!("../../sql/queries/koji/commands.sql"))
-    }
-
-    pub(crate) async fn claim_sweeps(&self, limit: i32, lease: Duration) -> Result<Vec<Sweep>> {
-        rows!(self, query_file_scalar!("../../sql/queries/koji/claim_sweeps.sql", limit, lease.as_secs_f64()))
-    }
-
-    pub(crate) async fn complete_sweep(&self, sweep: &Sweep, found: &[Lead], source: &str) -> Result<Sweep> {
-        let found = json(&found)?;
-        row!(
-            self,
-            query_file_scalar!("../../sql/queries/koji/complete_sweep.sql", sweep.id, sweep.attempt, found, source)
-        )
-    }
-
-    pub(crate) async fn fail_sweep(&self, sweep: &Sweep, error: &str, retryable: bool) -> Result<Sweep> {
-        row!(
-            self,
-            query_file_scalar!("../../sql/queries/koji/fail_sweep.sql", sweep.id, sweep.attempt, error, retryable)
-        )
-    }
-
-    pub(crate) async fn claim_outbox(&self, limit: i32, lease: Duration) -> Result<Vec<Outgoing>> {
-        rows!(self, query_file_scalar!("../../sql/queries/outbox/claim.sql", limit, lease.as_secs_f64()))
-    }
-
-    pub(crate) async fn complete_outbox(
-        &self,
-        id: Uuid,
-        attempt: i32,
-        external_id: Option<&str>,
-        parts: Option<&[String]>,
-        note: Option<&str>,
-    ) -> Result<()> {
-        fetch!(
-            self,
-            execute,
-            query_file!("../../sql/queries/outbox/complete.sql", id, attempt, external_id, parts, note)
-        );
-        Ok(())
-    }
-
-    pub(crate) async fn fail_outbox(
-        &self,
-        id: Uuid,
-        attempt: i32,
-        failed: &Undelivered,
-    ) -> Result<Option<DateTime<Utc>>> {
-        let after = failed.retry_after.map(|after| after.as_secs_f64());
-        Ok(fetch!(
-            self,
-            fetch_one,
-            query_file_scalar!(
-                "../../sql/queries/outbox/fail.sql",
-                id,
-                attempt,
-                failed.error,
-                after,
-                failed.permanent,
-                failed.parts.as_deref()
-            )
-        ))
-    }
-
-    pub(crate) async fn outbox_due(&self) -> Result<Option<DateTime<Utc>>> {
-        Ok(fetch!(self, fetch_one, query_file_scalar!("../../sql/queries/outbox/due.sql")))
-    }
-
-    pub(crate) async fn probe(&self, payload: &str) -> Result<()> {
-        fetch!(self, execute, query_file!("../../sql/queries/wake/probe.sql", payload));
-        Ok(())
-    }
 }
 
 /// A session of its own that keeps time while it holds the lock.
 #[derive(Debug)]
 pub struct KeeperSession {
-    connection: PgConnection,
+    pub(crate) connection: PgConnection,
 }
 
 impl KeeperSession {
@@ -676,32 +270,6 @@ impl KeeperSession {
             .await?)
     }
 
-    /// `hub_decay_threads`: how many threads went a step on.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn decay_threads(&mut self, limit: i32) -> Result<i32> {
-        Ok(query_file_scalar!("../../sql/queries/keeper/decay_threads.sql", limit)
-            .fetch_one(&mut self.connection)
-            .await?)
-    }
-
-    /// `hub_recover`: how many tasks it mended.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn recover(&mut self, limit: i32) -> Result<i32> {
-        Ok(query_file_scalar!("../../sql/queries/keeper/recover.sql", limit).fetch_one(&mut self.connection).await?)
-    }
-
-    /// `hub_post_feeds`: how many messages it posted.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn post_feeds(&mut self) -> Result<i32> {
-        Ok(query_file_scalar!("../../sql/queries/keeper/post_feeds.sql").fetch_one(&mut self.connection).await?)
-    }
-
     /// Ends the session and with it the lock.
     pub async fn close(self) {
         // A connection that is gone already has given up the lock.
@@ -709,10 +277,16 @@ impl KeeperSession {
     }
 }
 
-/// Whether a transaction was undone only because of another: under read committed that is a deadlock, under what somebody else set it may
-/// be a row that was changed meanwhile.
-fn met_another(error: &sqlx::Error) -> bool {
-    matches!(error.as_database_error().and_then(|error| error.code()).as_deref(), Some("40001" | "40P01"))
+/// Whether a transaction was undone only because of another, and not too often yet: under read committed that is a deadlock, under what
+/// somebody else set it may be a row that was changed meanwhile.
+pub(crate) fn met_another(error: &sqlx::Error, meetings: u32) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    meetings < MEETINGS && matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+/// Lets the other through.
+pub(crate) async fn make_way(meetings: u32) {
+    tokio::time::sleep(Duration::from_millis(u64::from(rand::random_range(1..=10 * meetings)))).await;
 }
 
 async fn try_out(options: &PgConnectOptions) -> Result<bool> {
@@ -723,6 +297,7 @@ async fn try_out(options: &PgConnectOptions) -> Result<bool> {
     Ok(session)
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<Value> {
-    serde_json::to_value(value).map_err(|error| Error::Internal(format!("not to be written as JSON: {error}")))
+/// As a statement takes it.
+pub(crate) fn as_json<T: serde::Serialize + ?Sized>(value: &T) -> sqlx::Result<Value> {
+    serde_json::to_value(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }

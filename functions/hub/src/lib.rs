@@ -7,14 +7,13 @@
 
 pub mod api;
 pub mod config;
+mod contract;
 pub mod db;
 pub mod error;
 pub mod follow;
 mod hub;
-pub mod migrate;
 mod pooler;
 pub mod realtime;
-pub mod repair;
 pub mod types;
 pub mod wake;
 

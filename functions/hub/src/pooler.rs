@@ -23,8 +23,8 @@ use tokio::time::timeout;
 /// who locks the channel first and then reads it, which a snapshot from before does not see.
 pub(crate) const SESSION: &str = "set default_transaction_isolation = 'read committed'; set row_security = on; \
      set standard_conforming_strings = on; set idle_in_transaction_session_timeout = '60s'";
-/// The same for one transaction: a pooler lends the session to others.
-pub(crate) const BEGIN: &str = "begin isolation level read committed; set local row_security = on; \
+/// Begins a transaction with the settings that a session of ours has: a pooler lends the session to others.
+pub const BEGIN: &str = "begin isolation level read committed; set local row_security = on; \
      set local standard_conforming_strings = on; set local idle_in_transaction_session_timeout = '60s'";
 
 const OPEN_WITHIN: Duration = Duration::from_secs(5);

@@ -4,7 +4,11 @@
 //! A task of its own listens, so that waiting can share a `select!` with anything and be dropped at any moment: signals that
 //! nobody took yet are kept, and many of a kind are one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use sqlx::postgres::PgListener;
 use tokio::{
@@ -59,12 +63,24 @@ pub struct Wake {
 struct Signals {
     look: Notify,
     device: Notify,
-    errands: [Notify; Errand::KINDS],
+    /// Those that somebody does, by the payload of their notification.
+    errands: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
 impl Signals {
+    fn of_errands(&self) -> MutexGuard<'_, HashMap<String, Arc<Notify>>> {
+        self.errands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One that nobody does here is another program's.
+    fn errand(&self, name: &str) {
+        if let Some(errand) = self.of_errands().get(name) {
+            errand.notify_one();
+        }
+    }
+
     fn all_errands(&self) {
-        for errand in &self.errands {
+        for errand in self.of_errands().values() {
             errand.notify_one();
         }
     }
@@ -76,39 +92,14 @@ impl Signals {
     }
 }
 
-/// What there is to do for whoever keeps time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Errand {
-    /// A market to sweep.
-    Sweep,
-    /// A delivery that was stored.
-    Webhook,
-    /// Something to say elsewhere.
-    Outbox,
-}
-
-impl Errand {
-    const KINDS: usize = 3;
-
-    /// By the payload of its notification. Those of another program's errands are nobody's here.
-    fn named(payload: &str) -> Option<Self> {
-        match payload {
-            "sweep" => Some(Self::Sweep),
-            "webhooks" => Some(Self::Webhook),
-            "outbox" => Some(Self::Outbox),
-            _ => None,
-        }
-    }
-}
-
 /// Told when there is an errand of one kind. Hears through the [`Wake`] it came from.
 #[derive(Debug)]
-pub struct Errands(Arc<Signals>, Errand);
+pub struct Errands(Arc<Notify>);
 
 impl Errands {
     /// Waits until there may be an errand. May be dropped and called again.
     pub async fn next(&self) {
-        self.0.errands[self.1 as usize].notified().await;
+        self.0.notified().await;
     }
 }
 
@@ -126,10 +117,10 @@ impl Wake {
         this
     }
 
-    /// For one who carries out errands, beside whoever waits for work.
+    /// For one who does the errands of this name, beside whoever waits for work. What was told of before is found by looking.
     #[must_use]
-    pub fn errands(&self, kind: Errand) -> Errands {
-        Errands(Arc::clone(&self.signals), kind)
+    pub fn errands(&self, name: &str) -> Errands {
+        Errands(Arc::clone(self.signals.of_errands().entry(name.to_owned()).or_default()))
     }
 
     /// Waits for the next signal. May be dropped and called again: nothing is lost.
@@ -310,11 +301,7 @@ async fn hear(db: &Db, device: &str, signals: &Signals, listener: &mut PgListene
             heard = listener.try_recv() => match heard {
                 Ok(Some(notification)) => match (notification.channel(), notification.payload()) {
                     (TASKS, _) => signals.look.notify_one(),
-                    (ERRANDS, payload) => {
-                        if let Some(kind) = Errand::named(payload) {
-                            signals.errands[kind as usize].notify_one();
-                        }
-                    }
+                    (ERRANDS, name) => signals.errand(name),
                     (DEVICE, name) if name == device => signals.device.notify_one(),
                     (DEVICE, payload) if payload == mine => expected = None,
                     _ => {}
@@ -348,12 +335,17 @@ mod tests {
     #[tokio::test]
     async fn signals_are_kept_until_taken_and_repeated_ones_merge() {
         let wake = Wake { signals: Arc::default(), listening: tokio::spawn(async {}) };
+        let [sweeps, outbox] = ["sweep", "outbox"].map(|name| wake.errands(name));
         for _ in 0..3 {
             wake.signals.all();
         }
-        wake.errands(Errand::Sweep).next().await;
-        wake.errands(Errand::Webhook).next().await;
-        wake.errands(Errand::Outbox).next().await;
+        sweeps.next().await;
+        outbox.next().await;
+        assert!(timeout(Duration::from_millis(20), sweeps.next()).await.is_err());
+        wake.signals.errand("sweep");
+        wake.signals.errand("of another program");
+        wake.errands("sweep").next().await;
+        assert!(timeout(Duration::from_millis(20), outbox.next()).await.is_err());
         assert_eq!(wake.next().await, Signal::Device);
         assert_eq!(wake.next().await, Signal::Look);
         assert!(timeout(Duration::from_millis(20), wake.next()).await.is_err());

@@ -1,21 +1,16 @@
 //! The worker: what a machine of the mesh runs. It listens for work, claims what fits its free slots, runs each attempt with an
-//! agent, reports, heartbeats, stops what is cancelled or lost, and hands back what it can not finish. Where it may, it also
-//! keeps time for the hub.
+//! agent, reports, heartbeats, stops what is cancelled or lost, and hands back what it can not finish.
 //!
 //! Nothing about tasks is decided here: which task, which attempt, tried again or not, is the database's to say.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
 
 pub mod agents;
-mod deliver;
 mod executor;
-mod intake;
-mod keeper;
 mod output;
 mod process;
 mod progress;
 mod project;
-mod sweep;
 mod worker;
 
 use std::{path::PathBuf, time::Duration};
@@ -25,13 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::{
     agents::{Agent, AgentConfig, Context, Kind, Outcome},
-    deliver::Delivery,
-    keeper::Keeper,
     progress::Progress,
-    sweep::SweepSource,
+    worker::Ready,
 };
 
-/// One machine's worker. Make it with [`Worker::new`], change what is to differ, then [`Worker::run`].
+/// One machine's worker. Make it with [`Worker::new`], change what is to differ, then [`Worker::start`] and [`Ready::run`].
 #[derive(Debug, Clone)]
 pub struct Worker {
     /// The hub it works for.
@@ -50,12 +43,6 @@ pub struct Worker {
     pub drain: Duration,
     /// How long a stopped agent's processes have between TERM and KILL.
     pub grace: Duration,
-    /// Whether it also keeps time (decay, recovery), where the hub lets it.
-    pub keep_time: bool,
-    /// Where Koji's market sweeps look, if this worker keeps time.
-    pub sweeps: SweepSource,
-    /// Where and as whom it delivers what goes out, if it keeps time; none: not at all.
-    pub delivery: Option<Delivery>,
 }
 
 impl Worker {
@@ -71,20 +58,16 @@ impl Worker {
             capacity: 1,
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(2),
-            keep_time: true,
-            sweeps: SweepSource::None,
-            delivery: None,
         }
     }
 
-    /// Works until `shutdown`, then stops claiming, lets attempts finish for [`Worker::drain`], stops the rest and hands their
-    /// tasks back. A hub that is away is waited for.
+    /// Checks this machine, ends what a killed worker of the device left, listens and registers. A hub that is away is waited for;
+    /// none if `shutdown` came first.
     ///
     /// # Errors
-    /// [`hub::Error::Config`] with every problem of the configuration; [`hub::Error::DeviceRevoked`] once an owner revoked the
-    /// device; what registering says if that passes not by itself.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        worker::run(self, shutdown).await
+    /// [`hub::Error::Config`] with every problem of the configuration; what registering says if that passes not by itself.
+    pub async fn start(self, shutdown: &CancellationToken) -> Result<Option<Ready>> {
+        worker::start(self, shutdown).await
     }
 }
 
@@ -96,28 +79,4 @@ pub fn platform() -> &'static str {
         "windows" => "windows",
         _ => "linux",
     }
-}
-
-/// A token that the first Ctrl-C or SIGTERM cancels. Must be called inside a runtime.
-#[must_use]
-pub fn shutdown_on_signal() -> CancellationToken {
-    let token = CancellationToken::new();
-    let cancel = token.clone();
-    tokio::spawn(async move {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = tokio::signal::ctrl_c() => {}
-                }
-                cancel.cancel();
-                return;
-            }
-        }
-        tokio::signal::ctrl_c().await.ok();
-        cancel.cancel();
-    });
-    token
 }

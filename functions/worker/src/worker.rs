@@ -7,7 +7,7 @@ use hub::{
     Error, Result,
     config::is_device_name,
     types::{AgentOffer, Running, Task},
-    wake::{Errand, Signal, Wake},
+    wake::{Signal, Wake},
 };
 use tokio::{
     sync::{Notify, watch},
@@ -19,12 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Worker,
     agents::{self, Agent},
-    deliver,
     executor::{CALL_WITHIN, Reason, Shared, attempt},
-    intake,
-    keeper::Keeper,
     process::Identity,
-    sweep,
 };
 
 /// What a claim asks for and a heartbeat renews.
@@ -37,14 +33,21 @@ const LAST_CLAIM: Duration = Duration::from_secs(1);
 /// After a stopping worker ended the last process trees, for handing the tasks back.
 const HAND_BACK: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<()> {
+/// A worker that listens and is known to the hub, and has claimed nothing yet.
+pub struct Ready {
+    worker: Worker,
+    shared: Arc<Shared>,
+    device: Device,
+    wake: Wake,
+}
+
+pub(crate) async fn start(worker: Worker, shutdown: &CancellationToken) -> Result<Option<Ready>> {
     let prepared = prepare(&worker)?;
     let shared = Arc::new(prepared.shared);
     let swept = prepared.identity.sweep(worker.grace).await;
     if swept > 0 {
         tracing::warn!(device.name = %worker.device, processes = swept, "ended processes that a killed worker of this device had left");
     }
-
     let device = Device {
         name: worker.device.clone(),
         platform: worker.platform.clone(),
@@ -54,58 +57,45 @@ pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     // It listens before the first claim: what is committed in between would be told to nobody.
     let wake = tokio::select! {
         wake = worker.hub.wake(&worker.device) => wake,
-        () = shutdown.cancelled() => return Ok(()),
+        () = shutdown.cancelled() => return Ok(None),
     };
     tokio::select! {
         registered = device.register_patiently(&shared) => registered?,
-        () = shutdown.cancelled() => return Ok(()),
+        () = shutdown.cancelled() => return Ok(None),
     }
     tracing::info!(device.name = %worker.device, device.capacity = worker.capacity, "worker ready");
+    Ok(Some(Ready { worker, shared, device, wake }))
+}
 
-    let stopping = CancellationToken::new();
-    let keeper = worker.keep_time.then(|| tokio::spawn(Keeper::new(worker.hub.clone()).run(stopping.clone())));
-    let sweeping = (worker.keep_time && worker.hub.keeps_time()).then(|| {
-        let sweeper = sweep::Sweeper::new(worker.hub.clone(), worker.sweeps.clone());
-        tokio::spawn(sweeper.run(wake.errands(Errand::Sweep), stopping.clone()))
-    });
-    let taking_in = (worker.keep_time && worker.hub.keeps_time())
-        .then(|| tokio::spawn(intake::run(worker.hub.clone(), wake.errands(Errand::Webhook), stopping.clone())));
-    // Told at once that the worker stops: its drain runs beside that of the attempts.
-    let ending = shutdown.child_token();
-    let delivering = worker.delivery.clone().filter(|_| worker.keep_time && worker.hub.keeps_time()).map(|delivery| {
-        tokio::spawn(deliver::run(
-            worker.hub.clone(),
-            delivery,
-            wake.errands(Errand::Outbox),
-            ending.clone(),
-            worker.drain,
-        ))
-    });
-    let (fatal, mut fault) = watch::channel(None);
-    let beating = tokio::spawn(heartbeats(Arc::clone(&shared), device.clone(), fatal, stopping.clone()));
+impl Ready {
+    /// What tells it of work, for who does something else in this process and is told by the same connection.
+    #[must_use]
+    pub fn wake(&self) -> &Wake {
+        &self.wake
+    }
 
-    let mut attempts = JoinSet::new();
-    let ended = work(&shared, &device, usize::from(worker.capacity), &wake, &mut attempts, &mut fault, &shutdown).await;
-    drop(wake);
-    ending.cancel();
-    drain(&shared, &worker, &mut attempts, ended.is_err()).await;
+    /// Works until `shutdown`, then stops claiming, lets attempts finish for [`Worker::drain`], stops the rest and hands their
+    /// tasks back.
+    ///
+    /// # Errors
+    /// [`Error::DeviceRevoked`] once an owner revoked the device; what registering anew says if that passes not by itself.
+    pub async fn run(self, shutdown: &CancellationToken) -> Result<()> {
+        let Self { worker, shared, device, wake } = self;
+        let stopping = CancellationToken::new();
+        let (fatal, mut fault) = watch::channel(None);
+        let beating = tokio::spawn(heartbeats(Arc::clone(&shared), device.clone(), fatal, stopping.clone()));
 
-    stopping.cancel();
-    beating.abort();
-    if let Some(keeper) = keeper {
-        keeper.await.ok();
+        let mut attempts = JoinSet::new();
+        let capacity = usize::from(worker.capacity);
+        let ended = work(&shared, &device, capacity, &wake, &mut attempts, &mut fault, shutdown).await;
+        drop(wake);
+        drain(&shared, &worker, &mut attempts, ended.is_err()).await;
+
+        stopping.cancel();
+        beating.abort();
+        tracing::info!(device.name = %worker.device, "worker stopped");
+        ended
     }
-    if let Some(sweeping) = sweeping {
-        sweeping.await.ok();
-    }
-    if let Some(taking_in) = taking_in {
-        taking_in.await.ok();
-    }
-    if let Some(delivering) = delivering {
-        delivering.await.ok();
-    }
-    tracing::info!(device.name = %worker.device, "worker stopped");
-    ended
 }
 
 struct Prepared {

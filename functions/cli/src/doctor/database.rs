@@ -97,7 +97,7 @@ async fn version(db: &Db, report: &mut Report) {
 
 /// Whether the schema is this build's.
 async fn migrations(url: &SecretString, report: &mut Report) -> bool {
-    match hub::migrate::state(url).await {
+    match hub_migrate::state(url).await {
         Ok(state) if !state.pending.is_empty() => {
             let more = if state.pending.len() > 3 { ", …" } else { "" };
             let first = state.pending.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -367,11 +367,11 @@ async fn prepare(database: &Database, say: &(dyn Fn(&str) + Send + Sync)) -> Res
         auth: &secrets.auth_password,
     };
     passwords.set(database.options.port).await?;
-    hub::migrate::platform(&database.admin_url(), &say).await.map_err(failed)?;
+    hub_migrate::platform(&database.admin_url(), &say).await.map_err(failed)?;
     // And those that it made.
     passwords.set(database.options.port).await?;
-    hub::migrate::migrate(&database.owner_url(), &say).await.map_err(failed)?;
-    hub::migrate::seed(&database.owner_url(), &say).await.map_err(failed)
+    hub_migrate::migrate(&database.owner_url(), &say).await.map_err(failed)?;
+    hub_migrate::seed(&database.owner_url(), &say).await.map_err(failed)
 }
 
 async fn keep_partitions(database: &Database) -> Result<()> {

@@ -3,7 +3,8 @@
 use super::DEVICE;
 use crate::error::{Error, Result};
 use hub::{Hub, db::Db};
-use hub_worker::{AgentConfig, Delivery, SweepSource};
+use hub_keeper::{Delivery, Keeper, SweepSource};
+use hub_worker::AgentConfig;
 use secrecy::SecretString;
 use std::{path::Path, time::Duration};
 use tokio::{task::JoinHandle, time};
@@ -14,26 +15,29 @@ pub const CAPACITY: u16 = 4;
 /// A survey that is at it when the stack ends gets this long; then its task is handed back.
 const FINISH: Duration = Duration::from_millis(500);
 
-/// A running worker.
+/// A running worker, and the keeper beside it.
 pub struct Worker(JoinHandle<hub::Result<()>>);
 
 impl Worker {
-    /// Starts it as the role `postgres`, so it also keeps time.
+    /// Starts them as the role `postgres`, which may keep time.
     ///
     /// # Errors
     /// When the database can not be reached.
     pub async fn start(url: &SecretString, projects_root: &Path, stop: &CancellationToken) -> Result<Self> {
         let db = Db::connect(url).await.map_err(|error| Error::Worker(error.to_string()))?;
-        let mut worker = hub_worker::Worker::new(Hub::Postgres(db), DEVICE, projects_root);
+        let hub = Hub::Postgres(db);
+        let mut worker = hub_worker::Worker::new(hub.clone(), DEVICE, projects_root);
         worker.agents = vec![agent()];
         worker.capacity = CAPACITY;
         worker.drain = FINISH;
         worker.grace = FINISH;
-        worker.sweeps =
+        let mut keeper = Keeper::new(hub);
+        keeper.sweeps =
             SweepSource::read(&hub::config::environment).map_err(|error| Error::Worker(error.to_string()))?;
-        worker.delivery =
+        keeper.delivery =
             Some(Delivery::read(&hub::config::environment).map_err(|error| Error::Worker(error.to_string()))?);
-        Ok(Self(tokio::spawn(worker.run(stop.clone()))))
+        keeper.drain = FINISH;
+        Ok(Self(tokio::spawn(run(worker, keeper, stop.clone()))))
     }
 
     /// Waits until it ended, after its token was cancelled.
@@ -42,6 +46,14 @@ impl Worker {
             self.0.abort();
         }
     }
+}
+
+async fn run(worker: hub_worker::Worker, keeper: Keeper, stop: CancellationToken) -> hub::Result<()> {
+    let Some(ready) = worker.start(&stop).await? else { return Ok(()) };
+    let keeping = keeper.start(ready.wake(), &stop);
+    let ended = ready.run(&stop).await;
+    keeping.end().await;
+    ended
 }
 
 /// What the device offers.

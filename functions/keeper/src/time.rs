@@ -1,4 +1,4 @@
-//! Keeping time for the hub: threads decay, leases run out, what was never told is told, feeds are posted. Any number of workers
+//! Keeping time for the hub: threads decay, leases run out, what was never told is told, feeds are posted. Any number of keepers
 //! may; one at a time does, the one that holds the advisory lock, and when it dies its connection ends and another takes over.
 
 use std::time::Duration;
@@ -14,55 +14,38 @@ const ASK_AGAIN: Duration = Duration::from_secs(15);
 const BATCH: i32 = 1000;
 const BATCH_WITHIN: Duration = Duration::from_secs(120);
 
-/// Keeps time. Only over Postgres or with the service key: nobody else may.
-#[derive(Debug, Clone)]
-pub struct Keeper {
-    hub: Hub,
+/// Keeps time until `end`. A hub that is away is waited for; who may not keep time stops with a log line.
+pub(crate) async fn keep(hub: Hub, end: CancellationToken) {
+    tokio::select! {
+        () = end.cancelled() => {}
+        () = go_on(&hub) => {}
+    }
 }
 
-impl Keeper {
-    /// A keeper for this hub.
-    #[must_use]
-    pub fn new(hub: Hub) -> Self {
-        Self { hub }
-    }
-
-    /// Keeps time until `shutdown`. A hub that is away is waited for; who may not keep time stops with a log line.
-    pub async fn run(self, shutdown: CancellationToken) {
-        if !self.hub.keeps_time() {
-            return;
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = self.keep() => {}
-        }
-    }
-
-    async fn keep(&self) {
-        let mut faults = 0;
-        loop {
-            let outcome = match &self.hub {
-                // A transaction pooler keeps no session, so no session lock. The functions do no harm to each other.
-                Hub::Postgres(db) if !db.is_pooled() => match KeeperSession::open(db).await {
-                    Ok(session) => lead(session).await,
-                    Err(error) => Err(error),
-                },
-                hub => unlocked(hub).await,
-            };
-            match outcome {
-                Ok(()) => {
-                    faults = 0;
-                    sleep(ASK_AGAIN).await;
-                }
-                Err(error @ (Error::Forbidden(_) | Error::Schema(_) | Error::Unauthorized(_))) => {
-                    tracing::error!(error = %error, "this worker can not keep time for the hub");
-                    return;
-                }
-                Err(error) => {
-                    faults += 1;
-                    tracing::warn!(error = %error, "keeping time was interrupted");
-                    sleep(Duration::from_secs(1 << faults.min(4)).min(ASK_AGAIN)).await;
-                }
+async fn go_on(hub: &Hub) {
+    let mut faults = 0;
+    loop {
+        let outcome = match hub {
+            // A transaction pooler keeps no session, so no session lock. The functions do no harm to each other.
+            Hub::Postgres(db) if !db.is_pooled() => match KeeperSession::open(db).await {
+                Ok(session) => lead(session).await,
+                Err(error) => Err(error),
+            },
+            hub => unlocked(hub).await,
+        };
+        match outcome {
+            Ok(()) => {
+                faults = 0;
+                sleep(ASK_AGAIN).await;
+            }
+            Err(error @ (Error::Forbidden(_) | Error::Schema(_) | Error::Unauthorized(_))) => {
+                tracing::error!(error = %error, "this worker can not keep time for the hub");
+                return;
+            }
+            Err(error) => {
+                faults += 1;
+                tracing::warn!(error = %error, "keeping time was interrupted");
+                sleep(Duration::from_secs(1 << faults.min(4)).min(ASK_AGAIN)).await;
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use futures_util::future::BoxFuture;
 use hub::{
     Error, Hub, Result,
     config::Lookup,
@@ -10,9 +11,13 @@ use hub::{
     wake::Errands,
 };
 use serde::Deserialize;
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 use url::Url;
+
+use crate::{
+    Keeper,
+    errand::{Ends, Errand, whenever_told},
+};
 
 /// What a claim asks for; longer than any search may take.
 const LEASE: Duration = Duration::from_secs(180);
@@ -22,8 +27,6 @@ const OVERPASS_SECONDS: u32 = 60;
 /// As many as `hub_complete_sweep` takes.
 const MOST: usize = 1000;
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
-/// After a call to the hub that failed.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// Where sweeps look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,37 +110,32 @@ impl SweepSource {
     }
 }
 
+pub(crate) fn errand(keeper: &Keeper) -> Option<Box<dyn Errand>> {
+    Some(Box::new(Sweeper { hub: keeper.hub.clone(), source: keeper.sweeps.clone() }))
+}
+
 /// Carries sweeps out.
-#[derive(Debug)]
-pub(crate) struct Sweeper {
+struct Sweeper {
     hub: Hub,
     source: SweepSource,
 }
 
+impl Errand for Sweeper {
+    /// One after another; one that is cut off is another's when its lease runs out.
+    fn run(self: Box<Self>, told: Errands, ends: Ends) -> BoxFuture<'static, ()> {
+        Box::pin(whenever_told(
+            told,
+            ends,
+            async move || self.sweep_all().await,
+            |error| {
+                tracing::error!(error = %error, "this worker can not carry out sweeps");
+                None
+            },
+        ))
+    }
+}
+
 impl Sweeper {
-    pub(crate) fn new(hub: Hub, source: SweepSource) -> Self {
-        Self { hub, source }
-    }
-
-    /// One after another, until `shutdown`; one that is cut off is another worker's when its lease runs out.
-    pub(crate) async fn run(self, errands: Errands, shutdown: CancellationToken) {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = async {
-                loop {
-                    match self.sweep_all().await {
-                        Ok(()) => errands.next().await,
-                        Err(error) if error.is_transient() => sleep(AGAIN).await,
-                        Err(error) => {
-                            tracing::error!(error = %error, "this worker can not carry out sweeps");
-                            return;
-                        }
-                    }
-                }
-            } => {}
-        }
-    }
-
     async fn sweep_all(&self) -> Result<()> {
         loop {
             let Some(sweep) = self.hub.claim_sweeps(1, LEASE).await?.into_iter().next() else { return Ok(()) };

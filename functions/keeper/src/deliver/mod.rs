@@ -33,6 +33,7 @@ mod webhook;
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use chrono::Utc;
+use futures_util::future::BoxFuture;
 use hub::{
     Error, Hub, Result,
     config::Lookup,
@@ -49,6 +50,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::{
+    Keeper,
+    errand::{AGAIN, Ends, Errand, MENDED},
+};
+
 /// What a claim asks for; longer than [`WORK_WITHIN`], a request's time and the word to the database.
 const LEASE: Duration = Duration::from_secs(120);
 /// No request is begun later than this after the claim; a text whose parts take longer goes on with the next attempt.
@@ -57,10 +63,6 @@ const WORK_WITHIN: Duration = Duration::from_secs(45);
 const AT_ONCE: usize = 128;
 /// At most what `hub_claim_outbox` takes.
 const BATCH: usize = 50;
-/// After a call to the hub that failed.
-const AGAIN: Duration = Duration::from_secs(5);
-/// After an error that somebody has to mend.
-const MENDED: Duration = Duration::from_secs(30);
 /// Due, and not to be had: another worker has that target just now.
 const CONTENDED: Duration = Duration::from_secs(1);
 /// Between our clock and the database's.
@@ -71,7 +73,7 @@ const LAST_CLAIM: Duration = Duration::from_secs(1);
 /// For giving back what did not get through in time.
 const HAND_BACK: Duration = Duration::from_secs(5);
 
-/// Where and as whom the worker delivers.
+/// Where and as whom a keeper delivers.
 #[derive(Clone)]
 pub struct Delivery {
     discord: Url,
@@ -294,9 +296,25 @@ impl Carrier {
     }
 }
 
-/// Delivers until `shutdown`; what is under way then has `drain` to get through, and is given back after that. Only over Postgres or
-/// with the service key. Any number of workers may.
-pub(crate) async fn run(hub: Hub, settings: Delivery, errands: Errands, shutdown: CancellationToken, drain: Duration) {
+pub(crate) fn errand(keeper: &Keeper) -> Option<Box<dyn Errand>> {
+    let settings = keeper.delivery.clone()?;
+    Some(Box::new(Deliveries { hub: keeper.hub.clone(), settings, drain: keeper.drain }))
+}
+
+struct Deliveries {
+    hub: Hub,
+    settings: Delivery,
+    drain: Duration,
+}
+
+impl Errand for Deliveries {
+    fn run(self: Box<Self>, told: Errands, ends: Ends) -> BoxFuture<'static, ()> {
+        Box::pin(deliver(self.hub, self.settings, told, ends.begin, self.drain))
+    }
+}
+
+/// Delivers until `shutdown`; what is under way then has `drain` to get through, and is given back after that.
+async fn deliver(hub: Hub, settings: Delivery, told: Errands, shutdown: CancellationToken, drain: Duration) {
     if settings.allow_private {
         tracing::warn!("webhooks may go to private addresses, and by http: HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES is set");
     }
@@ -341,7 +359,7 @@ pub(crate) async fn run(hub: Hub, settings: Delivery, errands: Errands, shutdown
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            () = errands.next() => look = true,
+            () = told.next() => look = true,
             Some(_) = flying.join_next(), if !flying.is_empty() => {
                 // Those that ended meanwhile, too: one look for all of them.
                 while flying.try_join_next().is_some() {}

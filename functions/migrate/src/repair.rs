@@ -6,34 +6,29 @@
 
 use std::collections::BTreeMap;
 
+use hub::{Error, Result, db::Unnamed};
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, PgConnection};
-
-use crate::{
-    db::Unnamed,
-    error::{Error, Result},
-    migrate,
-};
 
 /// What was otherwise before, by name: `rights of public.hub_servers`, `policy … on …`. Of what was right nothing changes.
 ///
 /// # Errors
 /// [`Error::Schema`] if the database is not at this build's migrations; database errors with the statement.
 pub async fn repair(url: &SecretString) -> Result<Vec<String>> {
-    let state = migrate::state(url).await?;
+    let state = crate::state(url).await?;
     if let Some(first) = state.pending.first() {
         return Err(Error::Schema(format!(
             "{first} is not applied: run `hub migrate` first, then `hub migrate --repair`"
         )));
     }
-    let mut connection = migrate::connect(url).await?;
-    let mut transaction = migrate::begin(&mut connection).await?;
+    let mut connection = crate::connect(url).await?;
+    let mut transaction = crate::begin(&mut connection).await?;
     let before = seen(&mut transaction).await?;
-    for statement in migrate::sources().iter().flat_map(|source| statements(source)) {
+    for statement in crate::sources().iter().flat_map(|source| statements(source)) {
         for sql in again(statement) {
             sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut *transaction).await.map_err(|error| {
                 let first = statement.lines().next().unwrap_or_default();
-                Error::Schema(format!("{first} …: {}", migrate::describe(&error)))
+                Error::Schema(format!("{first} …: {}", crate::describe(&error)))
             })?;
         }
     }
@@ -162,7 +157,7 @@ mod tests {
 
     #[test]
     fn repair_repeats_every_grant_policy_and_trigger_of_the_migrations() {
-        let sources = migrate::sources();
+        let sources = crate::sources();
         let all = sources.concat();
         let said: Vec<String> = sources.iter().flat_map(|s| statements(s)).flat_map(again).collect();
         // Counted by lines that begin so, which is how they are written.

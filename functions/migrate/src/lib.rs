@@ -4,24 +4,29 @@
 //! Supabase CLI (`supabase_migrations.schema_migrations`). Each run here reads and writes both histories, so a database that
 //! one of them deployed is recognised by the other.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
+
+mod driver;
+mod repair;
+
 use chrono::{SecondsFormat, Utc};
+use hub::{
+    Error, Result,
+    db::{BEGIN, Unnamed},
+};
 use include_dir::{Dir, include_dir};
 use refinery_core::{
     Migration,
-    traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction},
+    traits::r#async::{AsyncMigrate, AsyncTransaction},
 };
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, Row, Transaction, postgres::PgConnectOptions,
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, Transaction, postgres::PgConnectOptions,
 };
 use std::{collections::BTreeSet, str::FromStr};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{
-    db::Unnamed,
-    error::{Error, Result},
-    pooler::BEGIN,
-};
+use crate::driver::Database;
+pub use crate::repair::repair;
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -351,46 +356,3 @@ pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
         None => error.to_string(),
     }
 }
-
-/// What refinery needs of a connection, by sqlx: one driver and one TLS stack in the program.
-struct Database<'c>(&'c mut PgConnection);
-
-impl AsyncTransaction for Database<'_> {
-    type Error = sqlx::Error;
-
-    async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
-        &'a mut self,
-        queries: T,
-    ) -> Result<usize, sqlx::Error> {
-        let mut transaction = self.0.begin().await?;
-        let mut count = 0;
-        for query in queries {
-            // A migration may set its own search_path and such; the next one starts clean.
-            sqlx::raw_sql(AssertSqlSafe(query.to_owned())).execute(&mut *transaction).await?;
-            count += 1;
-        }
-        transaction.commit().await?;
-        Ok(count)
-    }
-}
-
-impl AsyncQuery<Vec<Migration>> for Database<'_> {
-    async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Migration>, sqlx::Error> {
-        let rows = sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch_all(&mut *self.0).await?;
-        rows.iter()
-            .map(|row| {
-                let applied_on: String = row.try_get(2)?;
-                let checksum: String = row.try_get(3)?;
-                let decode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
-                Ok(Migration::applied(
-                    row.try_get(0)?,
-                    row.try_get(1)?,
-                    OffsetDateTime::parse(&applied_on, &Rfc3339).map_err(|e| decode(e.into()))?,
-                    checksum.parse().map_err(|e: std::num::ParseIntError| decode(e.into()))?,
-                ))
-            })
-            .collect()
-    }
-}
-
-impl AsyncMigrate for Database<'_> {}
