@@ -1,5 +1,6 @@
 //! Where a task runs: its project, resolved, links included, and under the root. Never the root itself: what lies beside each other there belongs
-//! to tenants who do not know each other.
+//! to tenants who do not know each other. For the same reason a link is followed only as the first folder below the root, where the machine's owner
+//! makes them: further down an agent, or a checkout, could make one into a neighbour's folder.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -33,6 +34,13 @@ pub(crate) fn directory(root: &Path, project: Option<&str>) -> Result<PathBuf, S
     if !path.starts_with(root) || path == root {
         return refused("it leads out of the machine's projects root");
     }
+    let mut below = root.to_path_buf();
+    for (depth, part) in Path::new(project).components().enumerate() {
+        below.push(part);
+        if depth > 0 && below.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
+            return refused("a folder in it is a link: only the first folder below the projects root may be one");
+        }
+    }
     // A link may lead to what no path may name.
     if path.strip_prefix(root).is_ok_and(|below| !below.components().all(plain)) {
         return refused("it leads into a folder whose name begins with a dot");
@@ -61,11 +69,18 @@ mod tests {
         std::fs::create_dir_all(root.join(".hidden/x")).unwrap();
         std::os::unix::fs::symlink(".", root.join("itself")).unwrap();
         std::os::unix::fs::symlink(".hidden/x", root.join("into")).unwrap();
+        std::fs::create_dir_all(root.join("neighbour/app")).unwrap();
+        std::os::unix::fs::symlink("../neighbour/app", root.join("a/link")).unwrap();
         for none in [None, Some(""), Some(" "), Some("\t")] {
             assert!(directory(&root, none).unwrap_err().contains("has no project"), "{none:?}");
         }
         assert_eq!(directory(&root, Some("a//b/")).unwrap(), root.join("a/b"));
         assert_eq!(directory(&root, Some("inside")).unwrap(), root.join("a/b"));
+        std::fs::create_dir_all(root.join("neighbour/app/src")).unwrap();
+        for link in ["a/link", "a/link/src", "a//link/"] {
+            let error = directory(&root, Some(link)).unwrap_err();
+            assert!(error.contains("is a link"), "{link}: {error}");
+        }
         for (bad, why) in [
             (".", "refused"),
             ("./.", "refused"),
