@@ -14,8 +14,9 @@ grant usage on schema hub_internal to authenticated, service_role;
 -- Who is calling --------------------------------------------------------------------------------------------
 
 -- A rule for all files: small helpers are plpgsql. A SQL function with a SET clause is never inlined and is
--- planned anew at each call; plpgsql keeps its plan. Measured on a task's whole life: a third of the time. A
--- SECURITY DEFINER body runs as its owner, so current_user tells nothing there. The setting `role` still
+-- planned anew at each call; plpgsql keeps its plan. Measured on a task's whole life: a third of the time.
+
+-- A SECURITY DEFINER body runs as its owner, so current_user tells nothing there. The setting `role` still
 -- holds what PostgREST (or psql) chose with SET ROLE; without it, the session's own user counts.
 create function hub_internal.caller_role()
   returns text
@@ -41,10 +42,13 @@ begin
   if v_role in ('anon', 'authenticated', 'authenticator') then
     return false;
   end if;
-  if pg_has_role(v_role, 'service_role', 'usage') then           -- asked by every function: no statement before it is needed
+  -- Asked by every function: no statement before one is needed.
+  if pg_has_role(v_role, 'service_role', 'usage') then
     return true;
   end if;
-  return pg_has_role(v_role, (select n.nspowner from pg_catalog.pg_namespace n where n.nspname = 'hub_internal'), 'usage');
+  return pg_has_role(v_role,
+                     (select n.nspowner from pg_catalog.pg_namespace n where n.nspname = 'hub_internal'),
+                     'usage');
 end;
 $$;
 comment on function hub_internal.is_trusted() is
@@ -94,7 +98,8 @@ begin
     return null;
   end if;
   v_claims := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
-  if v_claims #>> '{app_metadata,device}' is not null or v_claims ->> 'is_anonymous' = 'true'
+  if v_claims #>> '{app_metadata,device}' is not null
+     or v_claims ->> 'is_anonymous' = 'true'
      or (v_claims ->> 'sub' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$') is not true then
     return null;
   end if;
@@ -116,7 +121,10 @@ create function hub_internal.poses_as_hub(p_name text)
   set search_path = ''
 as $$
 begin
-  return regexp_replace(translate(lower(normalize(p_name, nfkc)), 'аαАΑһнʜНΗьВΒυսᴜгʀтτеεіιοоѕсԁɡᴀʙ0134', 'aaaahhhhhbbbuuurrtteeiiooscdgaboiea'), '[^a-z]', '', 'g')
+  return regexp_replace(translate(lower(normalize(p_name, nfkc)),
+                                  'аαАΑһнʜНΗьВΒυսᴜгʀтτеεіιοоѕсԁɡᴀʙ0134',
+                                  'aaaahhhhhbbbuuurrtteeiiooscdgaboiea'),
+                        '[^a-z]', '', 'g')
          in ('aurahub', 'hub', 'thehub', 'theaurahub', 'aurahubbot');
 end;
 $$;
@@ -135,26 +143,33 @@ declare
   v_claims jsonb := hub_internal.claims();
 begin
   return (
-  select hub_internal.head(n.name, 80)
-    from unnest(array[v_claims #>> '{user_metadata,full_name}', v_claims #>> '{user_metadata,name}',
-                      split_part(v_claims ->> 'email', '@', 1), left(v_claims ->> 'sub', 8)]) with ordinality as n (name, place)
-   where btrim(n.name) <> '' and not hub_internal.poses_as_hub(n.name)
-   order by n.place limit 1
-  );
+    select hub_internal.head(n.name, 80)
+      from unnest(array[v_claims #>> '{user_metadata,full_name}',
+                        v_claims #>> '{user_metadata,name}',
+                        split_part(v_claims ->> 'email', '@', 1),
+                        left(v_claims ->> 'sub', 8)]) with ordinality as n (name, place)
+     where btrim(n.name) <> ''
+       and not hub_internal.poses_as_hub(n.name)
+     order by n.place limit 1);
 end;
 $$;
 grant execute on function hub_internal.person_label to authenticated, service_role;
 
 -- Refusing --------------------------------------------------------------------------------------------------
 
-create function hub_internal.refuse(p_code text, p_message text, p_detail text default null, p_hint text default null)
+create function hub_internal.refuse(
+    p_code text, p_message text, p_detail text default null, p_hint text default null)
   returns void
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  raise exception using errcode = p_code, message = p_message, detail = coalesce(p_detail, ''), hint = coalesce(p_hint, '');
+  raise exception using
+    errcode = p_code,
+    message = p_message,
+    detail  = coalesce(p_detail, ''),
+    hint    = coalesce(p_hint, '');
 end;
 $$;
 comment on function hub_internal.refuse(text, text, text, text) is
@@ -225,9 +240,9 @@ $$;
 -- Settings --------------------------------------------------------------------------------------------------
 
 create table hub_internal.settings (
-  name       text primary key,
-  value      interval not null,
-  about      text not null,
+  name  text primary key,
+  value interval not null,
+  about text not null,
   constraint settings_value_check check (value > interval '0')
 );
 comment on table hub_internal.settings is
@@ -237,8 +252,8 @@ comment on table hub_internal.settings is
 alter table hub_internal.settings enable row level security;
 
 insert into hub_internal.settings (name, value, about) values
-  ('thread_idle_after',  '2 hours',    'an active thread without activity for this long becomes idle'),
-  ('thread_decay_after', '1 hour',     'an idle thread becomes decaying this long after it became idle'),
+  ('thread_idle_after',    '2 hours',    'an active thread without activity for this long becomes idle'),
+  ('thread_decay_after',   '1 hour',     'an idle thread becomes decaying this long after it became idle'),
   ('device_offline_after', '90 seconds', 'a device that was silent for this long counts as offline'),
   ('daily_feeds_at',       '7 hours',    'when after midnight UTC the daily feeds are posted');
 
@@ -273,13 +288,15 @@ create function hub_internal.id_is_taken(p_table regclass, p_id uuid)
   returns boolean
   language plpgsql
   stable
-  security definer                                -- looks past the policies, and tells no more than it is asked
+  security definer                                -- looks past the policies, tells no more than it is asked
   set search_path = ''
 as $$
 declare
   v_taken boolean;
 begin
-  execute format('select exists (select from %s where id = $1)', p_table) into v_taken using p_id;
+  execute format('select exists (select from %s where id = $1)', p_table)
+    into v_taken
+    using p_id;
   return v_taken;
 end;
 $$;
@@ -301,7 +318,9 @@ begin
   -- has taken a number.
   perform pg_advisory_xact_lock(hashtextextended('hub_id ' || new.id, 0));
   if hub_internal.id_is_taken(tg_relid, new.id) then
-    execute format('select exists (select from %s where id = $1)', tg_relid::regclass) into v_seen using new.id;
+    execute format('select exists (select from %s where id = $1)', tg_relid::regclass)
+      into v_seen
+      using new.id;
     if not v_seen then
       new.id := gen_random_uuid();
     end if;

@@ -2,13 +2,11 @@
 -- the file of what it is about. hub_recover (…recovery) calls the functions; NOTIFY hub_errands wakes the
 -- programs.
 
--- What is to be done without anybody asking for it. A new one is a row and a function, in the file of what it
--- is about.
 create table public.hub_errands (
   name     text primary key,
   about    text not null,
   wakes    boolean not null default false,
-  function text,                       -- a name, since pg_upgrade refuses a database with a column of regprocedure
+  function text,                       -- a name: pg_upgrade refuses a database with a column of regprocedure
   position integer,
   counts   boolean not null default true,
   constraint hub_errands_name_check check (name ~ '^[a-z][a-z_]{0,30}$'),

@@ -78,12 +78,13 @@ begin
   while v_at > v_least loop
     v_last := substr(p_text, v_at, 1);
     v_next := substr(p_text, v_at + 1, 1);
-    exit when not (v_next ~ ('[' || hub_internal.extenders() || ']')
-                   or v_last = E'\u200d' and ascii(v_next) > 168
-                   or v_last = E'\r' and v_next = E'\n'
-                   -- Flags are pairs: cut between the second and the third.
-                   or v_next ~ '[\U0001f1e6-\U0001f1ff]'
-                      and char_length(substring(left(p_text, v_at) from '[\U0001f1e6-\U0001f1ff]+$')) % 2 = 1);
+    exit when not (
+      v_next ~ ('[' || hub_internal.extenders() || ']')
+      or v_last = E'\u200d' and ascii(v_next) > 168
+      or v_last = E'\r' and v_next = E'\n'
+      -- Flags are pairs: cut between the second and the third.
+      or v_next ~ '[\U0001f1e6-\U0001f1ff]'
+         and char_length(substring(left(p_text, v_at) from '[\U0001f1e6-\U0001f1ff]+$')) % 2 = 1);
     v_at := v_at - 1;
   end loop;
   return left(p_text, case when v_at > v_least then v_at else greatest(p_length, 0) end);
@@ -98,7 +99,8 @@ create function hub_internal.shorten(p_text text, p_length int)
   set search_path = ''
 as $$
 begin
-  return case when char_length(p_text) <= p_length then p_text else hub_internal.head(p_text, p_length - 1) || '…' end;
+  return case when char_length(p_text) <= p_length then p_text
+              else hub_internal.head(p_text, p_length - 1) || '…' end;
 end;
 $$;
 
@@ -179,8 +181,13 @@ as $$
 declare
   v_segments text[] := array_remove(string_to_array(normalize(btrim(p_path), nfc), '/'), '');
 begin
-  if p_path is null or p_path like '/%' or char_length(p_path) > 1000 or cardinality(v_segments) = 0
-     or exists (select from unnest(v_segments) s where s ~ '^\.|^\s|\s$|[[:cntrl:]\\:]' or char_length(s) > 255) then
+  if p_path is null
+     or p_path like '/%'
+     or char_length(p_path) > 1000
+     or cardinality(v_segments) = 0
+     or exists (select from unnest(v_segments) s
+                 where s ~ '^\.|^\s|\s$|[[:cntrl:]\\:]'
+                    or char_length(s) > 255) then
     return null;
   end if;
   return array_to_string(v_segments, '/');
@@ -197,8 +204,10 @@ declare
   v_path text := hub_internal.normal_path(p_path);
 begin
   if v_path is null then
-    perform hub_internal.refuse('23514', 'bad input', format('%s %L', p_what, hub_internal.shorten(p_path, 200)),
-      'A folder below the root that each machine has for projects, as team/app: no segment that begins with a dot, no backslash or colon, never the root itself.');
+    perform hub_internal.refuse('23514', 'bad input',
+      format('%s %L', p_what, hub_internal.shorten(p_path, 200)),
+      'A folder below the root that each machine has for projects, as team/app: no segment that begins '
+      'with a dot, no backslash or colon, never the root itself.');
   end if;
   return v_path;
 end;
@@ -214,7 +223,8 @@ create function hub_internal.is_flat_map(p_map jsonb)
   set search_path = ''
 as $$
 begin
-  return jsonb_typeof(p_map) = 'object' and not jsonb_path_exists(p_map, 'strict $.* ? (@.type() != "string")');
+  return jsonb_typeof(p_map) = 'object'
+     and not jsonb_path_exists(p_map, 'strict $.* ? (@.type() != "string")');
 end;
 $$;
 grant execute on function hub_internal.is_flat_map to authenticated, service_role;
@@ -236,7 +246,8 @@ begin
     regexp_replace(
       regexp_replace(
         regexp_replace(p_text, '\r\n|[\r\u000b\u000c\u0085\u2028\u2029]', E'\n', 'g'),
-        '[\u0001-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]', '', 'g'),
+        '[\u0001-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f'
+        '\ufeff\U000e0000-\U000e0fff]', '', 'g'),
       '(^|[\u0001-\u007f])[\u200c\u200d]+', '\1', 'g'),
     '[@＠](?=\s*(claude|codex|gemini))', '(at)', 'gi');
 end;
@@ -252,7 +263,14 @@ create function hub_internal.quoted_line(p_text text, p_length int)
   set search_path = ''
 as $$
 begin
-  return coalesce('`' || nullif(hub_internal.shorten(replace(hub_internal.one_line(hub_internal.tamed(hub_internal.head(p_text, 4 * p_length))), '`', ''''), p_length), '') || '`', '(none)');
+  return coalesce(
+    '`' || nullif(
+      hub_internal.shorten(
+        replace(hub_internal.one_line(hub_internal.tamed(hub_internal.head(p_text, 4 * p_length))),
+                '`', ''''),
+        p_length),
+      '') || '`',
+    '(none)');
 end;
 $$;
 
@@ -271,6 +289,10 @@ begin
     return format('(no %s)', p_what);
   end if;
   return format(E'\n--- %s, quoted ---\n> %s\n--- end of %s ---\n', p_what,
-                replace(hub_internal.head(v_text, p_length), E'\n', E'\n> ') || case when char_length(p_text) > p_length then format(E'\n> … (cut at %s characters)', p_length) else '' end, p_what);
+                replace(hub_internal.head(v_text, p_length), E'\n', E'\n> ')
+                || case when char_length(p_text) > p_length
+                        then format(E'\n> … (cut at %s characters)', p_length)
+                        else '' end,
+                p_what);
 end;
 $$;

@@ -9,10 +9,10 @@
 -- where they are.
 
 create table hub_internal.quotas (
-  name    text primary key,
-  amount  bigint not null,
-  per     interval,
-  about   text not null,
+  name   text primary key,
+  amount bigint not null,
+  per    interval,
+  about  text not null,
   constraint quotas_amount_check check (amount >= 0),
   constraint quotas_per_check check (per > interval '0')
 );
@@ -24,38 +24,45 @@ alter table hub_internal.quotas enable row level security;
 revoke all on hub_internal.quotas from public, anon, authenticated, service_role;
 
 insert into hub_internal.quotas (name, amount, per, about) values
-  ('transaction_messages',         200,     null,       'messages of a person in one transaction'),
-  ('transaction_stranger_messages', 20,     null,       'messages in one transaction of a person who is no member of the server'),
-  ('person_messages',              600,     '1 minute', 'messages of a person'),
-  ('person_characters',        4000000,     '1 minute', 'characters in the messages of a person'),
-  ('stranger_messages',             60,     '1 minute', 'messages of a person who is no member of the server'),
-  ('stranger_characters',       200000,     '1 minute', 'characters in the messages of a person who is no member of the server'),
-  ('server_stranger_messages',     300,     '1 minute', 'messages in a server by all who are no members of it'),
-  ('server_stranger_characters', 1000000,   '1 minute', 'characters in a server by all who are no members of it'),
-  ('person_tasks',                 300,     '1 minute', 'tasks made by a person'),
-  ('bridge_messages',              600,     '1 minute', 'messages that come in by a bridge'),
-  ('bridge_characters',        2000000,     '1 minute', 'characters that come in by a bridge'),
-  ('hook_messages',                600,     '1 minute', 'messages sent with a hook token'),
-  ('hook_characters',          4000000,     '1 minute', 'characters sent with a hook token'),
-  ('webhook_tasks',                600,     '1 hour',   'tasks of a server that its webhook rules make'),
-  ('command_answers',             1000,     '1 day',    'commands under an idempotency key, whose answers are kept, of one sender'),
-  ('direct_messages',             5000,     null,       'messages of hooks kept for a person'),
-  ('server_projects',             1000,     null,       'projects of a server'),
-  ('server_lanes',                 500,     null,       'kinds of work that wait in a server at a time (project, agent, model, platform)'),
-  ('server_invitations',           200,     null,       'open invitations of a server'),
-  ('server_routing_rules',         500,     null,       'routing rules of a server'),
-  ('server_webhook_rules',         300,     null,       'webhook rules of a server'),
-  ('server_bridges',               200,     null,       'bridges of a server'),
-  ('server_hook_tokens',           200,     null,       'live hook tokens of a server'),
-  ('device_agents',                 64,     null,       'agents that a device offers');
+  ('transaction_messages',              200, null,       'messages of a person in one transaction'),
+  ('transaction_stranger_messages',      20, null,
+   'messages in one transaction of a person who is no member of the server'),
+  ('person_messages',                   600, '1 minute', 'messages of a person'),
+  ('person_characters',             4000000, '1 minute', 'characters in the messages of a person'),
+  ('stranger_messages',                  60, '1 minute',
+   'messages of a person who is no member of the server'),
+  ('stranger_characters',            200000, '1 minute',
+   'characters in the messages of a person who is no member of the server'),
+  ('server_stranger_messages',          300, '1 minute',
+   'messages in a server by all who are no members of it'),
+  ('server_stranger_characters',    1000000, '1 minute',
+   'characters in a server by all who are no members of it'),
+  ('person_tasks',                      300, '1 minute', 'tasks made by a person'),
+  ('bridge_messages',                   600, '1 minute', 'messages that come in by a bridge'),
+  ('bridge_characters',             2000000, '1 minute', 'characters that come in by a bridge'),
+  ('hook_messages',                     600, '1 minute', 'messages sent with a hook token'),
+  ('hook_characters',               4000000, '1 minute', 'characters sent with a hook token'),
+  ('webhook_tasks',                     600, '1 hour',   'tasks of a server that its webhook rules make'),
+  ('command_answers',                  1000, '1 day',
+   'commands under an idempotency key, whose answers are kept, of one sender'),
+  ('direct_messages',                  5000, null,       'messages of hooks kept for a person'),
+  ('server_projects',                  1000, null,       'projects of a server'),
+  ('server_lanes',                      500, null,
+   'kinds of work that wait in a server at a time (project, agent, model, platform)'),
+  ('server_invitations',                200, null,       'open invitations of a server'),
+  ('server_routing_rules',              500, null,       'routing rules of a server'),
+  ('server_webhook_rules',              300, null,       'webhook rules of a server'),
+  ('server_bridges',                    200, null,       'bridges of a server'),
+  ('server_hook_tokens',                200, null,       'live hook tokens of a server'),
+  ('device_agents',                      64, null,       'agents that a device offers');
 
 create table hub_internal.spent (
-  quota        text not null references hub_internal.quotas (name) on delete cascade on update cascade,
-  subject      text not null,
-  level        double precision not null,
-  at           timestamptz not null,
-  transaction  xid8,
-  used         bigint not null default 0,
+  quota       text not null references hub_internal.quotas (name) on delete cascade on update cascade,
+  subject     text not null,
+  level       double precision not null,
+  at          timestamptz not null,
+  transaction xid8,
+  used        bigint not null default 0,
   primary key (quota, subject)
 ) with (fillfactor = 50);                         -- always updated in place: no index holds what changes
 comment on table hub_internal.spent is
@@ -72,18 +79,25 @@ create function hub_internal.refuse_more(p_quota hub_internal.quotas, p_until ti
   set search_path = ''
 as $$
 begin
-  perform hub_internal.refuse('UH006', 'too many', format('%s: %s%s', p_quota.about, p_quota.amount, coalesce(' in ' || p_quota.per, '')),
+  perform hub_internal.refuse('UH006', 'too many',
+    format('%s: %s%s', p_quota.about, p_quota.amount, coalesce(' in ' || p_quota.per, '')),
     case when p_quota.per is not null
            then format('Try again in %s s, at %s.', ceil(extract(epoch from p_until - clock_timestamp())) + 1,
-                       to_char((p_until + interval '1 second') at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-         when p_quota.name like 'transaction%' then 'Send them in several requests.'
-         else 'Remove some first; whoever runs the deployment sets how many there may be, in hub_internal.quotas.' end);
+                       to_char((p_until + interval '1 second') at time zone 'utc',
+                               'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+         when p_quota.name like 'transaction%'
+           then 'Send them in several requests.'
+         else
+           'Remove some first; whoever runs the deployment sets how many there may be, '
+           'in hub_internal.quotas.'
+    end);
 end;
 $$;
 
 -- Uses so much of a rate. Refused whole, or not at all; a cost above the whole bucket is refused while
 -- anything is in it.
-create function hub_internal.spend(p_quota text, p_subject text, p_cost bigint default 1, p_transaction_quota text default null)
+create function hub_internal.spend(
+    p_quota text, p_subject text, p_cost bigint default 1, p_transaction_quota text default null)
   returns void
   language plpgsql
   volatile
@@ -102,15 +116,32 @@ begin
     return;                                       -- taken away: not bounded
   end if;
   v_rate := v_quota.amount / extract(epoch from v_quota.per);
-  select * into v_spent from hub_internal.spent s where s.quota = p_quota and s.subject = p_subject for no key update;
+
+  select *
+    into v_spent
+    from hub_internal.spent s
+   where s.quota = p_quota
+     and s.subject = p_subject
+     for no key update;
   if not found then
-    insert into hub_internal.spent (quota, subject, level, at) values (p_quota, p_subject, 0, v_now) on conflict (quota, subject) do nothing;
-    select * into v_spent from hub_internal.spent s where s.quota = p_quota and s.subject = p_subject for no key update;
+    insert into hub_internal.spent (quota, subject, level, at)
+    values (p_quota, p_subject, 0, v_now)
+    on conflict (quota, subject) do nothing;
+    select *
+      into v_spent
+      from hub_internal.spent s
+     where s.quota = p_quota
+       and s.subject = p_subject
+       for no key update;
   end if;
+
   v_level := greatest(0, v_spent.level - greatest(0, extract(epoch from v_now - v_spent.at)) * v_rate);
   if v_level > 0 and v_level + p_cost > v_quota.amount or v_quota.amount = 0 then
-    perform hub_internal.refuse_more(v_quota, v_now + make_interval(secs => least(86400, (v_level + p_cost - v_quota.amount) / nullif(v_rate, 0))));
+    perform hub_internal.refuse_more(v_quota,
+      v_now + make_interval(secs => least(86400,
+                                          (v_level + p_cost - v_quota.amount) / nullif(v_rate, 0))));
   end if;
+
   v_used := 1;
   if p_transaction_quota is not null then
     if v_spent.transaction = pg_current_xact_id() then
@@ -121,8 +152,14 @@ begin
       perform hub_internal.refuse_more(v_quota);
     end if;
   end if;
-  update hub_internal.spent s set level = v_level + p_cost, at = v_now, transaction = pg_current_xact_id(), used = v_used
-   where s.quota = p_quota and s.subject = p_subject;
+
+  update hub_internal.spent s
+     set level = v_level + p_cost,
+         at = v_now,
+         transaction = pg_current_xact_id(),
+         used = v_used
+   where s.quota = p_quota
+     and s.subject = p_subject;
 end;
 $$;
 comment on function hub_internal.spend(text, text, bigint, text) is
@@ -163,7 +200,9 @@ begin
   -- The server's own lock: of two at once the second counts the first. Not the server's row, which everything
   -- refers to.
   perform pg_advisory_xact_lock(hashtextextended(tg_argv[0] || new.server_id, 0));
-  execute format('select count(*) from %s where server_id = $1', tg_relid::regclass) into v_there using new.server_id;
+  execute format('select count(*) from %s where server_id = $1', tg_relid::regclass)
+    into v_there
+    using new.server_id;
   perform hub_internal.require_room(tg_argv[0], v_there);
   return new;
 end;
@@ -179,11 +218,15 @@ declare
   v_done integer;
 begin
   delete from hub_internal.spent s
-   where (s.quota, s.subject) in (select o.quota, o.subject from hub_internal.spent o where o.at < p_now - interval '1 day'
-                                   limit p_limit for update skip locked);
+   where (s.quota, s.subject) in (select o.quota, o.subject
+                                    from hub_internal.spent o
+                                   where o.at < p_now - interval '1 day'
+                                   limit p_limit
+                                     for update skip locked);
   get diagnostics v_done = row_count;
   return v_done;
 end;
 $$;
+
 insert into public.hub_errands (name, about, function, position, counts) values
   ('quotas', 'buckets that nobody used for a day go', 'hub_internal.keep_quotas', 800, false);

@@ -19,14 +19,17 @@ create table public.hub_servers (
   constraint hub_servers_access_check check (access in ('authenticated', 'members')),
   constraint hub_servers_name_check check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
   constraint hub_servers_metadata_check
-    check (jsonb_typeof(metadata) = 'object' and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")'))
+    check (jsonb_typeof(metadata) = 'object'
+           and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")'))
 );
 comment on table public.hub_servers is
   'A server of the Servers tab. What a message in it means follows from architecture_type.';
 comment on column public.hub_servers.access is
   'authenticated: whoever is signed in may read and post; members: only members see that it exists.';
 comment on column public.hub_servers.metadata is 'A flat map of strings: Aura decodes it as such.';
-create index hub_servers_open_idx on public.hub_servers (id) where access = 'authenticated';   -- asked by every policy
+-- Asked by every policy.
+create index hub_servers_open_idx on public.hub_servers (id)
+  where access = 'authenticated';
 
 alter table public.hub_servers enable row level security;
 revoke all on public.hub_servers from public, anon, authenticated, service_role;
@@ -38,11 +41,11 @@ create policy hub_servers_select_readers on public.hub_servers for select to aut
 -- No foreign key to auth.users: a person may come from a third-party sign-in, whose ids are not in that
 -- table.
 create table public.hub_members (
-  server_id  uuid not null references public.hub_servers (id) on delete cascade,
-  user_id    uuid not null,
-  role       text not null,
+  server_id     uuid not null references public.hub_servers (id) on delete cascade,
+  user_id       uuid not null,
+  role          text not null,
   accepts_hooks boolean not null default false,
-  created_at timestamptz not null default now(),
+  created_at    timestamptz not null default now(),
   primary key (user_id, server_id),               -- "which servers are mine" is asked by every policy
   constraint hub_members_role_check check (role in ('owner', 'operator', 'viewer'))
 );
@@ -88,34 +91,37 @@ revoke all on public.hub_invitations from public, anon, authenticated, service_r
 grant select on public.hub_invitations to authenticated;
 grant select, insert, update, delete on public.hub_invitations to service_role;
 create policy hub_invitations_select_concerned on public.hub_invitations for select to authenticated
-  using (user_id = (select hub_internal.person()) or server_id in (select hub_internal.my_owned_server_ids()));
+  using (user_id = (select hub_internal.person())
+         or server_id in (select hub_internal.my_owned_server_ids()));
 
 create table public.hub_channels (
-  id               uuid primary key default gen_random_uuid(),
-  server_id        uuid not null references public.hub_servers (id) on delete cascade,
-  name             text not null,
-  display_name     text not null,
-  description      text,
-  category_group   text,
-  project_path     text,
-  model_preference text not null default 'any',
-  is_read_only     boolean not null default false,
-  message_count    integer not null default 0,
-  last_message_at  timestamptz,
-  metadata         jsonb,
+  id                 uuid primary key default gen_random_uuid(),
+  server_id          uuid not null references public.hub_servers (id) on delete cascade,
+  name               text not null,
+  display_name       text not null,
+  description        text,
+  category_group     text,
+  project_path       text,
+  model_preference   text not null default 'any',
+  is_read_only       boolean not null default false,
+  message_count      integer not null default 0,
+  last_message_at    timestamptz,
+  metadata           jsonb,
   thread_idle_after  interval,
   thread_decay_after interval,
-  feed             text,
-  created_at       timestamptz not null default now(),
+  feed               text,
+  created_at         timestamptz not null default now(),
   unique (server_id, name),
   constraint hub_channels_name_check check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
-  constraint hub_channels_model_preference_check check (model_preference in ('claude', 'gemini', 'codex', 'any')),
+  constraint hub_channels_model_preference_check
+    check (model_preference in ('claude', 'gemini', 'codex', 'any')),
   constraint hub_channels_feed_check check (feed in ('heartbeat', 'morning-brief', 'memory-log', 'digest')),
   constraint hub_channels_thread_idle_after_check check (thread_idle_after > interval '0'),
   constraint hub_channels_thread_decay_after_check check (thread_decay_after > interval '0'),
   constraint hub_channels_metadata_check
-    check (jsonb_typeof(metadata) = 'object' and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")'))
-) with (fillfactor = 70);                         -- message_count changes with every flat message: leave room for it on the page
+    check (jsonb_typeof(metadata) = 'object'
+           and not jsonb_path_exists(metadata, 'strict $.* ? (@.type() != "string")'))
+) with (fillfactor = 70);         -- message_count changes with every flat message: room for it on the page
 comment on table public.hub_channels is
   'A channel of a server. message_count and last_message_at are of its flat conversation.';
 comment on column public.hub_channels.message_count is
@@ -162,7 +168,7 @@ create policy hub_projects_update_owners on public.hub_projects for update to au
 create policy hub_projects_delete_owners on public.hub_projects for delete to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
 
--- How errands are done is for owners to know ----------------------------------------------------------------
+-- Errands ---------------------------------------------------------------------------------------------------
 
 -- How a deployment keeps house is its owners' to know.
 create policy hub_errands_select_owners on public.hub_errands for select to authenticated

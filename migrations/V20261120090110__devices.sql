@@ -33,7 +33,8 @@ revoke all on public.mesh_devices from public, anon, authenticated, service_role
 grant select on public.mesh_devices to authenticated;
 grant select, insert, update, delete on public.mesh_devices to service_role;
 create policy mesh_devices_select_readers on public.mesh_devices for select to authenticated
-  using (name in (select hub_internal.my_device_names()) or name = (select hub_internal.live_device()));
+  using (name in (select hub_internal.my_device_names())
+         or name = (select hub_internal.live_device()));
 
 create table public.mesh_device_servers (
   device     text not null references public.mesh_devices (name) on delete cascade on update cascade,
@@ -49,4 +50,5 @@ revoke all on public.mesh_device_servers from public, anon, authenticated, servi
 grant select on public.mesh_device_servers to authenticated;
 grant select, insert, update, delete on public.mesh_device_servers to service_role;
 create policy mesh_device_servers_select_readers on public.mesh_device_servers for select to authenticated
-  using (server_id in (select hub_internal.my_server_ids()) or device = (select hub_internal.live_device()));
+  using (server_id in (select hub_internal.my_server_ids())
+         or device = (select hub_internal.live_device()));

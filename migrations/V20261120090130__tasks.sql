@@ -14,13 +14,14 @@
 -- lane its device serves, and never reads past tasks that are for others. One that has nothing pending any
 -- more is reaped (reap_lanes), so that a claim pays for what waits and not for what was ever asked for.
 create table hub_internal.lanes (
-  id         integer primary key generated always as identity,
-  server_id  uuid references public.hub_servers (id) on delete cascade,
-  project    text,
-  model      text not null,
-  agent      text,
-  platform   text not null,
-  device     text references public.mesh_devices (name) on delete cascade on update cascade,   -- pinned: the session is there
+  id        integer primary key generated always as identity,
+  server_id uuid references public.hub_servers (id) on delete cascade,
+  project   text,
+  model     text not null,
+  agent     text,
+  platform  text not null,
+  -- Pinned: the session is there.
+  device    text references public.mesh_devices (name) on delete cascade on update cascade,
   constraint lanes_key unique nulls not distinct (server_id, project, model, agent, platform, device)
 );
 comment on table hub_internal.lanes is
@@ -72,19 +73,23 @@ create table if not exists public.mac_tasks (
   lane                integer,
   queue_key           timestamptz,
   seq                 bigint not null default 0
-) with (fillfactor = 60);                         -- a running task is rewritten on its page: heartbeats and notes change no index
+) with (fillfactor = 60);         -- heartbeats and notes change no index: the row is rewritten on its page
 
--- What a row may say is checked by a trigger (check_task) and not by CHECK constraints, for the reason given
--- there.
+-- What a row may say is checked by a trigger (check_task, in …task_rules) and not by CHECK constraints, for
+-- the reason given there.
 alter table public.mac_tasks
-  add constraint mac_tasks_channel_fkey foreign key (channel_id) references public.hub_channels (id) on delete set null,
-  add constraint mac_tasks_thread_fkey foreign key (thread_id) references public.hub_task_threads (id) on delete set null,
-  add constraint mac_tasks_message_fkey foreign key (message_id) references public.hub_channel_messages (id) on delete set null,
-  add constraint mac_tasks_parent_fkey foreign key (parent_id) references public.mac_tasks (id) on delete set null;
+  add constraint mac_tasks_channel_fkey
+    foreign key (channel_id) references public.hub_channels (id) on delete set null,
+  add constraint mac_tasks_thread_fkey
+    foreign key (thread_id) references public.hub_task_threads (id) on delete set null,
+  add constraint mac_tasks_message_fkey
+    foreign key (message_id) references public.hub_channel_messages (id) on delete set null,
+  add constraint mac_tasks_parent_fkey
+    foreign key (parent_id) references public.mac_tasks (id) on delete set null;
 -- Deferred: hub_send makes the thread before the task that names it, in one transaction.
 alter table public.hub_task_threads
-  add constraint hub_task_threads_task_fkey foreign key (task_id) references public.mac_tasks (id)
-    on delete set null deferrable initially deferred;
+  add constraint hub_task_threads_task_fkey
+    foreign key (task_id) references public.mac_tasks (id) on delete set null deferrable initially deferred;
 
 comment on table public.mac_tasks is
   'The queue: one row a task, for the hub''s own functions and for executors that only update rows.';
@@ -117,25 +122,41 @@ comment on column public.mac_tasks.seq is
   'Counts the changes that its topic was told: a client drops what is older than what it has.';
 
 -- The claim reads exactly these two; finished rows are in neither.
-create index mac_tasks_claim_idx     on public.mac_tasks (lane, queue_key) where status = 'pending' and run_after is null;
-create index mac_tasks_backoff_idx   on public.mac_tasks (lane, run_after) where status = 'pending' and run_after is not null;
-create index mac_tasks_lease_idx     on public.mac_tasks (lease_expires_at) where status = 'running';
-create index mac_tasks_device_idx    on public.mac_tasks (claimed_by) where status = 'running';
-create index mac_tasks_laneless_idx  on public.mac_tasks (id) where status = 'pending' and lane is null;
-create index mac_tasks_dependents_idx on public.mac_tasks (parent_id) where status = 'blocked';
-create index mac_tasks_parent_idx    on public.mac_tasks (parent_id) where parent_id is not null;
-create index mac_tasks_thread_idx    on public.mac_tasks (thread_id, created_at) where thread_id is not null;
+create index mac_tasks_claim_idx on public.mac_tasks (lane, queue_key)
+  where status = 'pending' and run_after is null;
+create index mac_tasks_backoff_idx on public.mac_tasks (lane, run_after)
+  where status = 'pending' and run_after is not null;
+
+create index mac_tasks_lease_idx on public.mac_tasks (lease_expires_at)
+  where status = 'running';
+create index mac_tasks_device_idx on public.mac_tasks (claimed_by)
+  where status = 'running';
+create index mac_tasks_laneless_idx on public.mac_tasks (id)
+  where status = 'pending' and lane is null;
+create index mac_tasks_dependents_idx on public.mac_tasks (parent_id)
+  where status = 'blocked';
+create index mac_tasks_parent_idx on public.mac_tasks (parent_id)
+  where parent_id is not null;
+create index mac_tasks_thread_idx on public.mac_tasks (thread_id, created_at)
+  where thread_id is not null;
 create index mac_tasks_open_thread_idx on public.mac_tasks (thread_id)
   where thread_id is not null and status in ('pending', 'running', 'waiting', 'blocked');
-create index mac_tasks_channel_idx   on public.mac_tasks (channel_id, created_at desc) where channel_id is not null;
-create index mac_tasks_message_idx   on public.mac_tasks (message_id) where message_id is not null;
-create index mac_tasks_creator_idx   on public.mac_tasks (created_by) where channel_id is null;
-create index mac_tasks_waiting_idx   on public.mac_tasks (channel_id) where status in ('blocked', 'waiting') and channel_id is not null;
-create index mac_tasks_finished_idx  on public.mac_tasks (finished_at) where finished_at is not null and channel_id is not null;
-create index mac_tasks_untold_idx    on public.mac_tasks (channel_id)
-  where channel_id is not null and status in ('complete', 'failed', 'cancelled')
+create index mac_tasks_channel_idx on public.mac_tasks (channel_id, created_at desc)
+  where channel_id is not null;
+create index mac_tasks_message_idx on public.mac_tasks (message_id)
+  where message_id is not null;
+create index mac_tasks_creator_idx on public.mac_tasks (created_by)
+  where channel_id is null;
+create index mac_tasks_waiting_idx on public.mac_tasks (channel_id)
+  where status in ('blocked', 'waiting') and channel_id is not null;
+create index mac_tasks_finished_idx on public.mac_tasks (finished_at)
+  where finished_at is not null and channel_id is not null;
+create index mac_tasks_untold_idx on public.mac_tasks (channel_id)
+  where channel_id is not null
+    and status in ('complete', 'failed', 'cancelled')
     and told is distinct from status || ':' || attempt::text;
-create unique index mac_tasks_idempotency_idx on public.mac_tasks (created_by, idempotency_key) nulls not distinct
+create unique index mac_tasks_idempotency_idx
+  on public.mac_tasks (created_by, idempotency_key) nulls not distinct
   where idempotency_key is not null;
 
 alter table public.mac_tasks enable row level security;
@@ -143,10 +164,12 @@ revoke all on public.mac_tasks from public, anon, authenticated, service_role;
 grant select on public.mac_tasks to authenticated;
 grant select, insert, update, delete on public.mac_tasks to service_role;
 grant insert (id, content, project, status, model_preference, model, agent, task_type, platform, priority,
-  claimed_by, attempt, max_attempts, lease_expires_at, run_after, partial_output, result, error, channel_id,
-  thread_id, message_id, parent_id, team_id, session_id, session_device, idempotency_key, cancel_requested_at,
-  metadata, created_by, server_id, created_at, updated_at, claimed_at, finished_at) on public.mac_tasks to
-  authenticated;
+              claimed_by, attempt, max_attempts, lease_expires_at, run_after, partial_output, result, error,
+              channel_id, thread_id, message_id, parent_id, team_id, session_id, session_device,
+              idempotency_key, cancel_requested_at, metadata, created_by, server_id, created_at, updated_at,
+              claimed_at, finished_at)
+  on public.mac_tasks to authenticated;
+
 -- One policy for three chairs (several permissive ones would each be evaluated): readers of its server, the
 -- maker of a task without a channel, the device that holds it.
 create policy mac_tasks_select_readers on public.mac_tasks for select to authenticated
@@ -154,10 +177,13 @@ create policy mac_tasks_select_readers on public.mac_tasks for select to authent
          or (channel_id is null and created_by = (select hub_internal.person()))
          or (status = 'running' and claimed_by = (select hub_internal.live_device())));
 create policy mac_tasks_insert_operators on public.mac_tasks for insert to authenticated
-  with check (created_by = (select hub_internal.person()) and status = 'pending'
+  with check (created_by = (select hub_internal.person())
+              and status = 'pending'
               and exists (select hub_internal.my_operated_server_ids())
               and (channel_id is null
-                   or channel_id in (select c.id from public.hub_channels c where c.server_id in (select hub_internal.my_operated_server_ids()))));
+                   or channel_id in (select c.id
+                                       from public.hub_channels c
+                                      where c.server_id in (select hub_internal.my_operated_server_ids()))));
 
 -- How each attempt went. No foreign key to the device: executors of the older kind are not enrolled.
 create table public.hub_task_attempts (
@@ -187,6 +213,7 @@ alter table public.hub_task_attempts enable row level security;
 revoke all on public.hub_task_attempts from public, anon, authenticated, service_role;
 grant select on public.hub_task_attempts to authenticated;
 grant select, insert, update, delete on public.hub_task_attempts to service_role;
+
 -- An attempt is seen by whoever sees its task (the subquery stands under the policies of mac_tasks).
 create policy hub_task_attempts_select_readers on public.hub_task_attempts for select to authenticated
   using (exists (select from public.mac_tasks t where t.id = task_id));

@@ -19,7 +19,14 @@ create table public.hub_places (
   -- A namespace, so that a place can not have a program sign or sign in with whatever else its environment
   -- holds.
   constraint hub_places_secret_name_check
-    check (secret_name is null or kind <> 'project' and secret_name ~ '^(HUB_BRIDGE_[A-Z0-9_]{1,50}|HUB_GITHUB_WEBHOOK_SECRET_[A-Z0-9_]{1,50}|GITHUB_WEBHOOK_SECRET|HUB_GITHUB_TOKEN|DISCORD_BOT_TOKEN|TELEGRAM_BOT_TOKEN)$'),
+    check (secret_name is null
+           or kind <> 'project'
+              and secret_name ~ '^(HUB_BRIDGE_[A-Z0-9_]{1,50}'
+                                '|HUB_GITHUB_WEBHOOK_SECRET_[A-Z0-9_]{1,50}'
+                                '|GITHUB_WEBHOOK_SECRET'
+                                '|HUB_GITHUB_TOKEN'
+                                '|DISCORD_BOT_TOKEN'
+                                '|TELEGRAM_BOT_TOKEN)$'),
   constraint hub_places_key unique nulls not distinct (server_id, kind, target, device, secret_name)
 );
 comment on table public.hub_places is

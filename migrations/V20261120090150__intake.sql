@@ -1,10 +1,11 @@
 -- Why: what the world reports, by whom it may be reported, and what it becomes: tables. How it is dealt with
--- is …deliveries and …github; tokens of other agents are …hooks.
+-- is …deliveries and …github; how tokens of other agents are made and used, …hooks.
 --
 -- A delivery:  stored -> done                     tasks were made
 --              stored -> ignored                  no rule, nothing to do (a ping): error says why
 --              stored -> stored                   it failed: attempt + 1, run_after later
 --              stored -> failed                   five times, or it can never succeed
+--
 -- What became of it in a server is a row of hub_webhook_outcomes, which that server's operators see, and
 -- nobody of another.
 
@@ -36,18 +37,22 @@ comment on column public.hub_webhook_deliveries.secret_name is
   'With which secret it was signed: the name of the environment variable.';
 
 -- A sender's id is its own: hashes and such of 200 characters make one index entry.
-create unique index hub_webhook_deliveries_delivery_idx on public.hub_webhook_deliveries (provider, delivery_id);
-create index hub_webhook_deliveries_due_idx on public.hub_webhook_deliveries (run_after, seq) where status = 'stored';
+create unique index hub_webhook_deliveries_delivery_idx
+  on public.hub_webhook_deliveries (provider, delivery_id);
+create index hub_webhook_deliveries_due_idx on public.hub_webhook_deliveries (run_after, seq)
+  where status = 'stored';
 create index hub_webhook_deliveries_received_idx on public.hub_webhook_deliveries (received_at);
-create index hub_webhook_deliveries_finished_idx on public.hub_webhook_deliveries (finished_at) where finished_at is not null;
+create index hub_webhook_deliveries_finished_idx on public.hub_webhook_deliveries (finished_at)
+  where finished_at is not null;
+
 -- Not compressed: the time in which a sender waits for its answer goes to checking and writing.
 alter table public.hub_webhook_deliveries alter column payload set storage external;
 
 alter table public.hub_webhook_deliveries enable row level security;
 revoke all on sequence public.hub_webhook_deliveries_seq_seq from public, anon, authenticated, service_role;
 revoke all on public.hub_webhook_deliveries from public, anon, authenticated, service_role;
-grant select (id, provider, delivery_id, event, received_at) on public.hub_webhook_deliveries to
-  authenticated;
+grant select (id, provider, delivery_id, event, received_at)
+  on public.hub_webhook_deliveries to authenticated;
 grant select, insert, update, delete on public.hub_webhook_deliveries to service_role;
 
 -- A row a delivery and server: what it became in one says nothing of the others.
@@ -75,8 +80,11 @@ grant select, insert, update, delete on public.hub_webhook_outcomes to service_r
 create policy hub_webhook_outcomes_select_operators on public.hub_webhook_outcomes for select to authenticated
   using (server_id in (select hub_internal.my_operated_server_ids()));
 
-create policy hub_webhook_deliveries_select_operators on public.hub_webhook_deliveries for select to authenticated
-  using (id in (select o.delivery_id from public.hub_webhook_outcomes o where o.server_id in (select hub_internal.my_operated_server_ids())));
+create policy hub_webhook_deliveries_select_operators on public.hub_webhook_deliveries
+  for select to authenticated
+  using (id in (select o.delivery_id
+                  from public.hub_webhook_outcomes o
+                 where o.server_id in (select hub_internal.my_operated_server_ids())));
 
 -- By what it becomes work -----------------------------------------------------------------------------------
 
@@ -105,10 +113,14 @@ create table public.hub_webhook_rules (
   updated_at      timestamptz not null default now(),
   constraint hub_webhook_rules_provider_check check (provider = 'github'),
   constraint hub_webhook_rules_event_check
-    check (event in ('push', 'pull_request', 'issues', 'issue_comment', 'pull_request_review_comment', 'check_suite')),
+    check (event in ('push', 'pull_request', 'issues', 'issue_comment', 'pull_request_review_comment',
+                     'check_suite')),
   constraint hub_webhook_rules_globs_check
-    check (char_length(action) between 1 and 200 and char_length(repository) between 1 and 200 and char_length(branch) between 1 and 200
-           and char_length(label) between 1 and 200 and char_length(author) between 1 and 200),
+    check (char_length(action) between 1 and 200
+           and char_length(repository) between 1 and 200
+           and char_length(branch) between 1 and 200
+           and char_length(label) between 1 and 200
+           and char_length(author) between 1 and 200),
   constraint hub_webhook_rules_command_check check (command ~ '^[^\s[:cntrl:]]{2,40}$'),
   constraint hub_webhook_rules_agent_check check (agent ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
   constraint hub_webhook_rules_model_check check (model in ('claude', 'gemini', 'codex', 'any'))
@@ -140,8 +152,8 @@ comment on column public.hub_webhook_rules.answer is
 comment on column public.hub_webhook_rules.mentions is
   'Whether @name in an answer calls that person or team. What an agent writes may be what a stranger asked '
   'it to write.';
-create index hub_webhook_rules_event_idx on public.hub_webhook_rules (provider, event) where enabled;
-
+create index hub_webhook_rules_event_idx on public.hub_webhook_rules (provider, event)
+  where enabled;
 -- By server: only the rules of those servers are read that have a place for the repository.
 create index hub_webhook_rules_server_idx on public.hub_webhook_rules (server_id, provider, event);
 create index hub_webhook_rules_channel_idx on public.hub_webhook_rules (channel_id);
@@ -150,9 +162,11 @@ alter table public.hub_webhook_rules enable row level security;
 revoke all on public.hub_webhook_rules from public, anon, authenticated, service_role;
 grant select on public.hub_webhook_rules to authenticated;
 grant insert (id, server_id, provider, event, action, repository, branch, label, author, command, channel_id,
-  agent, model, project, template, answer, mentions, enabled, position), update (event, action, repository,
-  branch, label, author, command, channel_id, agent, model, project, template, answer, mentions, enabled,
-  position), delete on public.hub_webhook_rules to authenticated;
+              agent, model, project, template, answer, mentions, enabled, position),
+      update (event, action, repository, branch, label, author, command, channel_id,
+              agent, model, project, template, answer, mentions, enabled, position),
+      delete
+  on public.hub_webhook_rules to authenticated;
 grant select, insert, update, delete on public.hub_webhook_rules to service_role;
 create policy hub_webhook_rules_select_owners on public.hub_webhook_rules for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
@@ -185,9 +199,9 @@ alter table hub_internal.webhook_tasks enable row level security;
 revoke all on hub_internal.webhook_tasks from public, anon, authenticated, service_role;
 
 insert into hub_internal.settings (name, value, about) values
-  ('webhook_retention', '30 days', 'a webhook delivery that was dealt with is kept for this long'),
-  ('direct_message_retention', '90 days', 'a message to a person is kept for this long, read or not'),
-  ('webhook_round', '3 seconds', 'hub_process_webhooks begins no other delivery after this long');
+  ('webhook_retention',        '30 days',   'a webhook delivery that was dealt with is kept for this long'),
+  ('direct_message_retention', '90 days',   'a message to a person is kept for this long, read or not'),
+  ('webhook_round',            '3 seconds', 'hub_process_webhooks begins no other delivery after this long');
 
 -- The delivery (its seq) that is being dealt with, not called when there is none. A sequence, since setval is
 -- the one thing that a cancelled statement leaves behind. Only for who holds the lock of process_webhooks.
@@ -224,8 +238,8 @@ create index hub_hook_tokens_targets_idx on public.hub_hook_tokens using gin (ta
 
 alter table public.hub_hook_tokens enable row level security;
 revoke all on public.hub_hook_tokens from public, anon, authenticated, service_role;
-grant select (id, name, targets, server_ids, created_by, created_at, last_used_at, revoked_at) on
-  public.hub_hook_tokens to authenticated;
+grant select (id, name, targets, server_ids, created_by, created_at, last_used_at, revoked_at)
+  on public.hub_hook_tokens to authenticated;
 grant select, insert, update, delete on public.hub_hook_tokens to service_role;
 create policy hub_hook_tokens_select_owners on public.hub_hook_tokens for select to authenticated
   using (id in (select hub_internal.my_hook_token_ids()));
@@ -248,7 +262,9 @@ comment on table public.hub_direct_messages is
   'it; it is kept for the setting direct_message_retention.';
 create index hub_direct_messages_user_idx on public.hub_direct_messages (user_id, created_at desc);
 create index hub_direct_messages_created_idx on public.hub_direct_messages (created_at);
-create unique index hub_direct_messages_idempotency_idx on public.hub_direct_messages (sender_id, idempotency_key) where idempotency_key is not null;
+create unique index hub_direct_messages_idempotency_idx
+  on public.hub_direct_messages (sender_id, idempotency_key)
+  where idempotency_key is not null;
 
 alter table public.hub_direct_messages enable row level security;
 revoke all on public.hub_direct_messages from public, anon, authenticated, service_role;

@@ -1,16 +1,23 @@
 -- Why: what happens here is said elsewhere. A bridge ties a channel to a chat or a URL; what is to be said
 -- out there is a row of hub_outbox, in the transaction of what it tells of, and a worker delivers it: tables.
--- How rows are made is …bridging, how they go out …outbox.
+-- How rows are made is …bridging, how they go out …outbox and …outbox_ends.
 --
--- A row:  pending -> sending                 claimed: attempt + 1, a lease; of one target (of one server) only one is in flight, in order of seq,
---                                            what tasks and members say before what strangers wrote (mirror)
---         sending -> sent                    external_id is kept: edits and replies refer to it
---         sending -> pending                 failed, or the lease ran out (hub_recover): run_after later, Retry-After obeyed
---         sending -> dead                    for good, or, in a chat, at 12 attempts; hub_retry_outbox starts it again. Waits that the other side
---                                            asked for (p_retry_after) are no attempts. A webhook, an answer on GitHub: tried until expires_at
---         pending -> dead                    its bridge was switched off or changed, or has no place any more: looked at again at each claim
---         A webhook that failed lets what is behind it go before (overtaken), unless the receiver asked to wait; lines of a chat never pass each other.
---         pending -> summarised | dead       past expires_at: chat lines become one line that counts them, anything else is dead
+-- A row:  pending -> sending             claimed: attempt + 1, a lease; of one target (of one server) only
+--                                        one is in flight, in order of seq, what tasks and members say
+--                                        before what strangers wrote (mirror)
+--         sending -> sent                external_id is kept: edits and replies refer to it
+--         sending -> pending             failed, or the lease ran out (hub_recover): run_after later,
+--                                        Retry-After obeyed
+--         sending -> dead                for good, or, in a chat, at 12 attempts; hub_retry_outbox starts it
+--                                        again. Waits that the other side asked for (p_retry_after) are no
+--                                        attempts. A webhook, an answer on GitHub: tried until expires_at
+--         pending -> dead                its bridge was switched off or changed, or has no place any more:
+--                                        looked at again at each claim
+--         pending -> summarised | dead   past expires_at: chat lines become one line that counts them,
+--                                        anything else is dead
+--
+-- A webhook that failed lets what is behind it go before (overtaken), unless the receiver asked to wait;
+-- lines of a chat never pass each other.
 --
 -- A chat or a repository proves nothing of who owns it, and the secrets are the deployment's. So an owner
 -- bridges only to where hub_places (server_id, kind, target or *, secret_name) lets the server reach;
@@ -21,28 +28,33 @@
 -- Bridges ---------------------------------------------------------------------------------------------------
 
 create table public.hub_bridges (
-  id             uuid primary key default gen_random_uuid(),
-  server_id      uuid not null references public.hub_servers (id) on delete cascade,
-  channel_id     uuid not null references public.hub_channels (id) on delete cascade,
-  provider       text not null,
-  target         text not null,
-  direction      text not null default 'both',
-  allow_commands boolean not null default false,
-  starts_tasks   text not null default 'nobody',
-  starters       text[] not null default '{}',
+  id                uuid primary key default gen_random_uuid(),
+  server_id         uuid not null references public.hub_servers (id) on delete cascade,
+  channel_id        uuid not null references public.hub_channels (id) on delete cascade,
+  provider          text not null,
+  target            text not null,
+  direction         text not null default 'both',
+  allow_commands    boolean not null default false,
+  starts_tasks      text not null default 'nobody',
+  starters          text[] not null default '{}',
   mirrors_strangers boolean not null default false,
-  secret_name    text,
-  enabled        boolean not null default true,
-  warned         text,
-  created_at     timestamptz not null default now(),
-  updated_at     timestamptz not null default now(),
+  secret_name       text,
+  enabled           boolean not null default true,
+  warned            text,
+  created_at        timestamptz not null default now(),
+  updated_at        timestamptz not null default now(),
   constraint hub_bridges_provider_check check (provider in ('discord', 'telegram', 'github', 'webhook')),
   constraint hub_bridges_direction_check check (direction in ('in', 'out', 'both')),
   constraint hub_bridges_starts_tasks_check check (starts_tasks in ('nobody', 'listed', 'everyone')),
-  constraint hub_bridges_starters_check check (cardinality(starters) <= 1000 and array_position(starters, null) is null),
+  constraint hub_bridges_starters_check
+    check (cardinality(starters) <= 1000 and array_position(starters, null) is null),
   -- A namespace, so that an owner can not have the worker sign or sign in with whatever else its environment
   -- holds.
-  constraint hub_bridges_secret_name_check check (secret_name ~ '^(HUB_BRIDGE_[A-Z0-9_]{1,50}|HUB_GITHUB_TOKEN|DISCORD_BOT_TOKEN|TELEGRAM_BOT_TOKEN)$')
+  constraint hub_bridges_secret_name_check
+    check (secret_name ~ '^(HUB_BRIDGE_[A-Z0-9_]{1,50}'
+                         '|HUB_GITHUB_TOKEN'
+                         '|DISCORD_BOT_TOKEN'
+                         '|TELEGRAM_BOT_TOKEN)$')
 );
 comment on table public.hub_bridges is
   'What ties a channel to a chat (both ways), to a URL (out), or to a repository (whose token writes the '
@@ -68,7 +80,8 @@ comment on column public.hub_bridges.secret_name is
   'provider''s own when null. A webhook needs one to sign with.';
 
 -- What comes in must have one channel to go to.
-create unique index hub_bridges_target_idx on public.hub_bridges (provider, target) where direction in ('in', 'both');
+create unique index hub_bridges_target_idx on public.hub_bridges (provider, target)
+  where direction in ('in', 'both');
 create unique index hub_bridges_channel_idx on public.hub_bridges (channel_id, provider, target);
 create index hub_bridges_server_idx on public.hub_bridges (server_id);
 
@@ -76,9 +89,11 @@ alter table public.hub_bridges enable row level security;
 revoke all on public.hub_bridges from public, anon, authenticated, service_role;
 grant select on public.hub_bridges to authenticated;
 grant insert (id, server_id, channel_id, provider, target, direction, allow_commands, starts_tasks, starters,
-  mirrors_strangers, secret_name, enabled), update (channel_id, target, direction, allow_commands,
-  starts_tasks, starters, mirrors_strangers, secret_name, enabled), delete on public.hub_bridges to
-  authenticated;
+              mirrors_strangers, secret_name, enabled),
+      update (channel_id, target, direction, allow_commands, starts_tasks, starters,
+              mirrors_strangers, secret_name, enabled),
+      delete
+  on public.hub_bridges to authenticated;
 grant select, insert, update, delete on public.hub_bridges to service_role;
 create policy hub_bridges_select_owners on public.hub_bridges for select to authenticated
   using (server_id in (select hub_internal.my_owned_server_ids()));
@@ -177,14 +192,22 @@ comment on column public.hub_outbox.parts is
 comment on column public.hub_outbox.summarises is
   'How many messages that were never sent this one stands for.';
 create unique index hub_outbox_idempotency_idx on public.hub_outbox (idempotency_key);
-create index hub_outbox_target_idx on public.hub_outbox (server_id, provider, target, mirror, seq) where status in ('pending', 'sending') and not overtaken;
-create index hub_outbox_overtaken_idx on public.hub_outbox (server_id, provider, target, run_after) where status = 'pending' and overtaken;
-create unique index hub_outbox_in_flight_idx on public.hub_outbox (server_id, provider, target) where status = 'sending';
-create index hub_outbox_due_idx on public.hub_outbox (run_after) where status = 'pending';
-create index hub_outbox_expiry_idx on public.hub_outbox (expires_at) where status = 'pending';
-create index hub_outbox_lease_idx on public.hub_outbox (lease_expires_at) where status = 'sending';
-create index hub_outbox_finished_idx on public.hub_outbox (finished_at) where finished_at is not null;
-create index hub_outbox_progress_idx on public.hub_outbox (task_id, bridge_id, seq) where is_progress;
+create index hub_outbox_target_idx on public.hub_outbox (server_id, provider, target, mirror, seq)
+  where status in ('pending', 'sending') and not overtaken;
+create index hub_outbox_overtaken_idx on public.hub_outbox (server_id, provider, target, run_after)
+  where status = 'pending' and overtaken;
+create unique index hub_outbox_in_flight_idx on public.hub_outbox (server_id, provider, target)
+  where status = 'sending';
+create index hub_outbox_due_idx on public.hub_outbox (run_after)
+  where status = 'pending';
+create index hub_outbox_expiry_idx on public.hub_outbox (expires_at)
+  where status = 'pending';
+create index hub_outbox_lease_idx on public.hub_outbox (lease_expires_at)
+  where status = 'sending';
+create index hub_outbox_finished_idx on public.hub_outbox (finished_at)
+  where finished_at is not null;
+create index hub_outbox_progress_idx on public.hub_outbox (task_id, bridge_id, seq)
+  where is_progress;
 create index hub_outbox_server_idx on public.hub_outbox (server_id, status);
 create index hub_outbox_bridge_idx on public.hub_outbox (bridge_id);
 
@@ -197,6 +220,9 @@ create policy hub_outbox_select_owners on public.hub_outbox for select to authen
   using (server_id in (select hub_internal.my_owned_server_ids()));
 
 insert into hub_internal.settings (name, value, about) values
-  ('outbox_ttl',         '1 hour',  'a line for a chat that could not be sent for this long is summarised with the others'),
-  ('outbox_webhook_ttl', '3 days',  'a webhook or an answer on GitHub that could not be sent for this long is a dead letter'),
-  ('outbox_retention',   '30 days', 'what was sent, or given up, is kept for this long');
+  ('outbox_ttl',         '1 hour',
+   'a line for a chat that could not be sent for this long is summarised with the others'),
+  ('outbox_webhook_ttl', '3 days',
+   'a webhook or an answer on GitHub that could not be sent for this long is a dead letter'),
+  ('outbox_retention',   '30 days',
+   'what was sent, or given up, is kept for this long');

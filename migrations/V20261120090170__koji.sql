@@ -9,7 +9,7 @@ create table public.koji_commands (
   usage       text not null,
   description text not null,
   writes      boolean not null default false,
-  function    text not null,           -- a name, since pg_upgrade refuses a database with a column of regprocedure
+  function    text not null,           -- a name: pg_upgrade refuses a database with a column of regprocedure
   constraint koji_commands_name_check check (name ~ '^[a-z][a-z0-9-]{0,30}$'),
   constraint koji_commands_function_check check (function ~ '^hub_internal\.[a-z][a-z0-9_]*$')
 );
@@ -43,7 +43,8 @@ alter table hub_internal.command_answers enable row level security;
 revoke all on hub_internal.command_answers from public, anon, authenticated, service_role;
 
 insert into hub_internal.settings (name, value, about) values
-  ('command_answer_retention', '1 day', 'how long a repeated idempotency key gives a command''s first answer');
+  ('command_answer_retention', '1 day',
+   'how long a repeated idempotency key gives a command''s first answer');
 
 -- Sales -----------------------------------------------------------------------------------------------------
 
@@ -63,19 +64,22 @@ create table public.koji_prospects (
   created_at      timestamptz not null default now(),
   unique (server_id, number),
   constraint koji_prospects_tier_check check (tier in ('hot', 'warm', 'cold')),
-  constraint koji_prospects_stage_check check (stage in ('new', 'outreach', 'sample', 'follow_up', 'won', 'lost')),
+  constraint koji_prospects_stage_check
+    check (stage in ('new', 'outreach', 'sample', 'follow_up', 'won', 'lost')),
   constraint koji_prospects_rating_check check (rating between 0 and 5)
 );
 comment on table public.koji_prospects is 'Who might buy. Active until won or lost.';
 comment on column public.koji_prospects.number is 'What people type: !lead 7.';
-create index koji_prospects_tier_idx on public.koji_prospects (server_id, tier, rating desc nulls last) where stage not in ('won', 'lost');
+create index koji_prospects_tier_idx on public.koji_prospects (server_id, tier, rating desc nulls last)
+  where stage not in ('won', 'lost');
 create index koji_prospects_market_idx on public.koji_prospects (server_id, lower(market), lower(name));
 
 alter table public.koji_prospects enable row level security;
 revoke all on public.koji_prospects from public, anon, authenticated, service_role;
 grant select on public.koji_prospects to authenticated;
 grant select, insert, update, delete on public.koji_prospects to service_role;
-create policy koji_prospects_select_readers on public.koji_prospects for select to authenticated using (server_id in (select hub_internal.my_server_ids()));
+create policy koji_prospects_select_readers on public.koji_prospects for select to authenticated
+  using (server_id in (select hub_internal.my_server_ids()));
 
 create table public.koji_accounts (
   id         uuid primary key default gen_random_uuid(),
@@ -91,7 +95,8 @@ alter table public.koji_accounts enable row level security;
 revoke all on public.koji_accounts from public, anon, authenticated, service_role;
 grant select on public.koji_accounts to authenticated;
 grant select, insert, update, delete on public.koji_accounts to service_role;
-create policy koji_accounts_select_readers  on public.koji_accounts  for select to authenticated using (server_id in (select hub_internal.my_server_ids()));
+create policy koji_accounts_select_readers on public.koji_accounts for select to authenticated
+  using (server_id in (select hub_internal.my_server_ids()));
 
 create table public.koji_orders (
   id           uuid primary key default gen_random_uuid(),
@@ -109,7 +114,8 @@ alter table public.koji_orders enable row level security;
 revoke all on public.koji_orders from public, anon, authenticated, service_role;
 grant select on public.koji_orders to authenticated;
 grant select, insert, update, delete on public.koji_orders to service_role;
-create policy koji_orders_select_readers    on public.koji_orders    for select to authenticated using (server_id in (select hub_internal.my_server_ids()));
+create policy koji_orders_select_readers on public.koji_orders for select to authenticated
+  using (server_id in (select hub_internal.my_server_ids()));
 
 create table public.koji_samples (
   id          uuid primary key default gen_random_uuid(),
@@ -125,7 +131,8 @@ alter table public.koji_samples enable row level security;
 revoke all on public.koji_samples from public, anon, authenticated, service_role;
 grant select on public.koji_samples to authenticated;
 grant select, insert, update, delete on public.koji_samples to service_role;
-create policy koji_samples_select_readers   on public.koji_samples   for select to authenticated using (server_id in (select hub_internal.my_server_ids()));
+create policy koji_samples_select_readers on public.koji_samples for select to authenticated
+  using (server_id in (select hub_internal.my_server_ids()));
 
 create table public.koji_followups (
   id          uuid primary key default gen_random_uuid(),
@@ -135,14 +142,16 @@ create table public.koji_followups (
   done_at     timestamptz
 );
 comment on table public.koji_followups is 'When to be in touch again.';
-create index koji_followups_due_idx on public.koji_followups (server_id, due_at) where done_at is null;
+create index koji_followups_due_idx on public.koji_followups (server_id, due_at)
+  where done_at is null;
 create index koji_followups_prospect_idx on public.koji_followups (prospect_id);
 
 alter table public.koji_followups enable row level security;
 revoke all on public.koji_followups from public, anon, authenticated, service_role;
 grant select on public.koji_followups to authenticated;
 grant select, insert, update, delete on public.koji_followups to service_role;
-create policy koji_followups_select_readers on public.koji_followups for select to authenticated using (server_id in (select hub_internal.my_server_ids()));
+create policy koji_followups_select_readers on public.koji_followups for select to authenticated
+  using (server_id in (select hub_internal.my_server_ids()));
 
 -- Sweeps ----------------------------------------------------------------------------------------------------
 
@@ -172,11 +181,14 @@ comment on column public.koji_sweeps.attempt is
 comment on column public.koji_sweeps.found is
   'How many leads the source named; added is how many of them were new.';
 create index koji_sweeps_server_idx on public.koji_sweeps (server_id, created_at desc);
-create unique index koji_sweeps_live_idx on public.koji_sweeps (server_id, lower(city)) where status in ('queued', 'running');
-create index koji_sweeps_due_idx on public.koji_sweeps ((coalesce(lease_expires_at, run_after))) where status in ('queued', 'running');
+create unique index koji_sweeps_live_idx on public.koji_sweeps (server_id, lower(city))
+  where status in ('queued', 'running');
+create index koji_sweeps_due_idx on public.koji_sweeps ((coalesce(lease_expires_at, run_after)))
+  where status in ('queued', 'running');
 
 alter table public.koji_sweeps enable row level security;
 revoke all on public.koji_sweeps from public, anon, authenticated, service_role;
 grant select on public.koji_sweeps to authenticated;
 grant select, insert, update, delete on public.koji_sweeps to service_role;
-create policy koji_sweeps_select_readers on public.koji_sweeps for select to authenticated using (server_id in (select hub_internal.my_server_ids()));
+create policy koji_sweeps_select_readers on public.koji_sweeps for select to authenticated
+  using (server_id in (select hub_internal.my_server_ids()));

@@ -4,7 +4,8 @@
 --
 --   a model that is addressed ("ask gemini to …", "@codex …")   wins over
 --   the channel's preference                                    wins over
---   the rules: the weights of those that match are summed, for type, platform and model each; the highest sum decides
+--   the rules: the weights of those that match are summed, for type, platform and model each; the highest
+--   sum decides
 --
 -- Of the words, the one that opens the request (behind "please", "can you", …) has the tsvector weight A, one
 -- that opens a later sentence B, all others D: 'fix:A' is "fix the login", not "document the fix".
@@ -21,7 +22,8 @@ create table public.hub_routing_rules (
   created_at timestamptz not null default now(),
   constraint hub_routing_rules_says_something_check check (num_nonnulls(task_type, model, platform) > 0),
   constraint hub_routing_rules_task_type_check
-    check (task_type in ('code', 'fix', 'test', 'review', 'research', 'docs', 'ops', 'plan', 'data', 'design', 'other')),
+    check (task_type in ('code', 'fix', 'test', 'review', 'research', 'docs', 'ops', 'plan', 'data', 'design',
+                         'other')),
   constraint hub_routing_rules_model_check check (model in ('claude', 'codex', 'gemini', 'any')),
   constraint hub_routing_rules_platform_check check (platform in ('any', 'macos', 'linux', 'windows')),
   constraint hub_routing_rules_weight_check check (weight > 0 and weight <= 1000)
@@ -40,10 +42,13 @@ create index hub_routing_rules_server_idx on public.hub_routing_rules (server_id
 alter table public.hub_routing_rules enable row level security;
 revoke all on public.hub_routing_rules from public, anon, authenticated, service_role;
 grant select on public.hub_routing_rules to authenticated, service_role;
-grant insert (id, server_id, query, task_type, model, platform, weight), update (query, task_type, model,
-  platform, weight), delete on public.hub_routing_rules to authenticated, service_role;
+grant insert (id, server_id, query, task_type, model, platform, weight),
+      update (query, task_type, model, platform, weight),
+      delete
+  on public.hub_routing_rules to authenticated, service_role;
 create policy hub_routing_rules_select_readers on public.hub_routing_rules for select to authenticated
-  using (server_id in (select hub_internal.my_server_ids()) or server_id is null and (select hub_internal.person()) is not null);
+  using (server_id in (select hub_internal.my_server_ids())
+         or server_id is null and (select hub_internal.person()) is not null);
 create policy hub_routing_rules_insert_owners on public.hub_routing_rules for insert to authenticated
   with check (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_routing_rules_update_owners on public.hub_routing_rules for update to authenticated
@@ -68,8 +73,17 @@ create policy hub_routing_models_select_readers on public.hub_routing_models for
   using ((select hub_internal.person()) is not null);
 
 insert into public.hub_routing_models (task_type, model) values
-  ('code', 'claude'), ('fix', 'claude'), ('review', 'claude'), ('plan', 'claude'), ('test', 'codex'),
-  ('research', 'gemini'), ('docs', 'gemini'), ('data', 'gemini'), ('design', 'gemini'), ('ops', 'any'), ('other', 'any');
+  ('code',     'claude'),
+  ('fix',      'claude'),
+  ('review',   'claude'),
+  ('plan',     'claude'),
+  ('test',     'codex'),
+  ('research', 'gemini'),
+  ('docs',     'gemini'),
+  ('data',     'gemini'),
+  ('design',   'gemini'),
+  ('ops',      'any'),
+  ('other',    'any');
 
 create table hub_internal.routing_words (
   word      text not null,

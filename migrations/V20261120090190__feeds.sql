@@ -1,5 +1,5 @@
--- Why: channels that the hub itself writes in, so that a person opens one and knows how things stand. The
--- keeper calls hub_post_feeds once a minute; everything that is said is made here.
+-- Why: channels that the hub itself writes in, so that a person opens one and knows how things stand: tables.
+-- The keeper calls hub_post_feeds once a minute; everything that is said is made in …posting_feeds.
 --
 --   heartbeat       the mesh: when a machine comes, goes or drains, and once a day
 --   morning-brief   yesterday: how many tasks, what failed, what waits; once a day
@@ -13,7 +13,7 @@ create table hub_internal.feeds (
   channel_id uuid primary key references public.hub_channels (id) on delete cascade,
   posted_on  date,                                -- the day of the last daily post
   devices    jsonb,                               -- heartbeat: what it last said of each machine
-  told_until timestamptz not null                 -- memory-log: tasks that finished later are still to be told
+  told_until timestamptz not null                 -- memory-log: tasks finished later are still to be told
 );
 comment on table hub_internal.feeds is 'What each feed has said.';
 

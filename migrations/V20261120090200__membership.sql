@@ -15,7 +15,9 @@ begin
             from (select new.server_id, 1 as n where tg_op in ('INSERT', 'UPDATE')
                   union all
                   select old.server_id, -1 where tg_op in ('DELETE', 'UPDATE')) x
-           group by 1 having sum(x.n) <> 0 order by 1) d
+           group by 1
+          having sum(x.n) <> 0
+           order by 1) d
    where s.id = d.server_id;
   return null;
 end;
@@ -23,8 +25,10 @@ $$;
 create trigger hub_channels_count
   after insert or delete or update of server_id on public.hub_channels
   for each row execute function hub_internal.count_channels();
+
 create trigger hub_servers_touch
-  before update of name, display_name, description, icon, architecture_type, is_default, access, metadata on public.hub_servers
+  before update of name, display_name, description, icon, architecture_type, is_default, access, metadata
+  on public.hub_servers
   for each row execute function hub_internal.touch();
 
 -- The channel, if the caller may know of it. One that may not be seen and one that does not exist are the
@@ -88,10 +92,13 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', format('p_role %L', p_role),
       'A role is owner, operator or viewer; null removes the member.');
   end if;
-  if not hub_internal.may_own(p_server_id) then  -- looked at before it is locked: a stranger holds up nobody
-    if not hub_internal.may_read(p_server_id) or not exists (select from public.hub_servers s where s.id = p_server_id) then
+  -- Looked at before it is locked: a stranger holds up nobody.
+  if not hub_internal.may_own(p_server_id) then
+    if not hub_internal.may_read(p_server_id)
+       or not exists (select from public.hub_servers s where s.id = p_server_id) then
       perform hub_internal.refuse('UH004', 'not found',
-        format('server %s', coalesce(p_server_id::text, 'null')), 'Check the id, and that you may read it.');
+        format('server %s', coalesce(p_server_id::text, 'null')),
+        'Check the id, and that you may read it.');
     end if;
     perform hub_internal.refuse('42501', 'permission denied', 'members of this server',
       'Only an owner of the server changes its members.');
@@ -115,8 +122,14 @@ create function hub_internal.require_other_owner(p_server_id uuid, p_user_id uui
   set search_path = ''
 as $$
 begin
-  if exists (select from public.hub_members m where m.server_id = p_server_id and m.user_id = p_user_id and m.role = 'owner')
-     and not exists (select from public.hub_members m where m.server_id = p_server_id and m.user_id <> p_user_id and m.role = 'owner') then
+  if exists (select from public.hub_members m
+              where m.server_id = p_server_id
+                and m.user_id = p_user_id
+                and m.role = 'owner')
+     and not exists (select from public.hub_members m
+                      where m.server_id = p_server_id
+                        and m.user_id <> p_user_id
+                        and m.role = 'owner') then
     perform hub_internal.refuse('UH003', 'conflict', 'this is the last owner of the server',
       'Make somebody else an owner first.');
   end if;
@@ -138,7 +151,10 @@ begin
     perform hub_internal.require_other_owner(p_server_id, p_user_id);
   end if;
   if p_role is null then
-    delete from public.hub_members m where m.server_id = p_server_id and m.user_id = p_user_id returning m.* into v_member;
+    delete from public.hub_members m
+     where m.server_id = p_server_id
+       and m.user_id = p_user_id
+    returning m.* into v_member;
     if not found then
       perform hub_internal.refuse('UH004', 'not found', format('member %s', p_user_id),
         'They are not a member of this server; an invitation is withdrawn by hub_invite with a null role.');
@@ -148,9 +164,15 @@ begin
     values (p_server_id, p_user_id, p_role)
     on conflict (user_id, server_id) do update set role = excluded.role
     returning m.* into v_member;
-    delete from public.hub_invitations i where i.server_id = p_server_id and i.user_id = p_user_id;
+    delete from public.hub_invitations i
+     where i.server_id = p_server_id
+       and i.user_id = p_user_id;
   else
-    update public.hub_members m set role = p_role where m.server_id = p_server_id and m.user_id = p_user_id returning m.* into v_member;
+    update public.hub_members m
+       set role = p_role
+     where m.server_id = p_server_id
+       and m.user_id = p_user_id
+    returning m.* into v_member;
     if not found then
       perform hub_internal.refuse('UH003', 'conflict', format('%s is no member of this server', p_user_id),
         'Invite them with hub_invite: they become a member when they accept.');
@@ -172,24 +194,35 @@ declare
   v_invitation public.hub_invitations;
 begin
   if p_role is null then
-    delete from public.hub_invitations i where i.server_id = p_server_id and i.user_id = p_user_id returning i.* into v_invitation;
+    delete from public.hub_invitations i
+     where i.server_id = p_server_id
+       and i.user_id = p_user_id
+    returning i.* into v_invitation;
     if not found then
       perform hub_internal.refuse('UH004', 'not found', format('an invitation of %s', p_user_id),
         'They are not invited, or have answered; members are removed by hub_set_member.');
     end if;
     return v_invitation;
   end if;
+
   if exists (select from public.hub_members m where m.server_id = p_server_id and m.user_id = p_user_id) then
     perform hub_internal.refuse('UH003', 'conflict', format('%s is a member of this server', p_user_id),
       'hub_set_member changes what a member is.');
   end if;
   if not hub_internal.is_trusted()
-     and not exists (select from public.hub_invitations i where i.server_id = p_server_id and i.user_id = p_user_id) then
-    perform hub_internal.require_room('server_invitations', (select count(*) from public.hub_invitations i where i.server_id = p_server_id));
+     and not exists (select from public.hub_invitations i
+                      where i.server_id = p_server_id
+                        and i.user_id = p_user_id) then
+    perform hub_internal.require_room('server_invitations',
+      (select count(*) from public.hub_invitations i where i.server_id = p_server_id));
   end if;
+
   insert into public.hub_invitations as i (server_id, user_id, role, server_name, invited_by)
   values (p_server_id, p_user_id, p_role, v_server.display_name, hub_internal.person())
-  on conflict (user_id, server_id) do update set role = excluded.role, invited_by = excluded.invited_by, server_name = excluded.server_name
+  on conflict (user_id, server_id) do update
+    set role = excluded.role,
+        invited_by = excluded.invited_by,
+        server_name = excluded.server_name
   returning i.* into v_invitation;
   return v_invitation;
 end;
@@ -211,17 +244,25 @@ begin
     perform hub_internal.refuse('42501', 'permission denied', 'accepting an invitation',
       'The invited accepts it with their own sign-in.');
   end if;
-  delete from public.hub_invitations i where i.server_id = p_server_id and i.user_id = v_me returning i.* into v_invitation;
+  delete from public.hub_invitations i
+   where i.server_id = p_server_id
+     and i.user_id = v_me
+  returning i.* into v_invitation;
   if not found then
     perform hub_internal.refuse('UH004', 'not found',
       format('an invitation to server %s', coalesce(p_server_id::text, 'null')),
       'It was withdrawn or answered; hub_invitations shows yours.');
   end if;
-  insert into public.hub_members as m (server_id, user_id, role) values (p_server_id, v_me, v_invitation.role)
+  insert into public.hub_members as m (server_id, user_id, role)
+  values (p_server_id, v_me, v_invitation.role)
   on conflict (user_id, server_id) do nothing
   returning m.* into v_member;
   if not found then                               -- placed meanwhile: that counts
-    select * into v_member from public.hub_members m where m.server_id = p_server_id and m.user_id = v_me;
+    select *
+      into v_member
+      from public.hub_members m
+     where m.server_id = p_server_id
+       and m.user_id = v_me;
   end if;
   return v_member;
 end;
@@ -245,9 +286,13 @@ begin
   if exists (select from public.hub_members m where m.server_id = p_server_id and m.user_id = v_me) then
     perform hub_internal.locked_server(p_server_id);
     perform hub_internal.require_other_owner(p_server_id, v_me);
-    delete from public.hub_members m where m.server_id = p_server_id and m.user_id = v_me;
+    delete from public.hub_members m
+     where m.server_id = p_server_id
+       and m.user_id = v_me;
   else
-    delete from public.hub_invitations i where i.server_id = p_server_id and i.user_id = v_me;
+    delete from public.hub_invitations i
+     where i.server_id = p_server_id
+       and i.user_id = v_me;
   end if;
   if not found then
     perform hub_internal.refuse('UH004', 'not found',

@@ -8,7 +8,7 @@
 create function hub_internal.check_place()
   returns trigger
   language plpgsql
-  security definer                                -- service_role writes places, and holds no grant on helpers
+  security definer                                -- service_role writes places, holds no grant on helpers
   set search_path = ''
   set standard_conforming_strings = on
 as $$
@@ -18,21 +18,32 @@ begin
   new.target := btrim(new.target);
   if new.target is distinct from '*' then
     case new.kind
-      when 'project' then new.target := hub_internal.normal_path(new.target);
+      when 'project' then
+        new.target := hub_internal.normal_path(new.target);
       when 'github' then
         new.target := regexp_replace(new.target, '^channel:', '');
-        if (new.target ~ '^[A-Za-z0-9._-]{1,100}/([A-Za-z0-9._-]{1,100}|\*)$') is not true then new.target := null; end if;
+        if (new.target ~ '^[A-Za-z0-9._-]{1,100}/([A-Za-z0-9._-]{1,100}|\*)$') is not true then
+          new.target := null;
+        end if;
       when 'webhook' then
-        if not hub_internal.is_public_url(new.target) then new.target := null; end if;
+        if not hub_internal.is_public_url(new.target) then
+          new.target := null;
+        end if;
       else
-        if (new.target ~ '^(channel|user):-?[A-Za-z0-9_@.-]{1,64}(/[0-9]{1,20})?$') is not true then new.target := null; end if;
+        if (new.target ~ '^(channel|user):-?[A-Za-z0-9_@.-]{1,64}(/[0-9]{1,20})?$') is not true then
+          new.target := null;
+        end if;
     end case;
     if new.target is null then
-      perform hub_internal.refuse('UH001', 'bad input', format('target %L', hub_internal.shorten(v_given, 200)), case new.kind
-        when 'project' then 'A folder below the machines'' projects root, as team/app: no segment that begins with a dot, never the root itself; or * for all.'
-        when 'github' then 'A repository owner/name, or owner/*; or * for all.'
-        when 'webhook' then 'An https URL of a public name; or * for all.'
-        else 'channel:<id> or user:<id>, never a bare id; or * for all.' end);
+      perform hub_internal.refuse('UH001', 'bad input',
+        format('target %L', hub_internal.shorten(v_given, 200)),
+        case new.kind
+          when 'project' then 'A folder below the machines'' projects root, as team/app: no segment that '
+                              'begins with a dot, never the root itself; or * for all.'
+          when 'github'  then 'A repository owner/name, or owner/*; or * for all.'
+          when 'webhook' then 'An https URL of a public name; or * for all.'
+          else 'channel:<id> or user:<id>, never a bare id; or * for all.'
+        end);
     end if;
   end if;
   return new;
@@ -40,7 +51,8 @@ end;
 $$;
 create trigger hub_places_check
   before insert or update on public.hub_places
-  for each row when (new.kind in ('project', 'github', 'telegram', 'discord', 'webhook')) execute function hub_internal.check_place();
+  for each row when (new.kind in ('project', 'github', 'telegram', 'discord', 'webhook'))
+  execute function hub_internal.check_place();
 
 create function hub_internal.default_secret(p_provider text)
   returns text
@@ -49,7 +61,11 @@ create function hub_internal.default_secret(p_provider text)
   set search_path = ''
 as $$
 begin
-  return case p_provider when 'discord' then 'DISCORD_BOT_TOKEN' when 'telegram' then 'TELEGRAM_BOT_TOKEN' when 'github' then 'HUB_GITHUB_TOKEN' end;
+  return case p_provider
+           when 'discord'  then 'DISCORD_BOT_TOKEN'
+           when 'telegram' then 'TELEGRAM_BOT_TOKEN'
+           when 'github'   then 'HUB_GITHUB_TOKEN'
+         end;
 end;
 $$;
 
@@ -63,14 +79,23 @@ as $$
 begin
   return exists (
     select from public.hub_places p
-     where p.server_id = p_server_id and p.kind = p_provider
+     where p.server_id = p_server_id
+       and p.kind = p_provider
        and (p.target in ('*', p_target)
-            or p_provider = 'github' and (lower(p.target) = lower(p_target)
-                                          or right(p.target, 2) = '/*' and lower(left(p.target, -1)) = lower(left(p_target, char_length(p.target) - 1))))
+            or p_provider = 'github'
+               and (lower(p.target) = lower(p_target)
+                    or right(p.target, 2) = '/*'
+                       and lower(left(p.target, -1)) = lower(left(p_target, char_length(p.target) - 1))))
        and (p.secret_name = p_secret_name
             or p.secret_name is null
-               and case p_provider when 'webhook' then not exists (select from public.hub_places o where o.secret_name = p_secret_name and o.server_id <> p_server_id)
-                                   else p_secret_name in (hub_internal.default_secret(p_provider), case when p_provider = 'github' then 'GITHUB_WEBHOOK_SECRET' end) end));
+               and case p_provider
+                     when 'webhook' then
+                       not exists (select from public.hub_places o
+                                    where o.secret_name = p_secret_name and o.server_id <> p_server_id)
+                     else
+                       p_secret_name in (hub_internal.default_secret(p_provider),
+                                         case when p_provider = 'github' then 'GITHUB_WEBHOOK_SECRET' end)
+                   end));
 end;
 $$;
 comment on function hub_internal.may_reach(uuid, text, text, text) is
@@ -78,14 +103,16 @@ comment on function hub_internal.may_reach(uuid, text, text, text) is
   'secret, named as the environment variable.';
 
 -- What a trusted caller ties may be reached from then on.
-create function hub_internal.give_place(p_kind text, p_server_id uuid, p_target text, p_secret_name text default null)
+create function hub_internal.give_place(
+    p_kind text, p_server_id uuid, p_target text, p_secret_name text default null)
   returns void
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  insert into public.hub_places (kind, server_id, target, secret_name) values (p_kind, p_server_id, p_target, p_secret_name)
+  insert into public.hub_places (kind, server_id, target, secret_name)
+  values (p_kind, p_server_id, p_target, p_secret_name)
   on conflict on constraint hub_places_key do nothing;
 end;
 $$;
@@ -101,7 +128,9 @@ as $$
 begin
   return exists (
     select from public.hub_places p
-     where p.server_id = p_server_id and p.kind = 'project' and (p.device is null or p_device is null or p.device = p_device)
+     where p.server_id = p_server_id
+       and p.kind = 'project'
+       and (p.device is null or p_device is null or p.device = p_device)
        and (p.target in ('*', p_path) or starts_with(p_path, p.target || '/')));
 end;
 $$;
@@ -122,8 +151,11 @@ begin
   end if;
   new.path := hub_internal.require_path(new.path, 'path');
   if not hub_internal.is_trusted() and not hub_internal.has_folder(new.server_id, new.path) then
-    perform hub_internal.refuse('42501', 'permission denied', format('this server has no place project %s', new.path),
-      format('Whoever runs the deployment gives it: insert into public.hub_places (kind, server_id, target) values (''project'', %L, %L).', new.server_id, new.path));
+    perform hub_internal.refuse('42501', 'permission denied',
+      format('this server has no place project %s', new.path),
+      format('Whoever runs the deployment gives it: '
+             'insert into public.hub_places (kind, server_id, target) values (''project'', %L, %L).',
+             new.server_id, new.path));
   end if;
   return new;
 end;
@@ -135,7 +167,7 @@ create trigger hub_projects_check
 create function hub_internal.check_channel_project()
   returns trigger
   language plpgsql
-  security definer                                -- service_role writes channels, and holds no grant on helpers
+  security definer                                -- service_role writes channels, holds no grant on helpers
   set search_path = ''
 as $$
 begin
@@ -145,7 +177,8 @@ end;
 $$;
 create trigger hub_channels_check_project
   before insert or update of server_id, project_path on public.hub_channels
-  for each row when (new.project_path is not null) execute function hub_internal.check_channel_project();
+  for each row when (new.project_path is not null)
+  execute function hub_internal.check_channel_project();
 
 -- After, and not with the check: a row that ON CONFLICT skips gives nothing.
 create function hub_internal.place_project()
@@ -172,16 +205,22 @@ create function hub_internal.place_channel_project()
   set search_path = ''
 as $$
 begin
-  perform hub_internal.give_place('project', new.server_id, new.project_path);   -- channels are written by trusted callers alone
+  -- Channels are written by trusted callers alone.
+  perform hub_internal.give_place('project', new.server_id, new.project_path);
   return null;
 end;
 $$;
 create trigger hub_channels_place
   after insert or update of server_id, project_path on public.hub_channels
-  for each row when (new.project_path is not null) execute function hub_internal.place_channel_project();
-create trigger hub_projects_fresh_id before insert on public.hub_projects
-  for each row when (current_user = 'authenticated') execute function hub_internal.fresh_id();
-create trigger hub_projects_bound before insert on public.hub_projects
+  for each row when (new.project_path is not null)
+  execute function hub_internal.place_channel_project();
+
+create trigger hub_projects_fresh_id
+  before insert on public.hub_projects
+  for each row when (current_user = 'authenticated')
+  execute function hub_internal.fresh_id();
+create trigger hub_projects_bound
+  before insert on public.hub_projects
   for each row execute function hub_internal.bound_rows('server_projects');
 
 -- The project of a task -------------------------------------------------------------------------------------
@@ -212,27 +251,45 @@ declare
   v_path text;
 begin
   if p_project is not null then
-    v_path := coalesce((select p.path from public.hub_projects p where p.server_id = p_server_id and p.name = p_project), hub_internal.normal_path(p_project));
-    if v_path is null or not (hub_internal.may_use_project(p_server_id, p_channel_id, v_path)
-                              or hub_internal.is_trusted() and hub_internal.has_folder(p_server_id, v_path)) then
-      perform hub_internal.refuse('42501', 'permission denied', format('project %L', hub_internal.shorten(p_project, 200)),
-        'It must be the channel''s own or one of its server''s hub_projects, and the server must have a place for it (hub_places).');
+    v_path := coalesce((select p.path
+                          from public.hub_projects p
+                         where p.server_id = p_server_id and p.name = p_project),
+                       hub_internal.normal_path(p_project));
+    if v_path is null
+       or not (hub_internal.may_use_project(p_server_id, p_channel_id, v_path)
+               or hub_internal.is_trusted() and hub_internal.has_folder(p_server_id, v_path)) then
+      perform hub_internal.refuse('42501', 'permission denied',
+        format('project %L', hub_internal.shorten(p_project, 200)),
+        'It must be the channel''s own or one of its server''s hub_projects, and the server must have '
+        'a place for it (hub_places).');
     end if;
     return v_path;
   end if;
+
   v_path := (select c.project_path from public.hub_channels c where c.id = p_channel_id);
   if v_path is null then
-    select p.path into v_path from public.hub_projects p where p.server_id = p_server_id order by p.created_at, p.name limit 1;
+    select p.path
+      into v_path
+      from public.hub_projects p
+     where p.server_id = p_server_id
+     order by p.created_at, p.name limit 1;
   end if;
   if v_path is null then
-    select c.project_path into v_path from public.hub_channels c where c.server_id = p_server_id and c.project_path is not null order by c.created_at, c.name limit 1;
+    select c.project_path
+      into v_path
+      from public.hub_channels c
+     where c.server_id = p_server_id and c.project_path is not null
+     order by c.created_at, c.name limit 1;
   end if;
   if v_path is null then
     perform hub_internal.refuse('UH003', 'conflict', 'the server has no project to work in',
       'Set the channel''s project_path, or add one to hub_projects.');
   elsif not hub_internal.has_folder(p_server_id, v_path) then
-    perform hub_internal.refuse('42501', 'permission denied', format('this server has no place project %s', v_path),
-      format('Whoever runs the deployment gives it: insert into public.hub_places (kind, server_id, target) values (''project'', %L, %L).', p_server_id, v_path));
+    perform hub_internal.refuse('42501', 'permission denied',
+      format('this server has no place project %s', v_path),
+      format('Whoever runs the deployment gives it: '
+             'insert into public.hub_places (kind, server_id, target) values (''project'', %L, %L).',
+             p_server_id, v_path));
   end if;
   return v_path;
 end;
@@ -242,7 +299,9 @@ $$;
 -- project, else the only one its maker operates. Where that leaves a choice (of servers, where no project is
 -- named; of folders, where several servers call one so) a person is asked to make it; a trusted caller gets
 -- the first, or none.
-create function hub_internal.bind_task(p_server_id uuid, p_project text, p_maker uuid, p_trusted boolean, out server_id uuid, out project text)
+create function hub_internal.bind_task(
+    p_server_id uuid, p_project text, p_maker uuid, p_trusted boolean,
+    out server_id uuid, out project text)
   language plpgsql
   stable
   security definer
@@ -253,14 +312,21 @@ declare
   v_servers uuid[];
 begin
   -- Servers that take tasks, and where its maker may make them. A trusted caller need not say for whom.
-  select array_agg(s.id order by s.is_default desc, s.created_at, s.name) into v_servers
+  select array_agg(s.id order by s.is_default desc, s.created_at, s.name)
+    into v_servers
     from public.hub_servers s
-   where s.architecture_type <> 'command_dispatch' and (p_server_id is null or s.id = p_server_id)
+   where s.architecture_type <> 'command_dispatch'
+     and (p_server_id is null or s.id = p_server_id)
      and (p_trusted and p_maker is null
-          or exists (select from public.hub_members m where m.server_id = s.id and m.user_id = p_maker and m.role in ('operator', 'owner')))
+          or exists (select from public.hub_members m
+                      where m.server_id = s.id
+                        and m.user_id = p_maker
+                        and m.role in ('operator', 'owner')))
      and (p_project is null
-          or exists (select from public.hub_projects p where p.server_id = s.id and (p.name = p_project or p.path = v_path))
+          or exists (select from public.hub_projects p
+                      where p.server_id = s.id and (p.name = p_project or p.path = v_path))
           or exists (select from public.hub_channels c where c.server_id = s.id and c.project_path = v_path));
+
   if p_trusted then
     if v_servers is null or p_project is null and p_maker is null and p_server_id is null then
       -- Bound to none: only machines that serve all take it.
@@ -270,9 +336,12 @@ begin
         return;
       end if;
       -- Nobody said whose: the first server that has a project.
-      select s.id into server_id from unnest(v_servers) with ordinality s (id, n)
+      select s.id
+        into server_id
+        from unnest(v_servers) with ordinality s (id, n)
        where exists (select from public.hub_projects p where p.server_id = s.id)
-          or exists (select from public.hub_channels c where c.server_id = s.id and c.project_path is not null)
+          or exists (select from public.hub_channels c
+                      where c.server_id = s.id and c.project_path is not null)
        order by s.n limit 1;
       if server_id is null then
         return;
@@ -285,22 +354,45 @@ begin
       perform hub_internal.refuse('UH004', 'not found', format('server %s', p_server_id),
         'Name a server that takes tasks and where you are an operator, and a project of it.');
     elsif p_project is not null then
-      perform hub_internal.refuse('42501', 'permission denied', format('project %L', hub_internal.shorten(p_project, 200)),
+      perform hub_internal.refuse('42501', 'permission denied',
+        format('project %L', hub_internal.shorten(p_project, 200)),
         'It must be a project of a server where you are an operator.');
     end if;
     perform hub_internal.refuse('42501', 'permission denied', 'making a task',
       'An operator or owner of a server that takes tasks makes them.');
   elsif cardinality(v_servers) > 1
         and (p_project is null
-             or (select count(distinct coalesce((select p.path from public.hub_projects p where p.server_id = s.id and p.name = p_project), v_path)) from unnest(v_servers) s (id)) > 1) then
-    perform hub_internal.refuse('UH001', 'bad input', case when p_project is null then 'project and server_id are not given' else format('project %L is another folder in each of several servers', p_project) end,
+             or (select count(distinct coalesce((select p.path
+                                                   from public.hub_projects p
+                                                  where p.server_id = s.id and p.name = p_project),
+                                                v_path))
+                   from unnest(v_servers) s (id)) > 1) then
+    perform hub_internal.refuse('UH001', 'bad input',
+      case when p_project is null then 'project and server_id are not given'
+           else format('project %L is another folder in each of several servers', p_project) end,
       'Name the server in server_id, or a project that one of them alone has: '
-      || (select string_agg(format('%s (server_id %s%s)', s.name, s.id,
-                   coalesce(', projects ' || (select string_agg(p.name, ', ' order by p.name) from (select p.name from public.hub_projects p where p.server_id = s.id order by p.name limit 10) p), '')),
-                   '; ' order by s.name) from public.hub_servers s where s.id = any (v_servers)));
+      || (select string_agg(
+                   format('%s (server_id %s%s)', s.name, s.id,
+                          coalesce(', projects ' || (select string_agg(p.name, ', ' order by p.name)
+                                                       from (select p.name
+                                                               from public.hub_projects p
+                                                              where p.server_id = s.id
+                                                              order by p.name limit 10) p),
+                                   '')),
+                   '; ' order by s.name)
+            from public.hub_servers s
+           where s.id = any (v_servers)));
   else
-    server_id := v_servers[1];                    -- of several that share the folder it names, the first: the work is the same
+    -- Of several that share the folder it names, the first: the work is the same.
+    server_id := v_servers[1];
   end if;
-  project := hub_internal.task_project(server_id, (select c.id from public.hub_channels c where c.server_id = bind_task.server_id and c.project_path = v_path order by c.name limit 1), p_project);
+
+  project := hub_internal.task_project(
+    server_id,
+    (select c.id
+       from public.hub_channels c
+      where c.server_id = bind_task.server_id and c.project_path = v_path
+      order by c.name limit 1),
+    p_project);
 end;
 $$;

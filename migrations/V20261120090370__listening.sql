@@ -12,7 +12,9 @@ create function hub_internal.is_hub_topic(p_topic text)
   set search_path = ''
 as $$
 begin
-  return coalesce(p_topic ~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' or p_topic ~ '^device:', false);
+  return coalesce(p_topic ~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                  or p_topic ~ '^device:',
+                  false);
 end;
 $$;
 grant execute on function hub_internal.is_hub_topic to authenticated, service_role;
@@ -21,7 +23,7 @@ create function hub_internal.may_listen(p_topic text)
   returns boolean
   language plpgsql
   stable
-  security definer                                -- asks by id what the tables' policies say: one lookup, and not a policy a table
+  security definer              -- asks by id what the tables' policies say: one lookup, not a policy a table
   set search_path = ''
 as $$
 declare
@@ -35,9 +37,11 @@ begin
     return coalesce(v_name = hub_internal.live_device(), false);
   end if;
   -- Lower case as it is sent: another spelling is another topic, where nothing is ever said.
-  if (v_kind in ('channel', 'thread', 'task') and v_name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') is not true then
+  if (v_kind in ('channel', 'thread', 'task')
+      and v_name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') is not true then
     return false;
   end if;
+
   v_id := v_name::uuid;
   if v_kind = 'channel' then
     v_channel := v_id;
@@ -54,7 +58,9 @@ begin
     end if;
     v_channel := v_task.channel_id;
   end if;
-  return exists (select from public.hub_channels c where c.id = v_channel and c.server_id in (select hub_internal.my_server_ids()));
+  return exists (select from public.hub_channels c
+                  where c.id = v_channel
+                    and c.server_id in (select hub_internal.my_server_ids()));
 end;
 $$;
 comment on function hub_internal.may_listen(text) is
@@ -67,25 +73,42 @@ grant execute on function hub_internal.may_listen to authenticated, service_role
 -- restrictive ones keep a project's own policies, however wide, from opening our topics, and say nothing
 -- about any other.
 create policy hub_messages_select_readers on realtime.messages for select to authenticated
-  using (extension in ('broadcast', 'presence') and topic = (select realtime.topic())
+  using (extension in ('broadcast', 'presence')
+         and topic = (select realtime.topic())
          and (select hub_internal.may_listen(realtime.topic())));
 -- Presence is a reader's to show. A broadcast comes from the database alone.
 create policy hub_messages_insert_presence on realtime.messages for insert to authenticated
-  with check (extension = 'presence' and topic = (select realtime.topic()) and starts_with(topic, 'channel:')
+  with check (extension = 'presence'
+              and topic = (select realtime.topic())
+              and starts_with(topic, 'channel:')
               and (select hub_internal.may_listen(realtime.topic())));
-create policy hub_messages_select_only_readers on realtime.messages as restrictive for select to authenticated
+
+create policy hub_messages_select_only_readers on realtime.messages
+  as restrictive for select to authenticated
   using (not hub_internal.is_hub_topic(topic)
-         or (topic = (select realtime.topic()) and (select hub_internal.may_listen(realtime.topic()))));
-create policy hub_messages_insert_only_presence on realtime.messages as restrictive for insert to authenticated
+         or (topic = (select realtime.topic())
+             and (select hub_internal.may_listen(realtime.topic()))));
+
+create policy hub_messages_insert_only_presence on realtime.messages
+  as restrictive for insert to authenticated
   with check (not hub_internal.is_hub_topic(topic)
-              or (extension = 'presence' and starts_with(topic, 'channel:')
-                  and topic = (select realtime.topic()) and (select hub_internal.may_listen(realtime.topic()))));
-create policy hub_messages_update_nobody on realtime.messages as restrictive for update to authenticated
-  using (not hub_internal.is_hub_topic(topic)) with check (not hub_internal.is_hub_topic(topic));
+              or (extension = 'presence'
+                  and starts_with(topic, 'channel:')
+                  and topic = (select realtime.topic())
+                  and (select hub_internal.may_listen(realtime.topic()))));
+
+create policy hub_messages_update_nobody on realtime.messages
+  as restrictive for update to authenticated
+  using (not hub_internal.is_hub_topic(topic))
+  with check (not hub_internal.is_hub_topic(topic));
+
 -- Spelled out, since anon may call nothing of ours.
-create policy hub_messages_all_not_anon on realtime.messages as restrictive for all to anon
-  using (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and topic !~ '^device:')
-  with check (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' and topic !~ '^device:');
+create policy hub_messages_all_not_anon on realtime.messages
+  as restrictive for all to anon
+  using (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+         and topic !~ '^device:')
+  with check (topic !~* '^(channel|thread|task):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+              and topic !~ '^device:');
 
 -- A right that ends -----------------------------------------------------------------------------------------
 
@@ -119,6 +142,7 @@ begin
   return null;
 end;
 $$;
+
 create trigger hub_members_recheck
   after delete or update of user_id, server_id on public.hub_members
   for each row execute function hub_internal.recheck_on_change();

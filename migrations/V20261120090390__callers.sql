@@ -18,7 +18,8 @@ begin
       'Sign in.');
   end if;
   -- Claims first: the role that is taken may set nothing here again.
-  perform set_config('request.jwt.claims', p_claims::text, true), set_config('role', v_role, true);
+  perform set_config('request.jwt.claims', p_claims::text, true),
+          set_config('role', v_role, true);
 end;
 $$;
 comment on function hub_internal.speak_as(jsonb) is
@@ -38,7 +39,8 @@ $$;
 comment on function hub_internal.execute_command_as(jsonb, uuid, text) is
   'hub_execute_command for the bearer of these claims. Errors: as hub_execute_command.';
 
-create function hub_internal.send_to_as(p_claims jsonb, p_channel text, p_content text, p_idempotency_key text)
+create function hub_internal.send_to_as(
+    p_claims jsonb, p_channel text, p_content text, p_idempotency_key text)
   returns jsonb
   language plpgsql
   volatile

@@ -1,19 +1,26 @@
 -- Why: the three servers every deployment starts with, as the document lists them. They are found by name, so
 -- a name that is already there is left as it is.
 
-with wanted (name, display_name, description, icon, architecture_type) as (values
-  ('koji-pipeline', 'Koji Pipeline',
-   'Sales pipeline command center. Direct query access to leads, accounts, prospects, and market sweeps.', 'chart.bar.xaxis', 'command_dispatch'),
-  ('buf-barista', 'Buf Barista',
-   'Development task pipeline with real-time progress streaming. Tasks execute on mesh devices and report back inline.', 'cup.and.saucer.fill', 'flat_task_pipeline'),
-  ('cloud-hub', 'Cloud Hub',
-   'Infrastructure operations with threaded task isolation. Each task gets its own conversation thread with lifecycle management.', 'cloud.fill', 'threaded_task_isolation'))
+with wanted (name, display_name, architecture_type, icon, description) as (values
+  ('koji-pipeline', 'Koji Pipeline', 'command_dispatch', 'chart.bar.xaxis',
+   'Sales pipeline command center. '
+   'Direct query access to leads, accounts, prospects, and market sweeps.'),
+  ('buf-barista', 'Buf Barista', 'flat_task_pipeline', 'cup.and.saucer.fill',
+   'Development task pipeline with real-time progress streaming. '
+   'Tasks execute on mesh devices and report back inline.'),
+  ('cloud-hub', 'Cloud Hub', 'threaded_task_isolation', 'cloud.fill',
+   'Infrastructure operations with threaded task isolation. '
+   'Each task gets its own conversation thread with lifecycle management.')
+)
 insert into public.hub_servers (name, display_name, description, icon, architecture_type, is_default)
-select w.name, w.display_name, w.description, w.icon, w.architecture_type, true from wanted w
+select w.name, w.display_name, w.description, w.icon, w.architecture_type, true
+  from wanted w
 on conflict (name) do nothing;
 
-insert into public.hub_channels (server_id, name, display_name, category_group, description, project_path, model_preference, is_read_only, feed)
-select s.id, c.name, '#' || c.name, c.category_group, c.description, c.project_path, c.model_preference, c.is_read_only,
+insert into public.hub_channels (server_id, name, display_name, category_group, description, project_path,
+                                 model_preference, is_read_only, feed)
+select s.id, c.name, '#' || c.name, c.category_group, c.description, c.project_path,
+       c.model_preference, c.is_read_only,
        case when c.is_read_only or c.name = 'digest' then c.name end
   from (values
     ('koji-pipeline', 'leads',    'Sales', 'Lead queries and enrichment status', null::text, 'any', false),
