@@ -42,6 +42,9 @@ insert into hub_internal.quotas (name, amount, per, about) values
   ('bridge_characters',             2000000, '1 minute', 'characters that come in by a bridge'),
   ('hook_messages',                     600, '1 minute', 'messages sent with a hook token'),
   ('hook_characters',               4000000, '1 minute', 'characters sent with a hook token'),
+  ('server_hook_messages',             1200, '1 minute', 'messages sent to a server with hook tokens'),
+  ('server_hook_characters',        8000000, '1 minute', 'characters sent to a server with hook tokens'),
+  ('server_sweeps',                      50, null,       'sweeps of a server that are queued or under way'),
   ('webhook_tasks',                     600, '1 hour',   'tasks of a server that its webhook rules make'),
   ('command_answers',                  1000, '1 day',
    'commands under an idempotency key, whose answers are kept, of one sender'),
@@ -72,7 +75,8 @@ comment on column hub_internal.spent.used is 'Uses by the transaction that wrote
 alter table hub_internal.spent enable row level security;
 revoke all on hub_internal.spent from public, anon, authenticated, service_role;
 
-create function hub_internal.refuse_more(p_quota hub_internal.quotas, p_until timestamptz default null)
+create function hub_internal.refuse_more(
+    p_quota hub_internal.quotas, p_until timestamptz default null, p_alone boolean default false)
   returns void
   language plpgsql
   volatile
@@ -81,8 +85,9 @@ as $$
 begin
   perform hub_internal.refuse('UH006', 'too many',
     format('%s: %s%s', p_quota.about, p_quota.amount, coalesce(' in ' || p_quota.per, '')),
-    case when p_quota.per is not null
-           then format('Try again in %s s, at %s.', ceil(extract(epoch from p_until - clock_timestamp())) + 1,
+    case when p_until is not null
+           then case when p_alone then 'Send them in several requests. ' else '' end
+                || format('Try again in %s s, at %s.', ceil(extract(epoch from p_until - clock_timestamp())) + 1,
                        to_char((p_until + interval '1 second') at time zone 'utc',
                                'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
          when p_quota.name like 'transaction%'
@@ -137,9 +142,11 @@ begin
 
   v_level := greatest(0, v_spent.level - greatest(0, extract(epoch from v_now - v_spent.at)) * v_rate);
   if v_level > 0 and v_level + p_cost > v_quota.amount or v_quota.amount = 0 then
+    -- Waiting alone does not help who fills the bucket by one transaction.
     perform hub_internal.refuse_more(v_quota,
       v_now + make_interval(secs => least(86400,
-                                          (v_level + p_cost - v_quota.amount) / nullif(v_rate, 0))));
+                                          (v_level + p_cost - v_quota.amount) / nullif(v_rate, 0))),
+      v_spent.transaction is not distinct from pg_current_xact_id());
   end if;
 
   v_used := 1;

@@ -244,14 +244,26 @@ begin
     perform hub_internal.refuse('42501', 'permission denied', 'accepting an invitation',
       'The invited accepts it with their own sign-in.');
   end if;
+  -- Looked at before the server is locked: a stranger holds up nobody. Locked, so that an owner who is removed
+  -- at this moment is none.
+  if exists (select from public.hub_invitations i where i.server_id = p_server_id and i.user_id = v_me) then
+    perform hub_internal.locked_server(p_server_id);
+  end if;
+  -- An invitation is worth what its maker may do now.
   delete from public.hub_invitations i
    where i.server_id = p_server_id
      and i.user_id = v_me
+     and (i.invited_by is null
+          or exists (select from public.hub_members m
+                      where m.server_id = i.server_id
+                        and m.user_id = i.invited_by
+                        and m.role = 'owner'))
   returning i.* into v_invitation;
   if not found then
     perform hub_internal.refuse('UH004', 'not found',
       format('an invitation to server %s', coalesce(p_server_id::text, 'null')),
-      'It was withdrawn or answered; hub_invitations shows yours.');
+      'It was withdrawn or answered, or whoever made it owns the server no more; '
+      'hub_invitations shows yours.');
   end if;
   insert into public.hub_members as m (server_id, user_id, role)
   values (p_server_id, v_me, v_invitation.role)
