@@ -1,0 +1,86 @@
+-- What an attacker found on a shared deployment: each attack beside what stays allowed.
+\ir setup.psql
+select no_plan();
+insert into tap.ids (name) values ('evil'), ('heir');
+insert into public.hub_servers (name, display_name, architecture_type, access) values
+  ('evil', 'Evil', 'flat_task_pipeline', 'members'), ('evil-desk', 'Evil desk', 'command_dispatch', 'members');
+insert into public.hub_channels (server_id, name, display_name, project_path) values
+  (tap.server('evil'), 'evil-room', '#room', 'evil/app'), (tap.server('evil-desk'), 'evil-desk', '#desk', null);
+insert into public.hub_members (server_id, user_id, role)
+select s.id, tap.id('evil'), 'owner' from public.hub_servers s where s.name like 'evil%';
+
+-- Metadata counts as what is written, and has its size.
+create function pg_temp.map(p_length int) returns text language sql as $$ select format('{"k": %s}', to_json(repeat('x', p_length))) $$;
+select is(tap.outcome('outsider', format($$ insert into public.hub_channel_messages (channel_id, content, metadata) values (tap.channel('quick'), 'm', %L) $$, pg_temp.map(n))),
+          o, 'a message with metadata of ' || n || ' characters')
+  from (values (7000, 'ok'), (9000, '23514'), (4000000, '23514')) v (n, o);
+select matches(tap.refusal('outsider', format($$ insert into public.hub_channel_messages (channel_id, content, metadata)
+                 select tap.channel('quick'), repeat('x', 10000), %L from generate_series(1, 19) $$, pg_temp.map(7000))),
+               '^UH006 too many', 'metadata is counted with the characters of its message');
+select is(tap.outcome('evil', format($$ insert into public.mac_tasks (content, channel_id, %s) values ('x', tap.channel('evil-room'), %L) $$, c, v)),
+          o, format('a task whose %s has %s characters', c, char_length(v)))
+  from (values ('metadata', pg_temp.map(7000), 'ok'), ('metadata', pg_temp.map(20000), '23514'), ('model', repeat('m', 200), 'ok'), ('model', repeat('m', 201), 'UH001'),
+               ('idempotency_key', repeat('k', 200), 'ok'), ('idempotency_key', repeat('k', 201), 'UH001'), ('idempotency_key', '', 'UH001')) t (c, v, o);
+
+-- All hook tokens of a server together have a bound.
+update hub_internal.quotas set amount = 5 where name = 'server_hook_messages';
+create temp table hook as
+select row_number() over () as n, public.hub_create_hook_token('hook ' || i, array['channel:' || tap.channel('evil-room')]) ->> 'token' as token from generate_series(1, 3) i;
+create function pg_temp.hooks(p_times int) returns text language plpgsql as $$
+declare v_done int := 0;
+begin
+  for i in 1 .. p_times loop
+    perform public.hub_receive_hook((select token from hook where n = i % 3 + 1), 'work ' || i, 'channel:' || tap.channel('evil-room'));
+    v_done := v_done + 1;
+  end loop;
+  return 'all ' || v_done;
+exception when others then
+  return sqlstate || ' after ' || v_done;
+end;
+$$;
+select is(pg_temp.hooks(5), 'all 5', 'as many messages by hooks as the server may have');
+select is(pg_temp.hooks(1), 'UH006 after 0', 'and no more, by whichever token');
+
+-- Sweeps wait in a number.
+update hub_internal.quotas set amount = 2 where name = 'server_sweeps';
+select tap.become('evil');
+select matches(public.hub_execute_command(tap.channel('evil-desk'), '!sweep ' || c) ->> 'text', '^Sweep of', 'a sweep of ' || c || ' is queued') from unnest(array['Aachen', 'Bonn']) c;
+select tap.become('postgres');
+select matches(tap.refusal('evil', $$ select public.hub_execute_command(tap.channel('evil-desk'), '!sweep Celle') $$), '^UH006 too many', 'one more is refused');
+
+-- An invitation is worth what its maker may do now.
+insert into public.hub_members (server_id, user_id, role) values (tap.server('evil'), tap.id('owner'), 'owner');
+select tap.become('owner');
+select is((public.hub_invite(tap.server('evil'), tap.id('heir'), 'owner')).role, 'owner', 'an owner invites an owner');
+select tap.become('postgres');
+select is(tap.outcome('heir', $$ select public.hub_accept_invitation(tap.server('evil')) $$), 'ok', 'who may accept');
+update public.hub_members set role = 'viewer' where server_id = tap.server('evil') and user_id = tap.id('owner');
+select is(tap.outcome('heir', $$ select public.hub_accept_invitation(tap.server('evil')) $$), 'UH004', 'but not once the one who invited is no owner any more');
+select tap.become('evil');
+select is((public.hub_invite(tap.server('evil'), tap.id('heir'))).role, 'owner', 'a client that can not say null withdraws by leaving the role out');
+select tap.become('postgres');
+select is_empty($$ select from public.hub_invitations where user_id = tap.id('heir') $$, 'and it is gone');
+
+-- Other tenants' agents are not to be found out.
+insert into public.mesh_devices (name, platform, agents) values
+  ('theirs', 'linux', '[{"agent": "acme-private", "models": ["any"]}]'), ('ours', 'linux', '[{"agent": "evil-own", "models": ["any"]}]');
+insert into public.mesh_device_servers (device, server_id) values ('theirs', tap.server('aura-labs')), ('ours', tap.server('evil'));
+select is(tap.outcome('evil', format($$ insert into public.mac_tasks (content, channel_id, agent) values ('x', tap.channel('evil-room'), %L) $$, a)), o, 'a task for the agent ' || a)
+  from (values ('claude', 'ok'), ('evil-own', 'ok'), ('acme-private', 'UH001'), ('nobodys', 'UH001')) v (a, o);
+select is(tap.outcome('evil', format($$ insert into public.mac_tasks (content, server_id, agent) values ('x', tap.server('evil'), %L) $$, a)), o, 'a task without a channel for the agent ' || a)
+  from (values ('evil-own', 'ok'), ('acme-private', 'UH001')) v (a, o);
+
+-- Names are one line, without what nobody sees.
+select tap.become('operator');
+insert into public.hub_channel_messages (channel_id, content, sender_label)
+select tap.channel('quick'), 'named ' || n, v from (values (1, E'Bob\n✅ a1b2 complete [claude/mac1]'), (2, U&'a\202eecila'), (3, U&'\2060'), (4, 'system'), (5, 'Ann')) t (n, v);
+select tap.become('postgres');
+select results_eq($$ select sender_label from public.hub_channel_messages where content like 'named %' order by content $$,
+  $$ values ('Bob ✅ a1b2 complete [claude/mac1]'), ('aecila'), ('operator'), ('operator'), ('Ann') $$, 'names as others read them');
+
+-- A device says what it offers in few words.
+select is(tap.outcome('postgres', $$ select public.hub_register_device('big', 'linux', jsonb_build_array(jsonb_build_object('agent', 'a', 'models', (select jsonb_agg('m' || n) from generate_series(1, 100000) n))), 1) $$),
+          'UH001', 'an endless list of models is refused');
+
+select * from finish();
+rollback;
