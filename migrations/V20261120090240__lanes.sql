@@ -5,14 +5,16 @@
 
 -- What puts a task into a lane holds this, shared, until it commits; what takes a lane away holds it alone:
 -- it sees the task, or it waits.
-create function hub_internal.lane_lock(p_server_id uuid, p_project text, p_model text, p_agent text, p_platform text, p_device text)
+create function hub_internal.lane_lock(
+  p_server_id uuid, p_project text, p_model text, p_agent text, p_platform text, p_device text)
   returns bigint
   language plpgsql
   immutable
   set search_path = ''
 as $$
 begin
-  return hashtextextended(concat_ws('/', 'hub_lane', p_server_id, p_project, p_model, p_agent, p_platform, p_device), 0);
+  return hashtextextended(
+    concat_ws('/', 'hub_lane', p_server_id, p_project, p_model, p_agent, p_platform, p_device), 0);
 end;
 $$;
 
@@ -44,22 +46,31 @@ declare
 begin
   -- Only a machine that is still enrolled can have the session; else the follow-up starts afresh anywhere.
   if p_task.session_id is not null and p_task.session_device is not null then
-    select d.name into v_device from public.mesh_devices d where d.name = p_task.session_device and d.revoked_at is null;
+    select d.name into v_device
+      from public.mesh_devices d
+     where d.name = p_task.session_device and d.revoked_at is null;
   end if;
-  perform pg_advisory_xact_lock_shared(hub_internal.lane_lock(p_task.server_id, p_task.project, p_task.model_preference, p_task.requested_agent,
-                                                             p_task.platform, v_device));
+  perform pg_advisory_xact_lock_shared(hub_internal.lane_lock(
+    p_task.server_id, p_task.project, p_task.model_preference, p_task.requested_agent, p_task.platform,
+    v_device));
   select l.id into v_lane
     from hub_internal.lanes l
-   where l.server_id is not distinct from p_task.server_id and l.project is not distinct from p_task.project
-     and l.model = p_task.model_preference and l.agent is not distinct from p_task.requested_agent
-     and l.platform = p_task.platform and l.device is not distinct from v_device;
+   where l.server_id is not distinct from p_task.server_id
+     and l.project is not distinct from p_task.project
+     and l.model = p_task.model_preference
+     and l.agent is not distinct from p_task.requested_agent
+     and l.platform = p_task.platform
+     and l.device is not distinct from v_device;
   if not found then
     if p_bounded then
-      perform hub_internal.require_room('server_lanes', (select count(*) from hub_internal.lanes l where l.server_id = p_task.server_id));
+      perform hub_internal.require_room('server_lanes',
+        (select count(*) from hub_internal.lanes l where l.server_id = p_task.server_id));
     end if;
     insert into hub_internal.lanes (server_id, project, model, agent, platform, device)
-    values (p_task.server_id, p_task.project, p_task.model_preference, p_task.requested_agent, p_task.platform, v_device)
-    on conflict on constraint lanes_key do update set platform = excluded.platform   -- returns the row a neighbour just made
+    values (p_task.server_id, p_task.project, p_task.model_preference, p_task.requested_agent,
+            p_task.platform, v_device)
+    -- Sets nothing, but returns the row a neighbour just made.
+    on conflict on constraint lanes_key do update set platform = excluded.platform
     returning id into v_lane;
   end if;
   return v_lane;
@@ -79,15 +90,19 @@ begin
   update public.mac_tasks t
      set lane = hub_internal.lane_of(t),
          queue_key = coalesce(t.queue_key, hub_internal.queue_key(t.created_at, t.priority))
-   where t.id in (select x.id from public.mac_tasks x
-                   where x.status = 'pending' and x.lane is null limit p_limit for update skip locked);
+   where t.id in (select x.id
+                    from public.mac_tasks x
+                   where x.status = 'pending' and x.lane is null
+                   limit p_limit
+                     for update skip locked);
   get diagnostics v_count = row_count;
   return v_count;
 end;
 $$;
 
 update public.mac_tasks t
-   set queue_key = hub_internal.queue_key(t.created_at, t.priority), lane = hub_internal.lane_of(t)
+   set queue_key = hub_internal.queue_key(t.created_at, t.priority),
+       lane = hub_internal.lane_of(t)
  where t.status in ('pending', 'blocked', 'waiting');
 
 -- Lanes with nothing pending go; a task that wants one makes it anew. One that somebody puts a task into just
@@ -104,16 +119,21 @@ declare
 begin
   for v_lane in
     select l.* from hub_internal.lanes l
-     where not exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is null)
-       and not exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is not null)
+     where not exists (select from public.mac_tasks t
+                        where t.lane = l.id and t.status = 'pending' and t.run_after is null)
+       and not exists (select from public.mac_tasks t
+                        where t.lane = l.id and t.status = 'pending' and t.run_after is not null)
      limit p_limit
   loop
-    continue when not pg_try_advisory_xact_lock(hub_internal.lane_lock(v_lane.server_id, v_lane.project, v_lane.model, v_lane.agent, v_lane.platform, v_lane.device));
+    continue when not pg_try_advisory_xact_lock(hub_internal.lane_lock(
+      v_lane.server_id, v_lane.project, v_lane.model, v_lane.agent, v_lane.platform, v_lane.device));
     -- Looked at again, with the lock: a task may have been committed since.
     delete from hub_internal.lanes l
      where l.id = v_lane.id
-       and not exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is null)
-       and not exists (select from public.mac_tasks t where t.lane = l.id and t.status = 'pending' and t.run_after is not null);
+       and not exists (select from public.mac_tasks t
+                        where t.lane = l.id and t.status = 'pending' and t.run_after is null)
+       and not exists (select from public.mac_tasks t
+                        where t.lane = l.id and t.status = 'pending' and t.run_after is not null);
     if found then
       v_done := v_done + 1;
     end if;
@@ -134,12 +154,12 @@ create function hub_internal.offered_agent(p_agents jsonb, p_agent text, p_model
 as $$
 begin
   return (
-  select o ->> 'agent'
-    from jsonb_array_elements(p_agents) with ordinality as e (o, n)
-   where (p_agent is null or o ->> 'agent' = p_agent)
-     and (p_model = 'any' or o -> 'models' ? p_model or o -> 'models' ? 'any')
-   order by n
-   limit 1
+    select o ->> 'agent'
+      from jsonb_array_elements(p_agents) with ordinality as e (o, n)
+     where (p_agent is null or o ->> 'agent' = p_agent)
+       and (p_model = 'any' or o -> 'models' ? p_model or o -> 'models' ? 'any')
+     order by n
+     limit 1
   );
 end;
 $$;
@@ -159,7 +179,8 @@ as $$
 begin
   return p_agent in ('claude', 'codex', 'gemini', 'survey')
       or exists (select from public.mesh_devices d
-                  where d.revoked_at is null and d.agents @> jsonb_build_array(jsonb_build_object('agent', p_agent)));
+                  where d.revoked_at is null
+                    and d.agents @> jsonb_build_array(jsonb_build_object('agent', p_agent)));
 end;
 $$;
 grant execute on function hub_internal.is_known_agent to authenticated;
@@ -177,19 +198,27 @@ select c.*, c.on_platform and c.has_session and c.serves and c.has_folder and c.
                l.platform in ('any', d.platform) as on_platform,
                l.device is null or l.device = d.name as has_session,
                d.serves_all
-                 or exists (select from public.mesh_device_servers e where e.device = d.name and e.server_id = l.server_id) as serves,
+                 or exists (select from public.mesh_device_servers e
+                             where e.device = d.name and e.server_id = l.server_id)
+                 as serves,
                l.server_id is null
                  or exists (select from public.hub_places p
-                             where p.server_id = l.server_id and p.kind = 'project' and (p.device is null or p.device = d.name)
-                               and (p.target in ('*', l.project) or starts_with(l.project, p.target || '/'))) as has_folder,
+                             where p.server_id = l.server_id
+                               and p.kind = 'project'
+                               and (p.device is null or p.device = d.name)
+                               and (p.target in ('*', l.project) or starts_with(l.project, p.target || '/')))
+                 as has_folder,
                o.agent,
-               d.last_heartbeat_at + (select s.value from hub_internal.settings s where s.name = 'device_offline_after') as offline_at,
+               d.last_heartbeat_at
+                 + (select s.value from hub_internal.settings s where s.name = 'device_offline_after')
+                 as offline_at,
                d.drained_at is null as accepts,
                d.capacity
           from public.mesh_devices d
          cross join hub_internal.lanes l
          -- offset 0: asked once a row, and only where the rest holds.
-         cross join lateral (select hub_internal.offered_agent(d.agents, l.agent, l.model) as agent offset 0) o
+         cross join lateral (
+           select hub_internal.offered_agent(d.agents, l.agent, l.model) as agent offset 0) o
          where d.revoked_at is null) c;
 comment on view hub_internal.device_lanes is
   'Which device may take from which lane (eligible), condition by condition, and which agent it would run. '
@@ -206,7 +235,8 @@ create function hub_internal.held_count(p_device text)
   set search_path = ''
 as $$
 begin
-  return (select count(*) from public.mac_tasks t
+  return (select count(*)
+            from public.mac_tasks t
            where t.claimed_by = p_device and t.status = 'running' and t.lease_expires_at is not null);
 end;
 $$;

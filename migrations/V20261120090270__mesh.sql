@@ -33,7 +33,8 @@ begin
 end;
 $$;
 
-create function hub_internal.register_device(p_name text, p_platform text, p_agents jsonb, p_capacity int, p_now timestamptz)
+create function hub_internal.register_device(
+  p_name text, p_platform text, p_agents jsonb, p_capacity int, p_now timestamptz)
   returns public.mesh_devices
   language plpgsql
   volatile
@@ -62,24 +63,34 @@ begin
   end if;
   if p_agents is null or jsonb_typeof(p_agents) <> 'array'
      or exists (select from jsonb_array_elements(p_agents) e (o)
-                 where jsonb_typeof(o) <> 'object' or jsonb_typeof(o -> 'agent') is distinct from 'string' or o ->> 'agent' = ''
+                 where jsonb_typeof(o) <> 'object'
+                    or jsonb_typeof(o -> 'agent') is distinct from 'string'
+                    or o ->> 'agent' = ''
                     or jsonb_typeof(o -> 'models') is distinct from 'array'
-                    or exists (select from jsonb_array_elements(case when jsonb_typeof(o -> 'models') = 'array' then o -> 'models' else '[]' end) m (v)
+                    or exists (select from jsonb_array_elements(
+                                   case when jsonb_typeof(o -> 'models') = 'array' then o -> 'models'
+                                        else '[]' end) m (v)
                                 where jsonb_typeof(v) <> 'string')) then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents',
       'Give a list like [{"agent": "claude", "models": ["claude"]}].');
-  elsif exists (select from jsonb_array_elements(p_agents) e (o) where o ->> 'agent' !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') then
+  elsif exists (select from jsonb_array_elements(p_agents) e (o)
+                 where o ->> 'agent' !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents: agent',
       'The name of an agent: 1 to 63 letters, digits, dots, dashes and underscores.');
   end if;
   perform hub_internal.require_room('device_agents', jsonb_array_length(p_agents) - 1);
 
-  insert into public.mesh_devices as d (name, platform, agents, capacity, user_id, serves_all, last_heartbeat_at)
-  values (p_name, p_platform, p_agents, p_capacity,
-          case when not v_trusted then (hub_internal.claims() ->> 'sub')::uuid end, v_trusted, p_now)
+  insert into public.mesh_devices as d
+    (name, platform, agents, capacity, user_id, serves_all, last_heartbeat_at)
+  values
+    (p_name, p_platform, p_agents, p_capacity,
+     case when not v_trusted then (hub_internal.claims() ->> 'sub')::uuid end, v_trusted, p_now)
   on conflict (name) do update
-    set platform = excluded.platform, agents = excluded.agents, capacity = excluded.capacity,
-        user_id = coalesce(excluded.user_id, d.user_id), last_heartbeat_at = greatest(d.last_heartbeat_at, excluded.last_heartbeat_at)
+    set platform = excluded.platform,
+        agents = excluded.agents,
+        capacity = excluded.capacity,
+        user_id = coalesce(excluded.user_id, d.user_id),
+        last_heartbeat_at = greatest(d.last_heartbeat_at, excluded.last_heartbeat_at)
     where d.revoked_at is null
   returning d.* into v_device;
   if not found then
@@ -104,16 +115,21 @@ begin
   p_running := coalesce(p_running, '[]');
   if jsonb_typeof(p_running) <> 'array'
      or exists (select from jsonb_array_elements(p_running) e (o)
-                 where jsonb_typeof(o) <> 'object' or coalesce(o ->> 'task', '') !~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+                 where jsonb_typeof(o) <> 'object'
+                    or coalesce(o ->> 'task', '') !~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
                     or coalesce(o ->> 'attempt', '') !~ '^[0-9]{1,9}$') then
     perform hub_internal.refuse('UH001', 'bad input', 'p_running',
       'Give a list like [{"task": "<uuid>", "attempt": 1}].');
   end if;
 
   with said as (
-    select distinct (o ->> 'task')::uuid as task, (o ->> 'attempt')::int as attempt from jsonb_array_elements(p_running) e (o)
-  ), held as (                                    -- in the order of ids: two heartbeats never wait for each other in a ring
-    select t.id from public.mac_tasks t join said s on s.task = t.id and s.attempt = t.attempt
+    select distinct (o ->> 'task')::uuid as task, (o ->> 'attempt')::int as attempt
+      from jsonb_array_elements(p_running) e (o)
+  ), held as (
+    -- In the order of ids: two heartbeats never wait for each other in a ring.
+    select t.id
+      from public.mac_tasks t
+      join said s on s.task = t.id and s.attempt = t.attempt
      where t.status = 'running' and t.claimed_by = p_device
      order by t.id
        for no key update of t
@@ -124,12 +140,20 @@ begin
     returning t.id, t.cancel_requested_at
   )
   select jsonb_build_object(
-           'cancel', coalesce((select jsonb_agg(e.id order by e.id) from extended e where e.cancel_requested_at is not null), '[]'),
-           'steer',  '[]'::jsonb,
-           'lost',   coalesce((select jsonb_agg(s.task order by s.task) from said s where s.task not in (select e.id from extended e)), '[]'))
+           'cancel', coalesce(
+             (select jsonb_agg(e.id order by e.id) from extended e where e.cancel_requested_at is not null),
+             '[]'),
+           'steer', '[]'::jsonb,
+           'lost', coalesce(
+             (select jsonb_agg(s.task order by s.task)
+                from said s
+               where s.task not in (select e.id from extended e)),
+             '[]'))
     into v_answer;
 
-  update public.mesh_devices d set last_heartbeat_at = greatest(d.last_heartbeat_at, p_now) where d.name = p_device;
+  update public.mesh_devices d
+     set last_heartbeat_at = greatest(d.last_heartbeat_at, p_now)
+   where d.name = p_device;
   return v_answer;
 end;
 $$;
@@ -155,7 +179,8 @@ begin
      and (v_device.serves_all
           or not exists (select from public.mesh_device_servers e where e.device = p_name)
           or exists (select from public.mesh_device_servers e
-                      where e.device = p_name and e.server_id not in (select hub_internal.my_owned_server_ids()))) then
+                      where e.device = p_name
+                        and e.server_id not in (select hub_internal.my_owned_server_ids()))) then
     perform hub_internal.refuse('42501', 'permission denied', format('device %s', p_name),
       'Only who owns every server it serves may do this.');
   end if;
@@ -175,8 +200,10 @@ declare
 begin
   perform hub_internal.require_given(p_drained, 'p_drained');
   v_device := hub_internal.steered_device(p_name);
-  update public.mesh_devices d set drained_at = case when p_drained then coalesce(d.drained_at, now()) end
-   where d.name = p_name returning d.* into v_device;
+  update public.mesh_devices d
+     set drained_at = case when p_drained then coalesce(d.drained_at, now()) end
+   where d.name = p_name
+  returning d.* into v_device;
   if not p_drained then
     perform pg_notify('hub_tasks', '');
   end if;
@@ -198,17 +225,27 @@ begin
   -- Its running tasks first: a claim or an ending holds task before device, never the other way. Their leases
   -- are over, and the next recovery takes them back.
   if p_revoked then
-    update public.mac_tasks t set lease_expires_at = least(t.lease_expires_at, t.claimed_at)
-     where t.claimed_by = p_name and t.status = 'running' and t.lease_expires_at is not null
-       and (hub_internal.is_trusted() or exists (select from public.mesh_device_servers e
-              where e.device = p_name and e.server_id in (select hub_internal.my_owned_server_ids())));
+    update public.mac_tasks t
+       set lease_expires_at = least(t.lease_expires_at, t.claimed_at)
+     where t.claimed_by = p_name
+       and t.status = 'running'
+       and t.lease_expires_at is not null
+       and (hub_internal.is_trusted()
+            or exists (select from public.mesh_device_servers e
+                        where e.device = p_name
+                          and e.server_id in (select hub_internal.my_owned_server_ids())));
   end if;
   v_device := hub_internal.steered_device(p_name);
-  update public.mesh_devices d set revoked_at = case when p_revoked then coalesce(d.revoked_at, now()) end
-   where d.name = p_name returning d.* into v_device;
+  update public.mesh_devices d
+     set revoked_at = case when p_revoked then coalesce(d.revoked_at, now()) end
+   where d.name = p_name
+  returning d.* into v_device;
   if p_revoked then
     -- Sessions that only this machine had are gone: what waits for them starts afresh, anywhere.
-    update public.mac_tasks t set session_id = null, session_device = null, lane = null
+    update public.mac_tasks t
+       set session_id = null,
+           session_device = null,
+           lane = null
      where t.session_device = p_name and t.status in ('pending', 'blocked');
     perform hub_internal.enlane(now(), 1000000);
   end if;
@@ -227,7 +264,8 @@ declare
   v_device public.mesh_devices;
 begin
   perform hub_internal.require_given(p_enrolled, 'p_enrolled');
-  if not hub_internal.may_read(p_server_id) or not exists (select from public.hub_servers s where s.id = p_server_id) then
+  if not hub_internal.may_read(p_server_id)
+     or not exists (select from public.hub_servers s where s.id = p_server_id) then
     perform hub_internal.refuse('UH004', 'not found', format('server %s', p_server_id),
       'Check the id, and that you may read it.');
   end if;
@@ -248,7 +286,8 @@ begin
     v_device := hub_internal.steered_device(p_name);
   end if;
   if p_enrolled then
-    insert into public.mesh_device_servers (device, server_id) values (p_name, p_server_id) on conflict do nothing;
+    insert into public.mesh_device_servers (device, server_id) values (p_name, p_server_id)
+    on conflict do nothing;
     perform pg_notify('hub_tasks', '');
   else
     delete from public.mesh_device_servers e where e.device = p_name and e.server_id = p_server_id;

@@ -1,5 +1,5 @@
--- Why: an attempt from its claim to its end. Each is one transaction; what people see follows by the triggers
--- (…telling). Bodies take the time as an argument; what the API exposes passes now().
+-- Why: an attempt from its claim to its end. Each is one transaction; what people see follows by triggers
+-- (…telling, …task_triggers). Bodies take the time as an argument; what the API exposes passes now().
 
 -- Claiming --------------------------------------------------------------------------------------------------
 
@@ -9,7 +9,8 @@ create function hub_internal.claim_tasks(p_device text, p_limit int, p_lease int
   volatile
   security definer                                -- devices hold no write grant on mac_tasks
   set search_path = ''
-  set plan_cache_mode = force_generic_plan        -- planned anew at each call, its plan took longer than the claim
+  -- Planned anew at each call, its plan took longer than the claim.
+  set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_device public.mesh_devices;
@@ -35,7 +36,8 @@ begin
   -- A few rounds: what a neighbour locked first is skipped, and there may be more behind it.
   for v_round in 1 .. 5 loop
     exit when v_want <= 0;
-    -- 1. a short ordered look into each lane this device may take from; 2. the best of them, locked and looked at again.
+    -- 1. a short ordered look into each lane this device may take from; 2. the best of them, locked and
+    -- looked at again.
     return query
       with lanes as materialized (
         select x.lane as id, x.agent
@@ -45,27 +47,44 @@ begin
         select h.id, h.queue_key, lanes.agent
           from lanes
          cross join lateral (
-           (select t.id, t.queue_key from public.mac_tasks t
-             where t.lane = lanes.id and t.status = 'pending' and t.run_after is null
-             order by t.queue_key limit v_want + 16)
+           (select t.id, t.queue_key
+              from public.mac_tasks t
+             where t.lane = lanes.id
+               and t.status = 'pending'
+               and t.run_after is null
+             order by t.queue_key
+             limit v_want + 16)
            union all
-           (select t.id, t.queue_key from public.mac_tasks t
-             where t.lane = lanes.id and t.status = 'pending' and t.run_after is not null and t.run_after <= p_now
-             order by t.run_after limit v_want + 16)
+           (select t.id, t.queue_key
+              from public.mac_tasks t
+             where t.lane = lanes.id
+               and t.status = 'pending'
+               and t.run_after is not null
+               and t.run_after <= p_now
+             order by t.run_after
+             limit v_want + 16)
          ) h
          order by h.queue_key
          limit v_want + 16
       ), locked as materialized (
         select t.id, heads.agent
-          from heads join public.mac_tasks t on t.id = heads.id
+          from heads
+          join public.mac_tasks t on t.id = heads.id
          where t.status = 'pending' and (t.run_after is null or t.run_after <= p_now)
          order by heads.queue_key
          limit v_want
            for update of t skip locked
       ), claimed as (
         update public.mac_tasks t
-           set status = 'running', attempt = t.attempt + 1, claimed_by = p_device, agent = locked.agent,
-               lease_expires_at = p_now + p_lease, claimed_at = p_now, run_after = null, partial_output = null, progress_count = 0
+           set status = 'running',
+               attempt = t.attempt + 1,
+               claimed_by = p_device,
+               agent = locked.agent,
+               lease_expires_at = p_now + p_lease,
+               claimed_at = p_now,
+               run_after = null,
+               partial_output = null,
+               progress_count = 0
           from locked
          where t.id = locked.id
         returning t.*
@@ -78,9 +97,12 @@ begin
     v_want := v_want - v_got;
     exit when v_got = 0
           and not exists (select from hub_internal.device_lanes x
-                           where x.device = p_device and x.eligible
+                           where x.device = p_device
+                             and x.eligible
                              and exists (select from public.mac_tasks t
-                                          where t.lane = x.lane and t.status = 'pending' and t.run_after is null));
+                                          where t.lane = x.lane
+                                            and t.status = 'pending'
+                                            and t.run_after is null));
     exit when v_got = 0 and v_round >= 2;
   end loop;
 end;
@@ -119,7 +141,8 @@ create function hub_internal.refuse_lost(p_task_id uuid, p_attempt int)
   set search_path = ''
 as $$
 begin
-  perform hub_internal.refuse('UH002', 'lease lost', format('task %s is not held at attempt %s', p_task_id, coalesce(p_attempt::text, 'null')),
+  perform hub_internal.refuse('UH002', 'lease lost',
+    format('task %s is not held at attempt %s', p_task_id, coalesce(p_attempt::text, 'null')),
     'Discard what this attempt did: another device holds the task, or it ended.');
 end;
 $$;
@@ -135,8 +158,12 @@ declare
   v_device text := hub_internal.writing_device();
   v_task   public.mac_tasks;
 begin
-  select t.* into v_task from public.mac_tasks t
-   where t.id = p_task_id and t.attempt = p_attempt and t.status = 'running' and (v_device is null or t.claimed_by = v_device)
+  select t.* into v_task
+    from public.mac_tasks t
+   where t.id = p_task_id
+     and t.attempt = p_attempt
+     and t.status = 'running'
+     and (v_device is null or t.claimed_by = v_device)
      for no key update;
   if not found then
     perform hub_internal.refuse_lost(p_task_id, p_attempt);
@@ -161,8 +188,12 @@ begin
   v_device := hub_internal.writing_device();
   -- The fence is in the update itself: a note is the commonest write, and a lock ahead of it would be a
   -- second version of the row.
-  update public.mac_tasks t set partial_output = p_note
-   where t.id = p_task_id and t.attempt = p_attempt and t.status = 'running' and (v_device is null or t.claimed_by = v_device);
+  update public.mac_tasks t
+     set partial_output = p_note
+   where t.id = p_task_id
+     and t.attempt = p_attempt
+     and t.status = 'running'
+     and (v_device is null or t.claimed_by = v_device);
   if not found then
     perform hub_internal.refuse_lost(p_task_id, p_attempt);
   end if;
@@ -171,7 +202,8 @@ $$;
 
 -- Ending it -------------------------------------------------------------------------------------------------
 
-create function hub_internal.end_attempt(p_task public.mac_tasks, p_outcome text, p_error text, p_meta jsonb, p_now timestamptz)
+create function hub_internal.end_attempt(
+  p_task public.mac_tasks, p_outcome text, p_error text, p_meta jsonb, p_now timestamptz)
   returns void
   language plpgsql
   volatile
@@ -203,19 +235,34 @@ begin
       'p_meta = {model, session_id, cost_usd, tokens_in, tokens_out, exit_code, receipt}, each optional.');
   end if;
   insert into public.hub_task_attempts as a
-    (task_id, attempt, device, agent, started_at, finished_at, outcome, error, model, session_id, cost_usd, tokens_in, tokens_out, exit_code, receipt)
+    (task_id, attempt, device, agent,
+     started_at, finished_at, outcome, error,
+     model, session_id,
+     cost_usd, tokens_in, tokens_out,
+     exit_code, receipt)
   values
-    (p_task.id, p_task.attempt, p_task.claimed_by, p_task.agent, coalesce(p_task.claimed_at, p_now), p_now, p_outcome, p_error,
-     p_meta ->> 'model', p_meta ->> 'session_id', round((p_meta ->> 'cost_usd')::numeric, 6), (p_meta ->> 'tokens_in')::bigint,
-     (p_meta ->> 'tokens_out')::bigint, (p_meta ->> 'exit_code')::int, nullif(p_meta -> 'receipt', 'null'))
+    (p_task.id, p_task.attempt, p_task.claimed_by, p_task.agent,
+     coalesce(p_task.claimed_at, p_now), p_now, p_outcome, p_error,
+     p_meta ->> 'model', p_meta ->> 'session_id',
+     round((p_meta ->> 'cost_usd')::numeric, 6), (p_meta ->> 'tokens_in')::bigint,
+     (p_meta ->> 'tokens_out')::bigint,
+     (p_meta ->> 'exit_code')::int, nullif(p_meta -> 'receipt', 'null'))
   on conflict (task_id, attempt) do update
-    set finished_at = excluded.finished_at, outcome = excluded.outcome, error = excluded.error, model = excluded.model,
-        session_id = excluded.session_id, cost_usd = excluded.cost_usd, tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
-        exit_code = excluded.exit_code, receipt = excluded.receipt;
+    set finished_at = excluded.finished_at,
+        outcome = excluded.outcome,
+        error = excluded.error,
+        model = excluded.model,
+        session_id = excluded.session_id,
+        cost_usd = excluded.cost_usd,
+        tokens_in = excluded.tokens_in,
+        tokens_out = excluded.tokens_out,
+        exit_code = excluded.exit_code,
+        receipt = excluded.receipt;
 end;
 $$;
 
-create function hub_internal.complete_task(p_task_id uuid, p_attempt int, p_result text, p_meta jsonb, p_now timestamptz)
+create function hub_internal.complete_task(
+  p_task_id uuid, p_attempt int, p_result text, p_meta jsonb, p_now timestamptz)
   returns public.mac_tasks
   language plpgsql
   volatile
@@ -227,10 +274,14 @@ declare
 begin
   perform hub_internal.end_attempt(v_task, 'complete', null, p_meta, p_now);
   update public.mac_tasks t
-     set status = 'complete', result = p_result, error = null, finished_at = p_now,
+     set status = 'complete',
+         result = p_result,
+         error = null,
+         finished_at = p_now,
          model = coalesce(p_meta ->> 'model', t.model),
          session_id = coalesce(p_meta ->> 'session_id', t.session_id),
-         session_device = case when p_meta ->> 'session_id' is not null then t.claimed_by else t.session_device end
+         session_device = case when p_meta ->> 'session_id' is not null then t.claimed_by
+                               else t.session_device end
    where t.id = p_task_id
   returning t.* into v_task;
   return v_task;
@@ -245,11 +296,13 @@ create function hub_internal.backoff(p_attempt int)
   set search_path = ''
 as $$
 begin
-  return least(interval '10 minutes', interval '10 seconds' * power(2, least(greatest(p_attempt, 1), 20) - 1));
+  return least(interval '10 minutes',
+               interval '10 seconds' * power(2, least(greatest(p_attempt, 1), 20) - 1));
 end;
 $$;
 
-create function hub_internal.fail_task(p_task_id uuid, p_attempt int, p_error text, p_retryable boolean, p_meta jsonb, p_now timestamptz)
+create function hub_internal.fail_task(
+  p_task_id uuid, p_attempt int, p_error text, p_retryable boolean, p_meta jsonb, p_now timestamptz)
   returns public.mac_tasks
   language plpgsql
   volatile
@@ -262,18 +315,32 @@ declare
 begin
   if v_task.cancel_requested_at is not null then
     perform hub_internal.end_attempt(v_task, 'cancelled', p_error, p_meta, p_now);
-    update public.mac_tasks t set status = 'cancelled', error = 'stopped on request', finished_at = p_now,
-           session_id = coalesce(v_session, t.session_id), session_device = case when v_session is not null then t.claimed_by else t.session_device end
-     where t.id = p_task_id returning t.* into v_task;
+    update public.mac_tasks t
+       set status = 'cancelled',
+           error = 'stopped on request',
+           finished_at = p_now,
+           session_id = coalesce(v_session, t.session_id),
+           session_device = case when v_session is not null then t.claimed_by else t.session_device end
+     where t.id = p_task_id
+    returning t.* into v_task;
   else
     perform hub_internal.end_attempt(v_task, 'failed', p_error, p_meta, p_now);
     if coalesce(p_retryable, true) and v_task.attempt < v_task.max_attempts then
-      update public.mac_tasks t set status = 'pending', error = p_error, run_after = p_now + hub_internal.backoff(t.attempt)
-       where t.id = p_task_id returning t.* into v_task;
+      update public.mac_tasks t
+         set status = 'pending',
+             error = p_error,
+             run_after = p_now + hub_internal.backoff(t.attempt)
+       where t.id = p_task_id
+      returning t.* into v_task;
     else
-      update public.mac_tasks t set status = 'failed', error = p_error, finished_at = p_now,
-             session_id = coalesce(v_session, t.session_id), session_device = case when v_session is not null then t.claimed_by else t.session_device end
-       where t.id = p_task_id returning t.* into v_task;
+      update public.mac_tasks t
+         set status = 'failed',
+             error = p_error,
+             finished_at = p_now,
+             session_id = coalesce(v_session, t.session_id),
+             session_device = case when v_session is not null then t.claimed_by else t.session_device end
+       where t.id = p_task_id
+      returning t.* into v_task;
     end if;
   end if;
   return v_task;

@@ -20,7 +20,8 @@ begin
   if v_city !~ '[[:alpha:]]' or char_length(v_city) > 80 or v_city ~ '[[:cntrl:]]' then
     return hub_internal.koji_usage('sweep') || E'\n<city> is a name of at most 80 characters.';
   end if;
-  insert into public.koji_sweeps (server_id, city, requested_by) values (hub_internal.koji_server(p_channel_id), v_city, auth.uid())
+  insert into public.koji_sweeps (server_id, city, requested_by)
+  values (hub_internal.koji_server(p_channel_id), v_city, auth.uid())
   on conflict (server_id, lower(city)) where status in ('queued', 'running') do nothing;
   if not found then
     return format('A sweep of %s is under way already. !sweep-status shows it.', v_city);
@@ -41,14 +42,25 @@ begin
     return hub_internal.koji_usage('sweep-status');
   end if;
   return coalesce(
-    (select string_agg(format('%s - %s', w.city,
-              case w.status
-                when 'queued'   then case when w.attempt = 0 then 'queued, waiting for a worker' else format('queued again after: %s', w.error) end
-                when 'running'  then format('running for %s', hub_internal.duration_text(w.started_at, clock_timestamp()))
-                when 'complete' then format('complete: %s found, %s new (%s, %s)', w.found, w.added, w.source, to_char(w.finished_at at time zone 'utc', 'YYYY-MM-DD'))
-                else format('failed: %s', w.error)
-              end), E'\n' order by w.created_at desc)
-       from (select * from public.koji_sweeps s where s.server_id = hub_internal.koji_server(p_channel_id) order by s.created_at desc limit 10) w),
+    (select string_agg(
+              format('%s - %s', w.city,
+                case w.status
+                  when 'queued' then
+                    case when w.attempt = 0 then 'queued, waiting for a worker'
+                         else format('queued again after: %s', w.error) end
+                  when 'running' then
+                    format('running for %s', hub_internal.duration_text(w.started_at, clock_timestamp()))
+                  when 'complete' then
+                    format('complete: %s found, %s new (%s, %s)', w.found, w.added, w.source,
+                           to_char(w.finished_at at time zone 'utc', 'YYYY-MM-DD'))
+                  else format('failed: %s', w.error)
+                end),
+              E'\n' order by w.created_at desc)
+       from (select *
+               from public.koji_sweeps s
+              where s.server_id = hub_internal.koji_server(p_channel_id)
+              order by s.created_at desc
+              limit 10) w),
     'No sweeps yet. !sweep <city> starts one.');
 end;
 $$;
@@ -56,6 +68,7 @@ $$;
 insert into public.koji_commands (name, usage, description, writes, function) values
   ('sweep',        '!sweep <city>', 'Launch market sweep', true,  'hub_internal.koji_sweep'),
   ('sweep-status', '!sweep-status', 'Active sweep status', false, 'hub_internal.koji_sweep_status');
+
 insert into public.hub_errands (name, about, wakes) values
   ('sweep', 'markets that somebody wants searched are searched by a program (hub_claim_sweeps)', true);
 
@@ -75,14 +88,26 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_lease', 'A lease lasts 1 second to 1 hour.');
   end if;
   update public.koji_sweeps s
-     set status = 'failed', error = 'the worker that ran it fell silent, three times', lease_expires_at = null, finished_at = now()
-   where s.status = 'running' and coalesce(s.lease_expires_at, s.run_after) <= now() and s.attempt >= 3;
+     set status = 'failed',
+         error = 'the worker that ran it fell silent, three times',
+         lease_expires_at = null,
+         finished_at = now()
+   where s.status = 'running'
+     and coalesce(s.lease_expires_at, s.run_after) <= now()
+     and s.attempt >= 3;
   return query
     update public.koji_sweeps s
-       set status = 'running', attempt = s.attempt + 1, started_at = clock_timestamp(), lease_expires_at = now() + p_lease
-      from (select d.id from public.koji_sweeps d
-             where d.status in ('queued', 'running') and coalesce(d.lease_expires_at, d.run_after) <= now()
-             order by coalesce(d.lease_expires_at, d.run_after) limit p_limit for no key update skip locked) due
+       set status = 'running',
+           attempt = s.attempt + 1,
+           started_at = clock_timestamp(),
+           lease_expires_at = now() + p_lease
+      from (select d.id
+              from public.koji_sweeps d
+             where d.status in ('queued', 'running')
+               and coalesce(d.lease_expires_at, d.run_after) <= now()
+             order by coalesce(d.lease_expires_at, d.run_after)
+             limit p_limit
+               for no key update skip locked) due
      where s.id = due.id
     returning s.*;
 end;
@@ -99,8 +124,10 @@ declare
   v_sweep public.koji_sweeps;
 begin
   perform hub_internal.require_trusted('ending sweeps');
-  select s.* into v_sweep from public.koji_sweeps s
-   where s.id = p_sweep_id and s.attempt = p_attempt and s.status = 'running' for no key update;
+  select s.* into v_sweep
+    from public.koji_sweeps s
+   where s.id = p_sweep_id and s.attempt = p_attempt and s.status = 'running'
+     for no key update;
   if not found then
     perform hub_internal.refuse('UH002', 'lease lost',
       format('sweep %s is not held at attempt %s', p_sweep_id, p_attempt),
@@ -128,22 +155,40 @@ begin
   -- Numbers are given one by one: two sweeps that end at once wait here for each other.
   perform from public.hub_servers s where s.id = v_sweep.server_id for no key update;
   with leads as (
-    select distinct on (lower(l.name)) hub_internal.shorten(btrim(l.name), 120) as name, l.address, l.contact, l.rating, l.notes
-      from jsonb_to_recordset(p_found) as l (name text, address text, contact text, rating numeric, notes text)
+    select distinct on (lower(l.name))
+           hub_internal.shorten(btrim(l.name), 120) as name, l.address, l.contact, l.rating, l.notes
+      from jsonb_to_recordset(p_found)
+             as l (name text, address text, contact text, rating numeric, notes text)
      where btrim(l.name) <> ''
      order by lower(l.name), l.rating desc nulls last
   )
   insert into public.koji_prospects (server_id, number, name, market, tier, rating, address, contact, notes)
-  select v_sweep.server_id, coalesce((select max(p.number) from public.koji_prospects p where p.server_id = v_sweep.server_id), 0) + row_number() over (order by l.name),
-         l.name, v_sweep.city, 'cold', case when l.rating between 0 and 5 then l.rating end,
-         hub_internal.shorten(l.address, 200), hub_internal.shorten(l.contact, 200), hub_internal.shorten(l.notes, 500)
+  select v_sweep.server_id,
+         coalesce((select max(p.number)
+                     from public.koji_prospects p
+                    where p.server_id = v_sweep.server_id), 0)
+           + row_number() over (order by l.name),
+         l.name,
+         v_sweep.city,
+         'cold',
+         case when l.rating between 0 and 5 then l.rating end,
+         hub_internal.shorten(l.address, 200),
+         hub_internal.shorten(l.contact, 200),
+         hub_internal.shorten(l.notes, 500)
     from leads l
    where not exists (select from public.koji_prospects p
-                      where p.server_id = v_sweep.server_id and lower(p.market) = lower(v_sweep.city) and lower(p.name) = lower(l.name));
+                      where p.server_id = v_sweep.server_id
+                        and lower(p.market) = lower(v_sweep.city)
+                        and lower(p.name) = lower(l.name));
   get diagnostics v_added = row_count;
   update public.koji_sweeps s
-     set status = 'complete', found = jsonb_array_length(p_found), added = v_added, source = hub_internal.shorten(coalesce(p_source, 'unknown'), 80),
-         error = null, lease_expires_at = null, finished_at = clock_timestamp()
+     set status = 'complete',
+         found = jsonb_array_length(p_found),
+         added = v_added,
+         source = hub_internal.shorten(coalesce(p_source, 'unknown'), 80),
+         error = null,
+         lease_expires_at = null,
+         finished_at = clock_timestamp()
    where s.id = v_sweep.id
   returning s.* into v_sweep;
   return v_sweep;
@@ -162,7 +207,8 @@ declare
 begin
   update public.koji_sweeps s
      set status = case when p_retryable and s.attempt < 3 then 'queued' else 'failed' end,
-         run_after = now() + s.attempt * interval '30 seconds', lease_expires_at = null,
+         run_after = now() + s.attempt * interval '30 seconds',
+         lease_expires_at = null,
          finished_at = case when p_retryable and s.attempt < 3 then null else clock_timestamp() end,
          error = hub_internal.shorten(coalesce(nullif(btrim(p_error), ''), 'no reason given'), 300)
    where s.id = v_sweep.id

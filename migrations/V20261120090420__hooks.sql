@@ -14,7 +14,9 @@ declare
   v_through uuid[];
   v_channel public.hub_channels;
   -- 366 random bits, folded to 256: Postgres has no function of its own for random bytes.
-  v_token   text := 'hubhook_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
+  v_token   text := 'hubhook_' || encode(
+    sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
+    'hex');
   v_id      uuid;
 begin
   if hub_internal.person() is null and not hub_internal.is_trusted() then
@@ -44,9 +46,12 @@ begin
       end if;
       v_through := array[v_channel.server_id];
     else
-      v_through := array(select m.server_id from public.hub_members m
-                          where m.user_id = substr(v_target, 6)::uuid and m.accepts_hooks
-                            and (hub_internal.is_trusted() or m.server_id in (select hub_internal.my_owned_server_ids())));
+      v_through := array(
+        select m.server_id
+          from public.hub_members m
+         where m.user_id = substr(v_target, 6)::uuid
+           and m.accepts_hooks
+           and (hub_internal.is_trusted() or m.server_id in (select hub_internal.my_owned_server_ids())));
       if cardinality(v_through) = 0 then
         perform hub_internal.refuse('UH004', 'not found', v_target,
           'It must be a member of a server that you own, who lets hooks write to them: '
@@ -60,7 +65,10 @@ begin
   end loop;
   if not hub_internal.is_trusted() then
     perform pg_advisory_xact_lock(hashtextextended('server_hook_tokens' || hub_internal.person(), 0));
-    perform hub_internal.require_room('server_hook_tokens', (select count(*) from public.hub_hook_tokens t where t.server_ids && v_servers and t.revoked_at is null));
+    perform hub_internal.require_room('server_hook_tokens',
+      (select count(*)
+         from public.hub_hook_tokens t
+        where t.server_ids && v_servers and t.revoked_at is null));
   end if;
   insert into public.hub_hook_tokens (name, token_hash, targets, server_ids, created_by)
   values (p_name, sha256(convert_to(v_token, 'UTF8')), v_targets, v_servers, hub_internal.person())
@@ -86,7 +94,8 @@ begin
 end;
 $$;
 
-create function hub_internal.receive_hook(p_token text, p_message text, p_target text, p_deliver boolean, p_idempotency_key text)
+create function hub_internal.receive_hook(
+  p_token text, p_message text, p_target text, p_deliver boolean, p_idempotency_key text)
   returns jsonb
   language plpgsql
   volatile
@@ -100,11 +109,14 @@ declare
   v_server  public.hub_servers;
   v_direct  public.hub_direct_messages;
   v_sender  text;
-  v_result  jsonb := jsonb_build_object('delivered', p_deliver, 'target', v_target, 'message', null, 'task', null, 'thread', null, 'reply', null);
+  v_result  jsonb := jsonb_build_object('delivered', p_deliver, 'target', v_target, 'message', null,
+                                        'task', null, 'thread', null, 'reply', null);
 begin
   perform hub_internal.require_trusted('receiving hooks');
   -- Found by its hash: how long that takes tells nothing of the token.
-  select t.* into v_token from public.hub_hook_tokens t where t.token_hash = sha256(convert_to(coalesce(p_token, ''), 'UTF8')) and t.revoked_at is null;
+  select t.* into v_token
+    from public.hub_hook_tokens t
+   where t.token_hash = sha256(convert_to(coalesce(p_token, ''), 'UTF8')) and t.revoked_at is null;
   if not found then
     perform hub_internal.refuse('42501', 'token not valid', 'the hook token is unknown or was revoked',
       'An owner makes one with hub_create_hook_token.');
@@ -136,48 +148,72 @@ begin
     select s.* into v_server from public.hub_servers s where s.id = v_channel.server_id;
     -- A token is worth what its maker may do now.
     if v_token.created_by is not null
-       and not exists (select from public.hub_members m where m.server_id = v_server.id and m.user_id = v_token.created_by and m.role = 'owner') then
+       and not exists (select from public.hub_members m
+                        where m.server_id = v_server.id
+                          and m.user_id = v_token.created_by
+                          and m.role = 'owner') then
       perform hub_internal.refuse('42501', 'permission denied',
         format('whoever made this token owns the server of %s no more', v_target),
         'An owner of today makes a token for it with hub_create_hook_token.');
     end if;
   elsif not exists (select from public.hub_members m
-                     where m.user_id = substr(v_target, 6)::uuid and m.server_id = any (v_token.server_ids) and m.accepts_hooks
+                     where m.user_id = substr(v_target, 6)::uuid
+                       and m.server_id = any (v_token.server_ids)
+                       and m.accepts_hooks
                        and (v_token.created_by is null
-                            or exists (select from public.hub_members o where o.server_id = m.server_id and o.user_id = v_token.created_by and o.role = 'owner'))) then
-    perform hub_internal.refuse('42501', 'permission denied', format('%s is no longer a member where this token was made for them, or takes no messages of hooks', v_target),
-      'An owner of a server of theirs makes a token for them with hub_create_hook_token; hub_members.accepts_hooks is theirs to set.');
+                            or exists (select from public.hub_members o
+                                        where o.server_id = m.server_id
+                                          and o.user_id = v_token.created_by
+                                          and o.role = 'owner'))) then
+    perform hub_internal.refuse('42501', 'permission denied',
+      format('%s is no longer a member where this token was made for them, or takes no messages of hooks',
+             v_target),
+      'An owner of a server of theirs makes a token for them with hub_create_hook_token; '
+      'hub_members.accepts_hooks is theirs to set.');
   end if;
   if not p_deliver then
     return v_result;
   end if;
   v_sender := 'hook:' || v_token.id;
-  -- Between messages and commands, place and answer_command look; persons' messages they do not know.
+  -- place and answer_command each refuse a key that the other has used; neither knows of direct messages,
+  -- so those are compared here.
   if p_idempotency_key is not null
-     and (case when v_channel.id is not null then exists (select from public.hub_direct_messages d where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
-              else exists (select from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
-                or exists (select from hub_internal.command_answers a where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) end) then
+     and (case when v_channel.id is not null
+               then exists (select from public.hub_direct_messages d
+                             where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
+               else exists (select from public.hub_channel_messages m
+                             where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
+                 or exists (select from hub_internal.command_answers a
+                             where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) end) then
     perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
       'Use a new key for a new message.');
   end if;
   -- The same again under its key is nothing new; a command's answer counts its own.
   if p_idempotency_key is null
-     or not exists (select from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
-        and not exists (select from public.hub_direct_messages d where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
-        and not exists (select from hub_internal.command_answers a where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) then
+     or not exists (select from public.hub_channel_messages m
+                     where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
+        and not exists (select from public.hub_direct_messages d
+                         where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
+        and not exists (select from hub_internal.command_answers a
+                         where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) then
     perform hub_internal.spend('hook_messages', v_token.id::text);
     perform hub_internal.spend('hook_characters', v_token.id::text, char_length(p_message));
   end if;
-  update public.hub_hook_tokens t set last_used_at = now() where t.id = v_token.id and coalesce(t.last_used_at < now() - interval '1 minute', true);
+  update public.hub_hook_tokens t
+     set last_used_at = now()
+   where t.id = v_token.id and coalesce(t.last_used_at < now() - interval '1 minute', true);
 
   if v_channel.id is null then
-    perform hub_internal.require_room('direct_messages', (select count(*) from public.hub_direct_messages d where d.user_id = substr(v_target, 6)::uuid));
+    perform hub_internal.require_room('direct_messages',
+      (select count(*) from public.hub_direct_messages d where d.user_id = substr(v_target, 6)::uuid));
     insert into public.hub_direct_messages (user_id, sender_id, sender_label, content, idempotency_key)
     values (substr(v_target, 6)::uuid, v_sender, v_token.name, p_message, p_idempotency_key)
     on conflict (sender_id, idempotency_key) where idempotency_key is not null do nothing
     returning * into v_direct;
     if v_direct.id is null then
-      select d.* into v_direct from public.hub_direct_messages d where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
+      select d.* into v_direct
+        from public.hub_direct_messages d
+       where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
       if (v_direct.user_id::text, v_direct.content) is distinct from (substr(v_target, 6), p_message) then
         perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
           'Use a new key for a new message.');
@@ -191,7 +227,8 @@ begin
   end if;
   -- Assignments between agents go before other work (an agent waits for the answer), and behind what is
   -- urgent.
-  return v_result || hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', null, p_message, p_message, p_idempotency_key,
-                                        'agent', v_sender, v_token.name, null, '{"priority": 7}');
+  return v_result || hub_internal.place(
+    v_channel, v_server.architecture_type = 'threaded_task_isolation', null, p_message, p_message,
+    p_idempotency_key, 'agent', v_sender, v_token.name, null, '{"priority": 7}');
 end;
 $$;

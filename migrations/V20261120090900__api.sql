@@ -170,9 +170,9 @@ create function public.hub_register_device(p_name text, p_platform text, p_agent
   language plpgsql volatile set search_path = ''
 as $$ begin return hub_internal.register_device(p_name, p_platform, p_agents, p_capacity, now()); end $$;
 comment on function public.hub_register_device is
-  'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…]}], p_capacity tasks '
-  'at once. Registered by service_role or postgres it serves every server; by its own token, what it is '
-  'enrolled for. Errors: UH001, UH005 revoked, 42501 another device''s name.';
+  'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…]}], p_capacity '
+  'tasks at once. Registered by service_role or postgres it serves every server; by its own token, what it '
+  'is enrolled for. Errors: UH001, UH005 revoked, 42501 another device''s name.';
 revoke all on function public.hub_register_device from public, anon, authenticated, service_role;
 grant execute on function public.hub_register_device, hub_internal.register_device
   to authenticated, service_role;
@@ -375,22 +375,26 @@ comment on function public.hub_receive_hook is
 revoke all on function public.hub_receive_hook from public, anon, authenticated, service_role;
 grant execute on function public.hub_receive_hook, hub_internal.receive_hook to service_role;
 
--- p_provider: discord or telegram. p_target: channel:<id> or user:<id>, where the id may be followed by
--- /<topic> (Telegram's message_thread_id). p_elsewhere: what else that place is, in this order, where no
--- bridge is from p_target: a thread is of a channel, a private chat is a person's. p_external_id, p_reply_to:
--- the message's id in that chat, as hub_complete_outbox names it; exactly once for a bridge and chat (a
--- target without its topic: ids are the chat's that they came from, and another chat begins again at 1). A
--- reply to something of a thread goes on in it. p_kind: message; note, a line on what is no words (a picture,
--- a bot's): it never starts work; edit, the new words of the message of that id: a message of its own that
--- answers it, or a duplicate where nothing changed. p_author_id: the account that wrote it, as the provider
--- numbers it; the name is only shown. What the bridge lets nobody start work with is a message, without a
--- task. p_interaction: it is a slash command, which is answered by what this returns and whose id is no
--- message's. The answer of a command is not told by the outbox; a task that it starts is, by posts that reply
--- to nothing. In a bridge without allow_commands nothing is kept or done, and the object has one field more,
--- `ignored`: "commands are not allowed in this bridge". echo: it is our own, come back; message is null and
--- nothing was kept. reply: {text, chunks} of a command. outgoing: the outbox tells the chat (the command's
--- answer, or how the task goes), since the bridge goes both ways: do not send it as well. UH004 `no bridge
--- from …`: answer the provider 200.
+-- p_provider      discord or telegram.
+-- p_target        channel:<id> or user:<id>, where the id may be followed by /<topic> (Telegram's
+--                 message_thread_id).
+-- p_elsewhere     what else that place is, in this order, where no bridge is from p_target: a thread is of a
+--                 channel, a private chat is a person's.
+-- p_external_id,  the message's id in that chat, as hub_complete_outbox names it; exactly once for a bridge
+-- p_reply_to      and chat (a target without its topic: ids are the chat's that they came from, and another
+--                 chat begins again at 1). A reply to something of a thread goes on in it.
+-- p_kind          message. note: a line on what is no words (a picture, a bot's); it never starts work. edit:
+--                 the new words of the message of that id; a message of its own that answers it, or a
+--                 duplicate where nothing changed.
+-- p_author_id     the account that wrote it, as the provider numbers it; the name is only shown. What the
+--                 bridge does not let its author start work with is a message, without a task.
+-- p_interaction   it is a slash command, which is answered by what this returns and whose id is no message's.
+--                 The answer of a command is not told by the outbox; a task that it starts is, by posts that
+--                 reply to nothing. In a bridge without allow_commands nothing is kept or done, and the
+--                 object has one field more, `ignored`: "commands are not allowed in this bridge".
+-- Returned: echo, it is our own, come back; message is null and nothing was kept. reply: {text, chunks} of a
+-- command. outgoing: the outbox tells the chat (the command's answer, or how the task goes), since the bridge
+-- goes both ways: do not send it as well. UH004 `no bridge from …`: answer the provider 200.
 create function public.hub_receive_bridged(
   p_provider text, p_target text, p_external_id text, p_author text, p_content text,
   p_reply_to text default null, p_interaction boolean default false, p_author_id text default null,
@@ -398,7 +402,9 @@ create function public.hub_receive_bridged(
   returns jsonb
   language plpgsql volatile set search_path = ''
 as $$ begin
-  return hub_internal.receive_bridged(p_provider, p_target, p_external_id, p_author, p_content, p_reply_to, p_interaction, p_author_id, p_kind, p_elsewhere);
+  return hub_internal.receive_bridged(
+    p_provider, p_target, p_external_id, p_author, p_content, p_reply_to, p_interaction, p_author_id, p_kind,
+    p_elsewhere);
 end $$;
 comment on function public.hub_receive_bridged is
   'What was written in a bridged chat, once for its id there: {duplicate, echo, outgoing, bridge, message, '
@@ -410,20 +416,33 @@ grant execute on function public.hub_receive_bridged, hub_internal.receive_bridg
 -- Going out -------------------------------------------------------------------------------------------------
 
 -- A row as claimed:
---   id uuid, seq, server_id, bridge_id (null for an answer without a bridge), provider discord | telegram | github | webhook
---   target          channel:<id>, user:<id>; for webhook the https URL; for github channel:<owner>/<name>#<number>
---   secret_name     name of the worker's environment variable, the bridge's at the claim: DISCORD_BOT_TOKEN, TELEGRAM_BOT_TOKEN, HUB_GITHUB_TOKEN
---                   or HUB_BRIDGE_<NAME>. For discord its value may be a webhook URL instead of a bot's token; for webhook it is the signing secret.
---   kind            post | edit | reply | webhook | github_comment. An edit whose message was never sent is handed out as a post.
---   edit_of         edit: the external id to edit.   reply_to: the external id to reply to, or null: then post it.
---   nonce           25 characters, the same at each attempt: Discord's nonce. idempotency_key: webhook-id is `id`.
---   body            chat:           {text, sender, sender_type, content_type, embed (or null), message, task}  (ids; text is not split, not escaped)
---                   webhook:        {type: message.posted | task.progress | task.complete | task.failed | task.cancelled, timestamp, data: {server,
---                                   channel, thread, message, task, sender, sender_type, content_type, text, embed}}
---                   github_comment: {repository, number, text, task, mentions}  (text is Markdown of at most 60,000 characters with our marker at
---                                   its end; without mentions nobody that it names is to be called)
+--   id              uuid; webhook-id is this id, too
+--   seq, server_id, idempotency_key
+--   bridge_id       null for an answer without a bridge
+--   provider        discord | telegram | github | webhook
+--   target          channel:<id>, user:<id>; for webhook the https URL; for github
+--                   channel:<owner>/<name>#<number>
+--   secret_name     name of the worker's environment variable, the bridge's at the claim: DISCORD_BOT_TOKEN,
+--                   TELEGRAM_BOT_TOKEN, HUB_GITHUB_TOKEN or HUB_BRIDGE_<NAME>. For discord its value may be a
+--                   webhook URL instead of a bot's token; for webhook it is the signing secret.
+--   kind            post | edit | reply | webhook | github_comment. An edit whose message was never sent is
+--                   handed out as a post.
+--   edit_of         edit: the external id to edit
+--   reply_to        the external id to reply to, or null: then post it
+--   nonce           25 characters, the same at each attempt: Discord's nonce
+--   body            by kind, see what follows
 --   parts           ids of its messages that arrived at an earlier attempt, in order: do not send these again
---   attempt         the fence; lease_expires_at; expires_at; run_after; summarises: how many messages a summary stands for, else 0
+--   attempt         the fence
+--   lease_expires_at, expires_at, run_after
+--   summarises      how many messages a summary stands for, else 0
+-- Its body:
+--   chat            {text, sender, sender_type, content_type, embed (or null), message, task}: ids; text is
+--                   not split, not escaped
+--   webhook         {type: message.posted | task.progress | task.complete | task.failed | task.cancelled,
+--                   timestamp, data: {server, channel, thread, message, task, sender, sender_type,
+--                   content_type, text, embed}}
+--   github_comment  {repository, number, text, task, mentions}: text is Markdown of at most 60,000 characters
+--                   with our marker at its end; without mentions nobody that it names is to be called
 create function public.hub_claim_outbox(p_limit int default 10, p_lease interval default '60 seconds')
   returns setof public.hub_outbox
   language plpgsql volatile set search_path = ''
