@@ -167,9 +167,9 @@ comment on function hub_internal.offered_agent(jsonb, text, text) is
   'The first of a device''s agents that fits: the one asked for, if any, with the model asked for. Null: '
   'none does.';
 
--- An agent is a name that somebody means: one that is shipped, or that a machine offers. Else anybody could
--- make lanes without end.
-create function hub_internal.is_known_agent(p_agent text)
+-- An agent is a name that somebody means: one that is shipped, or that a machine of these servers offers. Else
+-- anybody could make lanes without end, or find out what others' machines run.
+create function hub_internal.is_known_agent(p_agent text, p_server_ids uuid[])
   returns boolean
   language plpgsql
   stable
@@ -180,7 +180,11 @@ begin
   return p_agent in ('claude', 'codex', 'gemini', 'survey')
       or exists (select from public.mesh_devices d
                   where d.revoked_at is null
-                    and d.agents @> jsonb_build_array(jsonb_build_object('agent', p_agent)));
+                    and d.agents @> jsonb_build_array(jsonb_build_object('agent', p_agent))
+                    and (d.serves_all
+                         or exists (select from public.mesh_device_servers e
+                                     where e.device = d.name
+                                       and e.server_id = any (p_server_ids))));
 end;
 $$;
 grant execute on function hub_internal.is_known_agent to authenticated;

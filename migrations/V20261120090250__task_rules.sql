@@ -218,7 +218,12 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'thread_id without channel_id',
       'Give both, or neither.');
   end if;
-  if coalesce(new.requested_agent, new.agent) is not null and not hub_internal.is_known_agent(coalesce(new.requested_agent, new.agent)) then
+  if coalesce(new.requested_agent, new.agent) is not null
+     and not hub_internal.is_known_agent(
+           coalesce(new.requested_agent, new.agent),
+           case when coalesce(v_channel.server_id, new.server_id) is not null
+                  then array[coalesce(v_channel.server_id, new.server_id)]
+                else array(select hub_internal.my_operated_server_ids()) end) then
     perform hub_internal.refuse('UH001', 'bad input', format('agent %L', left(coalesce(new.requested_agent, new.agent), 100)),
       'No device offers an agent of this name; leave it out, or see `hub devices` for those there are.');
   end if;

@@ -78,6 +78,9 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents: agent',
       'The name of an agent: 1 to 63 letters, digits, dots, dashes and underscores.');
   end if;
+  if octet_length(p_agents::text) > 100000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents', 'At most 100 KB.');
+  end if;
   perform hub_internal.require_room('device_agents', jsonb_array_length(p_agents) - 1);
 
   insert into public.mesh_devices as d

@@ -135,3 +135,27 @@ $$;
 comment on function hub_internal.answer_command(text, text, uuid, text) is
   'Answers a command once for a sender''s idempotency key: again with the same content, the first answer. '
   'Errors: UH003 the key was used for something else, and those of hub_execute_command.';
+
+create function hub_internal.keep_answers(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_done integer;
+begin
+  delete from hub_internal.command_answers a
+   where (a.sender_id, a.idempotency_key) in (
+           select o.sender_id, o.idempotency_key
+             from hub_internal.command_answers o
+            where o.created_at < p_now - hub_internal.setting('command_answer_retention')
+            order by o.created_at
+            limit p_limit
+              for update skip locked);
+  get diagnostics v_done = row_count;
+  return v_done;
+end;
+$$;
+insert into public.hub_errands (name, about, function, position) values
+  ('answers', 'answers of commands past their time go', 'hub_internal.keep_answers', 230);

@@ -20,6 +20,11 @@ begin
   if v_city !~ '[[:alpha:]]' or char_length(v_city) > 80 or v_city ~ '[[:cntrl:]]' then
     return hub_internal.koji_usage('sweep') || E'\n<city> is a name of at most 80 characters.';
   end if;
+  perform hub_internal.require_room('server_sweeps',
+    (select count(*)
+       from public.koji_sweeps s
+      where s.server_id = hub_internal.koji_server(p_channel_id)
+        and s.status in ('queued', 'running')));
   insert into public.koji_sweeps (server_id, city, requested_by)
   values (hub_internal.koji_server(p_channel_id), v_city, auth.uid())
   on conflict (server_id, lower(city)) where status in ('queued', 'running') do nothing;

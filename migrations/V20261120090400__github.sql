@@ -129,7 +129,7 @@ begin
              new.provider, new.server_id, coalesce(new.repository, '<owner>/*')));
   end if;
   if new.agent is not null
-     and not hub_internal.is_known_agent(new.agent)
+     and not hub_internal.is_known_agent(new.agent, array[new.server_id])
      and not hub_internal.is_trusted() then
     perform hub_internal.refuse('UH001', 'bad input', format('agent %L', new.agent),
       'No device offers an agent of this name; leave it out, or see `hub devices`.');

@@ -198,6 +198,10 @@ begin
                          where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) then
     perform hub_internal.spend('hook_messages', v_token.id::text);
     perform hub_internal.spend('hook_characters', v_token.id::text, char_length(p_message));
+    if v_server.id is not null then
+      perform hub_internal.spend('server_hook_messages', v_server.id::text);
+      perform hub_internal.spend('server_hook_characters', v_server.id::text, char_length(p_message));
+    end if;
   end if;
   update public.hub_hook_tokens t
      set last_used_at = now()
@@ -232,3 +236,26 @@ begin
     p_idempotency_key, 'agent', v_sender, v_token.name, null, '{"priority": 7}');
 end;
 $$;
+
+create function hub_internal.keep_direct_messages(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_done integer;
+begin
+  delete from public.hub_direct_messages m
+   where m.id in (select o.id
+                    from public.hub_direct_messages o
+                   where o.created_at < p_now - hub_internal.setting('direct_message_retention')
+                   order by o.created_at
+                   limit p_limit
+                     for update skip locked);
+  get diagnostics v_done = row_count;
+  return v_done;
+end;
+$$;
+insert into public.hub_errands (name, about, function, position) values
+  ('direct_messages', 'messages to persons past their time go', 'hub_internal.keep_direct_messages', 220);

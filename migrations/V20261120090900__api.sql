@@ -119,7 +119,8 @@ grant execute on function public.hub_explain_task, hub_internal.explain_task to 
 
 -- People of a server ----------------------------------------------------------------------------------------
 
-create function public.hub_invite(p_server_id uuid, p_user_id uuid, p_role text)
+-- The default lets a client whose REST layer can not say null leave the role out.
+create function public.hub_invite(p_server_id uuid, p_user_id uuid, p_role text default null)
   returns public.hub_invitations
   language plpgsql volatile set search_path = ''
 as $$ begin return hub_internal.invite(p_server_id, p_user_id, p_role); end $$;
