@@ -125,7 +125,7 @@ begin
                                   'аαАΑһнʜНΗьВΒυսᴜгʀтτеεіιοоѕсԁɡᴀʙ0134',
                                   'aaaahhhhhbbbuuurrtteeiiooscdgaboiea'),
                         '[^a-z]', '', 'g')
-         in ('aurahub', 'hub', 'thehub', 'theaurahub', 'aurahubbot');
+         in ('aurahub', 'hub', 'thehub', 'theaurahub', 'aurahubbot', 'system');
 end;
 $$;
 comment on function hub_internal.poses_as_hub(text) is 'Whether a name would be read as the hub itself.';
@@ -143,14 +143,14 @@ declare
   v_claims jsonb := hub_internal.claims();
 begin
   return (
-    select hub_internal.head(n.name, 80)
-      from unnest(array[v_claims #>> '{user_metadata,full_name}',
-                        v_claims #>> '{user_metadata,name}',
-                        split_part(v_claims ->> 'email', '@', 1),
-                        left(v_claims ->> 'sub', 8)]) with ordinality as n (name, place)
-     where btrim(n.name) <> ''
+    select n.name
+      from (values (1, hub_internal.shown_name(v_claims #>> '{user_metadata,full_name}')),
+                   (2, hub_internal.shown_name(v_claims #>> '{user_metadata,name}')),
+                   (3, hub_internal.shown_name(split_part(v_claims ->> 'email', '@', 1))),
+                   (4, left(v_claims ->> 'sub', 8))) as n (preference, name)
+     where n.name is not null
        and not hub_internal.poses_as_hub(n.name)
-     order by n.place limit 1);
+     order by n.preference limit 1);
 end;
 $$;
 grant execute on function hub_internal.person_label to authenticated, service_role;

@@ -255,6 +255,20 @@ $$;
 comment on function hub_internal.tamed(text) is
   'Text from outside without invisible characters, with \n for line ends, and with no model addressed.';
 
+-- A name as others read it: one line of at most 80 characters, without what nobody sees. Null: nothing is left.
+create function hub_internal.shown_name(p_name text)
+  returns text
+  language plpgsql
+  immutable
+  security definer                                -- what it calls is nobody's to call
+  set search_path = ''
+as $$
+begin
+  return nullif(hub_internal.head(hub_internal.one_line(hub_internal.tamed(left(p_name, 1000))), 80), '');
+end;
+$$;
+grant execute on function hub_internal.shown_name to authenticated, service_role;
+
 -- One line, as a quotation inside a sentence.
 create function hub_internal.quoted_line(p_text text, p_length int)
   returns text

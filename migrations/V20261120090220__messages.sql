@@ -72,11 +72,12 @@ begin
       case when new.is_progress then 'is_progress' else format('content_type %L', new.content_type) end,
       'What a task has to say comes from the hub alone: a person posts text or command.');
   end if;
-  perform hub_internal.spend_message(new.channel_id, coalesce(char_length(new.content), 0));
+  perform hub_internal.spend_message(new.channel_id,
+    coalesce(char_length(new.content), 0) + coalesce(char_length(new.metadata::text), 0));
   new.sender_type  := 'human';
   new.sender_id    := v_me::text;
   -- Theirs to choose, but for the hub's own name.
-  new.sender_label := nullif(hub_internal.head(btrim(new.sender_label), 80), '');
+  new.sender_label := hub_internal.shown_name(new.sender_label);
   if new.sender_label is null or hub_internal.poses_as_hub(new.sender_label) then
     new.sender_label := hub_internal.person_label();
   end if;
