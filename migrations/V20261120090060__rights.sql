@@ -149,10 +149,21 @@ create function hub_internal.may_read(p_server_id uuid)
   security definer
   set search_path = ''
 as $$
+declare
+  v_me uuid := hub_internal.person();
 begin
-  return hub_internal.is_trusted() or p_server_id in (select hub_internal.my_server_ids());
+  if v_me is null then
+    return hub_internal.is_trusted();
+  end if;
+  return exists (select from public.hub_servers s
+                  where s.id = p_server_id
+                    and (s.access = 'authenticated'
+                         or exists (select from public.hub_members m
+                                     where m.user_id = v_me and m.server_id = s.id)));
 end;
 $$;
+comment on function hub_internal.may_read is
+  'Whether the caller may read that server: what my_server_ids says of all, asked of one.';
 
 create function hub_internal.may_operate(p_server_id uuid)
   returns boolean

@@ -111,15 +111,18 @@ begin
   elsif new.sender_type not in ('human', 'agent', 'system', 'device') then
     perform hub_internal.refuse('23514', 'bad input', format('sender_type %L', new.sender_type),
       'human, agent, system or device.');
-  elsif new.content_type not in ('text', 'command', 'task', 'progress', 'result', 'error', 'notice', 'warning', 'summary') then
+  elsif new.content_type not in ('text', 'command', 'task', 'progress', 'result', 'error', 'notice', 'warning',
+                                 'summary') then
     perform hub_internal.refuse('23514', 'bad input', format('content_type %L', new.content_type),
       'text, command, task, progress, result, error, notice, warning or summary.');
   elsif jsonb_typeof(new.embed_data) <> 'object' then
     perform hub_internal.refuse('23514', 'bad input', 'embed_data', 'An object, or nothing.');
   elsif char_length(new.idempotency_key) not between 1 and 200 then
     perform hub_internal.refuse('23514', 'bad input', 'idempotency_key', 'A key has 1 to 200 characters.');
-  elsif not hub_internal.is_flat_map(new.metadata) then
-    perform hub_internal.refuse('23514', 'bad input', 'metadata', 'A flat object of strings, or nothing.');
+  elsif new.metadata is not null
+        and (not hub_internal.is_flat_map(new.metadata) or char_length(new.metadata::text) > 8000) then
+    perform hub_internal.refuse('23514', 'bad input', 'metadata',
+      'A flat object of strings of at most 8,000 characters in all, or nothing.');
   end if;
   return new;
 end;

@@ -10,23 +10,29 @@
 
 -- States and times ------------------------------------------------------------------------------------------
 
-create function hub_internal.decay_time(p_status text, p_last_activity_at timestamptz, p_state_entered_at timestamptz, p_channel_id uuid)
+create function hub_internal.decay_time(p_status text, p_last_activity_at timestamptz,
+                                        p_state_entered_at timestamptz, p_channel_id uuid)
   returns timestamptz
   language plpgsql
   stable
   set search_path = ''
 as $$
 begin
-  return case p_status
-    when 'active'   then p_last_activity_at
-                       + coalesce((select c.thread_idle_after from public.hub_channels c where c.id = p_channel_id),
-                                  hub_internal.setting('thread_idle_after'))
-    when 'idle'     then p_state_entered_at
-                       + coalesce((select c.thread_decay_after from public.hub_channels c where c.id = p_channel_id),
-                                  hub_internal.setting('thread_decay_after'))
-    -- "The next cycle": half a cycle is enough to tell it from the one that made it decaying.
-    when 'decaying' then p_state_entered_at + interval '30 seconds'
-  end;
+  case p_status
+    when 'active' then
+      return p_last_activity_at
+             + coalesce((select c.thread_idle_after from public.hub_channels c where c.id = p_channel_id),
+                        (select s.value from hub_internal.settings s where s.name = 'thread_idle_after'));
+    when 'idle' then
+      return p_state_entered_at
+             + coalesce((select c.thread_decay_after from public.hub_channels c where c.id = p_channel_id),
+                        (select s.value from hub_internal.settings s where s.name = 'thread_decay_after'));
+    when 'decaying' then
+      -- "The next cycle": half a cycle is enough to tell it from the one that made it decaying.
+      return p_state_entered_at + interval '30 seconds';
+    else
+      return null;
+  end case;
 end;
 $$;
 comment on function hub_internal.decay_time(text, timestamptz, timestamptz, uuid) is
@@ -73,7 +79,7 @@ begin
       'active, idle, decaying or archived.');
   elsif char_length(new.name) not between 1 and 100 then
     perform hub_internal.refuse('23514', 'bad input', 'name', 'A thread''s name has 1 to 100 characters.');
-  elsif not hub_internal.is_flat_map(new.metadata) then
+  elsif new.metadata is not null and not hub_internal.is_flat_map(new.metadata) then
     perform hub_internal.refuse('23514', 'bad input', 'metadata', 'A flat object of strings, or nothing.');
   end if;
   return new;

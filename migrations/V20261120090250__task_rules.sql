@@ -4,7 +4,7 @@
 
 -- What CHECK constraints would say. Postgres reads a constraint's expression anew from its text for every
 -- statement that writes the table: on the tables of a task's life that was a fifth of all the time. The
--- triggers are called anyway.
+-- triggers are called anyway. (That of hub_channels is not even called when a message is counted.)
 create function hub_internal.check_task(p_task public.mac_tasks)
   returns void
   language plpgsql
@@ -15,13 +15,15 @@ begin
   if p_task.content is null or btrim(p_task.content) = '' or char_length(p_task.content) > 100000 then
     perform hub_internal.refuse('UH001', 'bad input', 'content',
       'A task needs a content of 1 to 100,000 characters.');
-  elsif p_task.status not in ('pending', 'running', 'waiting', 'blocked', 'complete', 'failed', 'cancelled') then
+  elsif p_task.status not in ('pending', 'running', 'waiting', 'blocked', 'complete', 'failed',
+                              'cancelled') then
     perform hub_internal.refuse('23514', 'bad input', format('status %L', p_task.status),
       'pending, running, waiting, blocked, complete, failed or cancelled.');
   elsif p_task.model_preference not in ('claude', 'gemini', 'codex', 'any') then
     perform hub_internal.refuse('23514', 'bad input', format('model_preference %L', p_task.model_preference),
       'claude, gemini, codex or any.');
-  elsif p_task.task_type not in ('code', 'fix', 'test', 'review', 'research', 'docs', 'ops', 'plan', 'data', 'design', 'other') then
+  elsif p_task.task_type not in ('code', 'fix', 'test', 'review', 'research', 'docs', 'ops', 'plan', 'data',
+                                 'design', 'other') then
     perform hub_internal.refuse('23514', 'bad input', format('task_type %L', p_task.task_type),
       'code, fix, test, review, research, docs, ops, plan, data, design or other.');
   elsif p_task.platform not in ('any', 'macos', 'linux', 'windows') then
@@ -38,8 +40,14 @@ begin
   elsif p_task.max_attempts not between 1 and 100 then
     perform hub_internal.refuse('23514', 'bad input', format('max_attempts %s', p_task.max_attempts),
       '1 to 100.');
-  elsif not hub_internal.is_flat_map(p_task.metadata) then
-    perform hub_internal.refuse('23514', 'bad input', 'metadata', 'A flat object of strings, or nothing.');
+  elsif char_length(p_task.model) > 200 then
+    perform hub_internal.refuse('UH001', 'bad input', 'model', 'The name of a model has at most 200 characters.');
+  elsif char_length(p_task.idempotency_key) not between 1 and 200 then
+    perform hub_internal.refuse('UH001', 'bad input', 'idempotency_key', 'A key has 1 to 200 characters.');
+  elsif p_task.metadata is not null
+        and (not hub_internal.is_flat_map(p_task.metadata) or char_length(p_task.metadata::text) > 16000) then
+    perform hub_internal.refuse('23514', 'bad input', 'metadata',
+      'A flat object of strings of at most 16,000 characters in all, or nothing.');
   end if;
 end;
 $$;
@@ -320,6 +328,10 @@ as $$
 declare
   v_count integer;
 begin
+  -- Asked first: nearly always nothing waits, and an update opens all indexes before it finds that.
+  if not exists (select from public.mac_tasks d where d.parent_id = p_task.id and d.status = 'blocked') then
+    return 0;
+  end if;
   update public.mac_tasks b
      set status = 'pending',
          session_id = coalesce(b.session_id, p_task.session_id),

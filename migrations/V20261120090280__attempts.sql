@@ -212,7 +212,9 @@ as $$
 declare
   v_bad text;
 begin
-  if p_meta is not null and jsonb_typeof(p_meta) not in ('object', 'null') then
+  if p_meta = '{}' then
+    null;                                         -- nothing was reported
+  elsif p_meta is not null and jsonb_typeof(p_meta) not in ('object', 'null') then
     v_bad := 'p_meta is not an object';
   -- What a device reports is added up by others: bounds that no attempt comes near.
   elsif p_meta ->> 'cost_usd' is not null and jsonb_typeof(p_meta -> 'cost_usd') <> 'number' then

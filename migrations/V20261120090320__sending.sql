@@ -66,7 +66,7 @@ begin
   values (null, p_channel.id, p_thread_id, p_sender_type, p_sender, p_label, p_content, 'text', p_idempotency_key, (p_wish ->> 'reply_to')::uuid)
   returning * into v_message;
 
-  select * into v_route from hub_internal.classify(p_said, p_channel.id);
+  v_route := hub_internal.classify(p_said, p_channel.id);
 
   if p_thread_id is not null then
     -- The thread's row is locked by the message above: replies follow each other, each sees the one before
@@ -95,7 +95,11 @@ begin
     returning * into v_task;
   end if;
 
-  select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+  -- As it is with what was said in it by now. (Looked for only if there is one: what a null can not find
+  -- Postgres plans anew each time.)
+  if v_task.thread_id is not null then
+    select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
+  end if;
   return jsonb_build_object('message', to_jsonb(v_message), 'task', to_jsonb(v_task),
                             'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
 end;
@@ -114,6 +118,7 @@ declare
   v_person   uuid := hub_internal.person();
   v_sender   text := coalesce(v_person::text, hub_internal.caller_role());
   v_label    text := case when v_person is null then v_sender else hub_internal.person_label() end;
+  v_again    boolean := false;
 begin
   select * into v_server from public.hub_servers s where s.id = v_channel.server_id;
   if p_content is null or btrim(p_content, E' \t\r\n') = '' or char_length(p_content) > 100000 then
@@ -133,11 +138,15 @@ begin
     'making a task in this channel');
   -- The same again under its key is nothing new. (Looked at without the lock, which place takes: at worst it
   -- is counted.)
-  if v_person is not null
-     and (p_idempotency_key is null
-          or not exists (select from public.hub_channel_messages m where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)) then
-    perform hub_internal.spend_message(v_channel.id, char_length(p_content));
-    perform hub_internal.spend_task();
+  if v_person is not null then
+    if p_idempotency_key is not null then
+      v_again := exists (select from public.hub_channel_messages m
+                          where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key);
+    end if;
+    if not v_again then
+      perform hub_internal.spend_message(v_channel.id, char_length(p_content));
+      perform hub_internal.spend_task();
+    end if;
   end if;
   return hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id, p_content, p_content, p_idempotency_key,
                             'human', v_sender, v_label, v_person);

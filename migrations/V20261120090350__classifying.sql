@@ -156,9 +156,9 @@ begin
 end;
 $$;
 
--- One row, by what the channel's readers may see: its preference, the shipped rules, the rules of its server.
-create function hub_internal.classify(p_content text, p_channel_id uuid)
-  returns table (task_type text, model text, platform text, confidence real, reasons text[])
+-- By what the channel's readers may see: its preference, the shipped rules, the rules of its server.
+create function hub_internal.classify(p_content text, p_channel_id uuid, out task_type text, out model text,
+                                      out platform text, out confidence real, out reasons text[])
   language plpgsql
   stable
   security definer
@@ -189,6 +189,7 @@ begin
   select c.server_id, c.name, nullif(c.model_preference, 'any') into v_server_id, v_channel, v_preferred
     from public.hub_channels c where c.id = p_channel_id;
 
+  -- The rules are looked up by their ids, one by one: a join would try the query of each rule there is.
   for v_hit in
     select r.task_type, r.model, r.platform, r.weight, coalesce(c.words, r.query) as words
       from (select w.rule_id, string_agg(nullif(w.word, ''), ' ' order by w.word) as words
@@ -198,7 +199,7 @@ begin
                     select o.rule_id, o.word from hub_internal.routing_words o
                      where o.word = any (tsvector_to_array(v_vector) || ''::text) and o.server_id = v_server_id) w
              group by w.rule_id) c
-      join public.hub_routing_rules r on r.id = c.rule_id
+     cross join lateral (select h.* from public.hub_routing_rules h where h.id = c.rule_id offset 0) r
      where v_vector @@ r.compiled
      order by r.weight desc, words
   loop
@@ -236,7 +237,6 @@ begin
       reasons := reasons || format('%s goes to %s', task_type, model);
     end if;
   end if;
-  return next;
 end;
 $$;
 grant execute on function hub_internal.classify to authenticated, service_role;

@@ -1,10 +1,10 @@
--- Why: what happens is seen as it happens. Two ways out, for every official Supabase client: the publication
--- (Postgres Changes, decided by the tables' own policies) and private broadcasts through realtime.send,
--- decided by policies on realtime.messages.
+-- Why: what happens is seen as it happens. Two ways out, for every official Supabase client: the publication (Postgres Changes,
+-- decided by the tables' own policies) and private broadcasts through realtime.send, decided by policies on realtime.messages.
 --
 -- Topic             Event     Payload: always an object with id and seq                                      Who may join
 -- channel:<uuid>    message   a row of its flat conversation                                                 readers of the channel
---                   thread    the row of a thread of it that is new or changed, its count and last activity included
+--                   thread    the row of a thread of it that is new or changed, or has grown:
+--                             once a transaction, as it is at the end, its count included
 -- thread:<uuid>     message   a row of its conversation                                                      readers of its channel
 --                   thread    its own row, when its status, name, task or metadata changed
 -- task:<uuid>       task      its row, when status, partial_output, result, error or thread_id changed,      who may read it
@@ -13,14 +13,14 @@
 --                   cancel    {id, seq, attempt}: stop that task
 --                   steer     {id, seq, attempt, text}
 --
--- A row above 8 kB goes as a reference: {id, seq, …, truncated: true}. After fifty events of one kind for one
--- channel or thread in one transaction comes one that says {id, seq, refetch: true, from_seq}, and no more:
--- who hears it asks hub_messages_since from the last seq it has, as after a lost connection. seq: of a
--- message, its number; of a thread, its message_count; of a task, its changes.
+-- A row above 8 kB goes as a reference: {id, seq, …, truncated: true}. After fifty events of one kind for one channel or thread in one
+-- transaction comes one that says {id, seq, refetch: true, from_seq}, and no more: who hears it asks hub_messages_since from the
+-- last seq it has, as after a lost connection. seq: of a message, its number; of a thread, its message_count; of a task, its changes.
 --
 -- A message is sent by a trigger of the row it tells of, while that row is locked: for one conversation, one
--- thread, one task the order of sending is the order of commit. realtime.send turns its own errors into
--- warnings; what comes before it can not fail.
+-- thread, one task the order of sending is the order of commit. The trigger of a thread's row is deferred:
+-- it fires at the end of the transaction, which still holds the lock, and so behind the transaction's
+-- messages. realtime.send turns its own errors into warnings; what comes before it can not fail.
 
 do $$
 begin
@@ -80,13 +80,13 @@ $$;
 
 -- Messages and threads --------------------------------------------------------------------------------------
 
--- A task's life sends twenty times, so: functions are called in an assignment and not by PERFORM, which is a
--- query of its own; and the expressions are few, because each is prepared anew in each transaction.
+-- What a transaction has sent is kept in settings, which end with it and go back with a rollback: where a
+-- conversation's burst began (' channel:<uuid>=41 '; seq says how far it is); how often a channel was told
+-- of its threads (' channel:<uuid>..', a dot each), and with which count each thread was told (' <uuid>=7').
+-- Twenty topics or so are remembered: a burst over more is a burst for no reader.
 --
--- What a transaction has sent is kept in a setting, which ends with it and goes back with a rollback: where a
--- conversation's burst began (' channel:<uuid>=41 '; seq says how far it is), and how often a channel was
--- told of its threads (' channel:<uuid>..', a dot each). Twenty topics or so are remembered: a burst over
--- more is a burst for no reader.
+-- A task's life sends nineteen times. The expressions are few, because each is prepared anew in each
+-- transaction; and what PERFORM calls takes variables, because its expressions are prepared at each call.
 create function hub_internal.broadcast_message()
   returns trigger
   language plpgsql
@@ -94,27 +94,34 @@ create function hub_internal.broadcast_message()
   set search_path = ''
 as $$
 declare
-  v_topic text := case when new.task_thread_id is null then 'channel:' || new.channel_id else 'thread:' || new.task_thread_id end;
-  v_first text := split_part(split_part(current_setting('hub.burst_messages', true), v_topic || '=', 2), ' ', 1);
-  v_sent  boolean;
+  v_topic   text := case when new.task_thread_id is null then 'channel:' || new.channel_id
+                         else 'thread:' || new.task_thread_id end;
+  v_said    text := coalesce(current_setting('hub.burst_messages', true), '');
+  v_first   text := split_part(split_part(v_said, v_topic || '=', 2), ' ', 1);
+  v_since   bigint;
+  v_payload jsonb;
 begin
-  if v_first <> '' then
-    if new.seq - v_first::bigint >= 50 then
-      if new.seq - v_first::bigint = 50 then
-        v_sent := realtime.send(
-          jsonb_build_object('id', coalesce(new.task_thread_id, new.channel_id), 'seq', new.seq, 'channel_id', new.channel_id,
-                             'task_thread_id', new.task_thread_id, 'refetch', true, 'from_seq', new.seq), 'message', v_topic, true) is null;
-      end if;
+  if v_first = '' then
+    v_said := set_config('hub.burst_messages', right(v_said, 1200) || v_topic || '=' || new.seq || ' ', true);
+  else
+    v_since := new.seq - v_first::bigint;
+    if v_since = 50 then
+      perform realtime.send(
+        jsonb_build_object('id', coalesce(new.task_thread_id, new.channel_id), 'seq', new.seq,
+                           'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id,
+                           'refetch', true, 'from_seq', new.seq),
+        'message', v_topic, true);
+    end if;
+    if v_since >= 50 then
       return null;
     end if;
-  else
-    v_first := set_config('hub.burst_messages', right(coalesce(current_setting('hub.burst_messages', true), ''), 1200) || v_topic || '=' || new.seq || ' ', true);
   end if;
-  v_sent := realtime.send(
-    case when octet_length(new.content) + coalesce(octet_length(new.embed_data::text), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7500
-         then to_jsonb(new)
-         else jsonb_build_object('id', new.id, 'seq', new.seq, 'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id, 'truncated', true)
-    end, 'message', v_topic, true) is null;
+  v_payload := case when octet_length(new.content) + coalesce(octet_length(new.embed_data::text), 0)
+                         + coalesce(octet_length(new.metadata::text), 0) <= 7500
+                    then to_jsonb(new)
+                    else jsonb_build_object('id', new.id, 'seq', new.seq, 'channel_id', new.channel_id,
+                                            'task_thread_id', new.task_thread_id, 'truncated', true) end;
+  perform realtime.send(v_payload, 'message', v_topic, true);
   return null;
 end;
 $$;
@@ -122,20 +129,9 @@ create trigger hub_channel_messages_broadcast
   after insert on public.hub_channel_messages
   for each row execute function hub_internal.broadcast_message();
 
-create function hub_internal.thread_payload(p_thread public.hub_task_threads)
-  returns jsonb
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-begin
-  return case when coalesce(octet_length(p_thread.metadata::text), 0) <= 7500
-              then to_jsonb(p_thread) || jsonb_build_object('seq', p_thread.message_count)
-              else jsonb_build_object('id', p_thread.id, 'seq', p_thread.message_count, 'channel_id', p_thread.channel_id,
-                                      'status', p_thread.status, 'truncated', true) end;
-end;
-$$;
-
+-- At the end of the transaction the row is read once more and told as it is then. What only counts messages
+-- that the last telling counted, too, is not told again. (Where somebody has made constraints immediate,
+-- each change is told at its time.)
 create function hub_internal.broadcast_thread()
   returns trigger
   language plpgsql
@@ -143,32 +139,62 @@ create function hub_internal.broadcast_thread()
   set search_path = ''
 as $$
 declare
-  v_topic text := 'channel:' || new.channel_id;
-  v_times integer := octet_length(split_part(split_part(current_setting('hub.burst_threads', true), v_topic, 2), ' ', 1));
-  v_told  text;
-  v_sent  boolean;
+  v_topic   text := 'channel:' || new.channel_id;
+  v_said    text := coalesce(current_setting('hub.told_threads', true), '');
+  v_times   integer := octet_length(split_part(split_part(v_said, v_topic, 2), ' ', 1));
+  v_changed boolean := false;
+  v_count   integer;
+  v_payload jsonb;
 begin
-  if v_times > 50 is not true then
-    v_told := set_config('hub.burst_threads', case when v_times > 0 then replace(current_setting('hub.burst_threads', true), v_topic, v_topic || '.')
-                else right(coalesce(current_setting('hub.burst_threads', true), ''), 1500) || ' ' || v_topic || '.' end, true);
-    if v_times = 50 then
-      v_sent := realtime.send(jsonb_build_object('id', new.channel_id, 'seq', new.message_count, 'channel_id', new.channel_id, 'refetch', true),
-                              'thread', v_topic, true) is null;
-    else
-      v_sent := realtime.send(hub_internal.thread_payload(new), 'thread', v_topic, true) is null;
+  if tg_op = 'UPDATE' then
+    v_changed := new.status <> old.status or new.name <> old.name or new.task_id is distinct from old.task_id
+                 or new.team_id is distinct from old.team_id or new.metadata is distinct from old.metadata;
+    if not v_changed
+       and (v_times > 50
+            or new.message_count > old.message_count
+               and new.message_count
+                   <= nullif(split_part(split_part(v_said, new.id || '=', 2), ' ', 1), '')::integer) then
+      return null;
     end if;
   end if;
+
+  select t.message_count,
+         case when coalesce(octet_length(t.metadata::text), 0) <= 7500
+              then to_jsonb(t) || jsonb_build_object('seq', t.message_count)
+              else jsonb_build_object('id', t.id, 'seq', t.message_count, 'channel_id', t.channel_id,
+                                      'status', t.status, 'truncated', true) end
+    into v_count, v_payload
+    from public.hub_task_threads t
+   where t.id = new.id;
+  if not found then
+    return null;
+  end if;
+
+  if v_times <= 50 then
+    v_said := set_config('hub.told_threads',
+                         case when v_times > 0 then replace(v_said, v_topic, v_topic || '.')
+                              else right(v_said, 1500) || ' ' || v_topic || '.' end
+                         || ' ' || new.id || '=' || v_count, true);
+  end if;
+  if v_times < 50 then
+    perform realtime.send(v_payload, 'thread', v_topic, true);
+  elsif v_times = 50 then
+    perform realtime.send(jsonb_build_object('id', new.channel_id, 'seq', v_count,
+                                             'channel_id', new.channel_id, 'refetch', true),
+                          'thread', v_topic, true);
+  end if;
   -- Who reads the thread itself sees its count by its messages.
-  if tg_op = 'UPDATE' and (new.status <> old.status or new.name <> old.name or new.task_id is distinct from old.task_id
-                           or new.team_id is distinct from old.team_id or new.metadata is distinct from old.metadata) then
-    v_sent := realtime.send(hub_internal.thread_payload(new), 'thread', 'thread:' || new.id, true) is null;
+  if v_changed then
+    perform realtime.send(v_payload, 'thread', 'thread:' || new.id, true);
   end if;
   return null;
 end;
 $$;
 -- Not for decay_at alone, which is bookkeeping.
-create trigger hub_task_threads_broadcast
-  after insert or update of status, name, task_id, team_id, metadata, message_count, last_activity_at on public.hub_task_threads
+create constraint trigger hub_task_threads_broadcast
+  after insert or update of status, name, task_id, team_id, metadata, message_count, last_activity_at
+  on public.hub_task_threads
+  deferrable initially deferred
   for each row execute function hub_internal.broadcast_thread();
 
 -- Tasks -----------------------------------------------------------------------------------------------------
@@ -182,7 +208,7 @@ create function hub_internal.broadcast_task()
   set search_path = ''
 as $$
 declare
-  v_sent boolean;
+  v_payload jsonb;
 begin
   if (new.status, new.partial_output, new.result, new.error, new.thread_id, new.cancel_requested_at)
      is not distinct from (old.status, old.partial_output, old.result, old.error, old.thread_id, old.cancel_requested_at) then
@@ -191,19 +217,21 @@ begin
   new.seq := old.seq + 1;
   -- What is stored apart or compressed is not fetched to find that it is too long: octet_length of a text
   -- looks at its header alone.
-  v_sent := realtime.send(
-    case when octet_length(new.content) + coalesce(octet_length(new.partial_output), 0) + coalesce(octet_length(new.result), 0)
-              + coalesce(octet_length(new.error), 0) + coalesce(octet_length(new.metadata::text), 0) <= 7000
-         then to_jsonb(new)
-         else jsonb_build_object('id', new.id, 'seq', new.seq, 'status', new.status, 'attempt', new.attempt, 'channel_id', new.channel_id,
-                                 'thread_id', new.thread_id, 'truncated', true)
-    end, 'task', 'task:' || new.id, true) is null;
+  v_payload := case when octet_length(new.content) + coalesce(octet_length(new.partial_output), 0)
+                         + coalesce(octet_length(new.result), 0) + coalesce(octet_length(new.error), 0)
+                         + coalesce(octet_length(new.metadata::text), 0) <= 7000
+                    then to_jsonb(new)
+                    else jsonb_build_object('id', new.id, 'seq', new.seq, 'status', new.status,
+                                            'attempt', new.attempt, 'channel_id', new.channel_id,
+                                            'thread_id', new.thread_id, 'truncated', true) end;
+  perform realtime.send(v_payload, 'task', 'task:' || new.id, true);
 
   if new.status = 'pending' and old.status <> 'pending' and (new.run_after is null or new.run_after <= now()) then
-    v_sent := hub_internal.wake_devices(new.lane) is null;
+    perform hub_internal.wake_devices(new.lane);
   elsif old.status = 'running' and old.claimed_by is not null and old.cancel_requested_at is null
         and (new.status = 'cancelled' or (new.status = 'running' and new.cancel_requested_at is not null)) then
-    v_sent := realtime.send(jsonb_build_object('id', new.id, 'seq', new.seq, 'attempt', old.attempt), 'cancel', 'device:' || old.claimed_by, true) is null;
+    perform realtime.send(jsonb_build_object('id', new.id, 'seq', new.seq, 'attempt', old.attempt),
+                          'cancel', 'device:' || old.claimed_by, true);
   end if;
   return new;
 end;
@@ -218,13 +246,12 @@ create function hub_internal.broadcast_steer(p_task public.mac_tasks, p_text tex
   security definer
   set search_path = ''
 as $$
-declare
-  v_sent boolean;
 begin
   if p_task.claimed_by is not null then
-    v_sent := realtime.send(jsonb_build_object('id', p_task.id, 'seq', p_task.seq, 'attempt', p_task.attempt)
-                          || case when octet_length(p_text) <= 8192 then jsonb_build_object('text', p_text) else '{"truncated": true}'::jsonb end,
-                          'steer', 'device:' || p_task.claimed_by, true) is null;
+    perform realtime.send(jsonb_build_object('id', p_task.id, 'seq', p_task.seq, 'attempt', p_task.attempt)
+                          || case when octet_length(p_text) <= 8192 then jsonb_build_object('text', p_text)
+                                  else '{"truncated": true}'::jsonb end,
+                          'steer', 'device:' || p_task.claimed_by, true);
   end if;
 end;
 $$;
@@ -270,10 +297,9 @@ create function hub_internal.wake_device(p_name text)
   security definer
   set search_path = ''
 as $$
-declare
-  v_sent boolean;
 begin
-  v_sent := realtime.send(jsonb_build_object('seq', (extract(epoch from clock_timestamp()) * 1000)::bigint), 'wake', 'device:' || p_name, true) is null;
+  perform realtime.send(jsonb_build_object('seq', (extract(epoch from clock_timestamp()) * 1000)::bigint),
+                        'wake', 'device:' || p_name, true);
 end;
 $$;
 

@@ -25,6 +25,21 @@ update public.hub_members set accepts_hooks = true where user_id = tap.id('viewe
 insert into public.hub_invitations (server_id, user_id, role, server_name) select s.id, tap.id('outsider'), 'operator', 'x' from stage, unnest(array[barista, labs]) s (id);
 grant select on stage to public;
 
+-- A sub that is no uuid (a third-party sign-in) is nobody here, and no error.
+create function pg_temp.person_of(p_sub text) returns uuid language plpgsql as $$
+begin
+  perform set_config('request.jwt.claims', jsonb_build_object('sub', p_sub, 'role', 'authenticated')::text, true);
+  return hub_internal.person();
+end;
+$$;
+select tap.become('viewer');
+select is(pg_temp.person_of(x), x::uuid, 'a person is who their token says')
+  from unnest(array['22222222-2222-4222-8222-22222222222a', 'AAAAAAAA-2222-4222-8222-22222222222F']) x;
+select is(pg_temp.person_of(x), null, 'what is no uuid is nobody')
+  from unnest(array['', 'firebase-7', '22222222222242228222222222222222', '22222222-2222-4222-8222-2222-2222222', '22222222-2222-4222-8222-22222222222g',
+                    E'22222222-2222-4222-8222-22222222222\n', '{22222222-2222-4222-8222-222222222222}', null]) x;
+select tap.become('postgres');
+
 -- Each line: what is called, then what comes of it for anon, an anonymous sign-in, an outsider, a viewer, an operator, an owner, the
 -- device that holds the task, another device, the service role, postgres.
 create temp table matrix (call text, expected text[]);

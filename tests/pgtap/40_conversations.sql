@@ -146,6 +146,11 @@ select is((select project from public.mac_tasks where content = 'named'), 'Deskt
 select is(tap.outcome('operator', $$ insert into public.mac_tasks (content, channel_id, project) values ('x', tap.channel('quick'), 'Desktop/Comp-Core/core/semantic') $$), '42501', 'a task may not use another channel''s project');
 select throws_ok($$ insert into public.hub_projects (server_id, name, path) values (tap.server('buf-barista'), 'evil', '../x') $$, '23514');
 select throws_ok($$ update public.hub_channels set project_path = '/etc' where name = 'quick' $$, '23514');
+select throws_ok(format($$ update public.hub_channels set %s where name = 'quick' $$, x), '23514', 'bad input', 'a channel refuses ' || x)
+  from unnest(array[$$name = 'Quick'$$, $$name = ''$$, $$model_preference = 'gpt'$$, $$feed = 'news'$$, $$thread_idle_after = '0'$$, $$thread_decay_after = '-1 s'$$,
+                    $$metadata = '[]'$$, $$metadata = '{"a": 1}'$$]) x;
+select throws_ok($$ insert into public.hub_channels (server_id, name, display_name) values (tap.server('buf-barista'), 'No', '#no') $$, '23514', 'bad input', 'a new one, too');
+select lives_ok($$ update public.hub_channels set model_preference = 'any', feed = null, thread_idle_after = '1 s', metadata = '{"a": "1"}' where name = 'quick' $$, 'and takes what is well formed');
 
 select * from finish();
 rollback;

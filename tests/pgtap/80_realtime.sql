@@ -7,10 +7,18 @@ create function pg_temp.heard(p_topic text) returns table (n bigint, event text,
   select row_number() over (order by m.inserted_at, m.ctid), m.event, m.payload from realtime.messages m
    where m.topic = p_topic and m.private and m.extension = 'broadcast'
 $$;
+-- What a commit sets off.
+create function pg_temp.ended() returns void language plpgsql as $$
+begin
+  set constraints public.hub_task_threads_broadcast immediate;
+  set constraints public.hub_task_threads_broadcast deferred;
+end;
+$$;
 create function pg_temp.hush() returns void language plpgsql as $$
 begin
+  perform pg_temp.ended();
   delete from realtime.messages;
-  perform set_config('hub.' || s, '', true) from unnest(array['burst_messages', 'burst_threads', 'woken_lanes', 'woken_devices']) s;
+  perform set_config('hub.' || s, '', true) from unnest(array['burst_messages', 'told_threads', 'woken_lanes', 'woken_devices']) s;
 end;
 $$;
 
@@ -42,17 +50,44 @@ select results_eq($$ select event, payload ->> 'content_type', payload ->> 'seq'
 select results_eq($$ select event, payload ->> 'content', (payload ->> 'seq')::int from th, pg_temp.heard('thread:' || thread) order by n $$,
   $$ select 'message', m.content, m.seq::int from th join public.hub_channel_messages m on m.task_thread_id = th.thread order by m.seq $$,
   'the thread''s topic gets the thread''s messages');
-select is((select payload from th, pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread' order by n desc limit 1),
+select is_empty($$ select from realtime.messages where event = 'thread' $$, 'a thread''s row is broadcast at the end of the transaction, not before');
+select pg_temp.ended();
+select is((select payload from th, pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'),
   (select to_jsonb(t) || jsonb_build_object('seq', t.message_count) from public.hub_task_threads t join th on th.thread = t.id),
-  'the channel''s topic gets the thread''s row; its seq is its message count');
-select ok((select array_agg((payload ->> 'seq')::int order by n) = array[0, 1, 2] from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'),
-  'the thread''s row is broadcast when it is new and at each message');
+  'the channel''s topic gets the thread''s row once, as it is at the end; its seq is its message count');
+select is((select count(*)::int from th, pg_temp.heard('thread:' || thread) where event = 'thread'), 0, 'the thread''s own topic does not get the row for a new message');
 select pg_temp.hush();
+insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, content)
+select tap.channel('dispatch'), thread, 'system', 'import', 'one of two ' || n from th, generate_series(1, 2) n;
+select pg_temp.ended();
+select results_eq($$ select (payload ->> 'seq')::int, (payload ->> 'message_count')::int from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread' $$,
+  $$ values (4, 4) $$, 'two messages of one transaction are one growth');
+select pg_temp.hush();
+set constraints public.hub_task_threads_broadcast immediate;
+insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, content)
+select tap.channel('dispatch'), thread, 'system', 'import', 'one by one' from th;
+insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, content)
+select tap.channel('dispatch'), thread, 'system', 'import', 'one by one' from th;
+select is((select array_agg((payload ->> 'seq')::int order by n) from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), array[5, 6],
+  'whoever makes constraints immediate hears each');
+set constraints public.hub_task_threads_broadcast deferred;
+insert into public.hub_task_threads (channel_id, name) values (tap.channel('dispatch'), 'gone again');
+delete from public.hub_task_threads where name = 'gone again';
+select pg_temp.hush();
+select is_empty('select from realtime.messages', 'what is gone by then is told to nobody');
+savepoint undone;
+select from th, public.hub_update_thread_status(thread, 'decaying');
+rollback to undone;
+select pg_temp.ended();
+select is_empty('select from realtime.messages', 'nor what was taken back');
 select from th, public.hub_update_thread_status(thread, 'idle');
-select is((select payload ->> 'status' from th, pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread' order by n desc limit 1), 'idle', 'a changed status of a thread is broadcast on the channel');
-select is((select payload ->> 'status' from th, pg_temp.heard('thread:' || thread) where event = 'thread' order by n desc limit 1), 'idle', 'a changed status of a thread is broadcast on the thread');
+select pg_temp.ended();
+select is((select count(*)::int from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), 1, 'a thread that becomes idle, with its warning, is broadcast once');
+select is((select payload ->> 'status' || ' ' || (payload ->> 'seq') from th, pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), 'idle 7', 'a changed status of a thread is broadcast on the channel');
+select is((select payload ->> 'status' from th, pg_temp.heard('thread:' || thread) where event = 'thread'), 'idle', 'a changed status of a thread is broadcast on the thread');
 select pg_temp.hush();
 update public.hub_task_threads t set decay_at = now() + interval '1 year' from th where t.id = th.thread;
+select pg_temp.ended();
 select is_empty('select from realtime.messages', 'a change of decay_at alone is not broadcast');
 
 -- A task
@@ -166,7 +201,14 @@ select pg_temp.hush();
 insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, content)
 select tap.channel('dispatch'), thread, 'system', 'import', 'line ' || n from th, generate_series(1, 1000) n;
 select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from th, pg_temp.heard('thread:' || thread) where event = 'message'), '51 1', 'a thousand messages in a thread are fifty broadcasts and a refetch');
-select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), '51 1', 'a thread that changes a thousand times is fifty broadcasts and a refetch in its channel');
+select pg_temp.ended();
+select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), '1 0',
+  'a thread that grew by a thousand messages is one broadcast in its channel');
+select pg_temp.hush();
+insert into public.hub_task_threads (channel_id, name) select tap.channel('dispatch'), 'one of many ' || n from generate_series(1, 200) n;
+select pg_temp.ended();
+select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), '51 1',
+  'two hundred new threads of a channel are fifty broadcasts and a refetch');
 select pg_temp.hush();
 insert into public.mac_tasks (content, channel_id) select 'bulk ' || n, tap.channel('quick') from generate_series(1, 1000) n;
 select is((select count(*)::int from pg_temp.heard('device:tap-own')), 1, 'a thousand tasks wake a device once');

@@ -70,6 +70,15 @@ fn again(statement: &str) -> Vec<String> {
                 format!("alter table {table} enable trigger {name}"),
             ]
         }
+        // There is no `create or replace` of these.
+        ["create", "constraint", "trigger", name] => {
+            let table = after_on(statement);
+            vec![
+                format!("drop trigger if exists {name} on {table}"),
+                statement.to_owned(),
+                format!("alter table {table} enable trigger {name}"),
+            ]
+        }
         _ => Vec::new(),
     }
 }
@@ -168,8 +177,11 @@ mod tests {
             assert_eq!(count(begin), lines(begin), "{begin}");
         }
         assert_eq!(count("create or replace trigger "), lines("create trigger "));
+        assert_eq!(count("create constraint trigger "), lines("create constraint trigger "));
+        assert_eq!(count("drop trigger if exists "), lines("create constraint trigger "));
+        let triggers = lines("create trigger ") + lines("create constraint trigger ");
         assert_eq!(count("drop policy if exists "), lines("create policy "));
-        assert_eq!(count("alter table "), all.matches("enable row level security;").count() + lines("create trigger "));
+        assert_eq!(count("alter table "), all.matches("enable row level security;").count() + triggers);
         assert_eq!(count("do "), 2);
         for sql in said.iter().filter(|sql| sql.starts_with("alter table") && sql.contains("enable trigger")) {
             let table = sql.split_whitespace().nth(2).unwrap();
