@@ -679,7 +679,7 @@ fn typed(interaction: &Value) -> String {
     let secrets = hub_edge::Secrets::from(|name| (name == "DISCORD_PUBLIC_KEY").then(|| public.clone()));
     let request = hub_edge::Request { method: "POST", name: None, header: &header, body: body.as_bytes(), now };
     match hub_edge::plan(hub_edge::Function::Koji, &request, &secrets) {
-        hub_edge::Step::Call(hub_edge::Call::Bridged { content, .. }) => content,
+        hub_edge::Step::Call(hub_edge::Call::Bridged { content, .. }, _) => content,
         other => panic!("{other:?}"),
     }
 }

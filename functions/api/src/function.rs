@@ -21,9 +21,9 @@ use tokio::{
 use tracing::{Instrument, field::Empty};
 
 use crate::{
+    host::{Address, Api},
     limit::Caller,
     problem::{self, respond},
-    router::{Address, Api},
     token::{BadToken, Claims, Unverified},
 };
 
@@ -52,7 +52,7 @@ pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response 
         drop(body);
         match step {
             Step::Answer(answer) => Ok(answer),
-            Step::Call(call) => {
+            Step::Call(call, answers) => {
                 let span = tracing::info_span!(
                     "call",
                     otel.name = call.function(),
@@ -62,10 +62,10 @@ pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Response 
                 );
                 let said = timeout(CALL_WITHIN, api.call(&call, caller).instrument(span.clone())).await;
                 match said.unwrap_or_else(|_| Err(Problem::new(504, "this took too long").into())) {
-                    Ok(value) => Ok(call.answer(&value)),
+                    Ok(value) => Ok(answers.answer(&value)),
                     Err(Failed::Database(error)) => {
                         span.record("error", true);
-                        Ok(call.refused(&problem::refused(&error)))
+                        Ok(answers.refuse(&problem::refused(&error)))
                     }
                     Err(refused) => Err(refused),
                 }

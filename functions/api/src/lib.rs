@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
 
 mod function;
+mod host;
 mod limit;
 mod listen;
 pub mod open_files;
@@ -14,13 +15,12 @@ mod problem;
 mod router;
 mod serve;
 mod settings;
-pub mod telemetry;
 mod token;
 
 pub use crate::{
+    host::{Address, Api},
     limit::Limit,
     listen::listen,
-    router::{Address, Api},
     serve::{cors, serve},
     settings::{Lookup, Settings, secrets},
     token::{BadToken, Claims, Verifier},

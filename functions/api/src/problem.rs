@@ -1,4 +1,4 @@
-//! What went wrong, over HTTP: the one place where an error becomes a status.
+//! What went wrong, over HTTP. Which status a code is, `hub_edge` says.
 
 use std::time::Duration;
 
@@ -23,17 +23,9 @@ pub(crate) fn refused(error: &Error) -> Refused {
         | Error::LeaseLost(_) => {}
         _ => tracing::error!(error = %error, "a request failed"),
     }
-    let code = match error {
-        // The variant says more than the many codes that it is made of.
-        Error::Unreachable(_) | Error::Busy(_) => Some("53300".to_owned()),
-        Error::BadInput(_) => Some("UH001".to_owned()),
-        Error::Conflict(_) => Some("UH003".to_owned()),
-        Error::NotFound(_) => Some("UH004".to_owned()),
-        _ => None,
-    };
     let refusal = error.refusal().cloned().unwrap_or_default();
     Refused {
-        code: code.or(Some(refusal.code)).filter(|code| !code.is_empty()),
+        code: error.code().map(str::to_owned),
         message: Some(refusal.message).filter(|message| !message.is_empty()),
         detail: refusal.detail,
         hint: refusal.hint,

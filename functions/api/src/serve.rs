@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
+    host::{Address, Api},
     listen::listen,
-    router::{Address, Api},
 };
 
 /// Requests that run when it is told to stop get this long.

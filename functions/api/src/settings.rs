@@ -7,7 +7,7 @@ use hub_edge::Secrets;
 use reqwest::Url;
 use secrecy::SecretString;
 
-use crate::{limit::Limit, router::Api, token::Verifier};
+use crate::{host::Api, limit::Limit, token::Verifier};
 
 /// Enough for a person with a script, too little for a script that runs wild.
 const CALLER_REQUESTS: u32 = 50;

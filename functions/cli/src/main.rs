@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let telemetry = runtime.block_on(async { hub_api::telemetry::start("hub", quiet) });
+    let telemetry = runtime.block_on(async { hub_telemetry::start("hub", quiet) });
     let outcome = runtime.block_on(run(cli));
     telemetry.end();
     match outcome {

@@ -1,6 +1,7 @@
-//! The one function of the database that a request comes to, and what its answer means over HTTP.
+//! The one function of the database that a request comes to, and what comes of it over HTTP. How a door words its answer it says itself:
+//! who plans a call hands along [`Answers`].
 
-use crate::{Problem, Response, discord, telegram};
+use crate::{Problem, Response};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -115,34 +116,30 @@ impl Call {
             Self::Webhook { .. } | Self::Bridged { .. } | Self::Hook { .. } => Caller::Service,
         }
     }
+}
+
+/// How the door that a request came by answers it.
+#[derive(Debug, Clone, Copy)]
+pub struct Answers {
+    pub(crate) answer: fn(&Value) -> Response,
+    pub(crate) refuse: fn(&Refused) -> Response,
+}
+
+impl Answers {
+    /// What the function returned, or the problem.
+    pub(crate) const PLAIN: Self =
+        Self { answer: |value| Response::json(200, value), refuse: |refused| refused.problem().into() };
 
     /// The response to what the function returned.
     #[must_use]
-    pub fn answer(&self, value: &Value) -> Response {
-        match self {
-            Self::Command { .. } | Self::Send { .. } | Self::Hook { .. } => Response::json(200, value),
-            // The same delivery again is no news, and no error.
-            Self::Webhook { .. } if value.get("duplicate") == Some(&Value::Bool(true)) => Response::json(200, value),
-            Self::Webhook { .. } => Response::json(202, value),
-            Self::Bridged { provider: discord::NAME, .. } => discord::answer(value),
-            Self::Bridged { .. } => telegram::answer(),
-        }
+    pub fn answer(self, value: &Value) -> Response {
+        (self.answer)(value)
     }
 
     /// The response to a refusal.
     #[must_use]
-    pub fn refused(&self, refused: &Refused) -> Response {
-        let problem = refused.problem();
-        match self {
-            // A chat that is bridged to nothing, or text that is refused: to send it again would change nothing, and whoever
-            // gets anything but 2xx sends it again. What passes is sent again.
-            Self::Bridged { provider: discord::NAME, .. } if problem.status < 500 => discord::refused(&problem),
-            Self::Bridged { .. } if problem.status < 500 && problem.status != 429 => telegram::answer(),
-            Self::Hook { .. } if problem.status == 403 && refused.message.as_deref() == Some("token not valid") => {
-                Problem::new(401, "the token is not valid").hint("hub_create_hook_token makes one.").into()
-            }
-            _ => problem.into(),
-        }
+    pub fn refuse(self, refused: &Refused) -> Response {
+        (self.refuse)(refused)
     }
 }
 
@@ -154,7 +151,7 @@ impl Refused {
         seconds.parse().ok()
     }
 
-    /// What a client is told. What is ours to mend shows nothing of itself.
+    /// What a client is told: the one place where a code becomes a status. What is ours to mend shows nothing of itself.
     #[must_use]
     pub fn problem(&self) -> Problem {
         let code = self.code.as_deref().unwrap_or("");
@@ -162,20 +159,22 @@ impl Refused {
             "UH001" => 400,
             "PGRST301" | "PGRST302" | "PGRST303" => 401,
             "42501" | "UH005" => 403,
-            "UH004" => 404,
+            "UH004" | "PGRST116" => 404,
             "UH002" | "UH003" | "23505" => 409,
             "UH006" => 429,
             "57014" => 504,
+            // Somebody else holds what it would lock.
+            "55P03" => 503,
             // Values that Postgres does not hold: a number of too many digits, text that is none; or that break a rule of a table.
             _ if code.starts_with("22") || code.starts_with("23") => 400,
             _ if code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("40")
-                || code.starts_with("57P") =>
+                || code.starts_with("57P")
+                || code.starts_with("PGRST00") =>
             {
                 503
             }
-            _ if code.starts_with("PGRST00") => 503,
             _ => 500,
         };
         match status {
@@ -277,33 +276,6 @@ mod tests {
     }
 
     #[test]
-    fn uh006_answers_429_with_retry_after_also_to_telegram() {
-        let of = |hint: &str| Refused {
-            code: Some("UH006".into()),
-            message: Some("too many".into()),
-            detail: Some("messages of a person: 600".into()),
-            hint: Some(hint.into()),
-        };
-        let answer = Response::from(of("Try again in 7 s, at 2026-11-26T14:00:03Z.").problem());
-        assert_eq!((answer.status, answer.retry_after), (429, Some(7)));
-        assert_eq!(Response::from(of("Remove some first.").problem()).retry_after, None);
-        let bridged = |provider| Call::Bridged {
-            provider,
-            target: "channel:1".into(),
-            elsewhere: vec![],
-            external: "1".into(),
-            author: "a".into(),
-            content: "c".into(),
-            reply_to: None,
-            interaction: provider == discord::NAME,
-            author_id: None,
-            kind: "message",
-        };
-        assert_eq!(bridged(telegram::NAME).refused(&of("Try again in 7 s, at then.")).status, 429);
-        assert_eq!(bridged(discord::NAME).refused(&of("Try again in 7 s, at then.")).status, 200);
-    }
-
-    #[test]
     fn each_error_code_has_its_status_and_internal_errors_show_no_detail() {
         for (code, status) in [
             ("UH001", 400),
@@ -314,6 +286,7 @@ mod tests {
             ("UH006", 429),
             ("PGRST301", 401),
             ("40001", 503),
+            ("55P03", 503),
             ("08006", 503),
             ("57014", 504),
             ("22003", 400),

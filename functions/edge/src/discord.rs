@@ -1,13 +1,25 @@
 //! `koji-discord-bot` as Discord calls it: interactions, each signed. A slash command `/hot city:brooklyn` is the text `!hot brooklyn` in
 //! the bridged channel, and its answer is the interaction's.
 
-use crate::{Problem, Request, Response, Secrets, Step, call::Call, json, signature};
+use crate::{
+    Problem, Request, Response, Secrets, Step,
+    call::{Answers, Call},
+    json, signature,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// How the database knows it.
-pub const NAME: &str = "discord";
+const NAME: &str = "discord";
+/// As interaction responses; what is ours to mend is a fault, so that Discord says so.
+pub const ANSWERS: Answers = Answers {
+    answer,
+    refuse: |refused| {
+        let problem = refused.problem();
+        if problem.status < 500 { said_no(&problem) } else { problem.into() }
+    },
+};
 /// An interaction is answered within three seconds or not at all: an older one is a replay.
 const WINDOW: u64 = 300;
 const MESSAGE: usize = 2000;
@@ -120,7 +132,7 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
                 content.push(' ');
                 content.push_str(&word(&choice.value));
             }
-            Ok(Step::Call(Call::Bridged {
+            let call = Call::Bridged {
                 provider: NAME,
                 target: plain(target),
                 elsewhere: elsewhere.into_iter().map(plain).collect(),
@@ -131,7 +143,8 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
                 reply_to: reply_to.map(plain),
                 interaction: true,
                 kind: "message",
-            }))
+            };
+            Ok(Step::Call(call, ANSWERS))
         }
         // What is offered while somebody types: nothing.
         4 => Ok(Step::Answer(Response::json(200, &json!({"type": 8, "data": {"choices": []}})))),
@@ -158,7 +171,7 @@ fn word(value: &Value) -> String {
 }
 
 /// What was answered: the command's text, or what was queued.
-pub fn answer(value: &Value) -> Response {
+fn answer(value: &Value) -> Response {
     if let Some(why) = value.get("ignored").and_then(Value::as_str) {
         return said(&cut(why, MESSAGE), EPHEMERAL);
     }
@@ -177,7 +190,7 @@ pub fn answer(value: &Value) -> Response {
 }
 
 /// A refusal, to the one who asked alone.
-pub fn refused(problem: &Problem) -> Response {
+fn said_no(problem: &Problem) -> Response {
     let text = match (problem.status, &problem.hint) {
         (404, _) => "This channel is not connected to the hub.".to_owned(),
         (_, Some(hint)) => format!("{} {hint}", problem.detail),

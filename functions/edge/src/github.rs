@@ -1,11 +1,26 @@
 //! `github-webhook`: verified, then stored by its delivery id. What becomes of it is decided by rules, in the database, later: a crash
 //! after the answer loses nothing.
 
-use crate::{GITHUB_NAMED, Problem, Request, Secrets, Step, call::Call, json::storable, signature};
+use crate::{
+    GITHUB_NAMED, Problem, Request, Response, Secrets, Step,
+    call::{Answers, Call},
+    json::storable,
+    signature,
+};
 use secrecy::ExposeSecret;
+use serde_json::Value;
 
 /// The deployment's own.
 const SECRET: &str = "GITHUB_WEBHOOK_SECRET";
+
+/// Stored, and looked at later. The same delivery again is no news, and no error.
+const ANSWERS: Answers = Answers {
+    answer: |value| {
+        let known = value.get("duplicate") == Some(&Value::Bool(true));
+        Response::json(if known { 200 } else { 202 }, value)
+    },
+    ..Answers::PLAIN
+};
 
 /// What a request is to be signed with, and by what name the database knows that.
 pub struct Signed<'a, 's> {
@@ -75,5 +90,5 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
     if !payload.get().trim_start().starts_with('{') {
         return Err(Problem::new(400, "the payload must be an object"));
     }
-    Ok(Step::Call(Call::Webhook { provider: "github", delivery, event, payload, secret: signed.name }))
+    Ok(Step::Call(Call::Webhook { provider: "github", delivery, event, payload, secret: signed.name }, ANSWERS))
 }

@@ -2,7 +2,28 @@
 //! sender's own, which says which targets it may reach. A target is written `channel:<id>` or `user:<id>`; a bare id is refused,
 //! since whoever guesses what it is guesses wrong one day.
 
-use crate::{Problem, Request, Step, call::Call, json::Fields, send::bearer};
+use crate::{
+    Problem, Request, Step,
+    call::{Answers, Call},
+    json::Fields,
+    send::bearer,
+};
+
+/// As they are; but who shows a token that is none is not known, rather than known and not allowed.
+const ANSWERS: Answers = Answers {
+    refuse: |refused| {
+        let problem = refused.problem();
+        if problem.status == 403 && refused.message.as_deref() == Some("token not valid") {
+            return not_valid().into();
+        }
+        problem.into()
+    },
+    ..Answers::PLAIN
+};
+
+fn not_valid() -> Problem {
+    Problem::new(401, "the token is not valid").hint("hub_create_hook_token makes one.")
+}
 
 /// What an agent tells somebody.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -44,8 +65,8 @@ pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
     // Told without asking the database: who guesses costs it nothing.
     let form = secrecy::ExposeSecret::expose_secret(&token).strip_prefix("hubhook_");
     if !form.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-        return Err(Problem::new(401, "the token is not valid").hint("hub_create_hook_token makes one."));
+        return Err(not_valid());
     }
     let Hook { message, channel: target, deliver, idempotency_key: key } = Hook::read(request.body)?;
-    Ok(Step::Call(Call::Hook { token, message, target, deliver: deliver.unwrap_or(true), key }))
+    Ok(Step::Call(Call::Hook { token, message, target, deliver: deliver.unwrap_or(true), key }, ANSWERS))
 }

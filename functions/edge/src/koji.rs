@@ -2,7 +2,12 @@
 //! 2000 characters, which is Discord's limit for a message. Whatever a person mistypes is answered; only a channel that is not
 //! there (404), one that takes no commands (409) and missing rights (403) are errors.
 
-use crate::{Problem, Request, Step, call::Call, json::Fields, send::bearer};
+use crate::{
+    Problem, Request, Step,
+    call::{Answers, Call},
+    json::Fields,
+    send::bearer,
+};
 use uuid::Uuid;
 
 /// One command, asked in a channel.
@@ -25,5 +30,5 @@ impl Command {
 pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
     let token = bearer(request)?;
     let Command { channel_id: channel, command } = Command::read(request.body)?;
-    Ok(Step::Call(Call::Command { token, channel, command }))
+    Ok(Step::Call(Call::Command { token, channel, command }, Answers::PLAIN))
 }

@@ -20,7 +20,7 @@ mod telegram;
 mod tests;
 
 pub use crate::{
-    call::{Call, Caller, Refused},
+    call::{Answers, Call, Caller, Refused},
     hooks::Hook,
     koji::Command,
     problem::Problem,
@@ -209,8 +209,8 @@ impl From<Problem> for Response {
 pub enum Step {
     /// The answer is known.
     Answer(Response),
-    /// The database knows.
-    Call(Call),
+    /// The database knows; and how what it says is answered.
+    Call(Call, Answers),
 }
 
 /// The project's token that a request shows, if its function takes one: a host that can verify it does so before anything is read.

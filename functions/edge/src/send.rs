@@ -1,7 +1,11 @@
 //! `send`: the plain way in for scripts and CI. `{channel, content, idempotency_key}` with a person's token; `channel` is an id or
 //! `server/channel`; answers what `hub_send` answers.
 
-use crate::{Problem, Request, Step, call::Call, json::Fields};
+use crate::{
+    Problem, Request, Step,
+    call::{Answers, Call},
+    json::Fields,
+};
 use secrecy::SecretString;
 
 /// A message, as `hub_send` takes it.
@@ -35,7 +39,7 @@ impl Outgoing {
 pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
     let token = bearer(request)?;
     let Outgoing { channel, content, idempotency_key: key } = Outgoing::read(request.body)?;
-    Ok(Step::Call(Call::Send { token, channel, content, key }))
+    Ok(Step::Call(Call::Send { token, channel, content, key }, Answers::PLAIN))
 }
 
 /// The token of the header Authorization.

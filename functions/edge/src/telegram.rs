@@ -2,14 +2,27 @@
 //! like what did; a message is known again by its id in its chat. What is no words becomes a line that says what came, and what is not
 //! carried at all is named in the answer. The table of it: tests/edge/README.md. <https://core.telegram.org/bots/api#update>
 
-use crate::{Problem, Request, Response, Secrets, Step, call::Call, json, signature};
+use crate::{
+    Problem, Request, Response, Secrets, Step,
+    call::{Answers, Call},
+    json, signature,
+};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use std::{borrow::Cow, collections::BTreeMap, fmt::Display};
 
 /// How the database knows it.
-pub const NAME: &str = "telegram";
+const NAME: &str = "telegram";
+/// A chat that is bridged to nothing, or text that is refused: to send it again would change nothing, and whoever gets anything but 2xx
+/// sends it again. What passes is sent again.
+pub const ANSWERS: Answers = Answers {
+    answer: |_| taken(),
+    refuse: |refused| {
+        let problem = refused.problem();
+        if problem.status < 500 && problem.status != 429 { taken() } else { problem.into() }
+    },
+};
 
 /// What every update has, and no other body.
 #[derive(Deserialize)]
@@ -122,7 +135,7 @@ pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
     }
     let (author, author_id, person) = message.author();
     let (target, elsewhere) = message.place();
-    Ok(Step::Call(Call::Bridged {
+    let call = Call::Bridged {
         provider: NAME,
         target,
         elsewhere,
@@ -137,7 +150,8 @@ pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
             (false, true) => "message",
             (false, false) => "note",
         },
-    }))
+    };
+    Ok(Step::Call(call, ANSWERS))
 }
 
 fn ignored(why: &str) -> Step {
@@ -145,7 +159,7 @@ fn ignored(why: &str) -> Step {
 }
 
 /// All that Telegram wants to know.
-pub fn answer() -> Response {
+fn taken() -> Response {
     Response::json(200, &json!({}))
 }
 

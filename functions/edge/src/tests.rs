@@ -29,7 +29,7 @@ fn ask(function: Function, headers: &[(&str, String)], body: &[u8]) -> Step {
 fn status(step: Step) -> u16 {
     match step {
         Step::Answer(response) => response.status,
-        Step::Call(call) => panic!("{call:?}"),
+        Step::Call(call, _) => panic!("{call:?}"),
     }
 }
 
@@ -59,7 +59,7 @@ fn set(name: &'static str, value: &'static str) -> impl Fn(&mut Vec<(&'static st
 
 #[test]
 fn github_deliveries_are_verified_and_passed_on_unchanged() {
-    let Step::Call(Call::Webhook { provider, delivery, event, payload, .. }) =
+    let Step::Call(Call::Webhook { provider, delivery, event, payload, .. }, _) =
         github(br#"{"ref": "refs/heads/main"}"#, |_| {})
     else {
         panic!()
@@ -67,7 +67,7 @@ fn github_deliveries_are_verified_and_passed_on_unchanged() {
     assert_eq!((provider, event.as_str(), payload.get()), ("github", "push", r#"{"ref": "refs/heads/main"}"#));
     assert_eq!(delivery, "72d3162e-cc78-11e3-81ab-4c9367dc0958");
     let form = github(b"payload=%7B%22a%22%3A%201%7D", set("content-type", "application/x-www-form-urlencoded"));
-    assert!(matches!(form, Step::Call(Call::Webhook { payload, .. }) if payload.get() == r#"{"a": 1}"#));
+    assert!(matches!(form, Step::Call(Call::Webhook { payload, .. }, _) if payload.get() == r#"{"a": 1}"#));
     for (step, expected) in [
         (github(b"{}", drop_header("x-hub-signature-256")), 401),
         (github(b"{}", set("x-hub-signature-256", "sha256=00")), 401),
@@ -109,7 +109,7 @@ fn each_github_secret_is_accepted_at_its_own_address_only() {
         };
         let request = Request { method: "POST", name, header: &header, body: b"{}", now: NOW };
         match plan(Function::GitHub, &request, &secrets) {
-            Step::Call(Call::Webhook { secret, .. }) => Ok(secret),
+            Step::Call(Call::Webhook { secret, .. }, _) => Ok(secret),
             Step::Answer(response) => Err((response.status, response.body)),
             step => panic!("{step:?}"),
         }
@@ -138,7 +138,7 @@ fn telegram_messages_of_people_are_carried_and_other_updates_ignored() {
     let message = json!({"message_id": 5, "chat": {"id": -100, "type": "group"}, "from": {"id": 1, "is_bot": false, "first_name": "Ada", "username": "ada"},
                          "date": 1, "text": "!stats", "reply_to_message": {"message_id": 4}, "message_thread_id": 9, "is_topic_message": true});
     let target_of = |message: &Value| match telegram(&json!({"update_id": 7, "message": message}), "t") {
-        Step::Call(Call::Bridged { target, .. }) => target,
+        Step::Call(Call::Bridged { target, .. }, _) => target,
         step => panic!("{step:?}"),
     };
     let mut reply = message.clone();
@@ -147,7 +147,7 @@ fn telegram_messages_of_people_are_carried_and_other_updates_ignored() {
     assert_eq!(target_of(&reply), "channel:-100", "a reply in a group has a thread's number and is in no topic");
     reply["chat"] = json!({"id": 42, "type": "private"});
     assert_eq!(target_of(&reply), "user:42");
-    let Step::Call(Call::Bridged { target, external, author, content, reply_to, author_id, .. }) =
+    let Step::Call(Call::Bridged { target, external, author, content, reply_to, author_id, .. }, _) =
         telegram(&json!({"update_id": 7, "message": message}), "t")
     else {
         panic!()
@@ -170,7 +170,7 @@ fn telegram_messages_of_people_are_carried_and_other_updates_ignored() {
         assert_eq!((answer.status, answer.body), (200, json!({ "ignored": says }).to_string()));
     }
     let kind_of = |update: Value| match telegram(&update, "t") {
-        Step::Call(Call::Bridged { kind, content, .. }) => (kind, content),
+        Step::Call(Call::Bridged { kind, content, .. }, _) => (kind, content),
         step => panic!("{step:?}"),
     };
     assert_eq!(
@@ -190,7 +190,7 @@ fn telegram_anonymous_senders_are_the_chat_and_topics_belong_to_their_chat() {
     let of = |kind: &str, mut message: Value| {
         message["message_id"] = 5.into();
         match telegram(&json!({"update_id": 7, kind: message}), "t") {
-            Step::Call(Call::Bridged { target, elsewhere, author, author_id, kind, .. }) => {
+            Step::Call(Call::Bridged { target, elsewhere, author, author_id, kind, .. }, _) => {
                 (format!("{target} {}", elsewhere.join(" ")), format!("{author} {}", author_id.unwrap()), kind)
             }
             step => panic!("{step:?}"),
@@ -222,7 +222,7 @@ fn telegram_messages_without_text_become_a_line_that_describes_them() {
         let mut message = json!({"message_id": 5, "date": 1, "chat": {"id": -100, "type": "group"}, "from": {"id": 1, "first_name": "Ada"}});
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         match telegram(&json!({"update_id": 7, "message": message}), "t") {
-            Step::Call(Call::Bridged { kind, content, .. }) => (kind, content),
+            Step::Call(Call::Bridged { kind, content, .. }, _) => (kind, content),
             step => panic!("{step:?}"),
         }
     };
@@ -277,7 +277,7 @@ fn telegram_text_links_are_written_out_with_offsets_in_utf16() {
     let of = |text: &str, entities: Value| {
         let message = json!({"message_id": 5, "chat": {"id": 1, "type": "private"}, "from": {"id": 1, "first_name": "A"}, "text": text, "entities": entities});
         match telegram(&json!({"update_id": 7, "message": message}), "t") {
-            Step::Call(Call::Bridged { content, .. }) => content,
+            Step::Call(Call::Bridged { content, .. }, _) => content,
             step => panic!("{step:?}"),
         }
     };
@@ -293,14 +293,16 @@ fn telegram_text_links_are_written_out_with_offsets_in_utf16() {
 fn halves_of_surrogate_pairs_are_the_replacement_character() {
     let headers = [("x-telegram-bot-api-secret-token", "t".to_owned())];
     let body = br#"{"update_id": 7, "message": {"message_id": 5, "chat": {"id": 1, "type": "private"}, "from": {"id": 1, "first_name": "A\ud83d"}, "text": "\ude00 x \ud83d\ude00"}}"#;
-    let Step::Call(Call::Bridged { author, content, .. }) = ask(Function::Telegram, &headers, body) else { panic!() };
+    let Step::Call(Call::Bridged { author, content, .. }, _) = ask(Function::Telegram, &headers, body) else {
+        panic!()
+    };
     assert_eq!((author.as_str(), content.as_str()), ("A\u{fffd}", "\u{fffd} x 😀"));
     let bearer = |token: &str| [("authorization", format!("Bearer {token}"))];
     let step = ask(Function::Send, &bearer("hush"), br#"{"channel": "a/b", "content": "cut \ud83d"}"#);
-    assert!(matches!(&step, Step::Call(Call::Send { content, .. }) if content == "cut \u{fffd}"), "{step:?}");
+    assert!(matches!(&step, Step::Call(Call::Send { content, .. }, _) if content == "cut \u{fffd}"), "{step:?}");
     let token = format!("hubhook_{:064x}", 7);
     let step = ask(Function::Hooks, &bearer(&token), br#"{"channel": "user:1", "message": "cut \udc00"}"#);
-    assert!(matches!(&step, Step::Call(Call::Hook { message, .. }) if message == "cut \u{fffd}"), "{step:?}");
+    assert!(matches!(&step, Step::Call(Call::Hook { message, .. }, _) if message == "cut \u{fffd}"), "{step:?}");
 }
 
 fn discord(body: &Value, at: i64) -> Step {
@@ -316,11 +318,11 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
     assert_eq!((pong.status, pong.body.as_str()), (200, r#"{"type":1}"#));
     let command = json!({"id": "2", "type": 2, "channel_id": "42", "member": {"user": {"username": "ada"}},
                          "data": {"name": "lead", "options": [{"name": "name", "type": 3, "value": "cafe \"regular\""}, {"value": 3}]}});
-    let Step::Call(call) = discord(&command, NOW) else { panic!() };
+    let Step::Call(call, answers) = discord(&command, NOW) else { panic!() };
     let Call::Bridged { target, external, content, author, .. } = &call else { panic!() };
     assert_eq!((target.as_str(), external.as_str(), author.as_str()), ("channel:42", "2", "ada"));
     assert_eq!(content, r#"!lead "cafe ""regular""" 3"#);
-    let answer = call.answer(&json!({"reply": {"text": "x", "chunks": ["Pipeline: 23 @everyone"]}}));
+    let answer = answers.answer(&json!({"reply": {"text": "x", "chunks": ["Pipeline: 23 @everyone"]}}));
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((&body["type"], &body["data"]["content"]), (&json!(4), &json!("Pipeline: 23 @everyone")));
     assert_eq!(body["data"]["allowed_mentions"], json!({"parse": []}));
@@ -328,7 +330,7 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
         (json!({"duplicate": true, "reply": null}), "answered already"),
         (json!({"ignored": "commands are not allowed in this bridge"}), "not allowed"),
     ] {
-        let body: Value = serde_json::from_str(&call.answer(&value).body).unwrap();
+        let body: Value = serde_json::from_str(&answers.answer(&value).body).unwrap();
         assert!(body["data"]["content"].as_str().unwrap().contains(says), "{body}");
         assert_eq!(body["data"]["flags"], 64, "to the one who asked alone");
     }
@@ -337,7 +339,7 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
         let mut command = command.clone();
         command.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         match discord(&command, NOW) {
-            Step::Call(Call::Bridged { target, elsewhere, reply_to, .. }) => (target, elsewhere, reply_to),
+            Step::Call(Call::Bridged { target, elsewhere, reply_to, .. }, _) => (target, elsewhere, reply_to),
             step => panic!("{step:?}"),
         }
     };
@@ -355,10 +357,10 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
     let mut on_a_message = command.clone();
     on_a_message.as_object_mut().unwrap().extend(menu.as_object().unwrap().clone());
     assert!(matches!(discord(&on_a_message, NOW), Step::Answer(answer) if answer.body.contains("Only slash commands")));
-    let refused = call.refused(&Refused { code: Some("UH004".into()), ..Refused::default() });
+    let refused = answers.refuse(&Refused { code: Some("UH004".into()), ..Refused::default() });
     assert!(refused.status == 200 && refused.body.contains("not connected"));
     // A fault of ours is one, so that Discord says so.
-    assert_eq!(call.refused(&Refused::default()).status, 500);
+    assert_eq!(answers.refuse(&Refused::default()).status, 500);
     for at in [NOW - 301, NOW + 301, i64::MIN, i64::MAX] {
         assert_eq!(status(discord(&command, at)), 401);
     }
@@ -374,15 +376,15 @@ fn koji_send_and_hooks_need_a_token_and_valid_fields() {
     };
     let channel = "00000000-0000-0000-0000-000000000001";
     assert!(
-        matches!(with(Function::Koji, &json!({"channel_id": channel, "command": "!st\u{0}ats"})), Step::Call(Call::Command { command, .. }) if command == "!st ats")
+        matches!(with(Function::Koji, &json!({"channel_id": channel, "command": "!st\u{0}ats"})), Step::Call(Call::Command { command, .. }, _) if command == "!st ats")
     );
     assert!(matches!(
         with(Function::Send, &json!({"channel": "a/b", "content": "x"})),
-        Step::Call(Call::Send { key: None, .. })
+        Step::Call(Call::Send { key: None, .. }, _)
     ));
     assert!(matches!(
         with(Function::Hooks, &json!({"message": "x", "channel": "user:1"})),
-        Step::Call(Call::Hook { deliver: true, .. })
+        Step::Call(Call::Hook { deliver: true, .. }, _)
     ));
     for (function, body, says) in [
         (Function::Koji, json!("x"), "channel_id is missing"),
@@ -432,4 +434,19 @@ fn other_methods_and_large_bodies_are_refused() {
     for function in Function::ALL {
         assert_eq!(Function::named(function.name()), Some(function));
     }
+}
+
+#[test]
+fn too_many_says_how_long_to_wait_and_telegram_sends_it_again() {
+    let of = |hint: &str| Refused {
+        code: Some("UH006".into()),
+        message: Some("too many".into()),
+        detail: Some("messages of a person: 600".into()),
+        hint: Some(hint.into()),
+    };
+    let answer = Response::from(of("Try again in 7 s, at 2026-11-26T14:00:03Z.").problem());
+    assert_eq!((answer.status, answer.retry_after), (429, Some(7)));
+    assert_eq!(Response::from(of("Remove some first.").problem()).retry_after, None);
+    assert_eq!(telegram::ANSWERS.refuse(&of("Try again in 7 s, at then.")).status, 429);
+    assert_eq!(discord::ANSWERS.refuse(&of("Try again in 7 s, at then.")).status, 200);
 }

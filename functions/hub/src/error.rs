@@ -155,6 +155,15 @@ impl Error {
         }
     }
 
+    /// The SQLSTATE that says this error to whoever knows no more: the one it was made of, or that of a lost connection.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable(_) => Some("08006"),
+            _ => self.refusal().map(|refusal| refusal.code.as_str()).filter(|code| !code.is_empty()),
+        }
+    }
+
     /// Not found, in our own words.
     #[must_use]
     pub fn not_found(what: impl Into<String>, hint: impl Into<String>) -> Self {
@@ -244,6 +253,15 @@ mod tests {
         }
         assert!(Error::Http { status: 503, text: String::new() }.is_transient());
         assert!(!Error::Http { status: 400, text: String::new() }.is_transient());
+    }
+
+    #[test]
+    fn a_code_is_kept_and_who_is_not_reached_has_one() {
+        for code in ["UH001", "22P02", "23505", "42501", "40P01", "57014", "XX000"] {
+            assert_eq!(of(code).code(), Some(code));
+        }
+        assert_eq!(of("57P01").code(), Some("08006"));
+        assert_eq!(Error::Internal("x".into()).code(), None);
     }
 
     /// The README's table and the migrations name the same codes, and none is left to the catch-all.

@@ -45,7 +45,10 @@ impl Hub {
 
     /// Listens for work for `device`. Returns once it listens, or once it is known that it can not: claim after this.
     pub async fn wake(&self, device: &str) -> Wake {
-        Wake::start(self.clone(), device).await
+        match self {
+            Self::Postgres(db) => Wake::by_postgres(db.clone(), device.to_owned()).await,
+            Self::Api(api) => Wake::by_realtime(api.clone(), device.to_owned()).await,
+        }
     }
 
     /// A task by its id or the first hex digits of it, as people see them (`a1b2`).

@@ -20,7 +20,6 @@ use tokio::{
 use crate::{
     api::Api,
     db::Db,
-    hub::Hub,
     pooler,
     realtime::{Event, Topic},
 };
@@ -104,11 +103,23 @@ impl Errands {
 }
 
 impl Wake {
-    /// Starts to listen; returns when it does, or when it is clear that it can not yet.
-    pub(crate) async fn start(hub: Hub, device: &str) -> Self {
+    /// By LISTEN. Returns when it listens, or when it is clear that it can not yet.
+    pub(crate) async fn by_postgres(db: Db, device: String) -> Self {
+        Self::start(|signals, ready| async move { listen(&db, &device, &signals, ready).await }).await
+    }
+
+    /// By the device's topic of Realtime. Returns when it is joined, or when it is clear that it can not be yet.
+    pub(crate) async fn by_realtime(api: Api, device: String) -> Self {
+        Self::start(|signals, ready| async move { listen_realtime(&api, &device, &signals, ready).await }).await
+    }
+
+    async fn start<F>(listen: impl FnOnce(Arc<Signals>, oneshot::Sender<()>) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let signals = Arc::new(Signals::default());
         let (ready, listens) = oneshot::channel();
-        let task = listen(hub, device.to_owned(), Arc::clone(&signals), ready);
+        let task = listen(Arc::clone(&signals), ready);
         let this = Self { signals, listening: tokio::spawn(task) };
         // Whoever claims after this misses nothing: what was committed before is found by the look, what comes later is heard.
         // The sender is dropped where nothing can be heard; then the poll is what there is.
@@ -139,26 +150,21 @@ impl Drop for Wake {
     }
 }
 
-async fn listen(hub: Hub, device: String, signals: Arc<Signals>, ready: oneshot::Sender<()>) {
-    match hub {
-        Hub::Postgres(db) => {
-            let mut ready = Some(ready);
-            if db.is_pooled() {
-                tracing::warn!(
-                    device.name = %device,
-                    "LISTEN was tried and is not heard: a pooler in transaction mode stands before Postgres. Polling every second instead. \
-                     Use the direct connection or a pooler in session mode to be woken at once"
-                );
-                ready = None;
-                tokio::select! {
-                    () = poll(&signals, DEAF, DEAF) => {}
-                    () = heard_again(&db) => tracing::info!(device.name = %device, "LISTEN is heard now"),
-                }
-            }
-            listen_postgres(&db, &device, &signals, ready).await;
+async fn listen(db: &Db, device: &str, signals: &Signals, ready: oneshot::Sender<()>) {
+    let mut ready = Some(ready);
+    if db.is_pooled() {
+        tracing::warn!(
+            device.name = %device,
+            "LISTEN was tried and is not heard: a pooler in transaction mode stands before Postgres. Polling every second instead. \
+             Use the direct connection or a pooler in session mode to be woken at once"
+        );
+        ready = None;
+        tokio::select! {
+            () = poll(signals, DEAF, DEAF) => {}
+            () = heard_again(db) => tracing::info!(device.name = %device, "LISTEN is heard now"),
         }
-        Hub::Api(api) => listen_realtime(&api, &device, &signals, ready).await,
     }
+    listen_postgres(db, device, signals, ready).await;
 }
 
 async fn poll(signals: &Signals, look_every: Duration, device_every: Duration) {

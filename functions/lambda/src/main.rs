@@ -10,7 +10,7 @@ use axum::{
     middleware::{self, Next},
 };
 use hub::{Error, config::environment, db::Db};
-use hub_api::{Address, Settings, cors, telemetry};
+use hub_api::{Address, Settings, cors};
 use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequestContext, request::RequestContext, run};
 use secrecy::SecretString;
 
@@ -20,7 +20,7 @@ const CONNECTIONS: u32 = 1;
 // Two threads: one for the request, one for what is sent to OpenTelemetry.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), lambda_http::Error> {
-    let telemetry = Arc::new(telemetry::start("hub-functions", "info"));
+    let telemetry = Arc::new(hub_telemetry::start("hub-functions", "info"));
     let settings = Settings::read(&environment)?;
     let url = environment("DATABASE_URL").map(SecretString::from).ok_or_else(|| {
         Error::Config(

@@ -3,14 +3,14 @@
 //! The host writes into memory of ours (`take`), calls, and reads what the call returns: a pointer and a length in one number, the
 //! pointer above. What it has read it gives back (`give`). Everything is JSON but the body of a request.
 
-use hub_edge::{Call, Caller, Function, Problem, Refused, Request, Response, Secrets, Step};
+use hub_edge::{Answers, Caller, Function, Problem, Refused, Request, Response, Secrets, Step};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::HashMap};
 
 thread_local! {
-    /// Calls whose answer the host is waiting for.
-    static CALLS: RefCell<(u32, HashMap<u32, Call>)> = RefCell::default();
+    /// How the calls are answered of which the host has not yet said what came of them.
+    static CALLS: RefCell<(u32, HashMap<u32, Answers>)> = RefCell::default();
 }
 
 #[derive(Deserialize)]
@@ -62,7 +62,7 @@ fn planned(function: Function, request: &Request<'_>, secrets: &Secrets) -> Valu
     use hub_edge::expose;
     match hub_edge::plan(function, request, secrets) {
         Step::Answer(answer) => json!({"answer": response(&answer)}),
-        Step::Call(call) => {
+        Step::Call(call, answers) => {
             let bearer = match call.caller() {
                 Caller::Bearer(token) => Some(expose(&token).to_owned()),
                 Caller::Service => None,
@@ -70,7 +70,7 @@ fn planned(function: Function, request: &Request<'_>, secrets: &Secrets) -> Valu
             let (name, arguments) = (call.function(), call.arguments());
             let id = CALLS.with_borrow_mut(|(next, calls)| {
                 *next = next.wrapping_add(1);
-                calls.insert(*next, call);
+                calls.insert(*next, answers);
                 *next
             });
             json!({"call": {"id": id, "function": name, "arguments": arguments, "bearer": bearer}})
@@ -79,13 +79,13 @@ fn planned(function: Function, request: &Request<'_>, secrets: &Secrets) -> Valu
 }
 
 fn answered(id: u32, ok: bool, said: &[u8]) -> Value {
-    let Some(call) = CALLS.with_borrow_mut(|(_, calls)| calls.remove(&id)) else {
+    let Some(answers) = CALLS.with_borrow_mut(|(_, calls)| calls.remove(&id)) else {
         return response(&Response::from(fault()));
     };
     response(&if ok {
-        call.answer(&serde_json::from_slice(said).unwrap_or(Value::Null))
+        answers.answer(&serde_json::from_slice(said).unwrap_or(Value::Null))
     } else {
-        call.refused(&serde_json::from_slice::<Refused>(said).unwrap_or_default())
+        answers.refuse(&serde_json::from_slice::<Refused>(said).unwrap_or_default())
     })
 }
 

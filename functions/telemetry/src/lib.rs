@@ -82,7 +82,7 @@ impl Telemetry {
 }
 
 /// Makes `span` a part of the trace that a request's `traceparent` names, if it names one, and notes its id for the log.
-pub(crate) fn continue_trace(span: &tracing::Span, headers: &http::HeaderMap) {
+pub fn continue_trace(span: &tracing::Span, headers: &http::HeaderMap) {
     let parent = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
     if parent.span().span_context().is_valid() {
         span.record("trace.id", tracing::field::display(parent.span().span_context().trace_id()));
