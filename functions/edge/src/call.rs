@@ -147,7 +147,7 @@ impl Refused {
     /// Seconds to wait, where the hint of `UH006` says how many.
     fn wait(&self) -> Option<u32> {
         let said = self.hint.as_deref().filter(|_| self.code.as_deref() == Some("UH006"))?;
-        let (seconds, _) = said.strip_prefix("Try again in ")?.split_once(" s")?;
+        let (seconds, _) = said.split_once("Try again in ")?.1.split_once(" s")?;
         seconds.parse().ok()
     }
 

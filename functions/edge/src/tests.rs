@@ -437,7 +437,7 @@ fn other_methods_and_large_bodies_are_refused() {
 }
 
 #[test]
-fn too_many_says_how_long_to_wait_and_telegram_sends_it_again() {
+fn uh006_answers_429_with_retry_after_also_to_telegram() {
     let of = |hint: &str| Refused {
         code: Some("UH006".into()),
         message: Some("too many".into()),
@@ -446,6 +446,8 @@ fn too_many_says_how_long_to_wait_and_telegram_sends_it_again() {
     };
     let answer = Response::from(of("Try again in 7 s, at 2026-11-26T14:00:03Z.").problem());
     assert_eq!((answer.status, answer.retry_after), (429, Some(7)));
+    let large = of("Send them in several requests. Try again in 7 s, at 2026-11-26T14:00:03Z.");
+    assert_eq!(Response::from(large.problem()).retry_after, Some(7));
     assert_eq!(Response::from(of("Remove some first.").problem()).retry_after, None);
     assert_eq!(telegram::ANSWERS.refuse(&of("Try again in 7 s, at then.")).status, 429);
     assert_eq!(discord::ANSWERS.refuse(&of("Try again in 7 s, at then.")).status, 200);

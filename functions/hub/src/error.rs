@@ -22,7 +22,7 @@ impl Refusal {
     /// How long to wait before the same call, where the hint says so.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
-        let (seconds, _) = self.hint.as_deref()?.strip_prefix("Try again in ")?.split_once(" s")?;
+        let (seconds, _) = self.hint.as_deref()?.split_once("Try again in ")?.1.split_once(" s")?;
         seconds.parse().ok().map(Duration::from_secs)
     }
 }
