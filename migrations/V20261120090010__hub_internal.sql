@@ -210,6 +210,21 @@ begin
 end;
 $$;
 
+-- A time that functions reckon with is one of a calendar: infinity would be written into rows that clients read.
+create function hub_internal.require_moment(p_now timestamptz)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if (p_now between '2000-01-01Z' and '9999-01-01Z') is not true then
+    perform hub_internal.refuse('UH001', 'bad input', format('p_now %s', coalesce(p_now::text, 'is null')),
+      'Give a time between the years 2000 and 9999, or leave it out.');
+  end if;
+end;
+$$;
+
 -- What is called again and again by whoever keeps time: a moment, and how much one call may do.
 create function hub_internal.require_round(p_now timestamptz, p_limit int, p_most int default 100000)
   returns void
@@ -218,9 +233,10 @@ create function hub_internal.require_round(p_now timestamptz, p_limit int, p_mos
   set search_path = ''
 as $$
 begin
-  if p_now is null or p_limit is null or p_limit not between 1 and p_most then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_now or p_limit',
-      format('p_limit is 1 to %s.', to_char(p_most, 'FM999,999')));
+  perform hub_internal.require_moment(p_now);
+  if p_limit is null or p_limit not between 1 and p_most then
+    perform hub_internal.refuse('UH001', 'bad input', format('p_limit %s', coalesce(p_limit::text, 'is null')),
+      format('1 to %s.', to_char(p_most, 'FM999,999')));
   end if;
 end;
 $$;

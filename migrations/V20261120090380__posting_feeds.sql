@@ -184,9 +184,7 @@ declare
   v_posted integer := 0;
 begin
   perform hub_internal.require_trusted('posting feeds');
-  if p_now is null then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_now is null', 'Give a time, or leave it out.');
-  end if;
+  perform hub_internal.require_moment(p_now);
   -- A new feed starts now: it has no yesterday, and what was finished before is not its to tell.
   insert into hub_internal.feeds (channel_id, posted_on, told_until)
   select c.id, case when p_now < (v_today::timestamp at time zone 'utc') + hub_internal.setting('daily_feeds_at') then v_today - 1 else v_today end, p_now

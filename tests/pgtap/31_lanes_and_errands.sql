@@ -63,5 +63,9 @@ select is(public.hub_recover(now(), 5), 0, 'housekeeping is called and not count
 select throws_ok($$ insert into public.hub_errands (name, about, function, position) values ('bad', '', 'pg_sleep', 1) $$, '23514', null, 'its function is one of ours');
 select throws_ok($$ insert into public.hub_errands (name, about, function) values ('bad', '', 'hub_internal.tap_errand') $$, '23514', null, 'and has its place in the round');
 
+-- Times that are none
+select throws_ok(format('select public.%s(%L)', f, t), 'UH001', 'bad input', f || ' at ' || t)
+  from unnest(array['hub_recover', 'hub_decay_threads', 'hub_post_feeds', 'hub_process_webhooks']) f, unnest(array['infinity', '-infinity', '4713-01-01 BC', '0001-01-01']) t;
+
 select * from finish();
 rollback;

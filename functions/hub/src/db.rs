@@ -257,6 +257,8 @@ impl KeeperSession {
             .map_err(|_| Error::Unreachable("Postgres does not answer".into()))??;
         let mut this = Self { connection };
         sqlx::raw_sql(SESSION).execute(&mut this.connection).await?;
+        // A keeper that is frozen, or cut off, says nothing for longer than a round: its session ends, and another keeps time.
+        sqlx::raw_sql("set idle_session_timeout = '90s'").execute(&mut this.connection).await?;
         Ok(this)
     }
 

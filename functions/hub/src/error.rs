@@ -109,7 +109,7 @@ impl Error {
             "UH006" => Self::TooMany(refusal),
             "42501" => Self::Forbidden(refusal),
             "40001" | "40P01" | "55P03" | "57014" => Self::Busy(refusal),
-            "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" => Self::Unreachable(format!(
+            "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" | "25P03" => Self::Unreachable(format!(
                 "Postgres takes no connection now ({refusal}); it may be starting, stopping or full"
             )),
             "28000" | "28P01" => Self::Unauthorized(format!("{refusal}; check user and password in the database URL")),
@@ -120,8 +120,9 @@ impl Error {
             // PostgREST, or what stands for it, can not reach its database.
             "PGRST000" | "PGRST001" | "PGRST002" | "PGRST003" => Self::Unreachable(refusal.to_string()),
             "PGRST300" | "PGRST301" | "PGRST302" | "PGRST303" => Self::Unauthorized(refusal.to_string()),
-            // Class 08 is connections, 22 values, 23 the other constraints.
+            // Class 08 is connections, 53 a want of disk or memory, 58 the system around, 22 values, 23 the other constraints.
             _ if code.starts_with("08") => Self::Unreachable(refusal.to_string()),
+            _ if code.starts_with("53") || code.starts_with("58") => Self::Busy(refusal),
             _ if code.starts_with("22") || code.starts_with("23") => Self::BadInput(refusal),
             _ => Self::Database(refusal),
         }
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn only_errors_worth_a_retry_are_transient() {
-        for code in ["57P01", "08006", "40P01", "53300", "57014"] {
+        for code in ["57P01", "08006", "40P01", "53300", "57014", "53100", "53200", "53400", "58030", "25P03"] {
             assert!(of(code).is_transient(), "{code}");
         }
         for code in ["UH001", "UH002", "UH003", "UH004", "UH005", "42501", "42883", "XX000"] {

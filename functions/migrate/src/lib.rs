@@ -79,7 +79,14 @@ pub async fn migrate(url: &SecretString, say: &(dyn Fn(&str) + Sync)) -> Result<
     // All of it in one transaction, the lock too: a pooler may keep no session, and where something fails nothing is left behind.
     let mut transaction = begin(&mut connection).await?;
     require_encoding(&mut transaction).await?;
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(Unnamed(&mut transaction)).await?;
+    let alone: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .fetch_one(Unnamed(&mut transaction))
+        .await?;
+    if !alone {
+        say("another `hub migrate` is at work on this database: waiting for it");
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(Unnamed(&mut transaction)).await?;
+    }
     require_platform(&mut transaction).await?;
     sqlx::raw_sql("create schema if not exists hub_internal").execute(&mut *transaction).await?;
     let report = apply(&mut transaction, say).await?;

@@ -23,6 +23,8 @@ pub async fn repair(url: &SecretString) -> Result<Vec<String>> {
     }
     let mut connection = crate::connect(url).await?;
     let mut transaction = crate::begin(&mut connection).await?;
+    // Of two at once the second waits: both write the same rows of the catalogs.
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(crate::LOCK).execute(Unnamed(&mut transaction)).await?;
     let before = seen(&mut transaction).await?;
     for statement in crate::sources().iter().flat_map(|source| statements(source)) {
         for sql in again(statement) {
