@@ -54,7 +54,8 @@ create table public.hub_channel_messages (
   created_at      timestamptz not null default now(),
   seq             bigint not null,
   task_id         uuid,
-  idempotency_key text
+  idempotency_key text,
+  event           text
 );
 -- What is allowed in either is said by check_thread and check_message below, not by CHECK constraints: see
 -- check_task.
@@ -64,6 +65,9 @@ comment on column public.hub_channel_messages.seq is
   'Its number in its conversation: 1, 2, 3, without gaps, in the order of commit.';
 comment on column public.hub_channel_messages.task_id is
   'The task that said it. No foreign key: what was said stays when retention takes the task.';
+comment on column public.hub_channel_messages.event is
+  'What happened, of a message of the hub''s own: a row of hub_message_events. Null for all others. Written '
+  'by hub_internal.post alone.';
 comment on column public.hub_channel_messages.idempotency_key is
   'Chosen by the sender, unique for the sender: sending again is not posting again.';
 
@@ -78,10 +82,15 @@ create index hub_channel_messages_task_idx on public.hub_channel_messages (task_
 alter table public.hub_channel_messages enable row level security;
 revoke all on public.hub_channel_messages from public, anon, authenticated, service_role;
 grant select on public.hub_channel_messages to authenticated;
-grant select, insert, update, delete on public.hub_channel_messages to service_role;
+-- Its event is the hub's own to say (hub_internal.post), so no API role may write it: this is what keeps the
+-- set closed. A foreign key would look up, and lock, the event's row for every message once more.
+grant select, delete on public.hub_channel_messages to service_role;
+grant update (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type,
+              embed_data, reply_to, is_progress, metadata, created_at, seq, task_id, idempotency_key)
+  on public.hub_channel_messages to service_role;
 grant insert (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type,
-  embed_data, reply_to, is_progress, metadata, created_at, seq, task_id, idempotency_key) on
-  public.hub_channel_messages to authenticated;
+              embed_data, reply_to, is_progress, metadata, created_at, seq, task_id, idempotency_key)
+  on public.hub_channel_messages to authenticated, service_role;
 create policy hub_channel_messages_select_readers on public.hub_channel_messages for select to authenticated
   using (channel_id in (select hub_internal.my_channel_ids()));
 create policy hub_channel_messages_insert_oneself on public.hub_channel_messages for insert to authenticated

@@ -151,6 +151,7 @@ create index mac_tasks_waiting_idx on public.mac_tasks (channel_id)
   where status in ('blocked', 'waiting') and channel_id is not null;
 create index mac_tasks_finished_idx on public.mac_tasks (finished_at)
   where finished_at is not null and channel_id is not null;
+-- hub_recover and sql/checks/told.sql repeat the expression, so that this serves them; tell_end makes it.
 create index mac_tasks_untold_idx on public.mac_tasks (channel_id)
   where channel_id is not null
     and status in ('complete', 'failed', 'cancelled')

@@ -127,26 +127,33 @@ create function hub_internal.tell_thread_state()
   set search_path = ''
 as $$
 declare
-  v_tasks bigint; v_complete bigint; v_failed bigint; v_cancelled bigint; v_result text;
+  v_tasks     bigint;
+  v_complete  bigint;
+  v_failed    bigint;
+  v_cancelled bigint;
+  v_result    text;
 begin
   if new.status = 'idle' then
-    insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data)
-    values (null, new.channel_id, new.id, 'system', 'hub', 'Aura Hub',
-            '💤 This thread is idle. A reply keeps it open; otherwise it will be archived.', 'warning',
-            hub_internal.embed('Thread Idle', 15844367, 'No activity; it will be archived unless somebody replies.', new.name));
+    perform hub_internal.post('thread_idle', new.channel_id, new.id, null,
+                              hub_internal.named_values('thread', new.name));
   else
-    select count(*), count(*) filter (where t.status = 'complete'), count(*) filter (where t.status = 'failed'), count(*) filter (where t.status = 'cancelled')
+    select count(*),
+           count(*) filter (where t.status = 'complete'),
+           count(*) filter (where t.status = 'failed'),
+           count(*) filter (where t.status = 'cancelled')
       into v_tasks, v_complete, v_failed, v_cancelled
       from public.mac_tasks t where t.thread_id = new.id;
     select coalesce(t.result, t.error) into v_result from public.mac_tasks t
      where t.thread_id = new.id and t.status in ('complete', 'failed') order by t.created_at desc limit 1;
-    insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data)
-    values (null, new.channel_id, new.id, 'system', 'hub', 'Aura Hub',
-            format('📦 Thread archived: %s messages, %s task(s): %s complete, %s failed, %s cancelled.', new.message_count, v_tasks, v_complete, v_failed, v_cancelled)
-              || coalesce(E'\nLast: ' || hub_internal.shorten(hub_internal.one_line(nullif(v_result, '')), 300), ''),
-            'summary',
-            hub_internal.embed('Thread Archived', 9807270, hub_internal.shorten(coalesce(v_result, ''), 1000), new.name,
-              'Messages', new.message_count::text, 'Tasks', v_tasks::text, 'Complete', v_complete::text, 'Failed', v_failed::text));
+    perform hub_internal.post('thread_archived', new.channel_id, new.id, null, hub_internal.named_values(
+      'thread', new.name,
+      'messages', new.message_count::text,
+      'tasks', v_tasks::text,
+      'complete', v_complete::text,
+      'failed', v_failed::text,
+      'cancelled', v_cancelled::text,
+      'reason', hub_internal.shorten(hub_internal.one_line(v_result), 300),
+      'result', hub_internal.shorten(v_result, 1000)));
   end if;
   return null;
 end;

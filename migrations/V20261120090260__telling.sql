@@ -13,30 +13,6 @@ begin
 end;
 $$;
 
-create function hub_internal.embed(p_title text, p_color int, p_description text, p_footer text, variadic p_fields text[] default '{}')
-  returns jsonb
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-declare
-  v_fields jsonb := '[]'::jsonb;
-begin
-  for i in 1 .. coalesce(array_length(p_fields, 1), 0) by 2 loop
-    v_fields := v_fields || jsonb_build_object('name', p_fields[i], 'value', hub_internal.shorten(p_fields[i + 1], 1000), 'inline', true);
-  end loop;
-  return jsonb_build_object(
-    'title', p_title,
-    'description', hub_internal.shorten(coalesce(p_description, ''), 4000),
-    'color', p_color,
-    'fields', v_fields,
-    'footer', p_footer,
-    'timestamp', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
-end;
-$$;
-comment on function hub_internal.embed(text, int, text, text, text[]) is
-  'An embed as Aura decodes it; p_fields are names and values in turn.';
-
 -- A thread for a task of a threaded channel that has none yet. The caller holds the task's row (or is
 -- inserting it).
 create function hub_internal.open_thread(p_channel_id uuid, p_task_id uuid, p_text text)
@@ -67,109 +43,99 @@ begin
 end;
 $$;
 
--- One line of the projection into the task's conversation.
-create function hub_internal.tell(p_task public.mac_tasks, p_thread_id uuid, p_content_type text, p_content text, p_embed jsonb,
-                                  p_sender text default null)
-  returns void
+-- One message of the projection into the task's conversation. What the row does not hold is given by the
+-- caller: a note, the reason, the machine that had it, the model that ran it. The order is message_values'.
+create function hub_internal.tell(p_event text, p_task public.mac_tasks, p_thread_id uuid,
+                                  p_note text default null, p_reason text default null,
+                                  p_device text default null, p_model text default null)
+  returns boolean
   language plpgsql
   volatile
   set search_path = ''
 as $$
 begin
-  insert into public.hub_channel_messages
-    (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, embed_data, is_progress, task_id)
-  values
-    (null, p_task.channel_id, p_thread_id,
-     case when p_sender is null then 'system' else 'agent' end, coalesce(p_sender, 'hub'), coalesce(p_sender, 'Aura Hub'),
-     hub_internal.shorten(p_content, 100000), p_content_type, p_embed, p_content_type = 'progress', p_task.id);
+  -- Notes are half of what is said: nothing is made for them that they do not say.
+  if p_note is not null then
+    return hub_internal.post(p_event, p_task.channel_id, p_thread_id, p_task.id, array[
+      null,
+      hub_internal.task_runner(p_task.agent, p_task.model_preference, p_task.claimed_by),
+      left(p_task.id::text, 4),
+      p_note]);
+  end if;
+  return hub_internal.post(p_event, p_task.channel_id, p_thread_id, p_task.id, array[
+    case p_task.status when 'complete' then p_task.result else p_task.error end,
+    hub_internal.task_runner(p_task.agent, p_task.model_preference, p_task.claimed_by),
+    left(p_task.id::text, 4),
+    p_note,
+    p_reason,
+    left(p_task.id::text, 8),
+    p_task.model_preference,
+    coalesce(p_model, p_task.agent, p_task.model, p_task.model_preference),
+    coalesce(p_task.project, '—'),
+    coalesce(p_device, p_task.claimed_by, '—'),
+    hub_internal.shorten(p_task.content, 1000),
+    p_task.attempt::text,
+    (p_task.attempt + 1)::text,
+    p_task.max_attempts::text,
+    case when p_task.run_after is null then ''
+         else ' in ' || hub_internal.duration_text(now(), p_task.run_after) end,
+    case when p_task.status in ('complete', 'failed')
+         then hub_internal.duration_text(coalesce(p_task.claimed_at, p_task.created_at),
+                                         coalesce(p_task.finished_at, now())) end]);
 end;
 $$;
 
-create function hub_internal.task_runner(p_task public.mac_tasks)
+-- Why a task was stopped, or is tried again, in one line.
+create function hub_internal.task_reason(p_task public.mac_tasks)
   returns text
   language plpgsql
   immutable
   set search_path = ''
 as $$
 begin
-  return coalesce(p_task.agent, p_task.model_preference) || '/' || coalesce(p_task.claimed_by, '—');
+  return hub_internal.shorten(
+    hub_internal.one_line(
+      coalesce(nullif(p_task.error, ''),
+               case p_task.status when 'cancelled' then 'on request' else 'no reason given' end)),
+    500);
 end;
 $$;
-comment on function hub_internal.task_runner(public.mac_tasks) is
+
+create function hub_internal.task_runner(p_agent text, p_model_preference text, p_device text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return coalesce(p_agent, p_model_preference) || '/' || coalesce(p_device, '—');
+end;
+$$;
+comment on function hub_internal.task_runner(text, text, text) is
   'Who ran it where, as people read it: claude/mac1.';
 
-create function hub_internal.queued_text(p_task public.mac_tasks)
-  returns text
-  language plpgsql
-  immutable
-  set search_path = ''
-as $$
-begin
-  return format(E'⏳ Task %s queued\nModel: %s | Project: %s', hub_internal.task_short(p_task.id), p_task.model_preference, coalesce(p_task.project, '—'));
-end;
-$$;
-
-create function hub_internal.task_footer(p_task public.mac_tasks)
-  returns text
-  language plpgsql
-  immutable
-  set search_path = ''
-as $$
-begin
-  return format('Task %s · attempt %s', left(p_task.id::text, 8), p_task.attempt);
-end;
-$$;
-
-create function hub_internal.tell_queued(p_task public.mac_tasks, p_thread_id uuid)
-  returns void
-  language plpgsql
-  volatile
-  set search_path = ''
-as $$
-begin
-  perform hub_internal.tell(p_task, p_thread_id, 'task', hub_internal.queued_text(p_task),
-    hub_internal.embed('Task Queued', 3447003, hub_internal.shorten(p_task.content, 1000), format('Task %s', left(p_task.id::text, 8)),
-                       'Model', p_task.model_preference, 'Device', '— (pending)'));
-end;
-$$;
-
 -- How a task ended, told once for each ending. Used by the trigger, and by what catches up with a trigger
--- that was off.
+-- that was off. Returns the mark that this was told (mac_tasks.told), to be written in the same transaction.
 create function hub_internal.tell_end(p_task public.mac_tasks, p_thread_id uuid)
-  returns void
+  returns text
   language plpgsql
   volatile
   set search_path = ''
 as $$
 declare
-  v_short  text := hub_internal.task_short(p_task.id);
-  v_runner text := hub_internal.task_runner(p_task);
-  v_run    public.hub_task_attempts;
+  v_model  text;
+  v_reason text;
+  v_told   boolean;
 begin
-  if p_task.status in ('complete', 'failed') then
-    select * into v_run from public.hub_task_attempts a where a.task_id = p_task.id and a.attempt = p_task.attempt;
+  if p_task.status = 'cancelled' then
+    v_reason := hub_internal.task_reason(p_task);
+  else
+    select a.model into v_model
+      from public.hub_task_attempts a where a.task_id = p_task.id and a.attempt = p_task.attempt;
   end if;
-  case p_task.status
-    when 'complete' then
-      perform hub_internal.tell(p_task, p_thread_id, 'result',
-        format('✅ %s complete [%s]', v_short, v_runner) || coalesce(E'\n' || nullif(p_task.result, ''), ''),
-        hub_internal.embed('Task Complete', 3066993, p_task.result, hub_internal.task_footer(p_task),
-          'Model', coalesce(v_run.model, p_task.agent, p_task.model, p_task.model_preference), 'Device', coalesce(p_task.claimed_by, '—'),
-          'Duration', hub_internal.duration_text(coalesce(p_task.claimed_at, p_task.created_at), coalesce(p_task.finished_at, now()))),
-        v_runner);
-    when 'failed' then
-      perform hub_internal.tell(p_task, p_thread_id, 'error',
-        format('❌ %s failed [%s]', v_short, v_runner) || coalesce(E'\n' || nullif(p_task.error, ''), ''),
-        hub_internal.embed('Task Failed', 15158332, p_task.error, hub_internal.task_footer(p_task),
-          'Model', coalesce(v_run.model, p_task.agent, p_task.model, p_task.model_preference), 'Device', coalesce(p_task.claimed_by, '—'),
-          'Duration', hub_internal.duration_text(coalesce(p_task.claimed_at, p_task.created_at), coalesce(p_task.finished_at, now()))),
-        v_runner);
-    when 'cancelled' then
-      perform hub_internal.tell(p_task, p_thread_id, 'notice',
-        format('🚫 %s cancelled: %s', v_short, hub_internal.shorten(hub_internal.one_line(coalesce(nullif(p_task.error, ''), 'on request')), 500)),
-        hub_internal.embed('Task Cancelled', 9807270, coalesce(p_task.error, ''), hub_internal.task_footer(p_task)));
-    else null;
-  end case;
+  -- Each of the three is an event of the same name.
+  v_told := hub_internal.tell(p_task.status, p_task, p_thread_id, p_reason => v_reason, p_model => v_model);
+  return p_task.status || ':' || p_task.attempt::text;
 end;
 $$;
 
@@ -196,7 +162,9 @@ create function hub_internal.tell_change()
   set search_path = ''
 as $$
 declare
-  v_note   text;
+  v_note    text;
+  v_outcome text;
+  v_told    boolean;
 begin
   -- Not as WHEN of the trigger, for the reason given at check_task.
   if new.channel_id is null
@@ -214,21 +182,17 @@ begin
 
   if new.status is distinct from old.status then
     if new.status in ('complete', 'failed', 'cancelled') then
-      perform hub_internal.tell_end(new, new.thread_id);
-      new.told := new.status || ':' || new.attempt::text;
+      new.told := hub_internal.tell_end(new, new.thread_id);
     elsif new.status = 'pending' and old.status = 'running' then
-      perform hub_internal.tell(new, new.thread_id, 'notice',
-        format(case when new.error like 'lease lost%' then '⚠️ %s lost by %s: %s; trying again%s' else '🔁 %s failed on %s: %s; trying again%s' end,
-               hub_internal.task_short(new.id), coalesce(old.claimed_by, '—'),
-               hub_internal.shorten(hub_internal.one_line(coalesce(nullif(new.error, ''), 'no reason given')), 500),
-               case when new.run_after is null then '' else format(' in %s', hub_internal.duration_text(now(), new.run_after)) end
-               || format(' (attempt %s of %s)', new.attempt + 1, new.max_attempts)),
-        hub_internal.embed(case when new.error like 'lease lost%' then 'Lease Lost' else 'Task Retried' end, 9807270,
-                           coalesce(new.error, ''), hub_internal.task_footer(new)));
+      -- What became of the attempt is written before its task is.
+      select a.outcome into v_outcome
+        from public.hub_task_attempts a where a.task_id = new.id and a.attempt = new.attempt;
+      perform hub_internal.tell(case v_outcome when 'lost' then 'lease_lost' else 'retried' end,
+                                new, new.thread_id, p_reason => hub_internal.task_reason(new),
+                                p_device => old.claimed_by);
     elsif new.status = 'pending' and old.status in ('failed', 'cancelled') then
       new.told := null;
-      perform hub_internal.tell(new, new.thread_id, 'notice', format('🔁 %s queued again by request', hub_internal.task_short(new.id)),
-        hub_internal.embed('Task Retried', 9807270, '', hub_internal.task_footer(new)));
+      perform hub_internal.tell('requeued', new, new.thread_id);
     end if;
   end if;
 
@@ -237,8 +201,7 @@ begin
     if v_note <> '' then
       new.progress_count := new.progress_count + 1;
       if new.progress_count <= 15 then
-        perform hub_internal.tell(new, new.thread_id, 'progress', format('📋 %s: %s', hub_internal.task_short(new.id), v_note), null,
-                                  hub_internal.task_runner(new));
+        v_told := hub_internal.tell('progress', new, new.thread_id, v_note);
       end if;
     end if;
   end if;
@@ -277,7 +240,7 @@ begin
           coalesce(v_asked.sender_label, case when p_task.created_by is null then 'Aura Hub'
                                               when p_task.created_by = hub_internal.person() then hub_internal.person_label() end),
           p_task.content, 'text', coalesce(v_asked.id, p_task.message_id), p_task.id);
-  perform hub_internal.tell_queued(p_task, v_thread.id);
+  perform hub_internal.tell('queued', p_task, v_thread.id);
   select * into v_thread from public.hub_task_threads t where t.id = v_thread.id;
   return v_thread;
 end;
@@ -289,16 +252,18 @@ create function hub_internal.tell_insert()
   security definer
   set search_path = ''
 as $$
+declare
+  v_told boolean;
 begin
   if new.status in ('pending', 'blocked') then
     -- A task that starts a thread: its channel gets one line, whether the thread is there yet or comes by
     -- hub_create_task_thread. A follow-up is of its thread alone.
     if new.thread_id is null
        or exists (select from public.hub_task_threads t where t.id = new.thread_id and t.task_id = new.id) then
-      perform hub_internal.tell_queued(new, null);
+      v_told := hub_internal.tell('queued', new, null);
     end if;
     if new.thread_id is not null then
-      perform hub_internal.tell_queued(new, new.thread_id);
+      v_told := hub_internal.tell('queued', new, new.thread_id);
     end if;
   end if;
   return null;

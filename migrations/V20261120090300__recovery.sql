@@ -62,9 +62,9 @@ begin
     if v_task.thread_id is null and hub_internal.is_threaded(v_task.channel_id) then
       v_task.thread_id := (hub_internal.new_thread_for(v_task)).id;
     end if;
-    perform hub_internal.tell_end(v_task, v_task.thread_id);
+    v_task.told := hub_internal.tell_end(v_task, v_task.thread_id);
     update public.mac_tasks t
-       set told = v_task.status || ':' || v_task.attempt::text,
+       set told = v_task.told,
            thread_id = v_task.thread_id
      where t.id = v_task.id;
     v_done := v_done + 1;

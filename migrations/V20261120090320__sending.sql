@@ -192,6 +192,7 @@ declare
   v_channel public.hub_channels := hub_internal.readable_channel(p_channel_id);
   v_task    public.mac_tasks;
   v_thread  public.hub_task_threads;
+  v_note    text;
 begin
   perform hub_internal.require_operate(hub_internal.may_operate(v_channel.server_id),
     'opening a thread in this channel');
@@ -218,19 +219,22 @@ begin
 
   if v_task.channel_id is null then
     v_task.channel_id := p_channel_id;
-    perform hub_internal.tell_queued(v_task, null);
+    perform hub_internal.tell('queued', v_task, null);
   end if;
   v_thread := hub_internal.new_thread_for(v_task);
   -- What already happened: the newest word of a task at work, or how it ended.
-  if v_task.status = 'running' and v_task.partial_output is not null and hub_internal.progress_text('', v_task.partial_output) <> '' then
-    perform hub_internal.tell(v_task, v_thread.id, 'progress',
-      format('📋 %s: %s', hub_internal.task_short(v_task.id), hub_internal.progress_text('', v_task.partial_output)), null, hub_internal.task_runner(v_task));
+  if v_task.status = 'running' and v_task.partial_output is not null then
+    v_note := hub_internal.progress_text('', v_task.partial_output);
+    if v_note <> '' then
+      perform hub_internal.tell('progress', v_task, v_thread.id, v_note);
+    end if;
   elsif v_task.status in ('complete', 'failed', 'cancelled') then
-    perform hub_internal.tell_end(v_task, v_thread.id);
+    v_task.told := hub_internal.tell_end(v_task, v_thread.id);
   end if;
   update public.mac_tasks t
-     set channel_id = p_channel_id, thread_id = v_thread.id,
-         told = case when v_task.status in ('complete', 'failed', 'cancelled') then v_task.status || ':' || v_task.attempt::text else t.told end
+     set channel_id = p_channel_id,
+         thread_id = v_thread.id,
+         told = v_task.told
    where t.id = p_task_id;
   select * into v_thread from public.hub_task_threads t where t.id = v_thread.id;
   return v_thread;

@@ -19,8 +19,7 @@ create function hub_internal.post_feed(p_channel_id uuid, p_text text)
   set search_path = ''
 as $$
 begin
-  insert into public.hub_channel_messages (id, channel_id, sender_type, sender_id, sender_label, content, content_type)
-  values (null, p_channel_id, 'system', 'hub', 'Aura Hub', hub_internal.shorten(p_text, 100000), 'notice');
+  perform hub_internal.post('feed', p_channel_id, null, null, hub_internal.named_values('note', p_text));
 end;
 $$;
 
@@ -138,7 +137,8 @@ declare
 begin
   loop
     with found as materialized (
-      select t.id, t.attempt, t.finished_at, c.name as channel, t.status, t.content, hub_internal.task_runner(t) as runner,
+      select t.id, t.attempt, t.finished_at, c.name as channel, t.status, t.content,
+             hub_internal.task_runner(t.agent, t.model_preference, t.claimed_by) as runner,
              coalesce(t.claimed_at, t.created_at) as begun_at
         from public.mac_tasks t join public.hub_channels c on c.id = t.channel_id
        where t.finished_at > p_feed.told_until - interval '10 minutes' and t.finished_at <= p_now and t.channel_id = any (v_channels)

@@ -201,8 +201,8 @@ begin
    where b.id = p_bridge_id and b.target = p_target and b.warned is distinct from v_what
   returning b.channel_id, b.provider into v_channel, v_provider;
   if found and v_what is not null then
-    insert into public.hub_channel_messages (id, channel_id, sender_type, sender_id, sender_label, content, content_type)
-    values (null, v_channel, 'system', 'hub', 'Aura Hub', format('⚠️ A bridge of this channel (%s): %s', v_provider, v_what), 'warning');
+    perform hub_internal.post('bridge_warning', v_channel, null, null,
+                              hub_internal.named_values('provider', v_provider, 'reason', v_what));
   end if;
 end;
 $$;

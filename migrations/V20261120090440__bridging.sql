@@ -35,18 +35,11 @@ declare
   v_sender   text;
   v_stranger boolean;
 begin
-  if new.content_type in ('result', 'error', 'notice') and new.task_id is not null then
-    v_end := case new.content_type when 'result' then 'complete' when 'error' then 'failed'
-                                   else case when new.embed_data ->> 'title' = 'Task Cancelled' then 'cancelled' end end;
-    if v_end is not null then
-      perform hub_internal.answer_on_github(new, v_end);
-    end if;
-  end if;
-
   -- Asked on its own: opening a loop costs more than finding that there is nothing to loop over.
   if not exists (select from public.hub_bridges b where b.channel_id = new.channel_id) then
     return null;
   end if;
+  v_end := case when new.event in ('complete', 'failed', 'cancelled') then new.event end;
   v_stranger := new.sender_type = 'human' and new.sender_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
     and not exists (select from public.hub_members m join public.hub_channels c on c.server_id = m.server_id
                      where c.id = new.channel_id and m.user_id = new.sender_id::uuid);
@@ -66,7 +59,7 @@ begin
     -- Whoever is signed in may write in an open server; what its members' chats hear is its owners' to say.
     continue when v_stranger and not v_bridge.mirrors_strangers;
     exit when new.content_type in ('warning', 'summary') or (new.task_thread_id is not null and new.seq = 1 and new.content_type = 'text');
-    v_progress := new.task_id is not null and v_end is null and new.content_type in ('task', 'progress', 'notice');
+    v_progress := new.task_id is not null and new.event is not null and v_end is null;
     v_reply := case when v_end is not null then (select t.message_id from public.mac_tasks t where t.id = new.task_id) else new.reply_to end;
 
     if v_bridge.provider = 'webhook' then
@@ -103,48 +96,65 @@ begin
 end;
 $$;
 
--- The end of a task that came of a comment goes back to where it was asked. Told with the ending's own
--- message, and so once for each ending.
-create function hub_internal.answer_on_github(p_message public.hub_channel_messages, p_end text)
-  returns void
+-- The end of a task that came of a comment goes back to where it was asked: once for each ending that its
+-- conversation was told, in the task's own words.
+create function hub_internal.answer_on_github()
+  returns trigger
   language plpgsql
-  volatile
+  security definer
   set search_path = ''
 as $$
 declare
-  v_task   hub_internal.webhook_tasks;
-  v_bridge public.hub_bridges;
-  v_server uuid;
-  v_secret text;
-  v_rest   text;
+  v_asked   hub_internal.webhook_tasks;
+  v_bridge  public.hub_bridges;
+  v_secret  text;
+  v_message uuid;
+  v_rest    text;
 begin
-  select w.* into v_task from hub_internal.webhook_tasks w where w.task_id = p_message.task_id and w.answer;
+  select w.* into v_asked from hub_internal.webhook_tasks w where w.task_id = new.id and w.answer;
   if not found then
-    return;
+    return null;
   end if;
-  select c.server_id into v_server from public.hub_channels c where c.id = p_message.channel_id;
   select b.* into v_bridge from public.hub_bridges b
-   where b.channel_id = p_message.channel_id and b.provider = 'github' and hub_internal.glob_matches(substr(b.target, 9), v_task.repository, true)
+   where b.channel_id = new.channel_id and b.provider = 'github'
+     and hub_internal.glob_matches(substr(b.target, 9), v_asked.repository, true)
    order by position('*' in b.target) > 0, b.created_at limit 1;
   -- Switched off is no answer, not one with the token of everybody.
   if found and not v_bridge.enabled then
-    return;
+    return null;
   end if;
   v_secret := coalesce(v_bridge.secret_name, hub_internal.default_secret('github'));
-  if not hub_internal.may_reach(v_server, 'github', v_task.repository, v_secret) then
-    return;
+  if not hub_internal.may_reach(new.server_id, 'github', v_asked.repository, v_secret) then
+    return null;
   end if;
+  select m.id into v_message from public.hub_channel_messages m
+   where m.task_id = new.id and m.event = new.status order by m.created_at desc limit 1;
   -- Out there nobody needs to know which machine it was.
-  v_rest := case p_end when 'cancelled' then substring(p_message.content from 'cancelled: (.*)$') else substring(p_message.content from E'\n(.*)$') end;
-  insert into public.hub_outbox (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, message_id, task_id)
-  values (v_server, v_bridge.id, v_task.provider, format('channel:%s#%s', v_task.repository, v_task.number), v_secret,
-          'github_comment',
-          jsonb_build_object('repository', v_task.repository, 'number', v_task.number, 'task', v_task.task_id,
-            'mentions', coalesce((select r.mentions from public.hub_webhook_rules r where r.id = v_task.rule_id), false),
-            'text', format(E'%s Task %s %s%s\n\n<!-- aura-hub:%s -->', case p_end when 'complete' then '✅' when 'failed' then '❌' else '🚫' end,
-                           hub_internal.task_short(v_task.task_id), p_end,
-                           coalesce(E'\n\n' || hub_internal.shorten(nullif(v_rest, ''), case p_end when 'complete' then 59000 else 1000 end), ''), v_task.task_id)),
-          'answer:' || p_message.id, now() + hub_internal.setting('outbox_webhook_ttl'), p_message.id, v_task.task_id);
+  v_rest := nullif(case new.status
+                     when 'complete' then new.result
+                     when 'failed' then new.error
+                     else hub_internal.task_reason(new) end, '');
+  insert into public.hub_outbox
+    (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, message_id,
+     task_id)
+  values
+    (new.server_id, v_bridge.id, v_asked.provider,
+     format('channel:%s#%s', v_asked.repository, v_asked.number), v_secret, 'github_comment',
+     jsonb_build_object(
+       'repository', v_asked.repository,
+       'number', v_asked.number,
+       'task', new.id,
+       'mentions', coalesce((select r.mentions from public.hub_webhook_rules r where r.id = v_asked.rule_id),
+                            false),
+       'text', format(E'%s Task %s %s%s\n\n<!-- aura-hub:%s -->',
+                      case new.status when 'complete' then '✅' when 'failed' then '❌' else '🚫' end,
+                      hub_internal.task_short(new.id), new.status,
+                      coalesce(E'\n\n'
+                        || hub_internal.shorten(v_rest,
+                                                case new.status when 'complete' then 59000 else 1000 end), ''),
+                      new.id)),
+     'answer:' || v_message, now() + hub_internal.setting('outbox_webhook_ttl'), v_message, new.id);
+  return null;
 end;
 $$;
 -- By its name after the broadcast: people who look are told first.

@@ -70,3 +70,8 @@ create trigger mac_tasks_95_unblock
                      and old.status is distinct from new.status
                      and new.thread_id is not null)
   execute function hub_internal.unblock_dependents();
+-- …bridging: the end goes back to the comment on GitHub that asked for it.
+create trigger mac_tasks_97_answer
+  after update of status, told on public.mac_tasks
+  for each row when (new.told is distinct from old.told and new.told is not null)
+  execute function hub_internal.answer_on_github();

@@ -39,6 +39,7 @@ insert into reads values
   ($$public.hub_task_attempts a where a.task_id = (select running from stage)$$,          '{42501,0,1,1,1,1,1,0,1,1}'),
   ($$public.hub_routing_rules where server_id is null and model = 'codex' and query like 'rename:A%'$$,                        '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.hub_routing_rules where server_id = tap.server('aura-labs')$$,                '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_message_events where event = 'queued'$$,                                  '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.hub_routing_models where task_type = 'code'$$,                                '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.mesh_devices where name = 'tap-all'$$,                                        '{42501,0,1,1,1,1,1,0,1,1}'),
   ($$public.mesh_device_servers where device = 'tap-own'$$,                               '{42501,0,1,1,1,1,0,0,1,1}'),
@@ -112,6 +113,7 @@ insert into writes values
   ($$insert into public.hub_direct_messages (user_id, sender_id, sender_label, content) values (tap.id('viewer'), 'x', 'x', 'x')$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_direct_messages set content = 'x'$$,                                               '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_errands set function = null, position = null where name = 'leases'$$,                          '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$delete from public.hub_message_events$$,                                                             '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
   ($$insert into public.koji_commands select * from public.koji_commands where false$$,                               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}');
 select is(tap.outcome(a.actor, w.what), a.expected, format('%s: %s', a.actor, w.what))
   from writes w
@@ -120,7 +122,7 @@ select is(tap.outcome(a.actor, w.what), a.expected, format('%s: %s', a.actor, w.
 
 -- False fields of a message or a task are refused; what a person may not choose is set by the server.
 select is(tap.outcome('operator', format('insert into public.hub_channel_messages (channel_id, content, %s) select quick, ''x'', %s from stage', l.field, l.value)), '42501', 'a person may not set in a message: ' || l.field)
-  from (values ('sender_id', quote_literal(tap.id('owner'))), ('sender_type', '''agent'''), ('embed_data', '''{"title":"x"}'''), ('is_progress', 'true'), ('content_type', '''result''')) l (field, value);
+  from (values ('sender_id', quote_literal(tap.id('owner'))), ('sender_type', '''agent'''), ('embed_data', '''{"title":"x"}'''), ('is_progress', 'true'), ('content_type', '''result'''), ('event', '''complete''')) l (field, value);
 select is(tap.outcome('operator', format('insert into public.mac_tasks (content, channel_id, %s) select ''x'', quick, %s from stage', l.field, l.value)), '42501', 'a person may not set in a task: ' || l.field)
   from (values ('status', '''running'''), ('claimed_by', '''mac1'''), ('result', '''x'''), ('created_by', quote_literal(tap.id('owner'))), ('project', '''../elsewhere''')) l (field, value);
 select tap.become('operator');
@@ -155,6 +157,7 @@ select policies_are('public', t.name, t.policies) from (values
   ('hub_places', array['hub_places_select_owners']),
   ('hub_outbox', array['hub_outbox_select_owners']),
   ('hub_errands', array['hub_errands_select_owners']),
+  ('hub_message_events', array['hub_message_events_select_readers']),
   ('koji_commands', array['koji_commands_select_readers'])) t (name, policies);
 
 select * from finish();

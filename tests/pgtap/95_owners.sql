@@ -155,6 +155,7 @@ insert into writes values
   ('hub_outbox', $$delete from public.hub_outbox where id = (select outbox from party where who = %L)$$, '42501', '42501'),
   ('koji_commands', $$delete from public.koji_commands where name = %L$$, '42501', '42501'),
   ('hub_errands', $$delete from public.hub_errands where name = %L$$, '42501', '42501'),
+  ('hub_message_events', $$delete from public.hub_message_events where event = %L$$, '42501', '42501'),
   ('koji_accounts', $$delete from public.koji_accounts where name = %L$$, '42501', '42501'),
   ('koji_prospects', $$delete from public.koji_prospects where name = %L$$, '42501', '42501'),
   ('koji_orders', $$delete from public.koji_orders where id::text = %L$$, '42501', '42501'),
@@ -192,7 +193,7 @@ insert into sights values
 select is_empty($$ select p.proname::text from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname ~ '^hub_' except select object from deeds $$, 'every function of the contract is tried here');
 select is_empty($$ select c.relname::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname ~ '^(hub_|mac_tasks|mesh_|koji_)' except select object from writes $$, 'every table is written to here');
 select is_empty($$ select c.relname::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname ~ '^(hub_|mac_tasks|mesh_|koji_)'
-                      and c.relname not in ('hub_errands', 'hub_routing_models', 'koji_commands', 'koji_prospects', 'koji_orders', 'koji_samples', 'koji_followups', 'koji_sweeps')
+                      and c.relname not in ('hub_errands', 'hub_message_events', 'hub_routing_models', 'koji_commands', 'koji_prospects', 'koji_orders', 'koji_samples', 'koji_followups', 'koji_sweeps')
                    except select object from sights $$, 'every table is read here');
 
 -- As tap.outcome, but that touching no row is told from having done it.

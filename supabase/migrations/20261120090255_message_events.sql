@@ -1,0 +1,1 @@
+../../migrations/V20261120090255__message_events.sql
