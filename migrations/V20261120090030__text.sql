@@ -190,7 +190,9 @@ begin
   end if;
   v_segments := array_remove(string_to_array(normalize(btrim(p_path), nfc), '/'), '');
   if p_path is null or p_path like '/%' or char_length(p_path) > 1000 or cardinality(v_segments) = 0
-     or exists (select from unnest(v_segments) s where s ~ '^\.|^\s|\s$|[[:cntrl:]\\:]' or char_length(s) > 255) then
+     or exists (select from unnest(v_segments) s
+                 where s ~ '^\.|^\s|\s$|[[:cntrl:]\\:]'
+                    or char_length(s) > 255) then
     return null;
   end if;
   return array_to_string(v_segments, '/');
@@ -258,7 +260,8 @@ $$;
 comment on function hub_internal.tamed(text) is
   'Text from outside without invisible characters, with \n for line ends, and with no model addressed.';
 
--- A name as others read it: one line of at most 80 characters, without what nobody sees. Null: nothing is left.
+-- A name as others read it: one line of at most 80 characters, without what nobody sees. Null: nothing is
+-- left.
 create function hub_internal.shown_name(p_name text)
   returns text
   language plpgsql

@@ -87,9 +87,10 @@ begin
     format('%s: %s%s', p_quota.about, p_quota.amount, coalesce(' in ' || p_quota.per, '')),
     case when p_until is not null
            then case when p_alone then 'Send them in several requests. ' else '' end
-                || format('Try again in %s s, at %s.', ceil(extract(epoch from p_until - clock_timestamp())) + 1,
-                       to_char((p_until + interval '1 second') at time zone 'utc',
-                               'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+                || format('Try again in %s s, at %s.',
+                          ceil(extract(epoch from p_until - clock_timestamp())) + 1,
+                          to_char((p_until + interval '1 second') at time zone 'utc',
+                                  'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
          when p_quota.name like 'transaction%'
            then 'Send them in several requests.'
          else

@@ -1,12 +1,10 @@
 -- Why: who may see and do what, asked by every policy and every function. What is mine comes as a set, so
--- that a query pays for it once and not once a row. SECURITY DEFINER, because policies on these tables use
--- them: a policy that reads its own table would recurse. They stand before the tables they read, so that each
--- table states its policies itself.
+-- that a query pays for it once and not once a row. The functions are SECURITY DEFINER, because the policies
+-- of the tables they read use them: a policy that reads its own table would recurse. This file stands before
+-- those tables, so that each of them states its policies itself.
 
 -- What is mine ----------------------------------------------------------------------------------------------
 
--- SECURITY DEFINER, because policies on these tables use them: a policy that reads its own table would
--- recurse. They return sets, so that a query pays for them once and not once a row.
 create function hub_internal.my_server_ids()
   returns setof uuid
   language plpgsql
@@ -37,7 +35,8 @@ create function hub_internal.my_channel_ids()
   security definer
   rows 200
   set search_path = ''
-  set random_page_cost = 1.1                      -- these pages are always in memory: few servers, by index, not all channels
+  set random_page_cost = 1.1                      -- these pages are always in memory: few servers, by index,
+                                                  -- not all channels
 as $$
 declare
   v_me uuid := hub_internal.person();
@@ -46,9 +45,15 @@ begin
     -- Two joins and not one over a union: each goes by an index from few servers to their channels. One may
     -- come twice.
     return query
-      select c.id from public.hub_servers s join public.hub_channels c on c.server_id = s.id where s.access = 'authenticated';
+      select c.id
+        from public.hub_servers s
+        join public.hub_channels c on c.server_id = s.id
+       where s.access = 'authenticated';
     return query
-      select c.id from public.hub_members m join public.hub_channels c on c.server_id = m.server_id where m.user_id = v_me;
+      select c.id
+        from public.hub_members m
+        join public.hub_channels c on c.server_id = m.server_id
+       where m.user_id = v_me;
   end if;
 end;
 $$;
@@ -63,8 +68,10 @@ create function hub_internal.my_operated_server_ids()
 as $$
 begin
   return query
-    select m.server_id from public.hub_members m
-     where m.user_id = hub_internal.person() and m.role in ('operator', 'owner');
+    select m.server_id
+      from public.hub_members m
+     where m.user_id = hub_internal.person()
+       and m.role in ('operator', 'owner');
 end;
 $$;
 grant execute on function hub_internal.my_operated_server_ids to authenticated, service_role;
@@ -78,8 +85,10 @@ create function hub_internal.my_owned_server_ids()
 as $$
 begin
   return query
-    select m.server_id from public.hub_members m
-     where m.user_id = hub_internal.person() and m.role = 'owner';
+    select m.server_id
+      from public.hub_members m
+     where m.user_id = hub_internal.person()
+       and m.role = 'owner';
 end;
 $$;
 grant execute on function hub_internal.my_owned_server_ids to authenticated, service_role;
@@ -94,10 +103,13 @@ create function hub_internal.my_device_names()
 as $$
 begin
   return query
-    select d.name from public.mesh_devices d
+    select d.name
+      from public.mesh_devices d
      where exists (select from hub_internal.my_server_ids() s (id)
                     where d.serves_all
-                       or exists (select from public.mesh_device_servers e where e.device = d.name and e.server_id = s.id));
+                       or exists (select from public.mesh_device_servers e
+                                   where e.device = d.name
+                                     and e.server_id = s.id));
 end;
 $$;
 grant execute on function hub_internal.my_device_names to authenticated, service_role;
@@ -117,10 +129,13 @@ declare
 begin
   if v_me is not null then
     return query
-      select t.id from public.hub_hook_tokens t
+      select t.id
+        from public.hub_hook_tokens t
        where t.created_by = v_me
           or t.server_ids && array(select hub_internal.my_owned_server_ids())
-          or t.targets && array(select 'channel:' || c.id from public.hub_channels c where c.server_id in (select hub_internal.my_owned_server_ids()));
+          or t.targets && array(select 'channel:' || c.id
+                                  from public.hub_channels c
+                                 where c.server_id in (select hub_internal.my_owned_server_ids()));
   end if;
 end;
 $$;
@@ -135,7 +150,10 @@ create function hub_internal.live_device()
   set search_path = ''
 as $$
 begin
-  return (select d.name from public.mesh_devices d where d.name = hub_internal.token_device() and d.revoked_at is null);
+  return (select d.name
+            from public.mesh_devices d
+           where d.name = hub_internal.token_device()
+             and d.revoked_at is null);
 end;
 $$;
 grant execute on function hub_internal.live_device to authenticated, service_role;

@@ -112,7 +112,8 @@ create table public.hub_channels (
   feed             text,
   created_at       timestamptz not null default now(),
   unique (server_id, name)
-) with (fillfactor = 70);                         -- message_count changes with every flat message: leave room for it on the page
+) with (fillfactor = 70);                         -- message_count changes with every flat message: leave room
+                                                  -- for it on the page
 comment on table public.hub_channels is
   'A channel of a server. message_count and last_message_at are of its flat conversation.';
 comment on column public.hub_channels.message_count is

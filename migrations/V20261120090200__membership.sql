@@ -1,5 +1,5 @@
--- Why: what a channel may be; and people come into a server by an invitation that they accept, leave when they
--- like, and a server always has an owner.
+-- Why: what a channel may be; and people come into a server by an invitation that they accept, leave when
+-- they like, and a server always has an owner.
 
 -- channel_count is counted, never typed in.
 create function hub_internal.count_channels()
@@ -286,8 +286,8 @@ begin
     perform hub_internal.refuse('42501', 'permission denied', 'accepting an invitation',
       'The invited accepts it with their own sign-in.');
   end if;
-  -- Looked at before the server is locked: a stranger holds up nobody. Locked, so that an owner who is removed
-  -- at this moment is none.
+  -- Looked at before the server is locked: a stranger holds up nobody. Locked, so that an owner who is
+  -- removed at this moment is none.
   if exists (select from public.hub_invitations i where i.server_id = p_server_id and i.user_id = v_me) then
     perform hub_internal.locked_server(p_server_id);
   end if;

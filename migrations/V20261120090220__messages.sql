@@ -111,8 +111,8 @@ begin
   elsif new.sender_type not in ('human', 'agent', 'system', 'device') then
     perform hub_internal.refuse('23514', 'bad input', format('sender_type %L', new.sender_type),
       'human, agent, system or device.');
-  elsif new.content_type not in ('text', 'command', 'task', 'progress', 'result', 'error', 'notice', 'warning',
-                                 'summary') then
+  elsif new.content_type not in ('text', 'command', 'task', 'progress', 'result', 'error', 'notice',
+                                 'warning', 'summary') then
     perform hub_internal.refuse('23514', 'bad input', format('content_type %L', new.content_type),
       'text, command, task, progress, result, error, notice, warning or summary.');
   elsif jsonb_typeof(new.embed_data) <> 'object' then
@@ -171,7 +171,8 @@ begin
     select m.* into v_same from public.hub_channel_messages m
      where m.sender_id is not distinct from new.sender_id and m.idempotency_key = new.idempotency_key;
     if found then
-      if (v_same.channel_id, v_same.task_thread_id, v_same.content) is distinct from (new.channel_id, new.task_thread_id, new.content) then
+      if (v_same.channel_id, v_same.task_thread_id, v_same.content)
+         is distinct from (new.channel_id, new.task_thread_id, new.content) then
         perform hub_internal.refuse('UH003', 'conflict', 'idempotency_key was used for another message',
           'Use a new key for a new message.');
       end if;
@@ -185,7 +186,8 @@ begin
   -- clock_timestamp() is taken again when the row had to be waited for, so created_at never runs against seq.
   if new.task_thread_id is null then
     update public.hub_channels c
-       set message_count = c.message_count + 1, last_message_at = clock_timestamp()
+       set message_count = c.message_count + 1,
+           last_message_at = clock_timestamp()
      where c.id = new.channel_id
     returning c.message_count, c.last_message_at into new.seq, new.created_at;
   elsif new.content_type in ('warning', 'summary') then
@@ -197,12 +199,16 @@ begin
     -- An active thread's status is not named: naming it calls the triggers of a state. By id alone, so that
     -- no plan takes another index than the key's.
     update public.hub_task_threads t
-       set message_count = t.message_count + 1, last_activity_at = clock_timestamp()
+       set message_count = t.message_count + 1,
+           last_activity_at = clock_timestamp()
      where t.id = new.task_thread_id and t.status = 'active'
     returning t.message_count, t.last_activity_at, t.channel_id into new.seq, new.created_at, v_channel_id;
     if not found then
       update public.hub_task_threads t
-         set message_count = t.message_count + 1, last_activity_at = clock_timestamp(), status = 'active', state_entered_at = clock_timestamp()
+         set message_count = t.message_count + 1,
+             last_activity_at = clock_timestamp(),
+             status = 'active',
+             state_entered_at = clock_timestamp()
        where t.id = new.task_thread_id
       returning t.message_count, t.last_activity_at, t.channel_id into new.seq, new.created_at, v_channel_id;
     end if;
@@ -238,7 +244,10 @@ begin
       'Give the seq of the last message you have, or 0.');
   end if;
   if not exists (select from public.hub_channels c where c.id = p_channel_id)
-     or (p_thread_id is not null and not exists (select from public.hub_task_threads t where t.id = p_thread_id and t.channel_id = p_channel_id)) then
+     or (p_thread_id is not null
+         and not exists (select from public.hub_task_threads t
+                          where t.id = p_thread_id
+                            and t.channel_id = p_channel_id)) then
     perform hub_internal.refuse('UH004', 'not found', 'channel or thread',
       'Check the ids, and that you may read the server.');
   end if;

@@ -167,8 +167,8 @@ comment on function hub_internal.offered_agent(jsonb, text, text) is
   'The first of a device''s agents that fits: the one asked for, if any, with the model asked for. Null: '
   'none does.';
 
--- An agent is a name that somebody means: one that is shipped, or that a machine of these servers offers. Else
--- anybody could make lanes without end, or find out what others' machines run.
+-- An agent is a name that somebody means: one that is shipped, or that a machine of these servers offers.
+-- Else anybody could make lanes without end, or find out what others' machines run.
 create function hub_internal.is_known_agent(p_agent text, p_server_ids uuid[])
   returns boolean
   language plpgsql

@@ -4,7 +4,7 @@
 
 -- What CHECK constraints would say. Postgres reads a constraint's expression anew from its text for every
 -- statement that writes the table: on the tables of a task's life that was a fifth of all the time. The
--- triggers are called anyway. (That of hub_channels is not even called when a message is counted.)
+-- triggers are called anyway. (The one of hub_channels is not even called when a message is counted.)
 create function hub_internal.check_task(p_task public.mac_tasks)
   returns void
   language plpgsql
@@ -41,7 +41,8 @@ begin
     perform hub_internal.refuse('23514', 'bad input', format('max_attempts %s', p_task.max_attempts),
       '1 to 100.');
   elsif char_length(p_task.model) > 200 then
-    perform hub_internal.refuse('UH001', 'bad input', 'model', 'The name of a model has at most 200 characters.');
+    perform hub_internal.refuse('UH001', 'bad input', 'model',
+      'The name of a model has at most 200 characters.');
   elsif char_length(p_task.idempotency_key) not between 1 and 200 then
     perform hub_internal.refuse('UH001', 'bad input', 'idempotency_key', 'A key has 1 to 200 characters.');
   elsif p_task.metadata is not null
@@ -75,8 +76,11 @@ begin
   perform hub_internal.check_task(new);
 
   if new.channel_id is not null then
-    select s.id, s.architecture_type into new.server_id, v_architecture
-      from public.hub_channels c join public.hub_servers s on s.id = c.server_id where c.id = new.channel_id;
+    select s.id, s.architecture_type
+      into new.server_id, v_architecture
+      from public.hub_channels c
+      join public.hub_servers s on s.id = c.server_id
+     where c.id = new.channel_id;
     if not found then
       perform hub_internal.refuse('UH004', 'not found', format('channel %s', new.channel_id),
         'Check channel_id.');
@@ -87,7 +91,8 @@ begin
     end if;
     new.project := hub_internal.task_project(new.server_id, new.channel_id, new.project);
   else
-    select b.server_id, b.project into new.server_id, new.project
+    select b.server_id, b.project
+      into new.server_id, new.project
       from hub_internal.bind_task(new.server_id, new.project, new.created_by, hub_internal.is_trusted()) b;
   end if;
 
@@ -113,14 +118,19 @@ begin
   if new.status = 'pending' then
     perform pg_notify('hub_tasks', '');
   end if;
-  if (new.content, new.model_preference, new.task_type, new.platform, new.priority, new.max_attempts, new.metadata)
-     is distinct from (old.content, old.model_preference, old.task_type, old.platform, old.priority, old.max_attempts, old.metadata) then
+  if (new.content, new.model_preference, new.task_type, new.platform, new.priority, new.max_attempts,
+      new.metadata)
+     is distinct from
+     (old.content, old.model_preference, old.task_type, old.platform, old.priority, old.max_attempts,
+      old.metadata) then
     perform hub_internal.check_task(new);
   end if;
   if new.channel_id is distinct from old.channel_id and new.channel_id is not null then
     -- It belongs to that server now, and works in a folder of it; what runs goes on where it runs.
     select c.server_id into new.server_id from public.hub_channels c where c.id = new.channel_id;
-    if new.status <> 'running' and new.server_id is distinct from old.server_id and not hub_internal.may_use_project(new.server_id, new.channel_id, new.project) then
+    if new.status <> 'running'
+       and new.server_id is distinct from old.server_id
+       and not hub_internal.may_use_project(new.server_id, new.channel_id, new.project) then
       new.project := hub_internal.task_project(new.server_id, new.channel_id, null);
     end if;
   end if;
@@ -135,7 +145,8 @@ begin
               when 'cancelled' then new.status = 'pending' and new.finished_at is null
               else false
             end) then
-      perform hub_internal.refuse('UH003', 'conflict', format('task %s can not go from %s to %s', old.id, old.status, new.status),
+      perform hub_internal.refuse('UH003', 'conflict',
+        format('task %s can not go from %s to %s', old.id, old.status, new.status),
         'complete is final; a failed or cancelled task starts again with hub_retry_task.');
     end if;
 
@@ -149,7 +160,8 @@ begin
         new.claimed_at := now();
         new.progress_count := 0;
         new.lease_expires_at := null;
-        insert into public.hub_task_attempts (task_id, attempt, device, agent) values (new.id, new.attempt, new.claimed_by, new.agent)
+        insert into public.hub_task_attempts (task_id, attempt, device, agent)
+        values (new.id, new.attempt, new.claimed_by, new.agent)
         on conflict do nothing;
       end if;
     elsif new.status = 'pending' then
@@ -163,13 +175,20 @@ begin
     -- An executor of the older kind ends its attempt by this update alone.
     if old.status = 'running' and new.status <> 'running' then
       update public.hub_task_attempts a
-         set finished_at = now(), error = new.error,
-             outcome = case when new.status in ('complete', 'failed', 'cancelled') then new.status else 'failed' end
-       where a.task_id = new.id and a.attempt = old.attempt and a.finished_at is null;
+         set finished_at = now(),
+             error = new.error,
+             outcome = case when new.status in ('complete', 'failed', 'cancelled') then new.status
+                            else 'failed' end
+       where a.task_id = new.id
+         and a.attempt = old.attempt
+         and a.finished_at is null;
     end if;
   elsif new.status in ('pending', 'blocked')
-        and (new.model_preference, new.platform, new.requested_agent, new.priority, new.server_id, new.project)
-            is distinct from (old.model_preference, old.platform, old.requested_agent, old.priority, old.server_id, old.project) then
+        and (new.model_preference, new.platform, new.requested_agent, new.priority,
+             new.server_id, new.project)
+            is distinct from
+            (old.model_preference, old.platform, old.requested_agent, old.priority,
+             old.server_id, old.project) then
     new.queue_key := hub_internal.queue_key(new.created_at, new.priority);
     new.lane := hub_internal.lane_of(new);
   end if;
@@ -232,18 +251,26 @@ begin
            case when coalesce(v_channel.server_id, new.server_id) is not null
                   then array[coalesce(v_channel.server_id, new.server_id)]
                 else array(select hub_internal.my_operated_server_ids()) end) then
-    perform hub_internal.refuse('UH001', 'bad input', format('agent %L', left(coalesce(new.requested_agent, new.agent), 100)),
+    perform hub_internal.refuse('UH001', 'bad input',
+      format('agent %L', left(coalesce(new.requested_agent, new.agent), 100)),
       'No device offers an agent of this name; leave it out, or see `hub devices` for those there are.');
   end if;
-  if new.thread_id is not null and not exists (select from public.hub_task_threads t where t.id = new.thread_id and t.channel_id = new.channel_id) then
+  if new.thread_id is not null
+     and not exists (select from public.hub_task_threads t
+                      where t.id = new.thread_id
+                        and t.channel_id = new.channel_id) then
     perform hub_internal.refuse('UH004', 'not found', format('thread %s in that channel', new.thread_id),
       'Check thread_id.');
   end if;
-  if new.message_id is not null and not exists (select from public.hub_channel_messages m where m.id = new.message_id and m.channel_id = new.channel_id) then
+  if new.message_id is not null
+     and not exists (select from public.hub_channel_messages m
+                      where m.id = new.message_id
+                        and m.channel_id = new.channel_id) then
     perform hub_internal.refuse('UH004', 'not found', format('message %s in that channel', new.message_id),
       'Check message_id.');
   end if;
-  if new.parent_id is not null and not exists (select from public.mac_tasks t where t.id = new.parent_id) then
+  if new.parent_id is not null
+     and not exists (select from public.mac_tasks t where t.id = new.parent_id) then
     perform hub_internal.refuse('UH004', 'not found', format('task %s', new.parent_id), 'Check parent_id.');
   end if;
   if coalesce(new.status, 'pending') <> 'pending' then
@@ -277,9 +304,9 @@ $$;
 
 -- What ends, what wakes -------------------------------------------------------------------------------------
 
--- A server that goes takes its work with it: nothing of it is to run under nobody's name. The task lets go of
--- what is deleted next, by itself: a row that this transaction has written is checked against its message
--- while that is already gone.
+-- A server that goes takes its work with it: nothing of it is to run under nobody's name. Channel, thread and
+-- message, which are deleted next, the task lets go of in this update, by itself: a row that this transaction
+-- has written is checked against its message while that is already gone.
 create function hub_internal.end_tasks_of_server()
   returns trigger
   language plpgsql
@@ -289,9 +316,14 @@ as $$
 begin
   update public.mac_tasks t
      set status = case when t.status = 'running' then t.status else 'cancelled' end,
-         cancel_requested_at = coalesce(t.cancel_requested_at, now()), error = 'its server was deleted', channel_id = null, thread_id = null, message_id = null
+         cancel_requested_at = coalesce(t.cancel_requested_at, now()),
+         error = 'its server was deleted',
+         channel_id = null,
+         thread_id = null,
+         message_id = null
    where t.status in ('pending', 'blocked', 'waiting', 'running')
-     and (t.channel_id in (select c.id from public.hub_channels c where c.server_id = old.id) or t.channel_id is null and t.server_id = old.id);
+     and (t.channel_id in (select c.id from public.hub_channels c where c.server_id = old.id)
+          or t.channel_id is null and t.server_id = old.id);
   return old;
 end;
 $$;
@@ -336,9 +368,14 @@ begin
      set status = 'pending',
          session_id = coalesce(b.session_id, p_task.session_id),
          session_device = coalesce(b.session_device, p_task.session_device),
-         requested_agent = coalesce(b.requested_agent, case when p_task.session_id is not null then p_task.agent end)
-   where b.id in (select d.id from public.mac_tasks d
-                   where d.parent_id = p_task.id and d.status = 'blocked' order by d.created_at for update skip locked);
+         requested_agent = coalesce(b.requested_agent,
+                                    case when p_task.session_id is not null then p_task.agent end)
+   where b.id in (select d.id
+                    from public.mac_tasks d
+                   where d.parent_id = p_task.id
+                     and d.status = 'blocked'
+                   order by d.created_at
+                     for update skip locked);
   get diagnostics v_count = row_count;
   return v_count;
 end;

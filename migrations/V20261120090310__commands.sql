@@ -35,7 +35,9 @@ begin
   for i in 1 .. char_length(p_a) loop
     v_next := array[i];
     for j in 1 .. char_length(p_b) loop
-      v_next[j + 1] := least(v_row[j + 1] + 1, v_next[j] + 1, v_row[j] + (substr(p_a, i, 1) <> substr(p_b, j, 1))::int);
+      v_next[j + 1] := least(v_row[j + 1] + 1,
+                             v_next[j] + 1,
+                             v_row[j] + (substr(p_a, i, 1) <> substr(p_b, j, 1))::int);
     end loop;
     v_row := v_next;
   end loop;
@@ -51,14 +53,14 @@ create function hub_internal.execute_command(p_channel_id uuid, p_command text)
   set search_path = ''
 as $$
 declare
-  v_channel public.hub_channels := hub_internal.readable_channel(p_channel_id);
-  v_words   text[] := hub_internal.command_words(left(p_command, 4000));
-  v_name    text := lower(ltrim(coalesce(v_words[1], ''), '!'));
+  v_channel      public.hub_channels := hub_internal.readable_channel(p_channel_id);
+  v_words        text[] := hub_internal.command_words(left(p_command, 4000));
+  v_name         text := lower(ltrim(coalesce(v_words[1], ''), '!'));
   v_architecture text;
-  v_function text;
-  v_writes  boolean;
-  v_nearest text;
-  v_text    text;
+  v_function     text;
+  v_writes       boolean;
+  v_nearest      text;
+  v_text         text;
 begin
   select s.architecture_type, k.function, k.writes
     into v_architecture, v_function, v_writes
@@ -86,15 +88,23 @@ begin
     -- The name comes from the registry, which only migrations change; the arguments are passed as values.
     execute format('select %s($1, $2)', v_function) into v_text using p_channel_id, v_words[2:];
   elsif v_name in ('', 'help') then
-    select 'Commands:' || coalesce(string_agg(E'\n' || k.usage || ' - ' || k.description, '' order by k.name), E'\n(none yet)')
-      into v_text from (select name, usage, description from public.koji_commands
-                         union all select 'help', '!help', 'This list') k;
+    select 'Commands:'
+           || coalesce(string_agg(E'\n' || k.usage || ' - ' || k.description, '' order by k.name),
+                       E'\n(none yet)')
+      into v_text
+      from (select name, usage, description from public.koji_commands
+            union all
+            select 'help', '!help', 'This list') k;
   else
     v_name := left(v_name, 40);
-    select k.name into v_nearest from public.koji_commands k
+    select k.name
+      into v_nearest
+      from public.koji_commands k
      where hub_internal.edit_distance(v_name, k.name) <= greatest(1, char_length(k.name) / 2)
-     order by hub_internal.edit_distance(v_name, k.name), k.name limit 1;
-    v_text := format('Unknown command: !%s.%s !help lists the commands there are.', v_name, coalesce(' Did you mean !' || v_nearest || '?', ''));
+     order by hub_internal.edit_distance(v_name, k.name), k.name
+     limit 1;
+    v_text := format('Unknown command: !%s.%s !help lists the commands there are.',
+                     v_name, coalesce(' Did you mean !' || v_nearest || '?', ''));
   end if;
   return jsonb_build_object('text', v_text, 'chunks', to_jsonb(hub_internal.chunks(v_text)));
 end;
@@ -102,7 +112,8 @@ $$;
 
 -- A command under a key of its sender. The caller has looked whether the sender may read the channel; without
 -- a key it calls execute_command.
-create function hub_internal.answer_command(p_sender text, p_idempotency_key text, p_channel_id uuid, p_command text)
+create function hub_internal.answer_command(p_sender text, p_idempotency_key text, p_channel_id uuid,
+                                            p_command text)
   returns jsonb
   language plpgsql
   volatile
@@ -116,23 +127,32 @@ begin
   loop
     -- Of two senders of one key at the same moment the second waits here until the first has answered, or has
     -- failed and left nothing.
-    insert into hub_internal.command_answers (sender_id, idempotency_key, digest) values (p_sender, p_idempotency_key, v_digest)
+    insert into hub_internal.command_answers (sender_id, idempotency_key, digest)
+    values (p_sender, p_idempotency_key, v_digest)
     on conflict do nothing;
     exit when found;
-    select * into v_kept from hub_internal.command_answers a where a.sender_id = p_sender and a.idempotency_key = p_idempotency_key;
+    select * into v_kept
+      from hub_internal.command_answers a
+     where a.sender_id = p_sender
+       and a.idempotency_key = p_idempotency_key;
     if found then
       if v_kept.digest <> v_digest then
         perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
           'Use a new key for a new message.');
       end if;
       -- As execute_command does: who may no longer carry it out is told nothing of it.
-      perform hub_internal.require_operate(hub_internal.may_operate(c.server_id), format('the command !%s', k.name))
+      perform hub_internal.require_operate(hub_internal.may_operate(c.server_id),
+                                           format('the command !%s', k.name))
          from public.hub_channels c, public.koji_commands k
-        where c.id = p_channel_id and k.writes and k.name = lower(ltrim((hub_internal.command_words(p_command))[1], '!'));
+        where c.id = p_channel_id
+          and k.writes
+          and k.name = lower(ltrim((hub_internal.command_words(p_command))[1], '!'));
       return v_kept.answer;
     end if;
   end loop;                                       -- it went away in between: its time was over
-  if exists (select from public.hub_channel_messages m where m.sender_id = p_sender and m.idempotency_key = p_idempotency_key) then
+  if exists (select from public.hub_channel_messages m
+              where m.sender_id = p_sender
+                and m.idempotency_key = p_idempotency_key) then
     perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
       'Use a new key for a new message.');
   end if;
@@ -140,7 +160,10 @@ begin
     perform hub_internal.spend('command_answers', p_sender);
   end if;
   v_answer := hub_internal.execute_command(p_channel_id, p_command);
-  update hub_internal.command_answers a set answer = v_answer where a.sender_id = p_sender and a.idempotency_key = p_idempotency_key;
+  update hub_internal.command_answers a
+     set answer = v_answer
+   where a.sender_id = p_sender
+     and a.idempotency_key = p_idempotency_key;
   return v_answer;
 end;
 $$;

@@ -1,17 +1,22 @@
 -- Why: the way in. What a person types means what the architecture of the channel's server says, and
 -- everything that follows from it is one transaction.
 --
---   command_dispatch          a command: answered at once, nothing kept (under an idempotency key: its answer, for the setting command_answer_retention)
+--   command_dispatch          a command: answered at once, nothing kept (under an idempotency key: its
+--                             answer, for the setting command_answer_retention)
 --   flat_task_pipeline        message, task, queued line, all in the channel
---   threaded_task_isolation   message and one line in the channel; thread, copy of the message, queued line in the thread
---   a reply in a thread       a follow-up task there, which goes on with the agent's session on the machine that has it
+--   threaded_task_isolation   message and one line in the channel; thread, copy of the message, queued line
+--                             in the thread
+--   a reply in a thread       a follow-up task there, which goes on with the agent's session on the machine
+--                             that has it
 
 -- What a message is in a channel that takes tasks, whoever sent it: message, task, thread. The caller has
 -- looked at its rights. p_said is what the routing reads; p_wish what the sender's own rule says instead:
 -- model, agent, project, priority, metadata, reply_to, and as prompt what the task says where that is not the
 -- message itself.
-create function hub_internal.place(p_channel public.hub_channels, p_threaded boolean, p_thread_id uuid, p_content text, p_said text, p_idempotency_key text,
-                                   p_sender_type text, p_sender text, p_label text, p_person uuid, p_wish jsonb default null)
+create function hub_internal.place(p_channel public.hub_channels, p_threaded boolean, p_thread_id uuid,
+                                   p_content text, p_said text, p_idempotency_key text,
+                                   p_sender_type text, p_sender text, p_label text, p_person uuid,
+                                   p_wish jsonb default null)
   returns jsonb
   language plpgsql
   volatile
@@ -31,7 +36,10 @@ begin
       'It is a feed; use another channel.');
   end if;
   if p_thread_id is not null then
-    select * into v_thread from public.hub_task_threads t where t.id = p_thread_id and t.channel_id = p_channel.id;
+    select * into v_thread
+      from public.hub_task_threads t
+     where t.id = p_thread_id
+       and t.channel_id = p_channel.id;
     if not found then
       perform hub_internal.refuse('UH004', 'not found', format('thread %s in that channel', p_thread_id),
         'Check p_thread_id.');
@@ -46,24 +54,41 @@ begin
     else
       perform from public.hub_task_threads t where t.id = p_thread_id for no key update;
     end if;
-    select * into v_message from public.hub_channel_messages m where m.sender_id = p_sender and m.idempotency_key = p_idempotency_key;
+    select * into v_message
+      from public.hub_channel_messages m
+     where m.sender_id = p_sender
+       and m.idempotency_key = p_idempotency_key;
     if found then
-      if (v_message.channel_id, v_message.task_thread_id, v_message.content) is distinct from (p_channel.id, p_thread_id, p_content) then
+      if (v_message.channel_id, v_message.task_thread_id, v_message.content)
+         is distinct from (p_channel.id, p_thread_id, p_content) then
         perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
           'Use a new key for a new message.');
       end if;
-      select * into v_task from public.mac_tasks t where t.message_id = v_message.id order by t.created_at limit 1;
+      select * into v_task
+        from public.mac_tasks t
+       where t.message_id = v_message.id
+       order by t.created_at
+       limit 1;
       select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
-      return jsonb_build_object('message', to_jsonb(v_message), 'task', case when v_task.id is not null then to_jsonb(v_task) end,
-                                'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
-    elsif exists (select from hub_internal.command_answers a where a.sender_id = p_sender and a.idempotency_key = p_idempotency_key) then
+      return jsonb_build_object(
+        'message', to_jsonb(v_message),
+        'task', case when v_task.id is not null then to_jsonb(v_task) end,
+        'thread', case when v_thread.id is not null then to_jsonb(v_thread) end,
+        'reply', null);
+    elsif exists (select from hub_internal.command_answers a
+                   where a.sender_id = p_sender
+                     and a.idempotency_key = p_idempotency_key) then
       perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
         'Use a new key for a new message.');
     end if;
   end if;
 
-  insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, idempotency_key, reply_to)
-  values (null, p_channel.id, p_thread_id, p_sender_type, p_sender, p_label, p_content, 'text', p_idempotency_key, (p_wish ->> 'reply_to')::uuid)
+  insert into public.hub_channel_messages
+    (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type,
+     idempotency_key, reply_to)
+  values
+    (null, p_channel.id, p_thread_id, p_sender_type, p_sender, p_label, p_content, 'text',
+     p_idempotency_key, (p_wish ->> 'reply_to')::uuid)
   returning * into v_message;
 
   v_route := hub_internal.classify(p_said, p_channel.id);
@@ -71,37 +96,84 @@ begin
   if p_thread_id is not null then
     -- The thread's row is locked by the message above: replies follow each other, each sees the one before
     -- it.
-    select * into v_last from public.mac_tasks t where t.thread_id = p_thread_id order by t.created_at desc, t.id desc limit 1;
+    select * into v_last
+      from public.mac_tasks t
+     where t.thread_id = p_thread_id
+     order by t.created_at desc, t.id desc
+     limit 1;
     v_blocked := coalesce(v_last.status in ('pending', 'running', 'waiting', 'blocked'), false);
-    insert into public.mac_tasks (id, content, project, status, model_preference, task_type, platform, channel_id, thread_id, message_id, parent_id,
-                                  requested_agent, session_id, session_device, created_by, created_at)
-    values (v_task_id, coalesce(p_wish ->> 'prompt', p_content), coalesce(v_last.project, p_channel.project_path), case when v_blocked then 'blocked' else 'pending' end,
-            coalesce(v_last.model_preference, v_route.model), v_route.task_type, coalesce(v_last.platform, v_route.platform), p_channel.id, p_thread_id,
-            v_message.id, v_last.id,
-            coalesce(v_last.requested_agent, case when v_last.session_id is not null then v_last.agent end),
-            case when not v_blocked then v_last.session_id end, case when not v_blocked then v_last.session_device end, p_person, clock_timestamp())
+    insert into public.mac_tasks
+      (id,
+       content,
+       project,
+       status,
+       model_preference,
+       task_type,
+       platform,
+       channel_id, thread_id, message_id, parent_id,
+       requested_agent,
+       session_id,
+       session_device,
+       created_by, created_at)
+    values
+      (v_task_id,
+       coalesce(p_wish ->> 'prompt', p_content),
+       coalesce(v_last.project, p_channel.project_path),
+       case when v_blocked then 'blocked' else 'pending' end,
+       coalesce(v_last.model_preference, v_route.model),
+       v_route.task_type,
+       coalesce(v_last.platform, v_route.platform),
+       p_channel.id, p_thread_id, v_message.id, v_last.id,
+       coalesce(v_last.requested_agent, case when v_last.session_id is not null then v_last.agent end),
+       case when not v_blocked then v_last.session_id end,
+       case when not v_blocked then v_last.session_device end,
+       p_person, clock_timestamp())
     returning * into v_task;
   else
     if p_threaded then
       v_thread := hub_internal.open_thread(p_channel.id, v_task_id, p_content);
-      insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to)
-      values (null, p_channel.id, v_thread.id, p_sender_type, p_sender, p_label, p_content, 'text', v_message.id);
+      insert into public.hub_channel_messages
+        (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type,
+         reply_to)
+      values
+        (null, p_channel.id, v_thread.id, p_sender_type, p_sender, p_label, p_content, 'text',
+         v_message.id);
     end if;
-    insert into public.mac_tasks (id, content, project, model_preference, requested_agent, priority, task_type, platform, channel_id, thread_id, message_id,
-                                  metadata, created_by, created_at)
-    values (v_task_id, coalesce(p_wish ->> 'prompt', p_content), coalesce(p_wish ->> 'project', p_channel.project_path), coalesce(p_wish ->> 'model', v_route.model), p_wish ->> 'agent',
-            (p_wish ->> 'priority')::integer, v_route.task_type, v_route.platform, p_channel.id, v_thread.id, v_message.id,
-            p_wish -> 'metadata', p_person, clock_timestamp())
+    insert into public.mac_tasks
+      (id,
+       content,
+       project,
+       model_preference,
+       requested_agent,
+       priority,
+       task_type, platform,
+       channel_id, thread_id, message_id,
+       metadata,
+       created_by, created_at)
+    values
+      (v_task_id,
+       coalesce(p_wish ->> 'prompt', p_content),
+       coalesce(p_wish ->> 'project', p_channel.project_path),
+       coalesce(p_wish ->> 'model', v_route.model),
+       p_wish ->> 'agent',
+       (p_wish ->> 'priority')::integer,
+       v_route.task_type, v_route.platform,
+       p_channel.id, v_thread.id, v_message.id,
+       p_wish -> 'metadata',
+       p_person, clock_timestamp())
     returning * into v_task;
   end if;
 
-  -- As it is with what was said in it by now. (Looked for only if there is one: what a null can not find
-  -- Postgres plans anew each time.)
+  -- The thread as it is by now, with what was said in it. (Looked for only if there is one: what a null can
+  -- not find Postgres plans anew each time.)
   if v_task.thread_id is not null then
     select * into v_thread from public.hub_task_threads t where t.id = v_task.thread_id;
   end if;
-  return jsonb_build_object('message', to_jsonb(v_message), 'task', to_jsonb(v_task),
-                            'thread', case when v_thread.id is not null then to_jsonb(v_thread) end, 'reply', null);
+  return jsonb_build_object(
+    'message', to_jsonb(v_message),
+    'task', to_jsonb(v_task),
+    'thread', case when v_thread.id is not null then to_jsonb(v_thread) end,
+    'reply', null);
 end;
 $$;
 
@@ -130,7 +202,11 @@ begin
   end if;
   if v_server.architecture_type = 'command_dispatch' then
     -- A reading command is for whoever may read; one that writes looks for itself.
-    return jsonb_build_object('message', null, 'task', null, 'thread', null, 'reply',
+    return jsonb_build_object(
+      'message', null,
+      'task', null,
+      'thread', null,
+      'reply',
       case when p_idempotency_key is null then hub_internal.execute_command(p_channel_id, p_content)
            else hub_internal.answer_command(v_sender, p_idempotency_key, p_channel_id, p_content) end);
   end if;
@@ -141,14 +217,16 @@ begin
   if v_person is not null then
     if p_idempotency_key is not null then
       v_again := exists (select from public.hub_channel_messages m
-                          where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key);
+                          where m.sender_id = v_sender
+                            and m.idempotency_key = p_idempotency_key);
     end if;
     if not v_again then
       perform hub_internal.spend_message(v_channel.id, char_length(p_content));
       perform hub_internal.spend_task();
     end if;
   end if;
-  return hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id, p_content, p_content, p_idempotency_key,
+  return hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id,
+                            p_content, p_content, p_idempotency_key,
                             'human', v_sender, v_label, v_person);
 end;
 $$;
@@ -166,10 +244,12 @@ begin
     v_channel := p_channel::uuid;
   else
     -- As the caller: what they may not see is not found.
-    select c.id into v_channel
+    select c.id
+      into v_channel
       from public.hub_servers s
       join public.hub_channels c on c.server_id = s.id
-     where s.name = split_part(p_channel, '/', 1) and c.name = substr(p_channel, char_length(split_part(p_channel, '/', 1)) + 2);
+     where s.name = split_part(p_channel, '/', 1)
+       and c.name = substr(p_channel, char_length(split_part(p_channel, '/', 1)) + 2);
     if v_channel is null then
       perform hub_internal.refuse('UH004', 'not found', 'the channel',
         'Name it by its id, or as server/channel.');

@@ -1,4 +1,4 @@
--- Why: what a request is and for whom: the rules of …routing applied to a text.
+-- Why: what a request is and for whom: the rules of …routing, applied to a text.
 
 -- Rules -----------------------------------------------------------------------------------------------------
 
@@ -18,7 +18,8 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'query', 'A rule has at most 2,000 characters.');
   elsif numnode(new.compiled) = 0 then
     perform hub_internal.refuse('UH001', 'bad input', format('query %L', new.query),
-      'Words joined by & | ! and <->, for example: terraform & (plan | apply). A word that must open the request is written fix:A.');
+      'Words joined by & | ! and <->, for example: terraform & (plan | apply). '
+      'A word that must open the request is written fix:A.');
   end if;
   return new;
 end;
@@ -36,7 +37,11 @@ as $$
 begin
   delete from hub_internal.routing_words w where w.rule_id = new.id;
   insert into hub_internal.routing_words (word, server_id, rule_id)
-  select distinct case when querytree(new.compiled) = 'T' or m[2] like '%*%' then '' else replace(m[1], '''''', '''') end, new.server_id, new.id
+  select distinct
+         case when querytree(new.compiled) = 'T' or m[2] like '%*%' then ''
+              else replace(m[1], '''''', '''') end,
+         new.server_id,
+         new.id
     from regexp_matches(new.compiled::text, '''((?:[^'']|'''')+)''(:[*A-D]+)?', 'g') as w (m);
   return null;
 end;
@@ -65,9 +70,14 @@ declare
   v_said text;
 begin
   -- The end of a file's name says what is in it; the parser would keep customers.csv as one word.
-  v_text := regexp_replace(v_text, '([[:alnum:]_])\.(csv|tsv|sql|parquet|xlsx|md|swift|ps1|xcodeproj)\M', '\1 \2', 'gi');
+  v_text := regexp_replace(v_text,
+    '([[:alnum:]_])\.(csv|tsv|sql|parquet|xlsx|md|swift|ps1|xcodeproj)\M', '\1 \2', 'gi');
   if v_text ~ '[`"“''>]' then
-    v_said := regexp_replace(v_text, '```([^`]|`[^`])*(```|$)|`[^`]*`|"[^"]*"|“[^”]*”|(?<![[:alnum:]])''[^'']*''(?![[:alnum:]])|(^|\n)>[^\n]*', ' ', 'g');
+    v_said := regexp_replace(v_text,
+      '```([^`]|`[^`])*(```|$)|`[^`]*`'
+      '|"[^"]*"|“[^”]*”|(?<![[:alnum:]])''[^'']*''(?![[:alnum:]])'
+      '|(^|\n)>[^\n]*',
+      ' ', 'g');
     if v_said ~ '[[:alpha:]]{2}' then
       return v_said;
     end if;
@@ -94,13 +104,20 @@ begin
     '(?:^|[^[:alnum:]_./-])@(claude|codex|gemini)(?![[:alnum:]_./-])', 'i');
   if v_match is null then
     v_match := regexp_match(p_said,
-      '(?:^|[.!?\n]\s*|\m(?:hey|hi|ok|okay|so|please|dear)[\s,]+)(claude|codex|gemini)(?:\s+(?:code|cli))?\s*(?:[,:]|-\s|—|\m(?:please|can you|could you|would you|will you)\M)', 'i');
+      '(?:^|[.!?\n]\s*|\m(?:hey|hi|ok|okay|so|please|dear)[\s,]+)'
+      '(claude|codex|gemini)(?:\s+(?:code|cli))?\s*'
+      '(?:[,:]|-\s|—|\m(?:please|can you|could you|would you|will you)\M)', 'i');
   end if;
   if v_match is null then
     v_match := regexp_match(p_said,
-      '\m(?:ask|tell|have|let|get|use|using|via|give|hand|pass|send|assign|route|delegate|with|by|to|on|through)\s+(?:(?:this|it|that|these|them)\s+(?:one\s+)?(?:to|over '
-      'to|off to|on)\s+)?'
-      || '(claude|codex|gemini)(?:\s+(?:code|cli))?(?=\s*$|\s*[.,:;!?)]|\s+(?:to|for|and|please|here|on this|on it|do|handle|write|fix|review|look|take|run|check|make|implement|add|go|draft|plan|investigate|summari[sz]e|research|update|refactor|build|create|design|explain|compare|generate|analy[sz]e|find|test|work)\M)', 'i');
+      '\m(?:ask|tell|have|let|get|use|using|via|give|hand|pass|send|assign|route|delegate'
+      '|with|by|to|on|through)'
+      '\s+(?:(?:this|it|that|these|them)\s+(?:one\s+)?(?:to|over to|off to|on)\s+)?'
+      || '(claude|codex|gemini)(?:\s+(?:code|cli))?'
+      '(?=\s*$|\s*[.,:;!?)]|\s+(?:to|for|and|please|here|on this|on it'
+      '|do|handle|write|fix|review|look|take|run|check|make|implement|add|go|draft|plan|investigate'
+      '|summari[sz]e|research|update|refactor|build|create|design|explain|compare|generate|analy[sz]e'
+      '|find|test|work)\M)', 'i');
   end if;
   if v_match is null then
     v_match := regexp_match(p_said, '[,;-]\s*(claude|codex|gemini)(?:\s+please)?\s*[.!?]*\s*$', 'i');
@@ -122,14 +139,22 @@ declare
   v_words    text[];
   v_label    "char" := 'A';
 begin
-  foreach v_sentence in array regexp_split_to_array(p_said, '[.!?;:]+(?:\s+|$)|\n+|\s+[-–—]+\s+') loop
+  foreach v_sentence in array regexp_split_to_array(p_said, '[.!?;:]+(?:\s+|$)|\n+|\s+[-–—]+\s+')
+  loop
     -- Politeness, ticket numbers and whom it is said to stand before what is asked for.
     v_sentence := regexp_replace(v_sentence,
-      '^(?:[^[:alnum:]@]*(?:(?:use|using|via|with)\s+@?(?:claude|codex|gemini)(?:\s+(?:code|cli))?|please|pls|plz|kindly|hey|hi|hello|there|team|all|can|could|would|will|you|u|we|i|i''d|i''ll|like|want|need|should|must|have|to|let''s|lets|let|us|me|go|ahead|and|then|also|next|now|so|ok|okay|just|quickly|quick|help|maybe|first|second|finally|todo|task|urgent|asap|@?claude|@?codex|@?gemini|ask|tell|get|[a-z]{2,6}-[0-9]+|#?[0-9]+)(?![[:alnum:]]))+',
+      '^(?:[^[:alnum:]@]*(?:(?:use|using|via|with)\s+@?(?:claude|codex|gemini)(?:\s+(?:code|cli))?'
+      '|please|pls|plz|kindly|hey|hi|hello|there|team|all'
+      '|can|could|would|will|you|u|we|i|i''d|i''ll|like|want|need|should|must|have|to|let''s|lets|let|us|me'
+      '|go|ahead|and|then|also|next|now|so|ok|okay|just|quickly|quick|help|maybe|first|second|finally'
+      '|todo|task|urgent|asap|@?claude|@?codex|@?gemini|ask|tell|get'
+      '|[a-z]{2,6}-[0-9]+|#?[0-9]+)(?![[:alnum:]]))+',
       '', 'i');
     v_words := regexp_match(v_sentence, '^[^[:alnum:]]*(\S+)(.*)$');
     if v_words is not null then
-      v_vector := v_vector || setweight(to_tsvector('pg_catalog.simple', v_words[1]), v_label) || to_tsvector('pg_catalog.simple', v_words[2]);
+      v_vector := v_vector
+                  || setweight(to_tsvector('pg_catalog.simple', v_words[1]), v_label)
+                  || to_tsvector('pg_catalog.simple', v_words[2]);
       v_label := 'B';
     end if;
   end loop;
@@ -157,47 +182,56 @@ end;
 $$;
 
 -- By what the channel's readers may see: its preference, the shipped rules, the rules of its server.
-create function hub_internal.classify(p_content text, p_channel_id uuid, out task_type text, out model text,
-                                      out platform text, out confidence real, out reasons text[])
+create function hub_internal.classify(p_content text, p_channel_id uuid,
+                                      out task_type text, out model text, out platform text,
+                                      out confidence real, out reasons text[])
   language plpgsql
   stable
   security definer
   set search_path = ''
-  set plan_cache_mode = force_generic_plan        -- one plan fits every message; making one costs more than the rest
+  set plan_cache_mode = force_generic_plan        -- one plan fits every message; making one costs more than
+                                                  -- the rest
 as $$
 #variable_conflict use_column
 declare
   -- Of equal sums the first: from the narrow kinds to the wide ones.
-  v_types     constant text[] := array['test', 'review', 'docs', 'plan', 'data', 'design', 'ops', 'fix', 'research', 'code', 'other'];
-  v_models    constant text[] := array['claude', 'codex', 'gemini', 'any'];
-  v_platforms constant text[] := array['macos', 'linux', 'windows', 'any'];
+  v_types       constant text[] := array['test', 'review', 'docs', 'plan', 'data', 'design', 'ops', 'fix',
+                                         'research', 'code', 'other'];
+  v_models      constant text[] := array['claude', 'codex', 'gemini', 'any'];
+  v_platforms   constant text[] := array['macos', 'linux', 'windows', 'any'];
   v_by_type     real[] := array_fill(0, array[11]);
   v_by_model    real[] := array_fill(0, array[4]);
   v_by_platform real[] := array_fill(0, array[4]);
-  v_said      text := hub_internal.said_text(coalesce(p_content, ''));
-  v_vector    tsvector := hub_internal.request_vector(v_said);
-  v_addressed text := hub_internal.addressed_model(v_said);
-  v_server_id uuid;
-  v_channel   text;
-  v_preferred text;
-  v_hit       record;
-  v_type      integer;
-  v_model     integer;
-  v_platform  integer;
-  v_sums      real;
+  v_said        text := hub_internal.said_text(coalesce(p_content, ''));
+  v_vector      tsvector := hub_internal.request_vector(v_said);
+  v_addressed   text := hub_internal.addressed_model(v_said);
+  v_server_id   uuid;
+  v_channel     text;
+  v_preferred   text;
+  v_hit         record;
+  v_type        integer;
+  v_model       integer;
+  v_platform    integer;
+  v_sums        real;
 begin
-  select c.server_id, c.name, nullif(c.model_preference, 'any') into v_server_id, v_channel, v_preferred
-    from public.hub_channels c where c.id = p_channel_id;
+  select c.server_id, c.name, nullif(c.model_preference, 'any')
+    into v_server_id, v_channel, v_preferred
+    from public.hub_channels c
+   where c.id = p_channel_id;
 
   -- The rules are looked up by their ids, one by one: a join would try the query of each rule there is.
   for v_hit in
     select r.task_type, r.model, r.platform, r.weight, coalesce(c.words, r.query) as words
       from (select w.rule_id, string_agg(nullif(w.word, ''), ' ' order by w.word) as words
-              from (select s.rule_id, s.word from hub_internal.routing_words s
-                     where s.word = any (tsvector_to_array(v_vector) || ''::text) and s.server_id is null
+              from (select s.rule_id, s.word
+                      from hub_internal.routing_words s
+                     where s.word = any (tsvector_to_array(v_vector) || ''::text)
+                       and s.server_id is null
                     union all
-                    select o.rule_id, o.word from hub_internal.routing_words o
-                     where o.word = any (tsvector_to_array(v_vector) || ''::text) and o.server_id = v_server_id) w
+                    select o.rule_id, o.word
+                      from hub_internal.routing_words o
+                     where o.word = any (tsvector_to_array(v_vector) || ''::text)
+                       and o.server_id = v_server_id) w
              group by w.rule_id) c
      cross join lateral (select h.* from public.hub_routing_rules h where h.id = c.rule_id offset 0) r
      where v_vector @@ r.compiled
@@ -216,13 +250,15 @@ begin
     if v_platform is not null then
       v_by_platform[v_platform] := v_by_platform[v_platform] + v_hit.weight;
     end if;
-    reasons := reasons || (concat_ws(' ', v_hit.task_type, v_hit.model, v_hit.platform) || ': ' || v_hit.words);
+    reasons := reasons
+               || (concat_ws(' ', v_hit.task_type, v_hit.model, v_hit.platform) || ': ' || v_hit.words);
   end loop;
 
   task_type  := coalesce(hub_internal.strongest(v_types, v_by_type), 'other');
   platform   := coalesce(hub_internal.strongest(v_platforms, v_by_platform), 'any');
   confidence := case when v_sums is null then 0.2
-                     else round((0.4 + 0.6 * v_by_type[array_position(v_types, task_type)] / (v_sums + 2))::numeric, 2) end;
+                     else round((0.4 + 0.6 * v_by_type[array_position(v_types, task_type)]
+                                             / (v_sums + 2))::numeric, 2) end;
   reasons    := coalesce(reasons, array['nothing said what it is']);
   if v_addressed is not null then
     model := v_addressed;
@@ -248,7 +284,8 @@ create function hub_internal.classify_readable(p_content text, p_channel_id uuid
   set search_path = ''
 as $$
 begin
-  if p_channel_id is not null and not exists (select from public.hub_channels c where c.id = p_channel_id) then
+  if p_channel_id is not null
+     and not exists (select from public.hub_channels c where c.id = p_channel_id) then
     perform hub_internal.refuse('UH004', 'not found', format('channel %s', p_channel_id),
       'Check the id, and that you may read its server.');
   end if;

@@ -1,21 +1,26 @@
--- Why: what happens is seen as it happens. Two ways out, for every official Supabase client: the publication (Postgres Changes,
--- decided by the tables' own policies) and private broadcasts through realtime.send, decided by policies on realtime.messages.
+-- Why: what happens is seen as it happens. Two ways out, for every official Supabase client: the publication
+-- (Postgres Changes, decided by the tables' own policies) and private broadcasts through realtime.send,
+-- decided by policies on realtime.messages (…listening).
 --
--- Topic             Event     Payload: always an object with id and seq                                      Who may join
--- channel:<uuid>    message   a row of its flat conversation                                                 readers of the channel
---                   thread    the row of a thread of it that is new or changed, or has grown:
---                             once a transaction, as it is at the end, its count included
--- thread:<uuid>     message   a row of its conversation                                                      readers of its channel
---                   thread    its own row, when its status, name, task or metadata changed
--- task:<uuid>       task      its row, when status, partial_output, result, error or thread_id changed,      who may read it
---                             or somebody asked to cancel it
--- device:<name>     wake      {id, seq}: something is claimable; seq is a time in milliseconds               the device itself
---                   cancel    {id, seq, attempt}: stop that task
---                   steer     {id, seq, attempt, text}
+-- Topic            Who may join             Event     Payload: always an object with id and seq
+-- channel:<uuid>   readers of the channel   message   a row of its flat conversation
+--                                           thread    the row of a thread of it that is new or changed, or
+--                                                     has grown: once a transaction, as it is at the end,
+--                                                     its count included
+-- thread:<uuid>    readers of its channel   message   a row of its conversation
+--                                           thread    its own row, when its status, name, task or metadata
+--                                                     changed
+-- task:<uuid>      who may read it          task      its row, when status, partial_output, result, error or
+--                                                     thread_id changed, or somebody asked to cancel it
+-- device:<name>    the device itself        wake      {id, seq}: something is claimable; seq is a time in
+--                                                     milliseconds
+--                                           cancel    {id, seq, attempt}: stop that task
+--                                           steer     {id, seq, attempt, text}
 --
--- A row above 8 kB goes as a reference: {id, seq, …, truncated: true}. After fifty events of one kind for one channel or thread in one
--- transaction comes one that says {id, seq, refetch: true, from_seq}, and no more: who hears it asks hub_messages_since from the
--- last seq it has, as after a lost connection. seq: of a message, its number; of a thread, its message_count; of a task, its changes.
+-- A row above 8 kB goes as a reference: {id, seq, …, truncated: true}. After fifty events of one kind for one
+-- channel or thread in one transaction comes one that says {id, seq, refetch: true, from_seq}, and no more:
+-- who hears it asks hub_messages_since from the last seq it has, as after a lost connection. seq: of a
+-- message, its number; of a thread, its message_count; of a task, its changes.
 --
 -- A message is sent by a trigger of the row it tells of, while that row is locked: for one conversation, one
 -- thread, one task the order of sending is the order of commit. The trigger of a thread's row is deferred:
@@ -24,12 +29,14 @@
 
 do $$
 begin
-  if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is null or to_regclass('realtime.messages') is null then
+  if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is null
+     or to_regclass('realtime.messages') is null then
     raise exception using
       errcode = 'UH003',
       message = 'this database has no Supabase Realtime',
       detail  = 'The function realtime.send or the table realtime.messages is missing.',
-      hint    = 'On a bare Postgres run `hub migrate --platform` first. On Supabase, switch Realtime on or upgrade it.';
+      hint    = 'On a bare Postgres run `hub migrate --platform` first. '
+                'On Supabase, switch Realtime on or upgrade it.';
   end if;
 end;
 $$;
@@ -53,12 +60,18 @@ begin
   -- UPDATE.
   if not exists (select from pg_index i where i.indrelid = 'public.mac_tasks'::regclass and i.indisprimary)
      and (select c.relreplident from pg_class c where c.oid = 'public.mac_tasks'::regclass) = 'd' then
-    select x.relname into v_index
+    select x.relname
+      into v_index
       from pg_index i
       join pg_class x on x.oid = i.indexrelid
       join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-     where i.indrelid = 'public.mac_tasks'::regclass and i.indisunique and i.indimmediate and i.indpred is null
-       and i.indnkeyatts = 1 and a.attname = 'id' and a.attnotnull
+     where i.indrelid = 'public.mac_tasks'::regclass
+       and i.indisunique
+       and i.indimmediate
+       and i.indpred is null
+       and i.indnkeyatts = 1
+       and a.attname = 'id'
+       and a.attnotnull
      limit 1;
     if v_index is null then
       alter table public.mac_tasks replica identity full;
@@ -69,9 +82,13 @@ begin
   if (select p.puballtables from pg_publication p where p.pubname = 'supabase_realtime') then
     return;
   end if;
-  foreach v_table in array array['hub_servers', 'hub_channels', 'hub_channel_messages', 'hub_task_threads', 'mac_tasks'] loop
+  foreach v_table in array array['hub_servers', 'hub_channels', 'hub_channel_messages', 'hub_task_threads',
+                                 'mac_tasks']
+  loop
     if not exists (select from pg_publication_tables p
-                    where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = v_table) then
+                    where p.pubname = 'supabase_realtime'
+                      and p.schemaname = 'public'
+                      and p.tablename = v_table) then
       execute format('alter publication supabase_realtime add table public.%I', v_table);
     end if;
   end loop;
@@ -199,8 +216,9 @@ create constraint trigger hub_task_threads_broadcast
 
 -- Tasks -----------------------------------------------------------------------------------------------------
 
--- BEFORE, because seq is part of the row this statement writes anyway; by its name the last of them, so it
--- sees the row as it will be. Not for heartbeats, whose columns are not named here.
+-- Called BEFORE the update, because seq is part of the row that is written anyway, and as the last of its
+-- kind, so that it sees the row as it will be. Heartbeats do not call it: the trigger (…task_triggers) does
+-- not name their columns.
 create function hub_internal.broadcast_task()
   returns trigger
   language plpgsql
@@ -211,7 +229,8 @@ declare
   v_payload jsonb;
 begin
   if (new.status, new.partial_output, new.result, new.error, new.thread_id, new.cancel_requested_at)
-     is not distinct from (old.status, old.partial_output, old.result, old.error, old.thread_id, old.cancel_requested_at) then
+     is not distinct from
+     (old.status, old.partial_output, old.result, old.error, old.thread_id, old.cancel_requested_at) then
     return new;
   end if;
   new.seq := old.seq + 1;
@@ -226,10 +245,15 @@ begin
                                             'thread_id', new.thread_id, 'truncated', true) end;
   perform realtime.send(v_payload, 'task', 'task:' || new.id, true);
 
-  if new.status = 'pending' and old.status <> 'pending' and (new.run_after is null or new.run_after <= now()) then
+  if new.status = 'pending'
+     and old.status <> 'pending'
+     and (new.run_after is null or new.run_after <= now()) then
     perform hub_internal.wake_devices(new.lane);
-  elsif old.status = 'running' and old.claimed_by is not null and old.cancel_requested_at is null
-        and (new.status = 'cancelled' or (new.status = 'running' and new.cancel_requested_at is not null)) then
+  elsif old.status = 'running'
+        and old.claimed_by is not null
+        and old.cancel_requested_at is null
+        and (new.status = 'cancelled'
+             or (new.status = 'running' and new.cancel_requested_at is not null)) then
     perform realtime.send(jsonb_build_object('id', new.id, 'seq', new.seq, 'attempt', old.attempt),
                           'cancel', 'device:' || old.claimed_by, true);
   end if;
@@ -279,7 +303,12 @@ begin
   end if;
   v_lanes := set_config('hub.woken_lanes', v_lanes || p_lane || ',', true);
   for v_name in
-    select x.device from hub_internal.device_lanes x where x.lane = p_lane and x.eligible and x.accepts and x.offline_at > now()
+    select x.device
+      from hub_internal.device_lanes x
+     where x.lane = p_lane
+       and x.eligible
+       and x.accepts
+       and x.offline_at > now()
   loop
     v_woken := coalesce(nullif(current_setting('hub.woken_devices', true), ''), ',');
     if position(',' || v_name || ',' in v_woken) = 0 then
@@ -361,4 +390,5 @@ begin
 end;
 $$;
 insert into public.hub_errands (name, about, function, position, counts) values
-  ('broadcasts', 'the days'' partitions of realtime.messages are made ahead, and dropped', 'hub_internal.keep_broadcasts', 820, false);
+  ('broadcasts', 'the days'' partitions of realtime.messages are made ahead, and dropped',
+   'hub_internal.keep_broadcasts', 820, false);
