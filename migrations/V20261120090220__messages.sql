@@ -1,5 +1,4 @@
 -- Why: what a message must be before it is one: who may post it, what it may say of itself, and its number.
--- Threads are checked here, too.
 
 -- Posting ---------------------------------------------------------------------------------------------------
 
@@ -38,7 +37,7 @@ create function hub_internal.post_as_oneself()
   set search_path = ''                            -- security invoker: it runs as the one who posts
 as $$
 declare
-  v_me uuid := hub_internal.person();
+  v_me        uuid := hub_internal.person();
   v_read_only boolean;
 begin
   if v_me is null then
@@ -111,8 +110,8 @@ begin
   elsif new.sender_type not in ('human', 'agent', 'system', 'device') then
     perform hub_internal.refuse('23514', 'bad input', format('sender_type %L', new.sender_type),
       'human, agent, system or device.');
-  elsif new.content_type not in ('text', 'command', 'task', 'progress', 'result', 'error', 'notice', 'warning',
-                                 'summary') then
+  elsif new.content_type not in ('text', 'command', 'task', 'progress', 'result', 'error', 'notice',
+                                 'warning', 'summary') then
     perform hub_internal.refuse('23514', 'bad input', format('content_type %L', new.content_type),
       'text, command, task, progress, result, error, notice, warning or summary.');
   elsif jsonb_typeof(new.embed_data) <> 'object' then
@@ -169,9 +168,11 @@ begin
   end if;
   if new.idempotency_key is not null then
     select m.* into v_same from public.hub_channel_messages m
-     where m.sender_id is not distinct from new.sender_id and m.idempotency_key = new.idempotency_key;
+     where m.sender_id is not distinct from new.sender_id
+       and m.idempotency_key = new.idempotency_key;
     if found then
-      if (v_same.channel_id, v_same.task_thread_id, v_same.content) is distinct from (new.channel_id, new.task_thread_id, new.content) then
+      if (v_same.channel_id, v_same.task_thread_id, v_same.content)
+         is distinct from (new.channel_id, new.task_thread_id, new.content) then
         perform hub_internal.refuse('UH003', 'conflict', 'idempotency_key was used for another message',
           'Use a new key for a new message.');
       end if;
@@ -185,24 +186,31 @@ begin
   -- clock_timestamp() is taken again when the row had to be waited for, so created_at never runs against seq.
   if new.task_thread_id is null then
     update public.hub_channels c
-       set message_count = c.message_count + 1, last_message_at = clock_timestamp()
+       set message_count = c.message_count + 1,
+           last_message_at = clock_timestamp()
      where c.id = new.channel_id
     returning c.message_count, c.last_message_at into new.seq, new.created_at;
   elsif new.content_type in ('warning', 'summary') then
     -- Telling that nobody was active is no activity.
-    update public.hub_task_threads t set message_count = t.message_count + 1
+    update public.hub_task_threads t
+       set message_count = t.message_count + 1
      where t.id = new.task_thread_id
     returning t.message_count, clock_timestamp(), t.channel_id into new.seq, new.created_at, v_channel_id;
   else
     -- An active thread's status is not named: naming it calls the triggers of a state. By id alone, so that
     -- no plan takes another index than the key's.
     update public.hub_task_threads t
-       set message_count = t.message_count + 1, last_activity_at = clock_timestamp()
-     where t.id = new.task_thread_id and t.status = 'active'
+       set message_count = t.message_count + 1,
+           last_activity_at = clock_timestamp()
+     where t.id = new.task_thread_id
+       and t.status = 'active'
     returning t.message_count, t.last_activity_at, t.channel_id into new.seq, new.created_at, v_channel_id;
     if not found then
       update public.hub_task_threads t
-         set message_count = t.message_count + 1, last_activity_at = clock_timestamp(), status = 'active', state_entered_at = clock_timestamp()
+         set message_count = t.message_count + 1,
+             last_activity_at = clock_timestamp(),
+             status = 'active',
+             state_entered_at = clock_timestamp()
        where t.id = new.task_thread_id
       returning t.message_count, t.last_activity_at, t.channel_id into new.seq, new.created_at, v_channel_id;
     end if;
@@ -210,7 +218,8 @@ begin
   if new.seq is null or v_channel_id <> new.channel_id then
     perform hub_internal.refuse('UH004', 'not found',
       case when new.task_thread_id is null then format('channel %s', new.channel_id)
-           else format('thread %s in channel %s', new.task_thread_id, new.channel_id) end, 'Check the ids.');
+           else format('thread %s in channel %s', new.task_thread_id, new.channel_id) end,
+      'Check the ids.');
   end if;
   return new;
 end;
@@ -238,18 +247,30 @@ begin
       'Give the seq of the last message you have, or 0.');
   end if;
   if not exists (select from public.hub_channels c where c.id = p_channel_id)
-     or (p_thread_id is not null and not exists (select from public.hub_task_threads t where t.id = p_thread_id and t.channel_id = p_channel_id)) then
+     or (p_thread_id is not null
+         and not exists (select from public.hub_task_threads t
+                          where t.id = p_thread_id and t.channel_id = p_channel_id)) then
     perform hub_internal.refuse('UH004', 'not found', 'channel or thread',
       'Check the ids, and that you may read the server.');
   end if;
   if p_thread_id is null then
-    return query select m.* from public.hub_channel_messages m
-                  where m.channel_id = p_channel_id and m.task_thread_id is null and m.seq > p_after
-                  order by m.seq limit p_limit;
+    return query
+      select m.*
+        from public.hub_channel_messages m
+       where m.channel_id = p_channel_id
+         and m.task_thread_id is null
+         and m.seq > p_after
+       order by m.seq
+       limit p_limit;
   else
-    return query select m.* from public.hub_channel_messages m
-                  where m.task_thread_id = p_thread_id and m.channel_id = p_channel_id and m.seq > p_after
-                  order by m.seq limit p_limit;
+    return query
+      select m.*
+        from public.hub_channel_messages m
+       where m.task_thread_id = p_thread_id
+         and m.channel_id = p_channel_id
+         and m.seq > p_after
+       order by m.seq
+       limit p_limit;
   end if;
 end;
 $$;

@@ -208,7 +208,8 @@ begin
   select * into v_task from public.mac_tasks t where t.id = p_task_id for no key update;
   if not found
      or v_task.channel_id is distinct from p_channel_id
-        and not (v_task.channel_id is null and (hub_internal.is_trusted() or v_task.created_by = hub_internal.person()) is true) then
+        and not (v_task.channel_id is null
+                 and (hub_internal.is_trusted() or v_task.created_by = hub_internal.person()) is true) then
     perform hub_internal.refuse('UH004', 'not found', format('task %s', coalesce(p_task_id::text, 'null')),
       'It must be of this channel, or one of your own without a channel.');
   end if;
