@@ -210,7 +210,8 @@ begin
 end;
 $$;
 
--- A time that functions reckon with is one of a calendar: infinity would be written into rows that clients read.
+-- A time that functions reckon with is one of a calendar: infinity would be written into rows that clients
+-- read.
 create function hub_internal.require_moment(p_now timestamptz)
   returns void
   language plpgsql
@@ -235,7 +236,8 @@ as $$
 begin
   perform hub_internal.require_moment(p_now);
   if p_limit is null or p_limit not between 1 and p_most then
-    perform hub_internal.refuse('UH001', 'bad input', format('p_limit %s', coalesce(p_limit::text, 'is null')),
+    perform hub_internal.refuse('UH001', 'bad input',
+      format('p_limit %s', coalesce(p_limit::text, 'is null')),
       format('1 to %s.', to_char(p_most, 'FM999,999')));
   end if;
 end;

@@ -57,8 +57,8 @@ create table public.hub_channel_messages (
   idempotency_key text,
   event           text
 );
--- What is allowed in either is said by check_thread and check_message below, not by CHECK constraints: see
--- check_task.
+-- What is allowed in a thread is said by check_thread (…threads), and in a message by check_message
+-- (…messages), not by CHECK constraints: see check_task (…task_rules).
 comment on table public.hub_channel_messages is
   'The messages of every conversation. What a task has to say is put here by triggers on mac_tasks.';
 comment on column public.hub_channel_messages.seq is
@@ -72,12 +72,17 @@ comment on column public.hub_channel_messages.idempotency_key is
   'Chosen by the sender, unique for the sender: sending again is not posting again.';
 
 -- Both pages of a conversation and "what came after 41" read one of these.
-create unique index hub_channel_messages_flat_idx   on public.hub_channel_messages (channel_id, seq) where task_thread_id is null;
-create unique index hub_channel_messages_thread_idx on public.hub_channel_messages (task_thread_id, seq) where task_thread_id is not null;
-create index hub_channel_messages_channel_idx       on public.hub_channel_messages (channel_id, created_at desc);
-create unique index hub_channel_messages_idempotency_idx on public.hub_channel_messages (sender_id, idempotency_key) nulls not distinct
+create unique index hub_channel_messages_flat_idx on public.hub_channel_messages (channel_id, seq)
+  where task_thread_id is null;
+create unique index hub_channel_messages_thread_idx on public.hub_channel_messages (task_thread_id, seq)
+  where task_thread_id is not null;
+
+create index hub_channel_messages_channel_idx on public.hub_channel_messages (channel_id, created_at desc);
+create unique index hub_channel_messages_idempotency_idx
+  on public.hub_channel_messages (sender_id, idempotency_key) nulls not distinct
   where idempotency_key is not null;
-create index hub_channel_messages_task_idx on public.hub_channel_messages (task_id) where task_id is not null;
+create index hub_channel_messages_task_idx on public.hub_channel_messages (task_id)
+  where task_id is not null;
 
 alter table public.hub_channel_messages enable row level security;
 revoke all on public.hub_channel_messages from public, anon, authenticated, service_role;
@@ -94,5 +99,6 @@ grant insert (id, channel_id, task_thread_id, sender_type, sender_id, sender_lab
 create policy hub_channel_messages_select_readers on public.hub_channel_messages for select to authenticated
   using (channel_id in (select hub_internal.my_channel_ids()));
 create policy hub_channel_messages_insert_oneself on public.hub_channel_messages for insert to authenticated
-  with check (sender_type = 'human' and sender_id = (select hub_internal.person())::text
+  with check (sender_type = 'human'
+              and sender_id = (select hub_internal.person())::text
               and channel_id in (select hub_internal.my_channel_ids()));

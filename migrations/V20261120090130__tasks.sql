@@ -113,7 +113,7 @@ comment on column public.mac_tasks.told is
   'Status and attempt of the ending that its conversation was told; written with the message or not at all.';
 comment on column public.mac_tasks.lane is 'Who may take it (hub_internal.lanes).';
 comment on column public.mac_tasks.queue_key is
-  'Its place in its lane: when it was made, moved by its priority.';
+  'Where it stands in its lane: when it was made, moved by its priority.';
 comment on column public.mac_tasks.progress_count is
   'Notes told in this attempt; after 15 only partial_output changes.';
 comment on column public.mac_tasks.lease_expires_at is

@@ -144,7 +144,8 @@ comment on column public.hub_webhook_rules.command is
 comment on column public.hub_webhook_rules.project is
   'The channel''s own unless said otherwise: one of the server''s hub_projects, by name or path.';
 comment on column public.hub_webhook_rules.template is
-  'What the task says. Places: {repository} {branch} {title} {author} {url} {number}, and once each {body} '
+  'What the task says. Placeholders: {repository} {branch} {title} {author} {url} {number}, and once each '
+  '{body} '
   '{commits} {comment}; what is put in is quoted as data.';
 comment on column public.hub_webhook_rules.answer is
   'Whether the end of the task is told as a comment on that issue or pull request. For a command it always '

@@ -174,7 +174,7 @@ comment on table public.hub_outbox is
   'What is to be said elsewhere, in order for each target of a server: what one says waits for no other''s. '
   'Finished rows are kept for the setting outbox_retention.';
 comment on column public.hub_outbox.seq is
-  'Its place among what its server says to the same target: its own words before what it mirrors of '
+  'Where it stands among what its server says to the same target: its own words before what it mirrors of '
   'strangers, each in order.';
 comment on column public.hub_outbox.mirror is
   'What somebody wrote who may not start work here: in a chat it goes out behind all else that waits.';

@@ -30,7 +30,7 @@ begin
           new.target := null;
         end if;
       else
-        if (new.target ~ '^(channel|user):-?[A-Za-z0-9_@.-]{1,64}(/[0-9]{1,20})?$') is not true then
+        if not hub_internal.is_chat_target(new.target) then
           new.target := null;
         end if;
     end case;
@@ -181,7 +181,7 @@ create trigger hub_channels_check_project
   execute function hub_internal.check_channel_project();
 
 -- After, and not with the check: a row that ON CONFLICT skips gives nothing.
-create function hub_internal.place_project()
+create function hub_internal.give_project_place()
   returns trigger
   language plpgsql
   security definer
@@ -194,11 +194,11 @@ begin
   return null;
 end;
 $$;
-create trigger hub_projects_place
+create trigger hub_projects_give_place
   after insert or update of server_id, path on public.hub_projects
-  for each row execute function hub_internal.place_project();
+  for each row execute function hub_internal.give_project_place();
 
-create function hub_internal.place_channel_project()
+create function hub_internal.give_channel_place()
   returns trigger
   language plpgsql
   security definer
@@ -210,10 +210,10 @@ begin
   return null;
 end;
 $$;
-create trigger hub_channels_place
+create trigger hub_channels_give_place
   after insert or update of server_id, project_path on public.hub_channels
   for each row when (new.project_path is not null)
-  execute function hub_internal.place_channel_project();
+  execute function hub_internal.give_channel_place();
 
 create trigger hub_projects_fresh_id
   before insert on public.hub_projects

@@ -1,5 +1,4 @@
 -- Why: what a message must be before it is one: who may post it, what it may say of itself, and its number.
--- Threads are checked here, too.
 
 -- Posting ---------------------------------------------------------------------------------------------------
 
@@ -38,7 +37,7 @@ create function hub_internal.post_as_oneself()
   set search_path = ''                            -- security invoker: it runs as the one who posts
 as $$
 declare
-  v_me uuid := hub_internal.person();
+  v_me        uuid := hub_internal.person();
   v_read_only boolean;
 begin
   if v_me is null then
@@ -169,7 +168,8 @@ begin
   end if;
   if new.idempotency_key is not null then
     select m.* into v_same from public.hub_channel_messages m
-     where m.sender_id is not distinct from new.sender_id and m.idempotency_key = new.idempotency_key;
+     where m.sender_id is not distinct from new.sender_id
+       and m.idempotency_key = new.idempotency_key;
     if found then
       if (v_same.channel_id, v_same.task_thread_id, v_same.content)
          is distinct from (new.channel_id, new.task_thread_id, new.content) then
@@ -192,7 +192,8 @@ begin
     returning c.message_count, c.last_message_at into new.seq, new.created_at;
   elsif new.content_type in ('warning', 'summary') then
     -- Telling that nobody was active is no activity.
-    update public.hub_task_threads t set message_count = t.message_count + 1
+    update public.hub_task_threads t
+       set message_count = t.message_count + 1
      where t.id = new.task_thread_id
     returning t.message_count, clock_timestamp(), t.channel_id into new.seq, new.created_at, v_channel_id;
   else
@@ -216,7 +217,8 @@ begin
   if new.seq is null or v_channel_id <> new.channel_id then
     perform hub_internal.refuse('UH004', 'not found',
       case when new.task_thread_id is null then format('channel %s', new.channel_id)
-           else format('thread %s in channel %s', new.task_thread_id, new.channel_id) end, 'Check the ids.');
+           else format('thread %s in channel %s', new.task_thread_id, new.channel_id) end,
+      'Check the ids.');
   end if;
   return new;
 end;
@@ -252,13 +254,23 @@ begin
       'Check the ids, and that you may read the server.');
   end if;
   if p_thread_id is null then
-    return query select m.* from public.hub_channel_messages m
-                  where m.channel_id = p_channel_id and m.task_thread_id is null and m.seq > p_after
-                  order by m.seq limit p_limit;
+    return query
+      select m.*
+        from public.hub_channel_messages m
+       where m.channel_id = p_channel_id
+         and m.task_thread_id is null
+         and m.seq > p_after
+       order by m.seq
+       limit p_limit;
   else
-    return query select m.* from public.hub_channel_messages m
-                  where m.task_thread_id = p_thread_id and m.channel_id = p_channel_id and m.seq > p_after
-                  order by m.seq limit p_limit;
+    return query
+      select m.*
+        from public.hub_channel_messages m
+       where m.task_thread_id = p_thread_id
+         and m.channel_id = p_channel_id
+         and m.seq > p_after
+       order by m.seq
+       limit p_limit;
   end if;
 end;
 $$;

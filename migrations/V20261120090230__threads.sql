@@ -3,7 +3,7 @@
 --   active    -> idle       2 h without activity; a warning is posted
 --   idle      -> decaying   1 h after it became idle
 --   decaying  -> archived   at the next cycle; a summary is posted
---   any       -> active     by any message but the warning and the summary (see number_message)
+--   any       -> active     by any message but the warning and the summary (number_message in …messages)
 --
 -- A thread with a task that is not final does not decay. The 2 h and 1 h are settings (hub_internal.settings,
 -- hub_channels).
@@ -49,9 +49,11 @@ begin
     if new.state_entered_at = old.state_entered_at then
       new.state_entered_at := now();
     end if;
-    new.archived_at := case when new.status = 'archived' then coalesce(new.archived_at, new.state_entered_at) end;
+    new.archived_at := case when new.status = 'archived'
+                            then coalesce(new.archived_at, new.state_entered_at) end;
   end if;
-  new.decay_at := hub_internal.decay_time(new.status, new.last_activity_at, new.state_entered_at, new.channel_id);
+  new.decay_at := hub_internal.decay_time(new.status, new.last_activity_at, new.state_entered_at,
+                                          new.channel_id);
   return new;
 end;
 $$;
@@ -105,7 +107,8 @@ begin
   else
     update public.hub_task_threads t
        set decay_at = hub_internal.decay_time(t.status, t.last_activity_at, t.state_entered_at, t.channel_id)
-     where t.status <> 'archived' and t.channel_id = new.id;
+     where t.status <> 'archived'
+       and t.channel_id = new.id;
   end if;
   return null;
 end;
@@ -115,7 +118,8 @@ create trigger settings_retime
   for each statement execute function hub_internal.retime_threads();
 create trigger hub_channels_retime
   after update of thread_idle_after, thread_decay_after on public.hub_channels
-  for each row when ((new.thread_idle_after, new.thread_decay_after) is distinct from (old.thread_idle_after, old.thread_decay_after))
+  for each row when ((new.thread_idle_after, new.thread_decay_after)
+                     is distinct from (old.thread_idle_after, old.thread_decay_after))
   execute function hub_internal.retime_threads();
 
 -- Decay -----------------------------------------------------------------------------------------------------
@@ -142,9 +146,15 @@ begin
            count(*) filter (where t.status = 'failed'),
            count(*) filter (where t.status = 'cancelled')
       into v_tasks, v_complete, v_failed, v_cancelled
-      from public.mac_tasks t where t.thread_id = new.id;
-    select coalesce(t.result, t.error) into v_result from public.mac_tasks t
-     where t.thread_id = new.id and t.status in ('complete', 'failed') order by t.created_at desc limit 1;
+      from public.mac_tasks t
+     where t.thread_id = new.id;
+    select coalesce(t.result, t.error)
+      into v_result
+      from public.mac_tasks t
+     where t.thread_id = new.id
+       and t.status in ('complete', 'failed')
+     order by t.created_at desc
+     limit 1;
     perform hub_internal.post('thread_archived', new.channel_id, new.id, null, hub_internal.named_values(
       'thread', new.name,
       'messages', new.message_count::text,
@@ -176,27 +186,38 @@ begin
   perform hub_internal.require_trusted('decaying threads');
   perform hub_internal.require_round(p_now, p_limit);
   -- Those that were spoken in since decay_at was set: it moves on, once in the time that it stands for. SKIP
-  -- LOCKED here and below: a thread in which somebody is writing at this moment is active anyway.
+  -- LOCKED in both statements: a thread in which somebody is writing at this moment is active anyway.
   loop
     update public.hub_task_threads t
        set decay_at = hub_internal.decay_time(t.status, t.last_activity_at, t.state_entered_at, t.channel_id)
-     where t.id in (select d.id from public.hub_task_threads d
+     where t.id in (select d.id
+                      from public.hub_task_threads d
                      where d.decay_at <= p_now
-                       and hub_internal.decay_time(d.status, d.last_activity_at, d.state_entered_at, d.channel_id) > p_now
-                     limit p_limit for update skip locked);
+                       and hub_internal.decay_time(d.status, d.last_activity_at, d.state_entered_at,
+                                                   d.channel_id) > p_now
+                     limit p_limit
+                       for update skip locked);
     get diagnostics v_count = row_count;
     exit when v_count < p_limit;
   end loop;
 
   update public.hub_task_threads t
-     set status = case t.status when 'active' then 'idle' when 'idle' then 'decaying' else 'archived' end,
+     set status = case t.status
+                    when 'active' then 'idle'
+                    when 'idle' then 'decaying'
+                    else 'archived' end,
          state_entered_at = p_now
-   where t.id in (select d.id from public.hub_task_threads d
+   where t.id in (select d.id
+                    from public.hub_task_threads d
                    where d.decay_at <= p_now
-                     and hub_internal.decay_time(d.status, d.last_activity_at, d.state_entered_at, d.channel_id) <= p_now
+                     and hub_internal.decay_time(d.status, d.last_activity_at, d.state_entered_at,
+                                                 d.channel_id) <= p_now
                      and not exists (select from public.mac_tasks k
-                                      where k.thread_id = d.id and k.status in ('pending', 'running', 'waiting', 'blocked'))
-                   order by d.decay_at limit p_limit for update skip locked);
+                                      where k.thread_id = d.id
+                                        and k.status in ('pending', 'running', 'waiting', 'blocked'))
+                   order by d.decay_at
+                   limit p_limit
+                     for update skip locked);
   get diagnostics v_count = row_count;
   return v_count;
 end;
@@ -217,7 +238,10 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', format('p_status %L', p_status),
       'A thread is active, idle, decaying or archived.');
   end if;
-  select t.* into v_thread from public.hub_task_threads t where t.id = p_thread_id for no key update;
+  select t.* into v_thread
+    from public.hub_task_threads t
+   where t.id = p_thread_id
+     for no key update;
   select c.server_id into v_server from public.hub_channels c where c.id = v_thread.channel_id;
   if v_thread.id is null or not hub_internal.may_read(v_server) then
     perform hub_internal.refuse('UH004', 'not found',
@@ -227,10 +251,12 @@ begin
   perform hub_internal.require_operate(hub_internal.may_operate(v_server), 'changing a thread');
   if v_thread.status <> p_status then
     update public.hub_task_threads t
-       set status = p_status, state_entered_at = now(),
+       set status = p_status,
+           state_entered_at = now(),
            last_activity_at = case when p_status = 'active' then now() else t.last_activity_at end
      where t.id = p_thread_id;
-    select t.* into v_thread from public.hub_task_threads t where t.id = p_thread_id;   -- with what the triggers made of it
+    -- With what the triggers made of it.
+    select t.* into v_thread from public.hub_task_threads t where t.id = p_thread_id;
   end if;
   return v_thread;
 end;

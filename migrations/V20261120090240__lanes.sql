@@ -18,8 +18,8 @@ begin
 end;
 $$;
 
--- A task's place in its lane: when it was made, and ten minutes earlier for each step of priority, so that
--- nothing starves.
+-- Where a task stands in its lane: when it was made, and ten minutes earlier for each step of priority, so
+-- that nothing starves.
 create function hub_internal.queue_key(p_created_at timestamptz, p_priority int)
   returns timestamptz
   language plpgsql

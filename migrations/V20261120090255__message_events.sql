@@ -2,8 +2,8 @@
 -- "queued" is made here and nowhere else, and who reads a message knows by its event what happened, not by
 -- its words.
 --
--- To add an event: a row below, and one call that tells it (hub_internal.tell of a task, hub_internal.post of
--- anything else).
+-- To add an event: a row at the end of this file, and one call that tells it (hub_internal.tell of a task,
+-- hub_internal.post of anything else).
 
 create table public.hub_message_events (
   event        text primary key,
@@ -67,7 +67,8 @@ begin
   return array['result', 'runner', 'task', 'note',
                'reason', 'id', 'model', 'used', 'project', 'device', 'asked', 'attempt', 'next', 'attempts',
                'delay', 'duration',
-               'thread', 'messages', 'tasks', 'complete', 'failed', 'cancelled', 'provider'];
+               'thread', 'messages', 'tasks', 'complete', 'failed', 'cancelled',
+               'provider'];
 end;
 $$;
 
@@ -131,7 +132,7 @@ begin
 end;
 $$;
 
--- Kept, and not made for each message: a task's life says six.
+-- Stored, and not made anew for each message: there are about six in the life of a task.
 alter table public.hub_message_events
   add column forms text[] not null
     generated always as (hub_internal.message_forms(text, description, footer, fields)) stored,

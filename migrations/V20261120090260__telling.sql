@@ -25,7 +25,8 @@ declare
   v_thread public.hub_task_threads;
 begin
   insert into public.hub_task_threads (channel_id, task_id, name)
-  values (p_channel_id, p_task_id, left(p_task_id::text, 8) || ' — ' || hub_internal.shorten(hub_internal.one_line(p_text), 89))
+  values (p_channel_id, p_task_id,
+          left(p_task_id::text, 8) || ' — ' || hub_internal.shorten(hub_internal.one_line(p_text), 89))
   returning * into v_thread;
   return v_thread;
 end;
@@ -38,8 +39,11 @@ create function hub_internal.is_threaded(p_channel_id uuid)
   set search_path = ''
 as $$
 begin
-  return exists (select from public.hub_channels c join public.hub_servers s on s.id = c.server_id
-                  where c.id = p_channel_id and s.architecture_type = 'threaded_task_isolation');
+  return exists (select
+                   from public.hub_channels c
+                   join public.hub_servers s on s.id = c.server_id
+                  where c.id = p_channel_id
+                    and s.architecture_type = 'threaded_task_isolation');
 end;
 $$;
 
@@ -130,8 +134,11 @@ begin
   if p_task.status = 'cancelled' then
     v_reason := hub_internal.task_reason(p_task);
   else
-    select a.model into v_model
-      from public.hub_task_attempts a where a.task_id = p_task.id and a.attempt = p_task.attempt;
+    select a.model
+      into v_model
+      from public.hub_task_attempts a
+     where a.task_id = p_task.id
+       and a.attempt = p_task.attempt;
   end if;
   -- Each of the three is an event of the same name.
   v_told := hub_internal.tell(p_task.status, p_task, p_thread_id, p_reason => v_reason, p_model => v_model);
@@ -148,8 +155,12 @@ create function hub_internal.progress_text(p_old text, p_new text)
   set search_path = ''
 as $$
 begin
-  return hub_internal.shorten(btrim(case when p_old <> '' and left(p_new, char_length(p_old) + 1) = p_old || E'\n'
-                                         then substr(p_new, char_length(p_old) + 1) else p_new end, E' \t\r\n'), 1500);
+  return hub_internal.shorten(
+    btrim(case when p_old <> '' and left(p_new, char_length(p_old) + 1) = p_old || E'\n'
+               then substr(p_new, char_length(p_old) + 1)
+               else p_new end,
+          E' \t\r\n'),
+    1500);
 end;
 $$;
 
@@ -166,12 +177,17 @@ declare
   v_outcome text;
   v_told    boolean;
 begin
-  -- Not as WHEN of the trigger, for the reason given at check_task.
+  -- Not as WHEN of the trigger, for the reason given at check_task (…task_rules).
   if new.channel_id is null
      or (case when new.status <> old.status
-             then new.status not in ('complete', 'failed', 'cancelled') and not (new.status = 'pending' and old.status in ('running', 'failed', 'cancelled'))
-                  and not (new.status = 'running' and new.partial_output is not null and new.partial_output is distinct from old.partial_output)
-             else new.status <> 'running' or new.partial_output is null or new.partial_output is not distinct from old.partial_output end) then
+              then new.status not in ('complete', 'failed', 'cancelled')
+                   and not (new.status = 'pending' and old.status in ('running', 'failed', 'cancelled'))
+                   and not (new.status = 'running'
+                            and new.partial_output is not null
+                            and new.partial_output is distinct from old.partial_output)
+              else new.status <> 'running'
+                   or new.partial_output is null
+                   or new.partial_output is not distinct from old.partial_output end) then
     return new;
   end if;
   -- An executor that knows no threads works on a task of a threaded channel: the channel stays clean all the
@@ -185,10 +201,14 @@ begin
       new.told := hub_internal.tell_end(new, new.thread_id);
     elsif new.status = 'pending' and old.status = 'running' then
       -- What became of the attempt is written before its task is.
-      select a.outcome into v_outcome
-        from public.hub_task_attempts a where a.task_id = new.id and a.attempt = new.attempt;
+      select a.outcome
+        into v_outcome
+        from public.hub_task_attempts a
+       where a.task_id = new.id
+         and a.attempt = new.attempt;
       perform hub_internal.tell(case v_outcome when 'lost' then 'lease_lost' else 'retried' end,
-                                new, new.thread_id, p_reason => hub_internal.task_reason(new),
+                                new, new.thread_id,
+                                p_reason => hub_internal.task_reason(new),
                                 p_device => old.claimed_by);
     elsif new.status = 'pending' and old.status in ('failed', 'cancelled') then
       new.told := null;
@@ -197,7 +217,9 @@ begin
   end if;
 
   if new.status = 'running' and new.partial_output is distinct from old.partial_output then
-    v_note := hub_internal.progress_text(case when old.status = 'running' then coalesce(old.partial_output, '') else '' end, new.partial_output);
+    v_note := hub_internal.progress_text(
+      case when old.status = 'running' then coalesce(old.partial_output, '') else '' end,
+      new.partial_output);
     if v_note <> '' then
       new.progress_count := new.progress_count + 1;
       if new.progress_count <= 15 then
@@ -224,22 +246,36 @@ declare
 begin
   v_thread := hub_internal.open_thread(p_task.channel_id, p_task.id, p_task.content);
   if p_task.message_id is not null then
-    select * into v_asked from public.hub_channel_messages m where m.id = p_task.message_id and m.content = p_task.content and m.channel_id = p_task.channel_id;
+    select * into v_asked
+      from public.hub_channel_messages m
+     where m.id = p_task.message_id
+       and m.content = p_task.content
+       and m.channel_id = p_task.channel_id;
   elsif p_task.created_by is not null then
     -- Aura posts the message, then makes the task: the newest message of its maker that says the same.
-    select * into v_asked from public.hub_channel_messages m
-     where m.channel_id = p_task.channel_id and m.task_thread_id is null
-       and m.sender_id = p_task.created_by::text and m.content = p_task.content
+    select * into v_asked
+      from public.hub_channel_messages m
+     where m.channel_id = p_task.channel_id
+       and m.task_thread_id is null
+       and m.sender_id = p_task.created_by::text
+       and m.content = p_task.content
        and m.created_at > p_task.created_at - interval '10 minutes'
-     order by m.created_at desc limit 1;
+     order by m.created_at desc
+     limit 1;
   end if;
-  insert into public.hub_channel_messages (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to, task_id)
-  values (null, p_task.channel_id, v_thread.id,
-          coalesce(v_asked.sender_type, case when p_task.created_by is null then 'system' else 'human' end),
-          coalesce(v_asked.sender_id, p_task.created_by::text, 'hub'),
-          coalesce(v_asked.sender_label, case when p_task.created_by is null then 'Aura Hub'
-                                              when p_task.created_by = hub_internal.person() then hub_internal.person_label() end),
-          p_task.content, 'text', coalesce(v_asked.id, p_task.message_id), p_task.id);
+
+  insert into public.hub_channel_messages
+    (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, reply_to,
+     task_id)
+  values
+    (null, p_task.channel_id, v_thread.id,
+     coalesce(v_asked.sender_type, case when p_task.created_by is null then 'system' else 'human' end),
+     coalesce(v_asked.sender_id, p_task.created_by::text, 'hub'),
+     coalesce(v_asked.sender_label,
+              case when p_task.created_by is null then 'Aura Hub'
+                   when p_task.created_by = hub_internal.person() then hub_internal.person_label() end),
+     p_task.content, 'text', coalesce(v_asked.id, p_task.message_id), p_task.id);
+
   perform hub_internal.tell('queued', p_task, v_thread.id);
   select * into v_thread from public.hub_task_threads t where t.id = v_thread.id;
   return v_thread;
@@ -259,7 +295,8 @@ begin
     -- A task that starts a thread: its channel gets one line, whether the thread is there yet or comes by
     -- hub_create_task_thread. A follow-up is of its thread alone.
     if new.thread_id is null
-       or exists (select from public.hub_task_threads t where t.id = new.thread_id and t.task_id = new.id) then
+       or exists (select from public.hub_task_threads t
+                   where t.id = new.thread_id and t.task_id = new.id) then
       v_told := hub_internal.tell('queued', new, null);
     end if;
     if new.thread_id is not null then

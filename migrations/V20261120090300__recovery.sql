@@ -15,14 +15,20 @@ declare
   v_done  integer := 0;
 begin
   for v_task in
-    select t.* from public.mac_tasks t
-     where t.status = 'running' and t.lease_expires_at < p_now
-     order by t.channel_id, t.thread_id, t.id limit p_limit for update skip locked
+    select t.*
+      from public.mac_tasks t
+     where t.status = 'running'
+       and t.lease_expires_at < p_now
+     order by t.channel_id, t.thread_id, t.id
+     limit p_limit
+       for update skip locked
   loop
-    v_error := case when exists (select from public.mesh_devices d where d.name = v_task.claimed_by and d.revoked_at is not null)
-                    then format('lease lost: %s was revoked', v_task.claimed_by)
-                    else format('lease lost: %s was not heard of since %s', v_task.claimed_by,
-                                to_char(v_task.lease_expires_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')) end;
+    v_error := case
+      when exists (select from public.mesh_devices d
+                    where d.name = v_task.claimed_by and d.revoked_at is not null)
+        then format('lease lost: %s was revoked', v_task.claimed_by)
+      else format('lease lost: %s was not heard of since %s', v_task.claimed_by,
+                  to_char(v_task.lease_expires_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')) end;
     perform hub_internal.end_attempt(v_task, 'lost', v_error, null, p_now);
     if v_task.cancel_requested_at is not null then
       update public.mac_tasks t
@@ -31,9 +37,17 @@ begin
              finished_at = p_now
        where t.id = v_task.id;
     elsif v_task.attempt < v_task.max_attempts then
-      update public.mac_tasks t set status = 'pending', error = v_error, run_after = null where t.id = v_task.id;
+      update public.mac_tasks t
+         set status = 'pending',
+             error = v_error,
+             run_after = null
+       where t.id = v_task.id;
     else
-      update public.mac_tasks t set status = 'failed', error = v_error, finished_at = p_now where t.id = v_task.id;
+      update public.mac_tasks t
+         set status = 'failed',
+             error = v_error,
+             finished_at = p_now
+       where t.id = v_task.id;
     end if;
     v_done := v_done + 1;
   end loop;
@@ -54,10 +68,14 @@ declare
   v_done integer := 0;
 begin
   for v_task in
-    select t.* from public.mac_tasks t
-     where t.channel_id is not null and t.status in ('complete', 'failed', 'cancelled')
+    select t.*
+      from public.mac_tasks t
+     where t.channel_id is not null
+       and t.status in ('complete', 'failed', 'cancelled')
        and t.told is distinct from t.status || ':' || t.attempt::text
-     order by t.channel_id limit p_limit for update skip locked
+     order by t.channel_id
+     limit p_limit
+       for update skip locked
   loop
     if v_task.thread_id is null and hub_internal.is_threaded(v_task.channel_id) then
       v_task.thread_id := (hub_internal.new_thread_for(v_task)).id;
@@ -85,8 +103,11 @@ declare
   v_done integer := 0;
 begin
   for v_task in
-    select p.* from public.mac_tasks b join public.mac_tasks p on p.id = b.parent_id
-     where b.status = 'blocked' and p.status in ('complete', 'failed', 'cancelled')
+    select p.*
+      from public.mac_tasks b
+      join public.mac_tasks p on p.id = b.parent_id
+     where b.status = 'blocked'
+       and p.status in ('complete', 'failed', 'cancelled')
      limit p_limit
   loop
     v_done := v_done + hub_internal.unblock(v_task);
@@ -94,11 +115,12 @@ begin
   return v_done;
 end;
 $$;
+
 insert into public.hub_errands (name, about, function, position) values
-  ('leases',      'attempts whose device fell silent are taken back',    'hub_internal.recover_leases',  100),
-  ('endings',     'endings that were never told are told',               'hub_internal.tell_endings',    110),
-  ('follow_ups',  'what waits for a task that has ended goes on',        'hub_internal.unblock_waiting', 120),
-  ('lanes',       'rows that stand in no lane get one',                  'hub_internal.enlane',          130);
+  ('leases',     'attempts whose device fell silent are taken back', 'hub_internal.recover_leases',  100),
+  ('endings',    'endings that were never told are told',            'hub_internal.tell_endings',    110),
+  ('follow_ups', 'what waits for a task that has ended goes on',     'hub_internal.unblock_waiting', 120),
+  ('lanes',      'rows that stand in no lane get one',               'hub_internal.enlane',          130);
 
 create function hub_internal.recover(p_now timestamptz, p_limit int)
   returns integer
@@ -115,7 +137,10 @@ begin
   perform hub_internal.require_trusted('recovering');
   perform hub_internal.require_round(p_now, p_limit);
   for v_errand in
-    select e.* from public.hub_errands e where e.function is not null order by e.position
+    select e.*
+      from public.hub_errands e
+     where e.function is not null
+     order by e.position
   loop
     continue when v_errand.counts and v_done >= p_limit;
     -- The name comes from the registry, which only migrations change.

@@ -13,7 +13,7 @@
 -- looked at its rights. p_said is what the routing reads; p_wish what the sender's own rule says instead:
 -- model, agent, project, priority, metadata, reply_to, and as prompt what the task says where that is not the
 -- message itself.
-create function hub_internal.place(p_channel public.hub_channels, p_threaded boolean, p_thread_id uuid,
+create function hub_internal.start_work(p_channel public.hub_channels, p_threaded boolean, p_thread_id uuid,
                                    p_content text, p_said text, p_idempotency_key text,
                                    p_sender_type text, p_sender text, p_label text, p_person uuid,
                                    p_wish jsonb default null)
@@ -212,8 +212,8 @@ begin
   end if;
   perform hub_internal.require_operate(hub_internal.may_operate(v_server.id),
     'making a task in this channel');
-  -- The same again under its key is nothing new. (Looked at without the lock, which place takes: at worst it
-  -- is counted.)
+  -- The same again under its key is nothing new. (Looked at without the lock, which start_work takes: at
+  -- worst it is counted.)
   if v_person is not null then
     if p_idempotency_key is not null then
       v_again := exists (select from public.hub_channel_messages m
@@ -225,9 +225,9 @@ begin
       perform hub_internal.spend_task();
     end if;
   end if;
-  return hub_internal.place(v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id,
-                            p_content, p_content, p_idempotency_key,
-                            'human', v_sender, v_label, v_person);
+  return hub_internal.start_work(
+           v_channel, v_server.architecture_type = 'threaded_task_isolation', p_thread_id,
+           p_content, p_content, p_idempotency_key, 'human', v_sender, v_label, v_person);
 end;
 $$;
 
@@ -288,7 +288,8 @@ begin
   select * into v_task from public.mac_tasks t where t.id = p_task_id for no key update;
   if not found
      or v_task.channel_id is distinct from p_channel_id
-        and not (v_task.channel_id is null and (hub_internal.is_trusted() or v_task.created_by = hub_internal.person()) is true) then
+        and not (v_task.channel_id is null
+                 and (hub_internal.is_trusted() or v_task.created_by = hub_internal.person()) is true) then
     perform hub_internal.refuse('UH004', 'not found', format('task %s', coalesce(p_task_id::text, 'null')),
       'It must be of this channel, or one of your own without a channel.');
   end if;

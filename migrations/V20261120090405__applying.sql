@@ -141,7 +141,7 @@ begin
           v_rule.command is not null);
         -- Routed by the rule's own words: what was written on GitHub addresses no model and is no kind of
         -- work.
-        v_sent := hub_internal.place(
+        v_sent := hub_internal.start_work(
           v_channel, v_threaded, null, v_text, regexp_replace(v_rule.template, '\{[^{}]*\}', ' ', 'g'),
           format('webhook:%s:%s', p_delivery.id, v_rule.channel_id), 'system', 'github', 'GitHub', null,
           jsonb_strip_nulls(jsonb_build_object(

@@ -175,8 +175,8 @@ begin
     return v_result;
   end if;
   v_sender := 'hook:' || v_token.id;
-  -- place and answer_command each refuse a key that the other has used; neither knows of direct messages,
-  -- so those are compared here.
+  -- start_work and answer_command each refuse a key that the other has used; neither knows of direct
+  -- messages, so those are compared here.
   if p_idempotency_key is not null
      and (case when v_channel.id is not null
                then exists (select from public.hub_direct_messages d
@@ -231,7 +231,7 @@ begin
   end if;
   -- Assignments between agents go before other work (an agent waits for the answer), and behind what is
   -- urgent.
-  return v_result || hub_internal.place(
+  return v_result || hub_internal.start_work(
     v_channel, v_server.architecture_type = 'threaded_task_isolation', null, p_message, p_message,
     p_idempotency_key, 'agent', v_sender, v_token.name, null, '{"priority": 7}');
 end;

@@ -250,8 +250,7 @@ begin
                lease_expires_at = p_now + p_lease,
                updated_at = p_now,
                secret_name = case when o.bridge_id is null then o.secret_name
-                                  else coalesce(v_bridge.secret_name,
-                                                hub_internal.default_secret(v_bridge.provider)) end,
+                                  else hub_internal.bridge_secret(v_bridge) end,
                edit_of = case when o.kind = 'edit' then
                  (select p.external_id
                     from public.hub_outbox p
