@@ -76,7 +76,16 @@ pub(super) async fn look(url: Option<&SecretString>, report: &mut Report) -> Opt
         return None;
     }
     rules(&db, "policies", &RIGHTS, report).await;
-    rules(&db, "schema", &FORM, report).await;
+    match hub_migrate::missing_functions(url).await {
+        Ok(missing) if !missing.is_empty() => report.wrong(
+            "schema",
+            format!("functions are missing: {}", missing.join(", ")),
+            "run the `create function` and `comment` of each, in migrations/, as the role postgres; then `hub migrate --repair` for \
+             their rights",
+        ),
+        Ok(_) => rules(&db, "schema", &FORM, report).await,
+        Err(error) => report.wrong("schema", error.to_string(), NEW_DATABASE),
+    }
     triggers(&db, report).await;
     publication(&db, report).await;
     realtime(&db, report).await;
