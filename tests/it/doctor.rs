@@ -217,6 +217,20 @@ async fn each_database_fault_changes_its_own_line_only() {
     let mended = look().await;
     mended.only_wrong(&[]);
 
+    // A function of the contract is gone: which one, and no promise that --repair makes it.
+    let made = world.one_text("select pg_get_functiondef('public.hub_explain_task'::regproc)").await;
+    let about = world.one_text("select obj_description('public.hub_explain_task'::regproc)").await;
+    world.sql("drop function public.hub_explain_task").await;
+    let dropped = look().await;
+    dropped.only_wrong(&["schema"]);
+    dropped.says("schema", "public.hub_explain_task (V20261120090900__api.sql)");
+    let repair = hub_migrate::repair(&world.url).await.unwrap_err().to_string();
+    assert!(repair.contains("public.hub_explain_task") && repair.contains("`create function`"), "{repair}");
+    world.sql(&format!("{made}; comment on function public.hub_explain_task is '{}'", about.replace('\'', "''"))).await;
+    let repaired = hub_migrate::repair(&world.url).await.unwrap();
+    assert_eq!(repaired.len(), 1, "{repaired:?}");
+    look().await.only_wrong(&[]);
+
     // A newer build was here; Aura's own older tables and another's migrations are nobody's fault.
     world.sql("create table public.hub_threads (id int); insert into supabase_migrations.schema_migrations (version, name) values ('20200101000000', 'theirs')").await;
     look().await.only_wrong(&[]);
@@ -271,14 +285,14 @@ async fn port_6543_alone_is_not_taken_for_a_pooler() {
 }
 
 /// A running `hub dev`.
-struct Stack {
+pub(crate) struct Stack {
     child: Child,
     env: BTreeMap<String, String>,
     folder: tempfile::TempDir,
 }
 
 impl Stack {
-    async fn start(environment: &[(&str, &str)]) -> Stack {
+    pub(crate) async fn start(environment: &[(&str, &str)]) -> Stack {
         let folder = tempfile::tempdir().unwrap();
         // As root, the database in it belongs to another user.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
@@ -307,11 +321,26 @@ impl Stack {
         Stack { child, env: read_env_file(&file).unwrap(), folder }
     }
 
-    fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         &self.env[name]
     }
 
-    async fn sql(&self, sql: &str) {
+    pub(crate) fn data_dir(&self) -> String {
+        self.folder.path().join("hub").display().to_string()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    pub(crate) async fn text(&self, sql: &'static str) -> String {
+        let pool = sqlx::PgPool::connect(self.get("DATABASE_URL")).await.unwrap();
+        let text = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+        pool.close().await;
+        text
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) {
         let pool = sqlx::PgPool::connect(self.get("DATABASE_URL")).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&pool).await.unwrap();
         pool.close().await;

@@ -1,5 +1,5 @@
 //! The programs against a database of their own: deploying, looking at a deployment, Koji's commands over HTTP, who comes in at all,
-//! hostile input, sweeps, webhooks, what goes out, Discord, databases that are not the usual ones.
+//! hostile input, sweeps, webhooks, what goes out, Discord, databases that are not the usual ones, and the program as it is typed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -12,5 +12,6 @@ mod hostile;
 mod outbox;
 mod shield;
 mod sweeps;
+mod terminal;
 mod webhooks;
 mod world;

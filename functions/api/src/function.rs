@@ -319,7 +319,7 @@ impl Api {
                 refuse("the token is not one of this project")
             }
             Unverified::NoKeys => {
-                Problem::new(503, "the project's signing keys can not be had now, so no token can be verified")
+                Problem::new(503, "the project's signing keys can not be fetched now, so no token can be verified")
                     .hint("Try again in a few seconds.")
             }
         })?;

@@ -51,7 +51,7 @@ pub enum BadToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unverified {
     Bad(BadToken),
-    /// The published keys can not be had.
+    /// The published keys can not be fetched.
     NoKeys,
 }
 

@@ -8,19 +8,27 @@ use uuid::Uuid;
 
 use crate::target::Target;
 
+/// What a device got.
+pub struct Enrolled {
+    pub secret: SecretString,
+    /// It had another secret before, which is good for nothing now.
+    pub replaced: bool,
+}
+
 /// Makes the Auth user that a device signs in as, or gives the one there is a new secret.
-pub async fn enrol_device(target: &Target, name: &str) -> Result<SecretString> {
+pub async fn enrol_device(target: &Target, name: &str) -> Result<Enrolled> {
     let (url, key) = target.project().context("a device is an Auth user: making one takes the project's API")?;
     let secret = SecretString::from(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
     let email = hub::config::device_email(name);
     let body = json!({
         "email": email, "password": secret.expose_secret(), "email_confirm": true, "app_metadata": { "device": name },
     });
-    match find(&url, &key, &email).await? {
+    let found = find(&url, &key, &email).await?;
+    match found {
         Some(user) => request(&url, &key, reqwest::Method::PUT, &format!("admin/users/{user}"), Some(body)).await?,
         None => request(&url, &key, reqwest::Method::POST, "admin/users", Some(body)).await?,
     };
-    Ok(secret)
+    Ok(Enrolled { secret, replaced: found.is_some() })
 }
 
 /// A person by id or email.

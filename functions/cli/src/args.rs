@@ -2,11 +2,16 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use uuid::Uuid;
 
 /// Talk to a fleet of coding agents, and run it.
 #[derive(Parser, Debug)]
-#[command(name = "hub", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(
+    name = "hub",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  hub dev                                                            # the whole product on this machine\n  hub send buf-barista/quick \"What is in this folder?\" --wait        # in a second terminal, in the same folder\n  hub task explain a1b2\n  hub send --help                                                    # every command has examples in its help"
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -16,15 +21,25 @@ pub struct Cli {
 
 #[derive(Args, Debug, Clone)]
 pub struct Global {
-    /// A `postgres://…` database or a project's `https://…`. Without it: DATABASE_URL, SUPABASE_URL, or a running `hub dev`
+    /// A `postgres://…` database or a project's `https://…`. Without it: the `hub dev` of --data-dir, DATABASE_URL, SUPABASE_URL, or the
+    /// `hub dev` that runs here
     #[arg(long, global = true, value_name = "URL")]
     pub url: Option<String>,
     /// Print JSON instead of text, for scripts
     #[arg(long, global = true)]
     pub json: bool,
-    /// Where `hub dev` keeps everything, `dev.env` included
-    #[arg(long, global = true, default_value = ".hub", env = "HUB_DEV_DATA_DIR", value_name = "DIR")]
-    pub data_dir: PathBuf,
+    /// Where `hub dev` keeps everything, `dev.env` included [default: HUB_DEV_DATA_DIR, else .hub]
+    // Not clap's `env`: its usage lines would show the option as one that must be given wherever the variable is set.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Global {
+    /// Where `hub dev` keeps everything.
+    pub fn data_dir(&self) -> PathBuf {
+        let from_environment = || hub::config::environment("HUB_DEV_DATA_DIR").map(PathBuf::from);
+        self.data_dir.clone().or_else(from_environment).unwrap_or_else(|| hub_local::DevOptions::default().data_dir)
+    }
 }
 
 #[derive(Subcommand, Debug)]
@@ -64,9 +79,9 @@ pub enum Command {
         /// Stay until the task has ended, and print its conversation; exit 1 unless it completed
         #[arg(long)]
         wait: bool,
-        /// Reply in this thread
+        /// Reply in this thread; its first digits are enough
         #[arg(long, value_name = "ID")]
-        thread: Option<Uuid>,
+        thread: Option<String>,
         /// Sending again with the same key is not sending twice
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
@@ -78,9 +93,9 @@ pub enum Command {
     Tail {
         /// SERVER/CHANNEL
         channel: String,
-        /// This thread instead of the channel's own messages
+        /// This thread instead of the channel's own messages; its first digits are enough
         #[arg(long, value_name = "ID")]
-        thread: Option<Uuid>,
+        thread: Option<String>,
         /// How many of the messages that are there
         #[arg(long, default_value_t = 10, value_name = "COUNT")]
         last: u32,
@@ -90,11 +105,11 @@ pub enum Command {
     },
     /// Ask Koji: one command, one answer, nothing kept
     #[command(
-        after_help = "Examples:\n  hub koji '!stats'\n  hub koji '!hot brooklyn'\n  hub koji '!export brooklyn' > leads.csv"
+        after_help = "Examples:\n  hub koji '!stats'\n  hub koji '!hot brooklyn'\n  hub koji '!export brooklyn' > leads.csv\n  hub koji '!stats' --json"
     )]
     Koji {
         /// The command; the shell wants it in single quotes
-        #[arg(required = true, allow_hyphen_values = true)]
+        #[arg(required = true, allow_negative_numbers = true)]
         command: Vec<String>,
         /// SERVER/CHANNEL in which it is asked
         #[arg(long, default_value = "koji-pipeline/leads")]
@@ -105,7 +120,10 @@ pub enum Command {
         after_help = "Example:\n  DATABASE_URL=postgres://postgres:…@db.example.co:5432/postgres SUPABASE_URL=https://example.supabase.co hub serve --listen 0.0.0.0:8787"
     )]
     Serve(Serve),
-    /// Look at a task, or steer it
+    /// Look at a task, cancel it or queue it again
+    #[command(
+        after_help = "Examples:\n  hub task show a1b2\n  hub task explain a1b2     # why it is, or is not, running\n  hub task cancel a1b2"
+    )]
     Task {
         #[command(subcommand)]
         command: Task,
@@ -123,26 +141,33 @@ pub enum Command {
         status: Option<ThreadStatus>,
     },
     /// Enrol, drain or revoke a machine
+    #[command(after_help = "Examples:\n  hub device add mac1\n  hub device drain mac1")]
     Device {
         #[command(subcommand)]
         command: Device,
     },
     /// Let people in
+    #[command(
+        after_help = "Examples:\n  hub member add cloud-hub mo@example.com owner\n  hub member accept cloud-hub        # with your own token in HUB_TOKEN"
+    )]
     Member {
         #[command(subcommand)]
         command: Member,
     },
     /// What servers may name outside themselves: folders of machines, repositories, chats, URLs. Over DATABASE_URL
+    #[command(after_help = "Examples:\n  hub places list\n  hub places add project cloud-hub team/app")]
     Places {
         #[command(subcommand)]
         command: Places,
     },
     /// Make the hub known to Discord
+    #[command(after_help = "Example:\n  hub discord register --dry-run")]
     Discord {
         #[command(subcommand)]
         command: Discord,
     },
     /// Carry what people write elsewhere into the hub, until Ctrl-C
+    #[command(after_help = "Example:\n  DISCORD_BOT_TOKEN=… DATABASE_URL=postgres://… hub bridge discord")]
     Bridge {
         #[command(subcommand)]
         command: Bridge,
@@ -241,7 +266,7 @@ pub enum Task {
 
 #[derive(Subcommand, Debug)]
 pub enum Device {
-    /// Enrol a machine; its secret is shown once
+    /// Enrol a machine, or give one that is enrolled a new secret; it is shown once
     #[command(
         after_help = "Example:\n  hub device add mac1 --server cloud-hub --server buf-barista     # needs SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY"
     )]
@@ -252,7 +277,7 @@ pub enum Device {
         servers: Vec<String>,
     },
     /// Let it finish what it runs and give it nothing new
-    #[command(after_help = "Example:\n  hub device drain mac1\n  hub device drain mac1 --undo")]
+    #[command(after_help = "Examples:\n  hub device drain mac1\n  hub device drain mac1 --undo")]
     Drain {
         name: String,
         /// Let it work again
@@ -260,7 +285,7 @@ pub enum Device {
         undo: bool,
     },
     /// Make its token good for nothing, and take back what it runs
-    #[command(after_help = "Example:\n  hub device revoke mac1")]
+    #[command(after_help = "Examples:\n  hub device revoke mac1\n  hub device revoke mac1 --undo")]
     Revoke {
         name: String,
         /// Take the revocation back
@@ -288,16 +313,26 @@ pub enum Member {
     #[command(after_help = "Example:\n  hub member invite my-server 6b1f…-uuid operator")]
     Invite { server: String, user: String, role: Role },
     /// The invitations that wait for you, or that your servers sent
+    #[command(after_help = "Example:\n  hub member invitations")]
     Invitations,
-    /// Accept an invitation, by the server's id (`hub member invitations` shows it)
-    Accept { server: uuid::Uuid },
+    /// Accept an invitation (`hub member invitations` shows those there are)
+    #[command(after_help = "Example:\n  hub member accept cloud-hub")]
+    Accept {
+        /// Its name or id
+        server: String,
+    },
     /// Leave a server, or decline an invitation to it
-    Leave { server: uuid::Uuid },
+    #[command(after_help = "Example:\n  hub member leave cloud-hub")]
+    Leave {
+        /// Its name or id
+        server: String,
+    },
 }
 
 #[derive(Subcommand, Debug)]
 pub enum Places {
     /// What each server may name outside itself
+    #[command(after_help = "Example:\n  hub places list")]
     List,
     /// Let a server name a folder, a repository, a chat or a URL
     #[command(
@@ -315,7 +350,8 @@ pub enum Places {
         #[arg(long, value_name = "NAME")]
         secret: Option<String>,
     },
-    /// Take a place away: what stands on it stops
+    /// Take a place away: what uses it stops
+    #[command(after_help = "Example:\n  hub places remove project cloud-hub team/app")]
     Remove { kind: PlaceKind, server: String, target: String },
 }
 
@@ -421,5 +457,45 @@ impl TokenOf {
             TokenOf::Anon => "SUPABASE_ANON_KEY",
             TokenOf::Service => "SUPABASE_SERVICE_ROLE_KEY",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(words: &[&str]) -> Cli {
+        Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    #[test]
+    fn options_behind_a_koji_command_are_options() {
+        let cli = parse(&["hub", "koji", "!hot", "brooklyn", "--channel", "koji-pipeline/samples", "--json"]);
+        assert!(cli.global.json);
+        let Command::Koji { command, channel } = cli.command else { panic!("not koji") };
+        assert_eq!((command.join(" ").as_str(), channel.as_str()), ("!hot brooklyn", "koji-pipeline/samples"));
+        let Command::Koji { command, .. } = parse(&["hub", "koji", "!order", "cafe", "-5"]).command else {
+            panic!("not koji")
+        };
+        assert_eq!(command, ["!order", "cafe", "-5"]);
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example() {
+        fn look(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Example"), "{path} has no example");
+            for below in command.get_subcommands() {
+                look(below, &format!("{path} {}", below.get_name()));
+            }
+        }
+        look(&Cli::command(), "hub");
+    }
+
+    #[test]
+    fn no_help_names_a_command_that_is_not_there() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(!help.contains("steer"), "{help}");
     }
 }

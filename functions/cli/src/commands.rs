@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::accounts;
 use crate::args::{Device, Member, Places, Task, ThreadStatus, TokenOf};
-use crate::output::{Output, print_line, shorten, table, tame, try_print_line};
+use crate::output::{Output, print_line, shorten, table, tame, tell, try_print_line};
 use crate::target::{As, Target};
 
 pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output) -> Result<ExitCode> {
@@ -75,7 +75,7 @@ pub async fn send(
     channel: &str,
     text: String,
     wait: bool,
-    thread: Option<Uuid>,
+    thread: Option<String>,
     key: Option<String>,
     out: Output,
 ) -> Result<ExitCode> {
@@ -88,6 +88,10 @@ pub async fn send(
     };
     let hub = target.connect(As::Person).await?;
     let (_, channel) = hub.channel_named(channel).await?;
+    let thread = match &thread {
+        Some(id) => Some(hub.thread(&channel, id).await?.id),
+        None => None,
+    };
     let sent = hub.send(channel.id, &text, thread, key.as_deref()).await?;
     if let Some(reply) = &sent.reply {
         out.show(reply, |reply| reply.text.clone());
@@ -136,7 +140,7 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
                 reasons.iter().map(|r| r.reason.as_str()).filter(|reason| *reason != "claimable").collect();
             let reason = reasons.join(", ");
             if !reason.is_empty() && reason != explained {
-                eprintln!("waiting: {reason} (Ctrl-C leaves the task queued)");
+                tell(&format!("waiting: {reason} (Ctrl-C leaves the task queued)"));
                 explained = reason;
             }
         }
@@ -158,22 +162,19 @@ fn ends(message: &Message) -> bool {
 pub async fn tail(
     target: &Target,
     channel: &str,
-    thread: Option<Uuid>,
+    thread: Option<String>,
     last: u32,
     after: Option<i64>,
     out: Output,
 ) -> Result<ExitCode> {
     let hub = target.connect(As::Person).await?;
     let (_, channel) = hub.channel_named(channel).await?;
-    let there = match thread {
+    let (thread, there) = match &thread {
         Some(id) => {
-            let thread = hub.thread(id).await?;
-            if thread.channel_id != channel.id {
-                bail!("thread {id} is not in {}", channel.name);
-            }
-            thread.message_count
+            let thread = hub.thread(&channel, id).await?;
+            (Some(thread.id), thread.message_count)
         }
-        None => channel.message_count,
+        None => (None, channel.message_count),
     };
     let after = after.unwrap_or_else(|| (there - i64::from(last)).max(0));
     let mut follow = Follow::new(&hub, channel.id, thread, after);
@@ -337,14 +338,36 @@ pub async fn device(target: &Target, command: Device, out: Output) -> Result<Exi
                 }
                 chosen
             };
-            let secret = accounts::enrol_device(target, &name).await?;
+            let known = hub.devices().await?.into_iter().find(|device| device.name == name);
+            if known.is_some_and(|device| device.revoked_at.is_some()) {
+                bail!(
+                    "{name} is revoked, and a new secret would not change that: `hub device revoke {name} --undo` lets it work again"
+                );
+            }
+            if name == hub_local::dev::DEVICE && target.is_hub_dev() {
+                bail!(
+                    "{name} is the device of this `hub dev`, whose dev.env has its secret: a new one would make that one useless. Choose another name"
+                );
+            }
+            let accounts::Enrolled { secret, replaced } = accounts::enrol_device(target, &name).await?;
             for server in &servers {
                 hub.enroll_device(&name, server.id, true).await?;
             }
             let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
-            out.show(&json!({ "device": name, "servers": names, "secret": secret.expose_secret() }), |_| {
+            let shown = json!({
+                "device": name, "servers": names, "secret": secret.expose_secret(), "replaced": replaced,
+            });
+            out.show(&shown, |_| {
+                let begin = if replaced {
+                    format!(
+                        "{name} was enrolled before: it has a NEW secret now, and the old one no longer works. Start its worker again \
+                         with this one. It is enrolled for"
+                    )
+                } else {
+                    format!("{name} is enrolled for")
+                };
                 format!(
-                    "{name} is enrolled for {}.\n\nIts secret, shown this once:\n\n  HUB_DEVICE_SECRET={}\n\n\
+                    "{begin} {}.\n\nIts secret, shown this once:\n\n  HUB_DEVICE_SECRET={}\n\n\
                      On that machine, with SUPABASE_ANON_KEY set too:\n\n  hub worker --device {name} --url <the project's URL>",
                     names.join(", "),
                     secret.expose_secret()
@@ -389,7 +412,7 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
                     "{user} may become {} of {}: they accept with `hub member accept {}`",
                     role.as_str(),
                     server.name,
-                    server.id
+                    server.name
                 )
             });
             return Ok(ExitCode::SUCCESS);
@@ -405,12 +428,14 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
             return Ok(ExitCode::SUCCESS);
         }
         Member::Accept { server } => {
-            let member = target.connect(As::Person).await?.accept_invitation(server).await?;
+            let hub = target.connect(As::Person).await?;
+            let member = hub.accept_invitation(hub.own_server(&server).await?).await?;
             out.show(&member, |member| format!("you are {} of {server}", member.role));
             return Ok(ExitCode::SUCCESS);
         }
         Member::Leave { server } => {
-            target.connect(As::Person).await?.leave(server).await?;
+            let hub = target.connect(As::Person).await?;
+            hub.leave(hub.own_server(&server).await?).await?;
             out.show(&json!({ "left": server }), |_| format!("you are no member of {server} any more"));
             return Ok(ExitCode::SUCCESS);
         }

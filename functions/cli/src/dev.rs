@@ -17,7 +17,7 @@ pub async fn run(global: &Global, options: Dev, out: Output) -> Result<ExitCode>
     let dev = DevOptions {
         port: options.port,
         db_port: options.db_port,
-        data_dir: global.data_dir.clone(),
+        data_dir: global.data_dir(),
         reset: options.reset,
         worker: !options.no_worker,
         projects_root: options.projects_root,

@@ -1,5 +1,7 @@
 //! The program `hub`: reads what was typed, calls a library, prints what came back.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
+
 mod accounts;
 mod args;
 mod commands;
@@ -14,7 +16,7 @@ use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
 use args::{Cli, Command};
-use output::Output;
+use output::{Output, tell};
 use target::Target;
 
 fn main() -> ExitCode {
@@ -22,7 +24,10 @@ fn main() -> ExitCode {
     let shielded = shield::raise();
     let cli = Cli::parse();
     if let Command::Completions { shell } = cli.command {
-        clap_complete::generate(shell, &mut Cli::command(), "hub", &mut std::io::stdout());
+        // Into memory first: clap_complete panics where nobody reads its output (`hub completions bash | head`).
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "hub", &mut script);
+        output::print_line(String::from_utf8_lossy(&script).trim_end());
         return ExitCode::SUCCESS;
     }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -30,10 +35,10 @@ fn main() -> ExitCode {
         give_memory_back();
     }
     if let Err(why) = shielded {
-        eprintln!("hub: {why}");
+        tell(&format!("hub: {why}"));
     }
     if let Some(told) = shield::told_by_arguments(cli.global.url.as_deref()) {
-        eprintln!("hub: {told}");
+        tell(&format!("hub: {told}"));
     }
     // What `hub dev` says is its interface; its log is for those who ask.
     let quiet = if matches!(cli.command, Command::Worker(_) | Command::Serve(_) | Command::Bridge { .. }) {
@@ -44,7 +49,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("hub: no runtime: {error}");
+            tell(&format!("hub: no runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -61,7 +66,7 @@ fn main() -> ExitCode {
                     text = format!("{text}: {cause}");
                 }
             }
-            eprintln!("hub: {text}");
+            tell(&format!("hub: {text}"));
             ExitCode::FAILURE
         }
     }
@@ -83,7 +88,7 @@ fn give_memory_back() {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let out = Output { json: cli.global.json };
-    let target = Target::new(&cli.global);
+    let target = Target::new(&cli.global)?;
     match cli.command {
         Command::Dev(options) => dev::run(&cli.global, options, out).await,
         Command::Migrate { platform, repair } => commands::migrate(&target, platform, repair, out).await,

@@ -1,6 +1,6 @@
 //! Where Discord is and with which token; all problems at once, by name and never by value.
 
-use hub::config::Lookup;
+use hub::config::{Lookup, file_problem};
 use secrecy::SecretString;
 use url::{Host, Url};
 
@@ -29,9 +29,9 @@ impl Settings {
         let get = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let token = get("DISCORD_BOT_TOKEN").map(|text| text.strip_prefix("Bot ").unwrap_or(&text).trim().to_owned());
         match &token {
-            None => problems.push(
-                "DISCORD_BOT_TOKEN is not set: make a bot at https://discord.com/developers/applications and give its token".into(),
-            ),
+            None => problems.push(file_problem("DISCORD_BOT_TOKEN", lookup).unwrap_or_else(|| {
+                "DISCORD_BOT_TOKEN is not set: make a bot at https://discord.com/developers/applications and give its token".into()
+            })),
             Some(token) if token.starts_with("http") => problems.push(
                 "DISCORD_BOT_TOKEN is a webhook's URL, which can only post: this needs the token of a bot".into(),
             ),
@@ -103,6 +103,8 @@ mod tests {
         assert!(!error.contains("top secret") && !error.contains("discord.example"), "{error}");
         let webhook = read(&[("DISCORD_BOT_TOKEN", "https://discord.com/api/webhooks/1/hush")]).unwrap_err();
         assert!(webhook.to_string().contains("webhook") && !webhook.to_string().contains("hush"));
+        let file = read(&[("DISCORD_BOT_TOKEN_FILE", "/nope")]).unwrap_err().to_string();
+        assert!(file.contains("DISCORD_BOT_TOKEN_FILE names /nope"), "{file}");
         assert!(read(&[]).unwrap_err().to_string().contains("DISCORD_BOT_TOKEN is not set"));
     }
 

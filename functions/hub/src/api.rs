@@ -216,21 +216,22 @@ impl Api {
                 Err(_) => {}
             }
         }
-        let tokens = self.sign_in_password(email, password).await?;
+        let tokens = self.sign_in_password(email, password).await.map_err(|error| self.0.credential.refused(error))?;
         Ok(held.insert(tokens).access.clone())
     }
 
     /// What a request to a table answers.
     pub(crate) async fn run<T: DeserializeOwned>(&self, request: impl Fn(&Postgrest) -> Builder) -> Result<T> {
         let token = self.bearer(None).await?;
-        match self.once(request(&self.0.rest), &token).await {
+        let outcome = match self.once(request(&self.0.rest), &token).await {
             // It ended early, or the clocks differ: once more with a new one.
             Err(Error::Unauthorized(_)) if matches!(self.0.credential, Credential::Password { .. }) => {
                 let token = self.bearer(Some(token.expose_secret())).await?;
                 self.once(request(&self.0.rest), &token).await
             }
             other => other,
-        }
+        };
+        outcome.map_err(|error| self.0.credential.refused(error))
     }
 
     /// The crate postgrest writes the request; it is sent by our own client, since its own is an older one whose TLS gets no more fixes.

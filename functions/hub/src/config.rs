@@ -27,6 +27,28 @@ pub enum Credential {
     },
 }
 
+impl Credential {
+    /// Adds to a refused sign-in which variable is wrong, and what to do.
+    pub(crate) fn refused(&self, error: Error) -> Error {
+        let Error::Unauthorized(why) = error else { return error };
+        let remedy = match self {
+            Self::ServiceKey => {
+                "SUPABASE_SERVICE_ROLE_KEY is refused: take the key from the project's dashboard (Settings, API Keys)"
+            }
+            Self::Token(_) => {
+                "HUB_TOKEN or SUPABASE_ANON_KEY is refused: sign in again for a new token (`hub token` prints one of a `hub dev`); \
+                 the key is in the project's dashboard"
+            }
+            Self::Password { .. } => {
+                "HUB_DEVICE_SECRET or SUPABASE_ANON_KEY is refused: `hub device add NAME` makes a new secret; the key is in the \
+                 project's dashboard"
+            }
+        };
+        // A retry may add to what has it already.
+        if why.contains(remedy) { Error::Unauthorized(why) } else { Error::Unauthorized(format!("{why}. {remedy}")) }
+    }
+}
+
 /// Where the hub is.
 #[derive(Debug, Clone)]
 pub enum Target {
@@ -79,6 +101,18 @@ pub fn environment(name: &str) -> Option<String> {
         let text = std::fs::read_to_string(path).ok()?;
         Some(text.trim().to_owned()).filter(|value| !value.is_empty())
     })
+}
+
+/// Why a setting is not there although `NAME_FILE` names a file for it: that file can not be read, or is empty.
+#[must_use]
+pub fn file_problem(name: &str, lookup: Lookup<'_>) -> Option<String> {
+    let variable = format!("{name}_FILE");
+    let path = lookup(&variable)?;
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().is_empty() => Some(format!("{variable} names {path}, which is empty")),
+        Ok(_) => None,
+        Err(error) => Some(format!("{variable} names {path}, which can not be read: {error}")),
+    }
 }
 
 /// Whether a variable of this name may hold a secret of the hub's, or say where one is. What is started (an agent, git, Postgres) needs
@@ -154,10 +188,14 @@ impl Config {
         let mut problems = Vec::new();
         let (source, text) = match url {
             Some(url) => ("--url", Some(url.to_owned())),
-            None => ["HUB_URL", "DATABASE_URL", "SUPABASE_URL"]
-                .into_iter()
-                .find_map(|name| lookup(name).map(|value| (name, Some(value))))
-                .unwrap_or(("DATABASE_URL", None)),
+            None => {
+                let names = ["HUB_URL", "DATABASE_URL", "SUPABASE_URL"];
+                let at = names.iter().position(|name| lookup(name).is_some());
+                // One before it that names a file is meant to win: what is wrong with the file is said, not another hub used.
+                problems
+                    .extend(names.iter().take(at.unwrap_or(names.len())).filter_map(|name| file_problem(name, lookup)));
+                at.map_or(("DATABASE_URL", None), |at| (names[at], lookup(names[at])))
+            }
         };
         if let Some(name) = device.filter(|name| !is_device_name(name)) {
             problems.push(format!(
@@ -165,12 +203,21 @@ impl Config {
             ));
         }
         let target = match text.as_deref().map(|text| (text, Url::parse(text))) {
+            None if !problems.is_empty() => None,
             None => {
                 problems.push(
                     "where is the hub? Give --url or DATABASE_URL: postgres://… for a database, https://… for a Supabase project; \
                      `hub dev` runs one on this machine"
                         .into(),
                 );
+                None
+            }
+            // `localhost:54321` would be a URL, whose scheme is localhost.
+            Some((text, _)) if !text.contains("://") => {
+                problems.push(format!(
+                    "{source} has no scheme: write http:// or https:// before the address of a project, postgres:// before that of a \
+                     database"
+                ));
                 None
             }
             Some((_, Err(_))) => {
@@ -207,7 +254,8 @@ impl Config {
         }
         let service = secret("SUPABASE_SERVICE_ROLE_KEY", lookup, problems);
         let anon = secret("SUPABASE_ANON_KEY", lookup, problems);
-        let credential = if let (Some(device), Some(secret)) = (device, secret("HUB_DEVICE_SECRET", lookup, problems)) {
+        let of_device = device.and_then(|device| Some((device, secret("HUB_DEVICE_SECRET", lookup, problems)?)));
+        let credential = if let Some((device, secret)) = of_device {
             Some(Credential::Password { email: device_email(device), password: SecretString::from(secret) })
         } else if let Some(token) = secret("HUB_TOKEN", lookup, problems) {
             Some(Credential::Token(SecretString::from(token)))
@@ -216,11 +264,15 @@ impl Config {
         };
         match &credential {
             None if device.is_some() => {
-                problems.push("HUB_DEVICE_SECRET (shown once by `hub device add`) is missing".into())
+                if file_problem("HUB_DEVICE_SECRET", lookup).is_none() {
+                    problems.push("HUB_DEVICE_SECRET (shown once by `hub device add`) is missing".into());
+                }
             }
-            None => problems.push(
-                "HUB_TOKEN (a person's token; `hub token` makes one) or SUPABASE_SERVICE_ROLE_KEY is missing".into(),
+            None if file_problem("HUB_TOKEN", lookup).is_none() => problems.push(
+                "HUB_TOKEN (a person's token; `hub token` prints one of a `hub dev`) or SUPABASE_SERVICE_ROLE_KEY is missing"
+                    .into(),
             ),
+            None => {}
             Some(Credential::ServiceKey) => {}
             Some(_) if anon.is_none() && service.is_none() => problems.push("SUPABASE_ANON_KEY is missing".into()),
             Some(_) => {}
@@ -236,10 +288,10 @@ impl Config {
 
 /// A secret that can stand in a header, or a problem by name.
 fn secret(name: &str, lookup: Lookup<'_>, problems: &mut Vec<String>) -> Option<String> {
-    let value = lookup(name)?.trim().to_owned();
-    if value.is_empty() {
+    let Some(value) = lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()) else {
+        problems.extend(file_problem(name, lookup));
         return None;
-    }
+    };
     if !value.chars().all(|c| c.is_ascii_graphic()) {
         problems.push(format!("{name} has blanks or other characters that no key has"));
     }
@@ -306,6 +358,44 @@ mod tests {
         let error = read(Some("postgres//no:secret@x"), None, &[]).unwrap_err().to_string();
         assert!(error.contains("--url") && !error.contains("secret@"), "{error}");
         assert!(read(None, None, &[]).unwrap_err().to_string().contains("DATABASE_URL"));
+    }
+
+    #[test]
+    fn a_secrets_file_that_can_not_be_read_is_named() {
+        let at = ("SUPABASE_URL", "https://x.example");
+        for (name, device) in [("HUB_DEVICE_SECRET_FILE", Some("mac1")), ("HUB_TOKEN_FILE", None)] {
+            let error = read(None, device, &[at, ("SUPABASE_ANON_KEY", "a"), (name, "/nope")]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("/nope") && error.contains("can not be read"), "{error}");
+        }
+        // And no other hub is used in the place of the one that the file should name.
+        let error = read(None, None, &[at, ("SUPABASE_SERVICE_ROLE_KEY", "k"), ("DATABASE_URL_FILE", "/nope")]);
+        assert!(error.unwrap_err().to_string().contains("DATABASE_URL_FILE names /nope"));
+    }
+
+    #[test]
+    fn a_refused_credential_is_named_by_its_variable() {
+        let password =
+            Credential::Password { email: "device+a@hub.invalid".into(), password: "hush".to_owned().into() };
+        for (credential, name) in [
+            (Credential::ServiceKey, "SUPABASE_SERVICE_ROLE_KEY"),
+            (Credential::Token("hush".to_owned().into()), "HUB_TOKEN"),
+            (password, "HUB_DEVICE_SECRET"),
+        ] {
+            let once = credential.refused(Error::Unauthorized("JWT cryptographic operation failed".into()));
+            let text = credential.refused(once).to_string();
+            assert!(text.starts_with("not signed in: JWT") && text.matches(name).count() == 1, "{text}");
+            assert!(!text.contains("hush"), "{text}");
+        }
+        let other = Credential::ServiceKey.refused(Error::Unreachable("away".into()));
+        assert_eq!(other.to_string(), "away");
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_says_which_there_are() {
+        for address in ["127.0.0.1:54321", "localhost:54321", "user:hush@abc.supabase.co"] {
+            let error = read(Some(address), None, &[]).unwrap_err().to_string();
+            assert!(error.contains("http://") && error.contains("https://") && !error.contains("hush"), "{error}");
+        }
     }
 
     #[test]

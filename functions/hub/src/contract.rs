@@ -559,16 +559,16 @@ contract! {
         }
     }
 
-    /// A thread, if it is there.
-    pub(crate) fn find_thread(thread: Uuid) -> Option<Thread> {
-        postgres { found "../../sql/queries/conversations/thread.sql" (thread) }
+    /// The newest threads of a channel whose ids are not outside of these.
+    pub(crate) fn threads_between(channel: Uuid, low: Uuid, high: Uuid) -> Vec<Thread> {
+        postgres { rows "../../sql/queries/conversations/threads_between.sql" (channel, low, high) }
         url {
-            |api| {
-                let id = thread.to_string();
-                let found: Vec<Thread> =
-                    api.run(|rest| rest.from("hub_task_threads").select("*").eq("id", &id)).await?;
-                Ok(found.into_iter().next())
-            }
+            |api| api.run(|rest| {
+                let threads = rest.from("hub_task_threads").select("*").eq("channel_id", channel.to_string());
+                let threads = threads.gte("id", low.to_string()).lte("id", high.to_string());
+                threads.order("last_activity_at.desc").limit(20)
+            })
+            .await
         }
     }
 

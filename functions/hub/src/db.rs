@@ -20,7 +20,7 @@ const CONNECTIONS: u32 = 5;
 /// A connection that lay idle for longer is asked whether it still lives.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// After what was not to be had while it is found out what stands between.
+/// How long to wait after a failed attempt to find out what stands between.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// How often a call is made again that met another: it did nothing.
 const MEETINGS: u32 = 5;
@@ -89,25 +89,11 @@ impl Db {
     /// As [`Db::connect`].
     pub async fn connect_sized(url: &SecretString, application: &str, connections: u32) -> Result<Self> {
         let db = Self::new(url, application, connections)?;
-        let options = &*db.options;
-        let place = format!("{}:{}", options.get_host(), options.get_port());
-        match tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(options)).await {
-            Err(_) => Err(Error::Unreachable(format!(
-                "Postgres at {place} does not answer within {} s: check host and port, and that no firewall stands between",
-                CONNECT_WITHIN.as_secs()
-            ))),
-            Ok(Err(sqlx::Error::Io(io))) => Err(Error::Unreachable(format!(
-                "Postgres at {place} can not be reached ({io}): is it running? `hub dev` starts one on this machine; \
-                 otherwise check the host and port of the database URL"
-            ))),
-            Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(mut connection)) => {
-                // Where that can not be tried (a standby takes no LISTEN, one connection more is one too many) none is counted on.
-                db.way.found(pooler::keeps_sessions(options, &mut connection).await.unwrap_or(false));
-                drop(connection.close().await);
-                Ok(db)
-            }
-        }
+        let mut connection = open(&db.options).await?;
+        // Where that can not be tried (a standby takes no LISTEN, one connection more is one too many) none is counted on.
+        db.way.found(pooler::keeps_sessions(&db.options, &mut connection).await.unwrap_or(false));
+        drop(connection.close().await);
+        Ok(db)
     }
 
     /// Connects when something is asked, and not before: for a process that must be there at once, whatever the database does. Beside
@@ -239,6 +225,25 @@ impl Db {
     }
 }
 
+/// One connection, outside of any pool. Of what can not be reached it says the place and what to do.
+///
+/// # Errors
+/// As [`Db::connect`].
+pub async fn open(options: &PgConnectOptions) -> Result<PgConnection> {
+    let place = format!("{}:{}", options.get_host(), options.get_port());
+    match tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(options)).await {
+        Err(_) => Err(Error::Unreachable(format!(
+            "Postgres at {place} does not answer within {} s: check host and port, and that no firewall stands between",
+            CONNECT_WITHIN.as_secs()
+        ))),
+        Ok(Err(sqlx::Error::Io(io))) => Err(Error::Unreachable(format!(
+            "Postgres at {place} can not be reached ({io}): is it running? `hub dev` starts one on this machine; \
+             otherwise check the host and port of the database URL"
+        ))),
+        Ok(outcome) => Ok(outcome?),
+    }
+}
+
 /// A session of its own that keeps time while it holds the lock.
 #[derive(Debug)]
 pub struct KeeperSession {
@@ -252,10 +257,7 @@ impl KeeperSession {
     /// As [`Db::connect`].
     pub async fn open(db: &Db) -> Result<Self> {
         let options = db.options().clone().application_name("hub keeper");
-        let connection = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options))
-            .await
-            .map_err(|_| Error::Unreachable("Postgres does not answer".into()))??;
-        let mut this = Self { connection };
+        let mut this = Self { connection: open(&options).await? };
         sqlx::raw_sql(SESSION).execute(&mut this.connection).await?;
         // A keeper that is frozen, or cut off, says nothing for longer than a round: its session ends, and another keeps time.
         sqlx::raw_sql("set idle_session_timeout = '90s'").execute(&mut this.connection).await?;
@@ -292,8 +294,7 @@ pub(crate) async fn make_way(meetings: u32) {
 }
 
 async fn try_out(options: &PgConnectOptions) -> Result<bool> {
-    let open = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(options));
-    let mut connection = open.await.map_err(|_| Error::Unreachable("Postgres does not answer".into()))??;
+    let mut connection = open(options).await?;
     let session = pooler::keeps_sessions(options, &mut connection).await?;
     drop(connection.close().await);
     Ok(session)

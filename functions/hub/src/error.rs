@@ -101,6 +101,11 @@ impl Error {
     pub fn refused(refusal: Refusal) -> Self {
         let code = refusal.code.as_str();
         match code {
+            // As bytes of a text, and as an escape in JSON.
+            "22021" if refusal.message.ends_with("0x00") => Self::BadInput(with_nul(refusal)),
+            "22P05" if refusal.detail.as_deref().is_some_and(|text| text.starts_with("\\u0000")) => {
+                Self::BadInput(with_nul(refusal))
+            }
             "UH001" => Self::BadInput(refusal),
             "UH002" => Self::LeaseLost(refusal),
             "UH003" | "23505" => Self::Conflict(refusal),
@@ -178,6 +183,15 @@ impl Error {
     }
 }
 
+fn with_nul(refusal: Refusal) -> Refusal {
+    ours(
+        &refusal.code,
+        "bad input",
+        "the text has a NUL character, which can not be kept".into(),
+        "Send it without.".into(),
+    )
+}
+
 fn ours(code: &str, message: &str, detail: String, hint: String) -> Refusal {
     Refusal { code: code.into(), message: message.into(), detail: Some(detail), hint: Some(hint) }
 }
@@ -200,7 +214,7 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Io(io) => Self::Unreachable(format!("the connection to Postgres failed: {io}")),
             sqlx::Error::Tls(tls) => Self::Unreachable(format!("the TLS connection to Postgres failed: {tls}")),
             sqlx::Error::PoolTimedOut => Self::Unreachable(
-                "no connection to Postgres could be had in time: it is away, or all connections are in use".into(),
+                "no connection to Postgres was free in time: it does not answer, or all connections are in use".into(),
             ),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 Self::Unreachable("the connections to Postgres were closed".into())
@@ -285,6 +299,26 @@ mod tests {
             assert!(table.contains(&format!("| `{code}` |")), "{code} is missing in functions/hub/README.md");
             assert!(!matches!(of(&code), Error::Database(_)), "{code} has no variant");
         }
+    }
+
+    #[test]
+    fn a_nul_character_is_named() {
+        let bytes = ("22021", "invalid byte sequence for encoding \"UTF8\": 0x00", None);
+        let json = ("22P05", "unsupported Unicode escape sequence", Some("\\u0000 cannot be converted to text."));
+        for (code, message, detail) in [bytes, json] {
+            let error = Error::refused(Refusal {
+                code: code.into(),
+                message: message.into(),
+                detail: detail.map(str::to_owned),
+                hint: None,
+            });
+            let text = error.to_string();
+            assert_eq!(text, "bad input: the text has a NUL character, which can not be kept. Send it without.");
+            assert_eq!(error.refusal().map(|refusal| refusal.code.as_str()), Some(code));
+        }
+        let other = "invalid byte sequence for encoding \"UTF8\": 0xff";
+        let other = Refusal { code: "22021".into(), message: other.into(), ..Refusal::default() };
+        assert!(Error::refused(other).to_string().contains("0xff"));
     }
 
     #[test]

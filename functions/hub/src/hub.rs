@@ -56,26 +56,18 @@ impl Hub {
     /// # Errors
     /// `NotFound`; `Conflict` if several begin so, naming them; `BadInput` if these are no hex digits.
     pub async fn task(&self, id: &str) -> Result<Task> {
-        let (low, high) = id_range(id).ok_or_else(|| {
-            Error::bad_input(
-                format!("{id:?} is no task id"),
-                "Give the id, or its first digits as a conversation shows them.",
-            )
-        })?;
-        let mut found = self.tasks_between(low, high).await?;
-        match found.len() {
-            0 => Err(Error::not_found(format!("task {id}"), "Check the id, and that you may read its server.")),
-            1 => Ok(found.remove(0)),
-            _ => {
-                let ids: Vec<String> = found.iter().map(|task| task.id.to_string()).collect();
-                Err(Error::Conflict(Refusal {
-                    code: "UH003".into(),
-                    message: "conflict".into(),
-                    detail: Some(format!("{} tasks begin with {id}: {}", ids.len(), ids.join(", "))),
-                    hint: Some("Give more digits.".into()),
-                }))
-            }
-        }
+        let (low, high) = id_range(id).ok_or_else(|| no_id("task", id))?;
+        only_one("task", id, self.tasks_between(low, high).await?, |task| task.id)
+    }
+
+    /// A thread of a channel by its id or the first hex digits of it.
+    ///
+    /// # Errors
+    /// As [`Hub::task`].
+    pub async fn thread(&self, channel: &Channel, id: &str) -> Result<Thread> {
+        let (low, high) = id_range(id).ok_or_else(|| no_id("thread", id))?;
+        let what = format!("thread in {}", channel.name);
+        only_one(&what, id, self.threads_between(channel.id, low, high).await?, |thread| thread.id)
     }
 
     /// A server by its name.
@@ -90,6 +82,21 @@ impl Hub {
                 let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
                 Err(Error::not_found(format!("server {name}"), there_are(&names)))
             }
+        }
+    }
+
+    /// A server that the caller is in or is invited to, by its name or id. Who is only invited may not see the server itself.
+    ///
+    /// # Errors
+    /// `NotFound`, naming those there are; `Forbidden` over Postgres, which is nobody.
+    pub async fn own_server(&self, server: &str) -> Result<Uuid> {
+        if let Ok(id) = server.parse() {
+            return Ok(id);
+        }
+        let invited = self.invitations().await?;
+        match invited.iter().find(|invitation| invitation.server_name == server) {
+            Some(invitation) => Ok(invitation.server_id),
+            None => Ok(self.server_named(server).await?.id),
         }
     }
 
@@ -124,17 +131,6 @@ impl Hub {
         })
     }
 
-    /// A thread by its id.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn thread(&self, thread: Uuid) -> Result<Thread> {
-        let found = self.find_thread(thread).await?;
-        found.ok_or_else(|| {
-            Error::not_found(format!("thread {thread}"), "Check the id, and that you may read its server.")
-        })
-    }
-
     /// What only a person may ask for.
     pub(crate) fn as_a_person(&self) -> Result<&Api> {
         match self {
@@ -147,6 +143,30 @@ impl Hub {
                     "Give the project's URL and your own token: SUPABASE_URL, SUPABASE_ANON_KEY, HUB_TOKEN.".into(),
                 ),
             })),
+        }
+    }
+}
+
+fn no_id(what: &str, id: &str) -> Error {
+    Error::bad_input(
+        format!("{id:?} is no {what} id"),
+        "Give the id, or its first digits as a conversation shows them.",
+    )
+}
+
+/// The one that was found by the beginning of its id.
+fn only_one<T>(what: &str, id: &str, mut found: Vec<T>, of: impl Fn(&T) -> Uuid) -> Result<T> {
+    match found.len() {
+        0 => Err(Error::not_found(format!("{what} {id}"), "Check the id, and that you may read its server.")),
+        1 => Ok(found.remove(0)),
+        count => {
+            let ids: Vec<String> = found.iter().map(|one| of(one).to_string()).collect();
+            Err(Error::Conflict(Refusal {
+                code: "UH003".into(),
+                message: "conflict".into(),
+                detail: Some(format!("{count} begin with {id}: {}", ids.join(", "))),
+                hint: Some("Give more digits.".into()),
+            }))
         }
     }
 }
@@ -169,6 +189,15 @@ fn id_range(text: &str) -> Option<(Uuid, Uuid)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_beginning_that_several_ids_have_is_refused() {
+        let of = |id: &Uuid| *id;
+        assert!(matches!(only_one("task", "a1", vec![], of), Err(Error::NotFound(_))));
+        assert_eq!(only_one("task", "a1", vec![Uuid::nil()], of).unwrap(), Uuid::nil());
+        let error = only_one("task", "a1", vec![Uuid::nil(), Uuid::max()], of).unwrap_err().to_string();
+        assert!(error.contains("2 begin with a1") && error.contains(&Uuid::max().to_string()), "{error}");
+    }
 
     #[test]
     fn an_id_prefix_is_a_range_of_ids() {

@@ -9,7 +9,11 @@ use axum::{
     extract::Request,
     middleware::{self, Next},
 };
-use hub::{Error, config::environment, db::Db};
+use hub::{
+    Error,
+    config::{environment, file_problem},
+    db::Db,
+};
 use hub_api::{Address, Settings, cors};
 use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequestContext, request::RequestContext, run};
 use secrecy::SecretString;
@@ -23,9 +27,9 @@ async fn main() -> Result<(), lambda_http::Error> {
     let telemetry = Arc::new(hub_telemetry::start("hub-functions", "info"));
     let settings = Settings::read(&environment)?;
     let url = environment("DATABASE_URL").map(SecretString::from).ok_or_else(|| {
-        Error::Config(
-            "DATABASE_URL is not set: postgres://…, as postgres, by the transaction pooler (port 6543)".into(),
-        )
+        Error::Config(file_problem("DATABASE_URL", &environment).unwrap_or_else(|| {
+            "DATABASE_URL is not set: postgres://…, as postgres, by the transaction pooler (port 6543)".into()
+        }))
     })?;
     let db = Db::lazy(&url, "hub lambda", CONNECTIONS)?;
     // Connects while Lambda still prepares the first request. One that fails is tried again by that request, which says so.

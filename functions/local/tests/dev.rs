@@ -236,6 +236,24 @@ async fn the_password_postgres_is_refused() {
 }
 
 #[tokio::test]
+async fn supabase_db_lint_finds_its_extension_where_the_machine_has_it() {
+    let stack = Stack::start().await;
+    let mut owner = PgConnection::connect(stack.var("DATABASE_URL")).await.unwrap();
+    let available: bool =
+        sqlx::query_scalar("select exists (select from pg_available_extensions where name = 'plpgsql_check')")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+    if available {
+        // As the CLI does.
+        sqlx::raw_sql("create extension if not exists plpgsql_check").execute(&mut owner).await.unwrap();
+        sqlx::raw_sql("select plpgsql_check_function('public.hub_send'::regproc)").execute(&mut owner).await.unwrap();
+    }
+    owner.close().await.unwrap();
+    stack.stop().await;
+}
+
+#[tokio::test]
 async fn postgres_does_not_inherit_hub_devs_secrets() {
     // Run by itself below, with a secret in its environment.
     if std::env::var_os("HUB_TEST_TOLD").is_some() {
@@ -398,11 +416,57 @@ async fn stopping_during_start_up_ends_it() {
         running.await.unwrap().unwrap();
         assert!(began.elapsed() < Duration::from_secs(5) + Duration::from_millis(wait));
         assert!(!dir.join("postgres/postmaster.pid").exists() && !dir.join("dev.env").exists());
+        assert_eq!(unfinished(&dir), Vec::<String>::new());
         // And what is there is whole.
         let stack = Stack::start_with(options(&dir)).await;
         assert_eq!(read_env(&dir.join("dev.env")).len(), stack.env.len());
         stack.stop().await;
     }
+}
+
+/// What an interrupted initdb may leave: half a cluster, a file with a password.
+fn unfinished(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name == "postgres.new" || name.starts_with("pw-")).collect()
+}
+
+#[tokio::test]
+async fn a_stop_during_initdb_leaves_neither_half_a_cluster_nor_its_password() {
+    let home = home();
+    let dir = home.path().join("hub");
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(run(options(&dir), stop.clone(), |_| {}));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !dir.join("postgres.new/global").exists() {
+        assert!(Instant::now() < deadline && !running.is_finished(), "initdb was not seen");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(unfinished(&dir).len(), 2);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(unfinished(&dir), Vec::<String>::new());
+
+    // Where nothing could be removed, as when the machine went off, the next start does.
+    fs::create_dir_all(dir.join("postgres.new/base")).unwrap();
+    fs::write(dir.join("pw-a1B2c3D4"), "hush").unwrap();
+    let stack = Stack::start_with(options(&dir)).await;
+    assert_eq!(unfinished(&dir), Vec::<String>::new());
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn options_that_can_not_be_meant_are_refused_before_anything_is_made() {
+    let home = home();
+    let dir = home.path().join("hub");
+    let mut missing = options(&dir);
+    missing.projects_root = Some(home.path().join("nope"));
+    let said = fails(missing).await.to_string();
+    assert!(said.contains("nope") && said.contains("--projects-root"), "{said}");
+    let mut same = options(&dir);
+    (same.port, same.db_port) = (54999, 54999);
+    let said = fails(same).await.to_string();
+    assert!(said.contains("--port and --db-port are both 54999"), "{said}");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]

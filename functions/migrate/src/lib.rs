@@ -26,7 +26,7 @@ use sqlx::{
 use std::{collections::BTreeSet, str::FromStr};
 
 use crate::driver::Database;
-pub use crate::repair::repair;
+pub use crate::repair::{missing_functions, repair};
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -301,12 +301,12 @@ async fn run_files(
     Ok(())
 }
 
-/// The text of every migration, in order.
-pub(crate) fn sources() -> Vec<&'static str> {
+/// The name and the text of every migration, in order.
+pub(crate) fn sources() -> Vec<(&'static str, &'static str)> {
     let mut files: Vec<_> =
         MIGRATIONS.files().filter(|file| file.path().extension().is_some_and(|e| e == "sql")).collect();
     files.sort_by_key(|file| file.path());
-    files.into_iter().filter_map(|file| file.contents_utf8()).collect()
+    files.into_iter().filter_map(|file| Some((file.path().file_name()?.to_str()?, file.contents_utf8()?))).collect()
 }
 
 /// A transaction with the settings that everything here relies on. A notice is for the person at psql; in a log it is noise.
@@ -321,7 +321,7 @@ pub(crate) async fn connect(url: &SecretString) -> Result<PgConnection> {
         // Neither these nor `options` pass every pooler.
         .extra_float_digits(None)
         .log_statements(log::LevelFilter::Off);
-    Ok(options.connect().await?)
+    hub::db::open(&options).await
 }
 
 fn divergent(name: &str) -> Error {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use hub::{Error, Result, db::Unnamed};
 use secrecy::SecretString;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// What was otherwise before, by name: `rights of public.hub_servers`, `policy … on …`. Of what was right nothing changes.
 ///
@@ -25,8 +25,16 @@ pub async fn repair(url: &SecretString) -> Result<Vec<String>> {
     let mut transaction = crate::begin(&mut connection).await?;
     // Of two at once the second waits: both write the same rows of the catalogs.
     sqlx::query("select pg_advisory_xact_lock($1)").bind(crate::LOCK).execute(Unnamed(&mut transaction)).await?;
+    let missing = missing(&mut transaction).await?;
+    if !missing.is_empty() {
+        return Err(Error::Schema(format!(
+            "functions are missing: {}. --repair makes none: run the `create function` and `comment` of each, in migrations/, as the role \
+             postgres; then `hub migrate --repair` again, for their rights",
+            missing.join(", ")
+        )));
+    }
     let before = seen(&mut transaction).await?;
-    for statement in crate::sources().iter().flat_map(|source| statements(source)) {
+    for statement in crate::sources().into_iter().flat_map(|(_, source)| statements(source)) {
         for sql in again(statement) {
             sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut *transaction).await.map_err(|error| {
                 let first = statement.lines().next().unwrap_or_default();
@@ -41,6 +49,52 @@ pub async fn repair(url: &SecretString) -> Result<Vec<String>> {
     changed.sort();
     changed.dedup();
     Ok(changed)
+}
+
+/// The functions of the migrations that the database has not, each with the file that makes it: `public.hub_send (V…__api.sql)`.
+///
+/// # Errors
+/// As [`crate::state`].
+pub async fn missing_functions(url: &SecretString) -> Result<Vec<String>> {
+    let mut connection = crate::connect(url).await?;
+    let mut transaction = crate::begin(&mut connection).await?;
+    let missing = missing(&mut transaction).await?;
+    transaction.rollback().await?;
+    connection.close().await?;
+    Ok(missing)
+}
+
+async fn missing(connection: &mut PgConnection) -> Result<Vec<String>> {
+    let made = functions();
+    let names: Vec<&str> = made.iter().map(|(name, _)| *name).collect();
+    let absent: Vec<String> = sqlx::query_scalar(
+        "select n from unnest($1::text[]) n
+          where not exists (select from pg_proc p where p.pronamespace = to_regnamespace(split_part(n, '.', 1)) and p.proname = split_part(n, '.', 2))
+          order by n",
+    )
+    .bind(names)
+    .fetch_all(Unnamed(connection))
+    .await?;
+    let made_by = |name: &String| made.iter().find(|(made, _)| made == name).map_or("", |(_, file)| *file);
+    Ok(absent.iter().map(|name| format!("{name} ({})", made_by(name))).collect())
+}
+
+/// Every function that the migrations make, by its schema and name, and the file that makes it. No two of ours share a name.
+fn functions() -> Vec<(&'static str, &'static str)> {
+    let mut made: Vec<(&str, &str)> = Vec::new();
+    for (file, source) in crate::sources() {
+        for statement in statements(source) {
+            let words: Vec<&str> = statement.split_whitespace().take(5).collect();
+            let name = match words[..] {
+                ["create", "function", name, ..] | ["create", "or", "replace", "function", name] => name,
+                _ => continue,
+            };
+            let name = name.split('(').next().unwrap_or(name);
+            made.retain(|(earlier, _)| *earlier != name);
+            made.push((name, file));
+        }
+    }
+    made
 }
 
 /// All that is put right here, as the catalogs have it.
@@ -169,8 +223,8 @@ mod tests {
     #[test]
     fn repair_repeats_every_grant_policy_and_trigger_of_the_migrations() {
         let sources = crate::sources();
-        let all = sources.concat();
-        let said: Vec<String> = sources.iter().flat_map(|s| statements(s)).flat_map(again).collect();
+        let all: String = sources.iter().map(|(_, text)| *text).collect();
+        let said: Vec<String> = sources.iter().flat_map(|(_, text)| statements(text)).flat_map(again).collect();
         // Counted by lines that begin so, which is how they are written.
         let lines = |begin: &str| all.lines().filter(|line| line.starts_with(begin)).count();
         let count = |begin: &str| said.iter().filter(|sql| sql.starts_with(begin)).count();
@@ -190,5 +244,18 @@ mod tests {
             assert!(table.starts_with("public.") || table.starts_with("hub_internal."), "{sql}");
         }
         assert!(!said.iter().any(|sql| sql.starts_with("create table") || sql.starts_with("insert")));
+    }
+
+    #[test]
+    fn every_function_of_the_migrations_is_looked_for() {
+        let (made, sources) = (functions(), crate::sources());
+        let lines = sources.iter().flat_map(|(_, text)| text.lines());
+        let begun =
+            lines.filter(|line| line.starts_with("create function ") || line.starts_with("create or replace f"));
+        assert_eq!(made.len(), begun.count());
+        // One that a later migration drops would be looked for in vain.
+        assert!(!sources.iter().any(|(_, text)| text.contains("drop function")));
+        let file = made.iter().find(|(name, _)| *name == "public.hub_explain_task").map(|(_, file)| *file);
+        assert!(file.is_some_and(|file| file.ends_with("__api.sql")), "{file:?}");
     }
 }

@@ -120,7 +120,11 @@ pub(crate) async fn attempt(shared: Arc<Shared>, task: Task, stop: Stop) -> Opti
 async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
     let directory = match project::directory(&shared.root, task.project.as_deref()) {
         Ok(directory) => directory,
-        Err(why) => return Outcome::failed(why, false),
+        Err(why) => {
+            // What people are told names no path of this machine; its log does.
+            tracing::warn!(task.id = %task.id, projects.root = %shared.root.display(), reason = %why, "task refused");
+            return Outcome::failed(why, false);
+        }
     };
     let Some(agent) = task.agent.as_deref().and_then(|name| shared.agents.get(name)) else {
         let name = task.agent.as_deref().unwrap_or("none");

@@ -27,7 +27,10 @@ pub(crate) fn directory(root: &Path, project: Option<&str>) -> Result<PathBuf, S
     let path = match root.join(project).canonicalize() {
         Ok(path) => path,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(format!("there is no project folder {project:?} on this device"));
+            return Err(format!(
+                "there is no project folder {project:?} below this device's projects root (its --projects-root): make the folder \
+                 there, or start the worker with the root that has it"
+            ));
         }
         Err(error) => return Err(format!("the project folder {project:?} can not be opened: {error}")),
     };
@@ -99,7 +102,10 @@ mod tests {
             ("out/ssl", "out"),
             ("beside", "leads out"),
             ("file", "not a folder"),
-            ("missing", "no project folder"),
+            (
+                "missing",
+                "no project folder \"missing\" below this device's projects root (its --projects-root): make the folder",
+            ),
             ("a\0b", "NUL"),
         ] {
             let error = directory(&root, Some(bad)).unwrap_err();

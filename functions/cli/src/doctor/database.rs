@@ -27,7 +27,8 @@ const LINES: [&str; 9] = [
 ];
 /// The checks by the line they belong to.
 const RIGHTS: [&str; 4] = ["tables", "policies", "grants", "functions"];
-const FORM: [&str; 8] = ["names", "times", "foreign_keys", "commands", "numbering", "finite", "paths", "settings"];
+const FORM: [&str; 9] =
+    ["names", "times", "foreign_keys", "commands", "errands", "numbering", "finite", "paths", "settings"];
 const TELLING: [&str; 1] = ["told"];
 const PUBLISHED: [&str; 5] = ["hub_servers", "hub_channels", "hub_channel_messages", "hub_task_threads", "mac_tasks"];
 const REALTIME_POLICIES: [&str; 6] = [
@@ -76,7 +77,16 @@ pub(super) async fn look(url: Option<&SecretString>, report: &mut Report) -> Opt
         return None;
     }
     rules(&db, "policies", &RIGHTS, report).await;
-    rules(&db, "schema", &FORM, report).await;
+    match hub_migrate::missing_functions(url).await {
+        Ok(missing) if !missing.is_empty() => report.wrong(
+            "schema",
+            format!("functions are missing: {}", missing.join(", ")),
+            "run the `create function` and `comment` of each, in migrations/, as the role postgres; then `hub migrate --repair` for \
+             their rights",
+        ),
+        Ok(_) => rules(&db, "schema", &FORM, report).await,
+        Err(error) => report.wrong("schema", error.to_string(), NEW_DATABASE),
+    }
     triggers(&db, report).await;
     publication(&db, report).await;
     realtime(&db, report).await;

@@ -190,7 +190,7 @@ async fn function(client: &Client, url: &str, name: &str, report: &mut Report) -
         500.. => report.wrong(
             what,
             format!("does not start ({})", status.as_u16()),
-            format!("build the WebAssembly into supabase/functions/_shared (README), then {deploy}; its log says more"),
+            format!("build the WebAssembly into supabase/functions/_shared (supabase/README.md says how), then {deploy}; its log says more"),
         ),
         code => report.wrong(what, format!("answers {code} where ours says 405"), deploy),
     }

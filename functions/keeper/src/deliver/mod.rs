@@ -347,7 +347,7 @@ async fn deliver(hub: Hub, settings: Delivery, told: Errands, shutdown: Cancella
                 Err(error) => {
                     let transient = error.is_transient();
                     if !transient {
-                        tracing::error!(error = %error, "what goes out can not be had now");
+                        tracing::error!(error = %error, "what goes out can not be read from the database now");
                     }
                     look = true;
                     not_before = Instant::now() + if transient { AGAIN } else { MENDED };

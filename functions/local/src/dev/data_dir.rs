@@ -33,6 +33,12 @@ impl DataDir {
             let foreign = match fs::read_dir(path) {
                 Ok(mut entries) => entries.next().is_some(),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+                Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                    return Err(Error::Machine(format!(
+                        "--data-dir {} is a file, or below one: give the name of a folder, which is made if it is missing",
+                        path.display()
+                    )));
+                }
                 Err(error) => return Err(error).attempt(|| format!("read {}", path.display())),
             };
             if foreign {
@@ -104,14 +110,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_refused_with_the_option_that_named_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("package.json");
+        fs::write(&file, "{}").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let said = DataDir::take(&path).unwrap_err().to_string();
+            assert!(said.contains("--data-dir") && said.contains("package.json") && said.contains("folder"), "{said}");
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "{}");
+    }
+
+    #[test]
     fn a_reset_leaves_what_people_put_there() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("hub");
         let held = DataDir::take(&data).unwrap();
-        for name in ["secrets.json", "dev.env", "mine.txt"] {
+        for name in ["secrets.json", "dev.env", "mine.txt", "pw-a1B2c3D4"] {
             fs::write(data.join(name), "x").unwrap();
         }
         fs::create_dir_all(data.join("postgres/base")).unwrap();
+        fs::create_dir_all(data.join("postgres.new")).unwrap();
         fs::create_dir_all(data.join("projects/Desktop")).unwrap();
         reset(held.path()).unwrap();
         let mut left: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();

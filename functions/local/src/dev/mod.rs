@@ -117,6 +117,8 @@ struct Stack {
     realtime: Option<Realtime>,
     gateway: Option<JoinHandle<()>>,
     worker: Option<Worker>,
+    /// Where the cluster is or is being made.
+    place: Option<Place>,
     /// The directory stays ours until all has ended.
     data_dir: Option<DataDir>,
 }
@@ -152,6 +154,7 @@ impl Stack {
     /// Starts everything, says so, and watches over it; returns only with an error.
     async fn live(&mut self, options: &DevOptions, out: Out<'_>) -> Result<()> {
         let began = Instant::now();
+        check(options)?;
         out(DevEvent::Step(format!("hub dev in {}", options.data_dir.display())));
         if let Some(warning) = hub_api::open_files::raise() {
             out(DevEvent::Warning(warning));
@@ -190,6 +193,7 @@ impl Stack {
             database_url: format!("postgres://postgres@127.0.0.1:{}/postgres", database.options.port),
             env_file: shown(&file),
             projects_root: shown(&projects_root),
+            data_dir: (options.data_dir != DevOptions::default().data_dir).then(|| options.data_dir.clone()),
             device: options.worker.then(|| DEVICE.to_owned()),
             postgres_major: database.binaries.major,
             took: began.elapsed(),
@@ -208,12 +212,14 @@ impl Stack {
         } else {
             Place::resolve(dir)?
         };
+        self.place = Some(place.clone());
         // Whoever waits for the file must not find that of an earlier run.
         crate::files::remove(&dir.join("dev.env"))?;
 
         if place.cluster().is_dir() && Cluster::stop_leftover(&place).await? {
             out(DevEvent::Warning("a Postgres of an earlier run was still there; it is stopped".into()));
         }
+        Cluster::remove_unfinished(&place).await?;
         let kept = dir.join("secrets.json");
         let broken = |why: &str| Error::BrokenData { path: dir.to_path_buf(), why: why.into() };
         let wanted = match (place.cluster().exists(), place.cluster_major()) {
@@ -343,9 +349,32 @@ impl Stack {
         if let Some(mut cluster) = self.cluster.take() {
             cluster.stop().await;
         }
+        // Of an initdb that this stop interrupted.
+        if let Some(place) = self.place.take()
+            && let Err(error) = Cluster::remove_unfinished(&place).await
+        {
+            tracing::error!(error = %error, "what initdb began stays; the next start removes it");
+        }
         if let Some(data_dir) = self.data_dir.take() {
             let _ = crate::files::remove(&data_dir.path().join("dev.env"));
         }
+    }
+}
+
+/// What can be seen to be wrong before anything is started or made.
+fn check(options: &DevOptions) -> Result<()> {
+    if options.port == options.db_port && options.port != 0 {
+        let port = options.port;
+        return Err(Error::Machine(format!(
+            "--port and --db-port are both {port}: the gateway and Postgres each need a port of their own"
+        )));
+    }
+    match &options.projects_root {
+        Some(root) if !root.is_dir() => Err(Error::Machine(format!(
+            "the projects root {} is not a folder: make it, or give another with --projects-root",
+            root.display()
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -368,10 +397,31 @@ async fn prepare(database: &Database, say: &(dyn Fn(&str) + Send + Sync)) -> Res
     };
     passwords.set(database.options.port).await?;
     hub_migrate::platform(&database.admin_url(), &say).await.map_err(failed)?;
+    if let Err(error) = offer_lint(database).await {
+        tracing::debug!(error = %error, "plpgsql_check can not be used here");
+    }
     // And those that it made.
     passwords.set(database.options.port).await?;
     hub_migrate::migrate(&database.owner_url(), &say).await.map_err(failed)?;
     hub_migrate::seed(&database.owner_url(), &say).await.map_err(failed)
+}
+
+/// `supabase db lint` asks the extension plpgsql_check, and wants to make it as `postgres`, which only a superuser may here. A machine
+/// without it misses nothing else.
+async fn offer_lint(database: &Database) -> Result<()> {
+    let mut connection =
+        connect_options(database.options.port, "supabase_admin", &database.secrets.admin_password).connect().await?;
+    let available: bool =
+        sqlx::query_scalar("select exists (select from pg_available_extensions where name = 'plpgsql_check')")
+            .fetch_one(&mut connection)
+            .await?;
+    if available {
+        sqlx::query("create extension if not exists plpgsql_check with schema extensions")
+            .execute(&mut connection)
+            .await?;
+    }
+    connection.close().await?;
+    Ok(())
 }
 
 async fn keep_partitions(database: &Database) -> Result<()> {

@@ -29,7 +29,6 @@ pub async fn prepare(database: &Database, root: &Path, with_sample: bool) -> Res
     .await?;
     connection.close().await?;
 
-    fs::create_dir_all(root).attempt(|| format!("make {}", root.display()))?;
     if with_sample && !root.join(SAMPLE).exists() {
         make_sample(&root.join(SAMPLE)).await?;
     }

@@ -1,6 +1,10 @@
 //! What to tell when all is ready.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// The addresses of a stack that is ready. It prints as the table that a person reads.
 #[derive(Clone, Debug)]
@@ -13,6 +17,8 @@ pub struct Ready {
     pub env_file: PathBuf,
     /// Where the channels' projects are.
     pub projects_root: PathBuf,
+    /// The data directory, if commands must be told of it: it is not the default.
+    pub data_dir: Option<PathBuf>,
     /// The device that runs in this process.
     pub device: Option<String>,
     /// The major version of Postgres.
@@ -40,8 +46,47 @@ impl fmt::Display for Ready {
         writeln!(f, "  Device    {device}")?;
         writeln!(f)?;
         writeln!(f, "Try, in another terminal:")?;
-        writeln!(f, "  hub send buf-barista/quick \"What is in this folder?\" --wait")?;
-        writeln!(f, "  hub send cloud-hub/dispatch \"Survey the project\" --wait")?;
-        write!(f, "  hub devices")
+        let given = self.data_dir.as_deref().map(|dir| format!(" --data-dir {}", in_shell(dir))).unwrap_or_default();
+        writeln!(f, "  hub send buf-barista/quick \"What is in this folder?\" --wait{given}")?;
+        writeln!(f, "  hub send cloud-hub/dispatch \"Survey the project\" --wait{given}")?;
+        write!(f, "  hub devices{given}")
+    }
+}
+
+/// As a shell reads it as one word.
+fn in_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_alphanumeric() || "/._-+,:@%".contains(c)) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn banner(data_dir: Option<&str>) -> String {
+        let ready = Ready {
+            api_url: "http://127.0.0.1:54321".into(),
+            database_url: "postgres://postgres@127.0.0.1:54322/postgres".into(),
+            env_file: ".hub/dev.env".into(),
+            projects_root: ".hub/projects".into(),
+            data_dir: data_dir.map(PathBuf::from),
+            device: None,
+            postgres_major: 15,
+            took: Duration::from_secs(3),
+        };
+        ready.to_string()
+    }
+
+    #[test]
+    fn the_commands_name_a_data_directory_that_is_not_the_default() {
+        assert!(!banner(None).contains("--data-dir"));
+        let told = banner(Some("/tmp/other hub"));
+        assert_eq!(told.matches(" --data-dir '/tmp/other hub'\n").count(), 2, "{told}");
+        assert!(told.ends_with("hub devices --data-dir '/tmp/other hub'"), "{told}");
+        assert!(banner(Some("../hub2")).ends_with(" --data-dir ../hub2"));
     }
 }

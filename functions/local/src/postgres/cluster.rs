@@ -3,7 +3,7 @@
 use super::{find::Binaries, place::Place};
 use crate::{
     error::{Attempt, Error, Result},
-    files, keys,
+    files,
 };
 use nix::{
     errno::Errno,
@@ -94,11 +94,9 @@ impl Cluster {
             };
         }
         // Made beside its place and renamed when whole: an interrupted initdb leaves no half cluster.
-        let fresh = place.dir.join("postgres.new");
-        let password = place.dir.join(format!("pw-{}", keys::random_text(8)));
-        files::write_private(&password, admin.expose_secret())?;
+        let fresh = place.unfinished();
+        let password = PasswordFile::write(place, admin)?;
         let outcome = async {
-            place.hand_over(&password)?;
             let mut said = String::new();
             // The builtin provider (17) needs no locale of the system's; before it, C.UTF-8 is not on every system.
             let tries: &[&[&str]] = if binaries.major >= 17 {
@@ -115,7 +113,7 @@ impl Cluster {
                     .arg("-D")
                     .arg(&fresh)
                     .arg("--pwfile")
-                    .arg(&password)
+                    .arg(&password.0)
                     .args([
                         "-U",
                         "supabase_admin",
@@ -148,8 +146,18 @@ impl Cluster {
             Err(Error::Postgres(format!("initdb failed: {said}")))
         }
         .await;
-        files::remove(&password)?;
+        drop(password);
         outcome.map(|()| true)
+    }
+
+    /// Removes what an initdb left that was interrupted, by a stop or by the end of the machine: the file with the password, and half a
+    /// cluster. Only whoever holds the lock of the data directory may call this.
+    ///
+    /// # Errors
+    /// When something can not be removed.
+    pub async fn remove_unfinished(place: &Place) -> Result<()> {
+        place.remove_passwords()?;
+        remove_while_written(&place.unfinished()).await
     }
 
     /// Ends a postmaster of this very directory that a killed `hub dev` left running. Only whoever holds the lock of the data
@@ -394,6 +402,27 @@ impl Passwords<'_> {
 
     fn admin_options(&self, port: u16) -> PgConnectOptions {
         connect_options(port, "supabase_admin", self.admin)
+    }
+}
+
+/// The file in which initdb reads the superuser's password. It does not outlive this, whatever ends the start.
+struct PasswordFile(PathBuf);
+
+impl PasswordFile {
+    fn write(place: &Place, password: &SecretString) -> Result<Self> {
+        let file = Self(place.new_password());
+        files::write_private(&file.0, password.expose_secret())?;
+        place.hand_over(&file.0)?;
+        Ok(file)
+    }
+}
+
+impl Drop for PasswordFile {
+    fn drop(&mut self) {
+        if let Err(error) = files::remove(&self.0) {
+            // The next start tries again.
+            tracing::error!(error = %error, "the password file of initdb stays");
+        }
     }
 }
 

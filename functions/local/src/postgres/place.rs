@@ -37,6 +37,10 @@ const POINTER: &str = "cluster-dir";
 /// There: whose it is.
 const BELONGS_TO: &str = "belongs-to";
 
+/// Files in which initdb reads a password begin so.
+const PASSWORD: &str = "pw-";
+const PASSWORD_LETTERS: usize = 8;
+
 impl Place {
     /// Decides it for a data directory that exists. As root the cluster goes to the data directory only if the unprivileged user
     /// can reach it; a clone under a 0700 home can not be reached, so then it goes to a private directory under the
@@ -96,14 +100,41 @@ impl Place {
             files::remove(&dir)?;
         }
         files::remove(&data_dir.join(POINTER))?;
-        files::remove(&data_dir.join("postgres"))?;
-        files::remove(&data_dir.join("postgres.new"))
+        let here = Self { dir: data_dir.to_path_buf(), owner: None };
+        here.remove_passwords()?;
+        files::remove(&here.cluster())?;
+        files::remove(&here.unfinished())
     }
 
     /// The cluster's directory.
     #[must_use]
     pub fn cluster(&self) -> PathBuf {
         self.dir.join("postgres")
+    }
+
+    /// The directory of a cluster that initdb is making.
+    #[must_use]
+    pub fn unfinished(&self) -> PathBuf {
+        self.dir.join("postgres.new")
+    }
+
+    /// A new name for the file in which initdb reads a password.
+    #[must_use]
+    pub fn new_password(&self) -> PathBuf {
+        self.dir.join(format!("{PASSWORD}{}", keys::random_text(PASSWORD_LETTERS)))
+    }
+
+    /// Removes all such files.
+    ///
+    /// # Errors
+    /// When one can not be removed.
+    pub fn remove_passwords(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(is_password) {
+                files::remove(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Where fetched programs are kept.
@@ -123,6 +154,13 @@ impl Place {
             None => Ok(()),
         }
     }
+}
+
+/// A name that [`Place::new_password`] gives, or that of the same file while it is written.
+fn is_password(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PASSWORD) else { return false };
+    let letters = rest.split_once(".new-").map_or(rest, |(letters, _)| letters);
+    letters.len() == PASSWORD_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn unprivileged() -> Result<Owner> {
@@ -195,6 +233,21 @@ mod tests {
         assert_eq!(Place::elsewhere(dir.path()), None);
         Place::remove_cluster(dir.path()).unwrap();
         assert!(precious.is_dir());
+    }
+
+    #[test]
+    fn only_our_password_files_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { dir: dir.path().to_path_buf(), owner: None };
+        fs::write(place.new_password(), "hush").unwrap();
+        fs::write(place.new_password().with_extension("new-4711"), "hush").unwrap();
+        for mine in ["pw-notes", "pw-12345678.txt", "pw"] {
+            fs::write(dir.path().join(mine), "x").unwrap();
+        }
+        place.remove_passwords().unwrap();
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["pw", "pw-12345678.txt", "pw-notes"]);
     }
 
     #[test]

@@ -1,0 +1,200 @@
+//! `hub` as a newcomer types it: what is meant is done, and what can not be done is said with what to do.
+
+use hub_tests::{World, program};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use std::{process::Stdio, time::Duration};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+};
+
+use crate::doctor::Stack;
+
+/// What a run said, and how it ended.
+struct Said {
+    out: String,
+    error: String,
+    code: Option<i32>,
+}
+
+impl Said {
+    fn fine(self) -> String {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.error);
+        self.out
+    }
+
+    fn refused(self) -> String {
+        assert_ne!(self.code, Some(0), "{}", self.out);
+        assert!(!self.error.contains("panicked"), "{}", self.error);
+        self.error
+    }
+}
+
+/// `hub` in an empty folder, with nothing in its environment but this.
+fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn type_in(child: &mut Child, text: &[u8]) {
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(text).await.unwrap();
+}
+
+async fn hub_given(arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Said {
+    let mut child = command(arguments, environment).spawn().unwrap();
+    type_in(&mut child, input).await;
+    let ended = child.wait_with_output().await.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { out: text(&ended.stdout), error: text(&ended.stderr), code: ended.status.code() }
+}
+
+async fn hub(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    hub_given(arguments, environment, b"").await
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_named_by_every_command() {
+    let away = [("DATABASE_URL", "postgres://x:hush@127.0.0.1:1/x")];
+    for arguments in [&["migrate"][..], &["seed"], &["migrate", "--platform"], &["migrate", "--repair"], &["devices"]] {
+        let said = hub(arguments, &away).await.refused();
+        assert!(said.contains("127.0.0.1:1 ") && said.contains("`hub dev`"), "{arguments:?}: {said}");
+        assert!(!said.contains("hush"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_data_dir_that_is_given_wins_over_database_url() {
+    let folder = tempfile::tempdir().unwrap();
+    let away = [("DATABASE_URL", "postgres://x@127.0.0.1:1/x")];
+    let said = hub(&["migrate", "--data-dir", folder.path().to_str().unwrap()], &away).await.refused();
+    assert!(said.contains("dev.env is missing") && !said.contains("127.0.0.1"), "{said}");
+}
+
+#[tokio::test]
+async fn output_that_nobody_reads_is_no_panic() {
+    for arguments in [&["completions", "bash"][..], &["--help"], &["koji", "--help"]] {
+        let mut child = command(arguments, &[]).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().await.unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    }
+    // Nor is an error that nobody reads.
+    let mut child = command(&["devices", "--url", "nowhere"], &[]).spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().await.unwrap().code(), Some(1));
+}
+
+#[tokio::test]
+async fn usage_does_not_demand_what_the_environment_says() {
+    let said = hub(&["threads"], &[("HUB_DEV_DATA_DIR", "/somewhere")]).await.refused();
+    assert!(said.contains("Usage: hub threads") && !said.contains("--data-dir"), "{said}");
+}
+
+#[tokio::test]
+async fn a_nul_character_is_named() {
+    let world = World::new().await;
+    let environment = [("DATABASE_URL", world.url.expose_secret())];
+    let said = hub_given(&["send", "buf-barista/quick", "-"], &environment, b"a\0b").await.refused();
+    assert!(said.contains("has a NUL character, which can not be kept"), "{said}");
+}
+
+#[tokio::test]
+async fn a_thread_is_found_by_its_first_digits_within_its_channel() {
+    let world = World::new().await;
+    let environment = [("DATABASE_URL", world.url.expose_secret())];
+    let sent = hub(&["send", "cloud-hub/dispatch", "one", "--json"], &environment).await.fine();
+    let sent: Value = serde_json::from_str(&sent).unwrap();
+    let id = sent["thread"]["id"].as_str().unwrap();
+    for beginning in [id, &id[..8]] {
+        let reply = hub(&["send", "cloud-hub/dispatch", "two", "--thread", beginning, "--json"], &environment).await;
+        let reply: Value = serde_json::from_str(&reply.fine()).unwrap();
+        assert_eq!(reply["thread"]["id"], sent["thread"]["id"]);
+    }
+    let mut tail = command(&["tail", "cloud-hub/dispatch", "--thread", &id[..8], "--json"], &environment);
+    let child = tail.spawn().unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGTERM).unwrap();
+    let ended = child.wait_with_output().await.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("two"));
+
+    let said = hub(&["send", "cloud-hub/infrastructure", "three", "--thread", &id[..8]], &environment).await.refused();
+    assert!(said.contains("not found: thread in infrastructure"), "{said}");
+    let said = hub(&["tail", "cloud-hub/dispatch", "--thread", "x1"], &environment).await.refused();
+    assert!(said.contains("\"x1\" is no thread id"), "{said}");
+}
+
+#[tokio::test]
+async fn beside_a_hub_dev_in_another_folder() {
+    let stack = Stack::start(&[]).await;
+    let at = stack.data_dir();
+    let here = async |arguments: &[&str], environment: &[(&str, &str)]| {
+        hub(&[arguments, &["--data-dir", &at]].concat(), environment).await
+    };
+
+    // Its own commands work as they are printed.
+    let banner = stack.log();
+    let printed = format!("hub devices --data-dir {at}");
+    assert!(banner.contains(&printed), "{banner}");
+    here(&["devices"], &[]).await.fine();
+    let away = [("DATABASE_URL", "postgres://x@127.0.0.1:1/x"), ("SUPABASE_SERVICE_ROLE_KEY", "another's")];
+    here(&["devices"], &away).await.fine();
+
+    // Options behind a command of Koji's are options.
+    let stats = here(&["koji", "!stats", "--json"], &[]).await.fine();
+    assert!(serde_json::from_str::<Value>(&stats).unwrap()["text"].is_string(), "{stats}");
+
+    // A token that is none.
+    let said = here(&["threads", "cloud-hub/dispatch"], &[("HUB_TOKEN", "nonsense")]).await.refused();
+    assert!(said.contains("not signed in") && said.contains("HUB_TOKEN") && said.contains("`hub token`"), "{said}");
+
+    // NUL over REST, as well.
+    let nul = ["send", "buf-barista/quick", "-", "--data-dir", &at];
+    let said = hub_given(&nul, &[], b"a\0b").await.refused();
+    assert!(said.contains("has a NUL character, which can not be kept"), "{said}");
+
+    // A device: new, again, revoked.
+    let first = here(&["device", "add", "mac1"], &[]).await.fine();
+    assert!(first.contains("mac1 is enrolled for") && !first.contains("NEW"), "{first}");
+    let again = here(&["device", "add", "mac1"], &[]).await.fine();
+    assert!(again.contains("NEW secret"), "{again}");
+    here(&["device", "revoke", "mac1"], &[]).await.fine();
+    let said = here(&["device", "add", "mac1"], &[]).await.refused();
+    assert!(said.contains("mac1 is revoked") && said.contains("hub device revoke mac1 --undo"), "{said}");
+    let said = here(&["device", "add", "dev"], &[]).await.refused();
+    assert!(said.contains("the device of this `hub dev`"), "{said}");
+
+    // A person leaves and accepts by the server's name.
+    let outsider = [("HUB_TOKEN", stack.get("HUB_OUTSIDER_JWT"))];
+    here(&["member", "add", "cloud-hub", "outsider@hub.local", "viewer"], &[]).await.fine();
+    here(&["member", "leave", "cloud-hub"], &outsider).await.fine();
+    let email = stack.get("HUB_OUTSIDER_EMAIL").to_owned();
+    stack
+        .sql(&format!(
+            "insert into public.hub_invitations (server_id, server_name, user_id, role)
+             select s.id, s.name, u.id, 'viewer' from public.hub_servers s, auth.users u
+              where s.access = 'members' and u.email = '{email}'"
+        ))
+        .await;
+    let hidden = stack.text("select name from public.hub_servers where access = 'members'").await;
+    here(&["member", "accept", &hidden], &outsider).await.fine();
+    here(&["member", "leave", &hidden], &outsider).await.fine();
+    let said = here(&["member", "leave", "nowhere"], &outsider).await.refused();
+    assert!(said.contains("not found: server nowhere"), "{said}");
+}
