@@ -67,14 +67,10 @@ pub async fn missing_functions(url: &SecretString) -> Result<Vec<String>> {
 async fn missing(connection: &mut PgConnection) -> Result<Vec<String>> {
     let made = functions();
     let names: Vec<&str> = made.iter().map(|(name, _)| *name).collect();
-    let absent: Vec<String> = sqlx::query_scalar(
-        "select n from unnest($1::text[]) n
-          where not exists (select from pg_proc p where p.pronamespace = to_regnamespace(split_part(n, '.', 1)) and p.proname = split_part(n, '.', 2))
-          order by n",
-    )
-    .bind(names)
-    .fetch_all(Unnamed(connection))
-    .await?;
+    let absent: Vec<String> = sqlx::query_scalar(include_str!("../../../sql/queries/repair/missing.sql"))
+        .bind(names)
+        .fetch_all(Unnamed(connection))
+        .await?;
     let made_by = |name: &String| made.iter().find(|(made, _)| made == name).map_or("", |(_, file)| *file);
     Ok(absent.iter().map(|name| format!("{name} ({})", made_by(name))).collect())
 }
