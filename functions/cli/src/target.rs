@@ -26,10 +26,13 @@ const OF_ONE_HUB: [&str; 7] = [
     "SUPABASE_JWT_SECRET",
 ];
 
+/// Reads a variable of the environment.
+type Environment = Box<dyn Fn(&str) -> Option<String>>;
+
 /// Names and values from the environment and, where that says nothing of a hub, from `dev.env`.
 pub struct Target {
     url: Option<String>,
-    environment: Box<dyn Fn(&str) -> Option<String>>,
+    environment: Environment,
     from_file: BTreeMap<String, String>,
     /// `dev.env`, and why it was not read although it is there.
     file: PathBuf,

@@ -262,17 +262,17 @@ impl Config {
         } else {
             service.as_ref().map(|_| Credential::ServiceKey)
         };
+        let wanted = if device.is_some() { "HUB_DEVICE_SECRET" } else { "HUB_TOKEN" };
         match &credential {
+            // What is wrong with the file is among the problems.
+            None if file_problem(wanted, lookup).is_some() => {}
             None if device.is_some() => {
-                if file_problem("HUB_DEVICE_SECRET", lookup).is_none() {
-                    problems.push("HUB_DEVICE_SECRET (shown once by `hub device add`) is missing".into());
-                }
+                problems.push("HUB_DEVICE_SECRET (shown once by `hub device add`) is missing".into())
             }
-            None if file_problem("HUB_TOKEN", lookup).is_none() => problems.push(
+            None => problems.push(
                 "HUB_TOKEN (a person's token; `hub token` prints one of a `hub dev`) or SUPABASE_SERVICE_ROLE_KEY is missing"
                     .into(),
             ),
-            None => {}
             Some(Credential::ServiceKey) => {}
             Some(_) if anon.is_none() && service.is_none() => problems.push("SUPABASE_ANON_KEY is missing".into()),
             Some(_) => {}
