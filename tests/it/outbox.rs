@@ -626,7 +626,8 @@ async fn telegrams_error_descriptions_are_understood() {
     let moved = json!({"ok": false, "error_code": 400, "description": "Bad Request: group chat was upgraded to a supergroup chat", "parameters": {"migrate_to_chat_id": -100_123}});
     outside.fault("/sendMessage", Fault::Answer(400, &[], moved));
     let wait = |file: &str| format!("while [ ! -e {}/{file} ]; do sleep 0.05; done", world.root().display());
-    let script = format!("echo one; {}; echo two; {}; echo three; {}", wait("a"), wait("b"), wait("c"));
+    let script =
+        format!("{}; echo one; {}; echo two; {}; echo three; {}", wait("start"), wait("a"), wait("b"), wait("c"));
     let worker = worker(&world, &url, &[agent("sh", &script)], &[]).await;
     say(&world, "hello").await;
     world.until_text(STATES, "dead").await;
@@ -649,6 +650,9 @@ async fn telegrams_error_descriptions_are_understood() {
         }
         panic!("{words} never came: {:#?}", outside.kept());
     };
+    // Before it is posted a note would take its place, and there would be nothing to edit.
+    world.until_text("select string_agg(distinct status, ',') from public.hub_outbox", "sent").await;
+    std::fs::write(world.root().join("start"), "").unwrap();
     let first = until("one").await;
     assert!(!outside.asked("/editMessageText").is_empty());
     world.until_text("select string_agg(distinct status, ',') from public.hub_outbox", "sent").await;
