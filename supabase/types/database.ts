@@ -82,6 +82,7 @@ export type Database = {
           "content_type": string;
           "created_at": string;
           "embed_data": Json | null;
+          "event": string | null;
           "id": string;
           "idempotency_key": string | null;
           "is_progress": boolean;
@@ -101,6 +102,7 @@ export type Database = {
           "content_type"?: string;
           "created_at"?: string;
           "embed_data"?: Json | null;
+          "event"?: string | null;
           "id"?: string;
           "idempotency_key"?: string | null;
           "is_progress"?: boolean;
@@ -119,6 +121,7 @@ export type Database = {
           "content_type"?: string;
           "created_at"?: string;
           "embed_data"?: Json | null;
+          "event"?: string | null;
           "id"?: string;
           "idempotency_key"?: string | null;
           "is_progress"?: boolean;
@@ -248,6 +251,34 @@ export type Database = {
         };
         Relationships: [];
       };
+      "hub_errands": {
+        Row: {
+          "about": string;
+          "counts": boolean;
+          "function": string | null;
+          "name": string;
+          "position": number | null;
+          "wakes": boolean;
+        };
+        ComputedFields: never;
+        Insert: {
+          "about": string;
+          "counts"?: boolean;
+          "function"?: string | null;
+          "name": string;
+          "position"?: number | null;
+          "wakes"?: boolean;
+        };
+        Update: {
+          "about"?: string;
+          "counts"?: boolean;
+          "function"?: string | null;
+          "name"?: string;
+          "position"?: number | null;
+          "wakes"?: boolean;
+        };
+        Relationships: [];
+      };
       "hub_hook_tokens": {
         Row: {
           "created_at": string;
@@ -353,6 +384,49 @@ export type Database = {
             referencedColumns: ["id"];
           },
         ];
+      };
+      "hub_message_events": {
+        Row: {
+          "about": string;
+          "color": number | null;
+          "content_type": string;
+          "description": string;
+          "event": string;
+          "fields": (string)[];
+          "footer": string;
+          "forms": (string)[];
+          "sender_type": string;
+          "text": string;
+          "title": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "about": string;
+          "color"?: number | null;
+          "content_type": string;
+          "description"?: string;
+          "event": string;
+          "fields"?: (string)[];
+          "footer"?: string;
+          "forms"?: never;
+          "sender_type": string;
+          "text": string;
+          "title"?: string | null;
+        };
+        Update: {
+          "about"?: string;
+          "color"?: number | null;
+          "content_type"?: string;
+          "description"?: string;
+          "event"?: string;
+          "fields"?: (string)[];
+          "footer"?: string;
+          "forms"?: never;
+          "sender_type"?: string;
+          "text"?: string;
+          "title"?: string | null;
+        };
+        Relationships: [];
       };
       "hub_outbox": {
         Row: {
@@ -2037,7 +2111,7 @@ export type Database = {
       };
       "hub_heartbeat": { Args: { "p_device": string; "p_running"?: Json }; Returns: Json };
       "hub_invite": {
-        Args: { "p_role": string; "p_server_id": string; "p_user_id": string };
+        Args: { "p_role"?: string; "p_server_id": string; "p_user_id": string };
         Returns: {
           "created_at": string;
           "invited_by": string | null;
@@ -2062,6 +2136,7 @@ export type Database = {
           "content_type": string;
           "created_at": string;
           "embed_data": Json | null;
+          "event": string | null;
           "id": string;
           "idempotency_key": string | null;
           "is_progress": boolean;
