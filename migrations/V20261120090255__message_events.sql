@@ -148,7 +148,7 @@ create function hub_internal.embed(p_event public.hub_message_events, p_values t
   set search_path = ''
 as $$
 declare
-  v_fields jsonb := '[]';
+  v_fields jsonb := '[]'::jsonb;
 begin
   for i in 1 .. cardinality(p_event.fields) / 2 loop
     v_fields := v_fields || jsonb_build_object(

@@ -140,7 +140,8 @@ begin
      where a.task_id = p_task.id
        and a.attempt = p_task.attempt;
   end if;
-  -- Each of the three is an event of the same name.
+  -- Each of the three is an event of the same name. Assigned and not PERFORMed, here and below: what PERFORM
+  -- is given is prepared anew at each call.
   v_told := hub_internal.tell(p_task.status, p_task, p_thread_id, p_reason => v_reason, p_model => v_model);
   return p_task.status || ':' || p_task.attempt::text;
 end;

@@ -296,7 +296,6 @@ declare
   v_lanes text := coalesce(nullif(current_setting('hub.woken_lanes', true), ''), ',');
   v_woken text;
   v_name  text;
-  v_sent  boolean;
 begin
   if position(',' || p_lane || ',' in v_lanes) > 0 then
     return;
@@ -313,7 +312,7 @@ begin
     v_woken := coalesce(nullif(current_setting('hub.woken_devices', true), ''), ',');
     if position(',' || v_name || ',' in v_woken) = 0 then
       v_woken := set_config('hub.woken_devices', v_woken || v_name || ',', true);
-      v_sent := hub_internal.wake_device(v_name) is null;
+      perform hub_internal.wake_device(v_name);
     end if;
   end loop;
 end;
@@ -338,11 +337,9 @@ create function hub_internal.wake_devices_insert()
   security definer
   set search_path = ''
 as $$
-declare
-  v_sent boolean;
 begin
   if new.status = 'pending' and (new.run_after is null or new.run_after <= now()) then
-    v_sent := hub_internal.wake_devices(new.lane) is null;
+    perform hub_internal.wake_devices(new.lane);
   end if;
   return null;
 end;
