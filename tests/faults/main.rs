@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use hub::db::{Db, KeeperSession};
 use hub_tests::{BOUND, Cluster, World, agent};
 use nix::sys::signal::Signal;
 
@@ -46,6 +47,28 @@ async fn without_notify_the_slow_poll_finds_the_task() {
     let task = world.send("nobody is told").await;
     world.until(task, "complete").await;
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_keeper_that_falls_silent_loses_its_lock_to_another() {
+    let world = World::new().await;
+    let db = Db::connect(&world.url).await.unwrap();
+    let mut frozen = KeeperSession::open(&db).await.unwrap();
+    assert!(frozen.try_lock().await.unwrap());
+    let mut other = KeeperSession::open(&db).await.unwrap();
+    assert!(!other.try_lock().await.unwrap());
+    other.close().await;
+
+    // Postgres ends what says nothing for longer than a round of a minute: the socket of a frozen process stays open, so nothing else would.
+    let gone = "select count(*)::text from pg_stat_activity where datname = current_database() and application_name = 'hub keeper'";
+    let asked = std::time::Instant::now();
+    while world.one_text(gone).await != "0" {
+        assert!(asked.elapsed() < 2 * BOUND, "the silent session is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    let mut next = KeeperSession::open(&db).await.unwrap();
+    assert!(next.try_lock().await.unwrap());
+    assert!(frozen.recover(10).await.is_err());
 }
 
 #[tokio::test]
