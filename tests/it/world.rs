@@ -60,7 +60,11 @@ async fn behind_a_pooler_in_transaction_mode_everything_works_by_polling() {
             }
         }
     });
-    futures_util::future::join_all(calls).await;
+    // Others who find out what they are behind disturb nobody: what they would listen for came into somebody else's call.
+    let address = url.clone().into();
+    let newcomers = (0..20).map(|_| Db::connect(&address));
+    let (_, newcomers) = tokio::join!(futures_util::future::join_all(calls), futures_util::future::join_all(newcomers));
+    assert!(newcomers.into_iter().all(|db| db.unwrap().is_pooled()));
 
     // A worker claims, reports and ends attempts, and keeps time.
     let worker =

@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
-    AssertSqlSafe, Either, Execute, Executor, PgConnection, Postgres, SqlStr,
+    AssertSqlSafe, Connection, Either, Execute, Executor, PgConnection, Postgres, Row, SqlStr,
     error::BoxDynError,
     postgres::{
         PgArguments, PgConnectOptions, PgListener, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
@@ -75,8 +75,12 @@ pub(crate) async fn listener(options: &PgConnectOptions, channels: &[&str]) -> s
 /// Whether what is said on one connection is heard on another that listens. On the same connection it would be heard through any pooler.
 ///
 /// The channel is this question's own: behind a pooler in transaction mode the server that listens is anybody's next, and whoever has it
-/// when something is said hears what they did not ask for.
+/// when something is said hears what they did not ask for, in the middle of their own call. So it is asked only where nothing speaks
+/// against a session.
 pub(crate) async fn keeps_sessions(options: &PgConnectOptions, speaker: &mut PgConnection) -> sqlx::Result<bool> {
+    if shares_servers(options, speaker).await? {
+        return Ok(false);
+    }
     let mine = format!("hub_probe_{}", uuid::Uuid::new_v4().simple());
     let mut listener = listener(options, &[&mine]).await?;
     match sqlx::raw_sql(AssertSqlSafe(format!("notify {mine}"))).execute(speaker).await {
@@ -99,6 +103,31 @@ pub(crate) async fn keeps_sessions(options: &PgConnectOptions, speaker: &mut PgC
         listener.unlisten_all().await.ok();
     }
     heard
+}
+
+/// Whether a pooler gives the server that one connection used to another: what a session has set is looked for by the next call of another
+/// connection, and by the next of the same. It leaves nothing behind that anybody notices, and holds nothing while it waits. Where others
+/// come in between, both may miss it once; hardly three times.
+async fn shares_servers(options: &PgConnectOptions, speaker: &mut PgConnection) -> sqlx::Result<bool> {
+    let connecting = PgConnection::connect_with(options);
+    let mut other = timeout(OPEN_WITHIN, connecting).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+    let mut shared = false;
+    for _ in 0..3 {
+        let mine = uuid::Uuid::new_v4().simple().to_string();
+        let set = format!("select set_config('hub.session', '{mine}', false)");
+        sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut *speaker).await?;
+        shared = session_of(&mut other).await?.as_deref() == Some(&mine)
+            || session_of(speaker).await?.as_deref() != Some(&mine);
+        if shared {
+            break;
+        }
+    }
+    other.close().await?;
+    Ok(shared)
+}
+
+async fn session_of(connection: &mut PgConnection) -> sqlx::Result<Option<String>> {
+    sqlx::raw_sql("select current_setting('hub.session', true)").fetch_one(connection).await?.try_get(0)
 }
 
 /// A connection on which no statement gets a name.
