@@ -15,6 +15,11 @@ declare
   v_person uuid := hub_internal.person();
   v_server uuid := (select c.server_id from public.hub_channels c where c.id = p_channel_id);
 begin
+  -- Called as the one who posts, who could call it with other values as well.
+  if (p_characters between 0 and 10000000) is not true or not hub_internal.may_read(v_server) then
+    perform hub_internal.refuse('UH004', 'not found', format('channel %s', p_channel_id),
+      'Check channel_id, and that you may read its server.');
+  end if;
   if exists (select from public.hub_members m where m.user_id = v_person and m.server_id = v_server) then
     perform hub_internal.spend('person_messages', v_person::text, 1, 'transaction_messages');
     perform hub_internal.spend('person_characters', v_person::text, p_characters);

@@ -275,19 +275,17 @@ begin
   end if;
 end;
 $$;
-grant execute on function hub_internal.classify to authenticated, service_role;
 
 create function hub_internal.classify_readable(p_content text, p_channel_id uuid)
   returns table (task_type text, model text, platform text, confidence real, reasons text[])
   language plpgsql
   stable
+  security definer                                -- classify itself does not ask who is calling
   set search_path = ''
 as $$
 begin
-  if p_channel_id is not null
-     and not exists (select from public.hub_channels c where c.id = p_channel_id) then
-    perform hub_internal.refuse('UH004', 'not found', format('channel %s', p_channel_id),
-      'Check the id, and that you may read its server.');
+  if p_channel_id is not null then
+    perform hub_internal.readable_channel(p_channel_id);
   end if;
   return query select * from hub_internal.classify(p_content, p_channel_id);
 end;

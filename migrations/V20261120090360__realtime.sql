@@ -157,8 +157,9 @@ create function hub_internal.broadcast_thread()
 as $$
 declare
   v_topic   text := 'channel:' || new.channel_id;
+  v_topics  text := coalesce(current_setting('hub.burst_threads', true), '');
   v_said    text := coalesce(current_setting('hub.told_threads', true), '');
-  v_times   integer := octet_length(split_part(split_part(v_said, v_topic, 2), ' ', 1));
+  v_times   integer := octet_length(split_part(split_part(v_topics, v_topic, 2), ' ', 1));
   v_changed boolean := false;
   v_count   integer;
   v_payload jsonb;
@@ -188,10 +189,11 @@ begin
   end if;
 
   if v_times <= 50 then
-    v_said := set_config('hub.told_threads',
-                         case when v_times > 0 then replace(v_said, v_topic, v_topic || '.')
-                              else right(v_said, 1500) || ' ' || v_topic || '.' end
-                         || ' ' || new.id || '=' || v_count, true);
+    -- Two settings: the many threads of one channel must not crowd out how often it was told.
+    v_topics := set_config('hub.burst_threads',
+                           case when v_times > 0 then replace(v_topics, v_topic, v_topic || '.')
+                                else right(v_topics, 1500) || ' ' || v_topic || '.' end, true);
+    v_said := set_config('hub.told_threads', right(v_said, 4000) || ' ' || new.id || '=' || v_count, true);
   end if;
   if v_times < 50 then
     perform realtime.send(v_payload, 'thread', v_topic, true);

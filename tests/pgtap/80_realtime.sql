@@ -18,7 +18,7 @@ create function pg_temp.hush() returns void language plpgsql as $$
 begin
   perform pg_temp.ended();
   delete from realtime.messages;
-  perform set_config('hub.' || s, '', true) from unnest(array['burst_messages', 'told_threads', 'woken_lanes', 'woken_devices']) s;
+  perform set_config('hub.' || s, '', true) from unnest(array['burst_messages', 'burst_threads', 'told_threads', 'woken_lanes', 'woken_devices']) s;
 end;
 $$;
 
@@ -209,6 +209,11 @@ insert into public.hub_task_threads (channel_id, name) select tap.channel('dispa
 select pg_temp.ended();
 select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), '51 1',
   'two hundred new threads of a channel are fifty broadcasts and a refetch');
+select pg_temp.hush();
+insert into public.hub_task_threads (channel_id, name) select tap.channel(case when n = 61 then 'infrastructure' else 'dispatch' end), 'one of two ' || n from generate_series(1, 121) n;
+select pg_temp.ended();
+select is((select count(*)::int || ' ' || count(*) filter (where payload ? 'refetch') from pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), '51 1',
+  'a thread of another channel in between does not begin the count anew');
 select pg_temp.hush();
 insert into public.mac_tasks (content, channel_id) select 'bulk ' || n, tap.channel('quick') from generate_series(1, 1000) n;
 select is((select count(*)::int from pg_temp.heard('device:tap-own')), 1, 'a thousand tasks wake a device once');

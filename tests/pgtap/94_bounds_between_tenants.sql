@@ -85,5 +85,19 @@ select results_eq($$ select sender_label from public.hub_channel_messages where 
 select is(tap.outcome('postgres', $$ select public.hub_register_device('big', 'linux', jsonb_build_array(jsonb_build_object('agent', 'a', 'models', (select jsonb_agg('m' || n) from generate_series(1, 100000) n))), 1) $$),
           'UH001', 'an endless list of models is refused');
 
+-- By direct SQL: a definer that authenticated may call does nothing but what it is for.
+select tap.become('evil');
+create function pg_temp.who() returns uuid language plpgsql as $$ begin raise exception 'ran as %', current_user; end $$;
+create temp view mine as select pg_temp.who() as id;
+select is(hub_internal.id_is_taken('mine', gen_random_uuid()), null, 'a view of one''s own is not read with another''s rights');
+select tap.become('postgres');
+select is(tap.outcome('evil', $$ select hub_internal.id_is_taken('auth.users', gen_random_uuid()) $$), 'ok', 'nor another table') ;
+select is(hub_internal.id_is_taken('auth.users', tap.id('evil')), null, 'of which nothing is told');
+select is(tap.outcome('evil', format('select hub_internal.spend_message(%L, %s)', tap.channel(c), n)), o, 'spending ' || n || ' in ' || c)
+  from (values ('evil-room', 10, 'ok'), ('evil-room', -10, 'UH004'), ('evil-room', 300000000000, 'UH004'), ('prototypes', 10, 'UH004')) v (c, n, o);
+select is(tap.outcome('evil', format('select hub_internal.classify(%L, %L)', 'x', tap.channel('prototypes'))), '42501', 'how another''s channel classifies is not told');
+select is(tap.outcome('evil', format('select public.hub_classify(%L, %L)', 'x', tap.channel('prototypes'))), 'UH004', 'nor by the contract');
+select is(tap.outcome('evil', format('select public.hub_classify(%L, %L)', 'x', tap.channel('evil-room'))), 'ok', 'one''s own is');
+
 select * from finish();
 rollback;

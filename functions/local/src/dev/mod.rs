@@ -195,6 +195,7 @@ impl Stack {
             projects_root: shown(&projects_root),
             data_dir: (options.data_dir != DevOptions::default().data_dir).then(|| options.data_dir.clone()),
             device: options.worker.then(|| DEVICE.to_owned()),
+            program: ready::program(),
             postgres_major: database.binaries.major,
             took: began.elapsed(),
         })));
