@@ -313,8 +313,8 @@ create function hub_internal.id_is_taken(p_table regclass, p_id uuid)
   set search_path = ''
 as $$
 begin
-  -- Each table by its own words: whoever may call this could name a view of theirs, whose functions would run as
-  -- the owner of this one.
+  -- Each table by its own words: whoever may call this could name a view of theirs, whose functions would run
+  -- as the owner of this one.
   return case p_table::oid
     when 'public.mac_tasks'::regclass then exists (select from public.mac_tasks x where x.id = p_id)
     when 'public.hub_channel_messages'::regclass

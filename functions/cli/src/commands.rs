@@ -412,7 +412,7 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
                     "{user} may become {} of {}: they accept with `hub member accept {}`",
                     role.as_str(),
                     server.name,
-                    server.name
+                    server.id
                 )
             });
             return Ok(ExitCode::SUCCESS);
