@@ -246,6 +246,9 @@ pub struct Worker {
     /// Projects are found below this folder, and nothing runs outside it
     #[arg(long, env = "HUB_WORKER_PROJECTS_ROOT", default_value = ".", value_name = "DIR")]
     pub projects_root: PathBuf,
+    /// Where it keeps its journal: what its agents did, until the hub knows. Without it $XDG_STATE_HOME/aura-hub/DEVICE, or ~/.local/state
+    #[arg(long, env = "HUB_WORKER_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]

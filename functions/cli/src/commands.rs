@@ -531,7 +531,11 @@ pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitC
 /// Takes tasks and, where it may, keeps time, until it is told to stop; then drains.
 pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<ExitCode> {
     let hub = target.connect_device(&options.device).await?;
-    let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root);
+    let state = match options.state_dir {
+        Some(dir) => dir,
+        None => state_dir(&options.device, &|name| std::env::var_os(name))?,
+    };
+    let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root, state);
     worker.capacity = options.capacity;
     worker.drain = std::time::Duration::from_secs(options.drain_seconds);
     let listed = match &options.agents {
@@ -557,6 +561,15 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
         ended?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where a worker keeps its journal unless it is told: where the XDG Base Directory Specification has state.
+fn state_dir(device: &str, variable: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<std::path::PathBuf> {
+    let absolute = |name| variable(name).map(std::path::PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
+        .map(|state| state.join("aura-hub").join(device))
+        .context("there is no HOME for the worker's journal: say where to keep it with --state-dir DIR or HUB_WORKER_STATE_DIR")
 }
 
 /// Cancels `shutdown` on Ctrl-C or SIGTERM.

@@ -1,5 +1,5 @@
-//! One attempt, from the claim to its end: the folder, the agent, the report. Whatever happens in between, the end is told once,
-//! or the lease is lost and nothing is.
+//! One attempt, from the claim to its end: its folder in the journal, the project's folder, the agent, the report. Whatever happens in
+//! between, the end is told once, or the lease is lost and nothing is.
 
 use std::{
     collections::HashMap,
@@ -12,27 +12,28 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use hub::{
-    Error, Hub,
-    types::{Meta, Running, Task},
+    Error, Hub, Result,
+    types::{EndReason, Meta, Running, Task},
 };
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     agents::{Agent, Context, Outcome},
+    deliver::deliver,
+    journal::{Entry, Journal, Report},
+    machine::Facts,
     process::{ATTEMPT_MARK, WORKER_MARK},
-    progress, project,
+    progress,
+    project::{self, Refused},
 };
 
 /// A call that takes longer hangs: the connection is half open.
 pub(crate) const CALL_WITHIN: Duration = Duration::from_secs(20);
-/// The longest pause between two tries to deliver an end.
-const PAUSE: Duration = Duration::from_secs(5);
-/// How often an error that will hardly pass by itself is tried again.
-const ODD_TRIES: u32 = 5;
+
+pub(crate) async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(CALL_WITHIN, call).await.unwrap_or_else(|_| Err(Error::Unreachable("the hub does not answer".into())))
+}
 
 /// Why an attempt is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,11 @@ impl Stop {
     fn reason(&self) -> Option<Reason> {
         if self.lost.is_cancelled() { Some(Reason::Lost) } else { self.reason.get().copied() }
     }
+
+    /// Once the lease is known to be lost.
+    pub(crate) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
 }
 
 /// What attempts share.
@@ -75,24 +81,24 @@ pub(crate) struct Shared {
     pub(crate) agents: HashMap<String, Arc<dyn Agent>>,
     pub(crate) mark: String,
     pub(crate) grace: Duration,
+    pub(crate) journal: Journal,
+    pub(crate) facts: Arc<Facts>,
     /// Attempts whose lease is to be kept.
     pub(crate) running: Mutex<HashMap<Running, Stop>>,
     /// "Send a heartbeat now."
     pub(crate) beat: Notify,
-    /// Cancelled when a stopping worker can wait no longer: what is not delivered then is left to the lease.
+    /// Cancelled when a stopping worker can wait no longer: what is not delivered then is left to the journal.
     pub(crate) abandon: CancellationToken,
 }
 
 impl Shared {
-    /// Takes a claimed task under its wing. An older attempt at the same task, here, has surely lost its lease.
+    /// Takes an attempt under its wing. An older attempt at the same task, here, has surely lost its lease.
     pub(crate) fn enter(&self, key: Running) -> Stop {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        for (other, stop) in running.iter() {
-            if other.task == key.task {
-                stop.stop(Reason::Lost);
-            }
-        }
         let stop = Stop::default();
+        for (other, stop_other) in running.iter().filter(|(other, _)| other.task == key.task) {
+            if other.attempt < key.attempt { stop_other } else { &stop }.stop(Reason::Lost);
+        }
         running.insert(key, stop.clone());
         stop
     }
@@ -111,25 +117,47 @@ impl Shared {
 pub(crate) async fn attempt(shared: Arc<Shared>, task: Task, stop: Stop) -> Option<DateTime<Utc>> {
     let key = Running { task: task.id, attempt: task.attempt };
     tracing::info!(task.id = %key.task, task.attempt = key.attempt, agent.name = task.agent.as_deref().unwrap_or("-"), "attempt started");
-    let outcome = run(&shared, task, &stop).await;
-    let due = deliver(&shared, key, &stop, outcome).await;
+    let (entry, outcome) = match begin(&shared, &task).await {
+        Ok(entry) => {
+            let outcome = run(&shared, task, &entry, &stop).await;
+            (Some(entry), outcome)
+        }
+        Err(error) => {
+            tracing::error!(task.id = %key.task, error = %error, "no attempt begins: the journal can not be written");
+            let why = format!("the device can not keep a journal of its attempts ({}): is its disk full?", error.kind());
+            (None, Outcome::failed(why, true, EndReason::NotStarted))
+        }
+    };
+    let due = end(&shared, key, entry, &stop, outcome).await;
     shared.leave(key);
     due
 }
 
-async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
+async fn begin(shared: &Arc<Shared>, task: &Task) -> std::io::Result<Entry> {
+    let (shared, task) = (Arc::clone(shared), task.clone());
+    tokio::task::spawn_blocking(move || shared.journal.begin(&task)).await.map_err(std::io::Error::other)?
+}
+
+async fn run(shared: &Shared, task: Task, entry: &Entry, stop: &Stop) -> Outcome {
     let directory = match project::directory(&shared.root, task.project.as_deref()) {
         Ok(directory) => directory,
-        Err(why) => {
+        Err(refused) => {
             // What people are told names no path of this machine; its log does.
-            tracing::warn!(task.id = %task.id, projects.root = %shared.root.display(), reason = %why, "task refused");
-            return Outcome::failed(why, false);
+            tracing::warn!(task.id = %task.id, projects.root = %shared.root.display(), reason = %refused, "task refused");
+            return match (refused, &task.project) {
+                // It was there when the device said so. Another may have it; this one takes nothing of it any more.
+                (Refused::Here(why), Some(project)) => {
+                    shared.facts.missing(project);
+                    Outcome::failed(why, true, EndReason::NoProject)
+                }
+                (Refused::Here(why) | Refused::Anywhere(why), _) => Outcome::failed(why, false, EndReason::NotStarted),
+            };
         }
     };
     let Some(agent) = task.agent.as_deref().and_then(|name| shared.agents.get(name)) else {
         let name = task.agent.as_deref().unwrap_or("none");
         // Another worker of this device's name offers it.
-        return Outcome::failed(format!("agent {name} is not configured in this worker"), true);
+        return Outcome::failed(format!("agent {name} is not configured in this worker"), true, EndReason::NotStarted);
     };
     let (progress, reporter) = progress::channel();
     let (id, attempt) = (task.id, task.attempt);
@@ -138,6 +166,7 @@ async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
         task,
         directory,
         root: shared.root.clone(),
+        folder: entry.folder().to_path_buf(),
         progress,
         cancel: stop.token.clone(),
         // A stopping worker has little time itself.
@@ -146,7 +175,9 @@ async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
     let work = async {
         match AssertUnwindSafe(agent.run(context)).catch_unwind().await {
             Ok(outcome) => outcome,
-            Err(_) => Outcome::failed("the agent failed inside the worker; its log says how", true),
+            Err(_) => {
+                Outcome::failed("the agent failed inside the worker; its log says how", true, EndReason::Failed)
+            }
         }
     };
     let telling = async {
@@ -165,88 +196,74 @@ async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
     tokio::join!(work, telling).0
 }
 
-/// What to tell the hub.
-enum Report {
-    Complete(String, Meta),
-    Fail(String, bool, Meta),
-}
-
-async fn deliver(shared: &Shared, key: Running, stop: &Stop, outcome: Outcome) -> Option<DateTime<Utc>> {
-    let mut report = match (stop.reason(), outcome) {
+/// Tells the end, unless the attempt is nobody's any more.
+async fn end(
+    shared: &Shared,
+    key: Running,
+    entry: Option<Entry>,
+    stop: &Stop,
+    outcome: Outcome,
+) -> Option<DateTime<Utc>> {
+    let report = match (stop.reason(), outcome) {
         (Some(Reason::Lost), _) => {
             tracing::warn!(task.id = %key.task, task.attempt = key.attempt, "attempt discarded: its lease is lost");
+            if let Some(entry) = entry {
+                entry.remove();
+            }
             return None;
         }
         // It finished before it could be stopped: the result stands.
-        (_, Outcome::Complete { result, meta }) => Report::Complete(result, meta),
-        (Some(Reason::Cancelled), Outcome::Failed { meta, .. }) => Report::Fail("cancelled".into(), false, meta),
-        (Some(Reason::Cancelled), Outcome::Stopped) => Report::Fail("cancelled".into(), false, Meta::default()),
-        (Some(Reason::Shutdown) | None, Outcome::Stopped) => {
-            Report::Fail("worker stopped".into(), true, Meta::default())
+        (_, Outcome::Complete { result, meta }) => Report::Complete { result, meta },
+        (Some(Reason::Cancelled), Outcome::Failed { meta, .. } | Outcome::Stopped { meta }) => {
+            Report::Fail { error: "cancelled".into(), retryable: false, meta: ended(meta, EndReason::Cancelled) }
         }
-        (_, Outcome::Failed { error, retryable, meta }) => Report::Fail(error, retryable, meta),
+        (_, Outcome::Stopped { meta }) => {
+            let meta = ended(meta, EndReason::WorkerStopped);
+            Report::Fail { error: "the worker was stopped".into(), retryable: true, meta }
+        }
+        (_, Outcome::Failed { error, retryable, meta }) => Report::Fail { error, retryable, meta },
     };
-    let mut pause = Duration::from_millis(200);
-    let mut odd = 0;
-    let mut unsure = false;
-    loop {
-        let call = async {
-            match &report {
-                Report::Complete(result, meta) => shared.hub.complete(key.task, key.attempt, result, meta).await,
-                Report::Fail(error, retryable, meta) => {
-                    shared.hub.fail(key.task, key.attempt, error, *retryable, meta).await
-                }
-            }
-        };
-        let answer = tokio::select! {
-            answer = timeout(CALL_WITHIN, call) => answer.unwrap_or_else(|_| Err(Error::Unreachable("the hub does not answer".into()))),
-            () = shared.abandon.cancelled() => {
-                tracing::error!(task.id = %key.task, task.attempt = key.attempt, "the end of an attempt was not delivered before the worker stopped; its lease will run out");
-                return None;
-            }
-        };
-        match answer {
-            Ok(task) => {
-                tracing::info!(task.id = %key.task, task.attempt = key.attempt, task.status = %task.status, "attempt ended");
-                return (task.status == "pending").then_some(task.run_after).flatten();
-            }
-            Err(Error::LeaseLost(_)) if unsure => {
-                tracing::info!(task.id = %key.task, task.attempt = key.attempt, "attempt ended: an earlier try was taken, though its answer was lost, or another has the task");
-                return None;
-            }
-            Err(error @ (Error::LeaseLost(_) | Error::DeviceRevoked(_))) => {
-                tracing::warn!(task.id = %key.task, task.attempt = key.attempt, error = %error, "attempt discarded");
-                return None;
-            }
-            Err(Error::BadInput(refusal)) if matches!(report, Report::Complete(..)) => {
-                tracing::error!(task.id = %key.task, error = %refusal, "the result was refused");
-                report = Report::Fail(
-                    format!("the result could not be stored: {}", refusal.message),
-                    false,
-                    Meta::default(),
-                );
-                continue;
-            }
-            // The hub is away. The lease may run out meanwhile, but only the hub knows whether another took the task: as
-            // long as none did, the result is taken late as well.
-            Err(error) if error.is_transient() => {
-                unsure = true;
-                tracing::warn!(task.id = %key.task, error = %error, "the end of an attempt can not be delivered yet");
-            }
-            Err(error) if odd < ODD_TRIES => {
-                odd += 1;
-                tracing::error!(task.id = %key.task, error = %error, "the end of an attempt was refused");
-            }
-            Err(error) => {
-                tracing::error!(task.id = %key.task, task.attempt = key.attempt, error = %error, "the end of an attempt was given up; its lease will run out");
-                return None;
-            }
-        }
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = stop.lost.cancelled() => return None,
-            () = shared.abandon.cancelled() => {}
-        }
-        pause = (pause * 2).min(PAUSE);
+    deliver(shared, key, entry, stop, report, false).await
+}
+
+fn ended(meta: Meta, reason: EndReason) -> Meta {
+    Meta { reason: Some(reason), ..meta }
+}
+
+/// Ends what a worker that is gone had begun: tells the end that is in the journal, else what the agent had said when it ended by
+/// itself; hands the rest back. Waits for as long as another worker or the attempt's host has the folder, until `shutdown`.
+pub(crate) async fn adopt(shared: Arc<Shared>, folder: PathBuf, shutdown: CancellationToken) {
+    let entry = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => return,
+        entry = shared.journal.adopt(folder) => entry,
+    };
+    let Some(entry) = entry else { return };
+    let key = entry.key();
+    let stop = shared.enter(key);
+    let report = match entry.report() {
+        Some(report) => report,
+        None => recorded(&shared, &entry).await,
+    };
+    tracing::info!(task.id = %key.task, task.attempt = key.attempt, "an attempt of a worker that is gone: telling how it ended");
+    deliver(&shared, key, Some(entry), &stop, report, true).await;
+    shared.leave(key);
+}
+
+/// The end of an attempt whose worker did not live to see it.
+async fn recorded(shared: &Shared, entry: &Entry) -> Report {
+    let agent = entry.about.agent.as_deref().and_then(|name| shared.agents.get(name)).cloned();
+    let folder = entry.folder().to_path_buf();
+    let outcome = tokio::task::spawn_blocking(move || agent.and_then(|agent| agent.recorded(&folder))).await;
+    match outcome.ok().flatten() {
+        Some(Outcome::Complete { result, meta }) => Report::Complete { result, meta },
+        Some(Outcome::Failed { error, retryable, meta }) => Report::Fail { error, retryable, meta },
+        Some(Outcome::Stopped { meta }) => gone(meta),
+        None => gone(Meta::default()),
     }
+}
+
+fn gone(meta: Meta) -> Report {
+    let meta = ended(meta, EndReason::WorkerGone);
+    Report::Fail { error: "its worker ended without warning".into(), retryable: true, meta }
 }

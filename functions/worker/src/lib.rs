@@ -6,7 +6,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
 
 pub mod agents;
+mod deliver;
 mod executor;
+mod heartbeat;
+mod journal;
+mod machine;
 mod output;
 mod process;
 mod progress;
@@ -37,6 +41,8 @@ pub struct Worker {
     pub agents: Vec<AgentConfig>,
     /// Under this folder lie the projects; nothing runs outside of it.
     pub projects_root: PathBuf,
+    /// Here it keeps its journal, for itself and for the next worker of the device.
+    pub state: PathBuf,
     /// How many attempts at once, 1 to 1000.
     pub capacity: u16,
     /// How long a stopping worker lets attempts finish.
@@ -48,13 +54,19 @@ pub struct Worker {
 impl Worker {
     /// A worker for this machine's platform that runs one attempt at a time and offers the agent `survey` for every model.
     #[must_use]
-    pub fn new(hub: Hub, device: impl Into<String>, projects_root: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        hub: Hub,
+        device: impl Into<String>,
+        projects_root: impl Into<PathBuf>,
+        state: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             hub,
             device: device.into(),
             platform: platform().into(),
             agents: vec![AgentConfig::survey()],
             projects_root: projects_root.into(),
+            state: state.into(),
             capacity: 1,
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(2),

@@ -1,10 +1,10 @@
-//! The loop: listen, look, claim, run; and, beside it, the heartbeat.
+//! The loop: listen, look, claim, run. Before it, what a worker that is gone had begun is ended; after it, the device signs off.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use hub::{
-    Error, Result,
+    Error, Hub, Result,
     config::is_device_name,
     types::{AgentOffer, Running, Task},
     wake::{Signal, Wake},
@@ -12,26 +12,28 @@ use hub::{
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Worker,
     agents::{self, Agent},
-    executor::{CALL_WITHIN, Reason, Shared, attempt},
+    executor::{Reason, Shared, adopt, attempt, bounded},
+    heartbeat::{beat, keep_beating},
+    journal::Journal,
+    machine::Facts,
     process::Identity,
 };
 
 /// What a claim asks for and a heartbeat renews.
 const LEASE: Duration = Duration::from_secs(60);
-const HEARTBEAT: Duration = Duration::from_secs(20);
-/// A heartbeat that failed is tried again after this.
-const HEARTBEAT_AGAIN: Duration = Duration::from_secs(2);
 /// A claim on its way when the worker stops has this long: dropped, its tasks would wait for their leases to run out.
 const LAST_CLAIM: Duration = Duration::from_secs(1);
 /// After a stopping worker ended the last process trees, for handing the tasks back.
 const HAND_BACK: Duration = Duration::from_secs(5);
+/// For signing off: who can not be told sees a device that is silent.
+const SIGN_OFF: Duration = Duration::from_secs(2);
 
 /// A worker that listens and is known to the hub, and has claimed nothing yet.
 pub struct Ready {
@@ -63,6 +65,13 @@ pub(crate) async fn start(worker: Worker, shutdown: &CancellationToken) -> Resul
         registered = device.register_patiently(&shared) => registered?,
         () = shutdown.cancelled() => return Ok(None),
     }
+    // Before the first claim, so that it gets nothing of a project that this machine does not have. One that fails is made up for.
+    tokio::select! {
+        beaten = beat(&shared, &device.name) => if let Err(error) = beaten {
+            tracing::warn!(device.name = %device.name, error = %error, "the first heartbeat failed");
+        },
+        () = shutdown.cancelled() => return Ok(None),
+    }
     tracing::info!(device.name = %worker.device, device.capacity = worker.capacity, "worker ready");
     Ok(Some(Ready { worker, shared, device, wake }))
 }
@@ -74,8 +83,8 @@ impl Ready {
         &self.wake
     }
 
-    /// Works until `shutdown`, then stops claiming, lets attempts finish for [`Worker::drain`], stops the rest and hands their
-    /// tasks back.
+    /// Works until `shutdown`, then stops claiming, lets attempts finish for [`Worker::drain`], stops the rest, hands their tasks back
+    /// and signs off.
     ///
     /// # Errors
     /// [`Error::DeviceRevoked`] once an owner revoked the device; what registering anew says if that passes not by itself.
@@ -83,19 +92,37 @@ impl Ready {
         let Self { worker, shared, device, wake } = self;
         let stopping = CancellationToken::new();
         let (fatal, mut fault) = watch::channel(None);
-        let beating = tokio::spawn(heartbeats(Arc::clone(&shared), device.clone(), fatal, stopping.clone()));
+        let beating = tokio::spawn(keep_beating(Arc::clone(&shared), device.clone(), fatal, stopping.clone()));
 
+        let mut adopting = JoinSet::new();
+        for folder in left(&shared).await {
+            adopting.spawn(adopt(Arc::clone(&shared), folder, shutdown.clone()));
+        }
         let mut attempts = JoinSet::new();
         let capacity = usize::from(worker.capacity);
         let ended = work(&shared, &device, capacity, &wake, &mut attempts, &mut fault, shutdown).await;
         drop(wake);
-        drain(&shared, &worker, &mut attempts, ended.is_err()).await;
+        drain(&shared, &worker, &mut attempts, &mut adopting, ended.is_err()).await;
 
         stopping.cancel();
         beating.abort();
+        if ended.is_ok() {
+            match timeout(SIGN_OFF, shared.hub.sign_off(&device.name)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(device.name = %device.name, error = %error, "the device could not sign off");
+                }
+                Err(_) => tracing::warn!(device.name = %device.name, "the device could not sign off: the hub does not answer"),
+            }
+        }
         tracing::info!(device.name = %worker.device, "worker stopped");
         ended
     }
+}
+
+async fn left(shared: &Arc<Shared>) -> Vec<std::path::PathBuf> {
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || shared.journal.left()).await.unwrap_or_default()
 }
 
 struct Prepared {
@@ -122,6 +149,13 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
             worker.projects_root.display()
         ));
     }
+    let journal = match open_journal(&worker.state, &worker.hub) {
+        Ok(journal) => Some(journal),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
     problems.extend(agents::check(&worker.agents));
     let mut built: HashMap<String, Arc<dyn Agent>> = HashMap::new();
     for config in &worker.agents {
@@ -130,16 +164,18 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
             Err(problem) => problems.push(format!("agent {}: {problem}", config.agent)),
         }
     }
-    match root {
-        Some(root) if problems.is_empty() => {
+    match (root, journal) {
+        (Some(root), Some(journal)) if problems.is_empty() => {
             let identity = Identity::new(&worker.device, &root);
             let shared = Shared {
                 hub: worker.hub.clone(),
                 device: worker.device.clone(),
+                facts: Arc::new(Facts::new(root.clone(), worker.state.clone())),
                 root,
                 agents: built,
                 mark: identity.mark.clone(),
                 grace: worker.grace,
+                journal,
                 running: std::sync::Mutex::default(),
                 beat: Notify::new(),
                 abandon: CancellationToken::new(),
@@ -150,18 +186,31 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
     }
 }
 
+fn open_journal(state: &Path, hub: &Hub) -> Result<Journal, String> {
+    Journal::open(state, hub.address()).map_err(|error| {
+        format!(
+            "the folder {} for the journal of attempts can not be made ({}): give another with --state-dir",
+            state.display(),
+            error.kind()
+        )
+    })
+}
+
 /// What is registered.
 #[derive(Clone)]
-struct Device {
-    name: String,
+pub(crate) struct Device {
+    pub(crate) name: String,
     platform: String,
     offers: Vec<AgentOffer>,
     capacity: i32,
 }
 
 impl Device {
-    async fn register(&self, shared: &Shared) -> Result<()> {
-        bounded(shared.hub.register_device(&self.name, &self.platform, &self.offers, self.capacity)).await.map(drop)
+    pub(crate) async fn register(&self, shared: &Shared) -> Result<()> {
+        bounded(shared.hub.register_device(&self.name, &self.platform, &self.offers, self.capacity)).await?;
+        // Its row may be new.
+        shared.facts.forgotten();
+        Ok(())
     }
 
     /// Registers, waiting for a hub that is away.
@@ -248,8 +297,8 @@ async fn work(
             }
             signal = wake.next() => match signal {
                 Signal::Look => look = true,
-                Signal::Device if !attempts.is_empty() => shared.beat.notify_one(),
-                Signal::Device => {}
+                // Something of ours is to stop, or the hub asks whether a project is here.
+                Signal::Device => shared.beat.notify_one(),
             },
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 due = None;
@@ -270,85 +319,33 @@ async fn claim(shared: &Shared, free: usize, shutdown: &CancellationToken) -> Re
     }
 }
 
-/// Keeps the leases of what runs, and learns what to stop.
-async fn heartbeats(
-    shared: Arc<Shared>,
-    device: Device,
-    fatal: watch::Sender<Option<Arc<Error>>>,
-    stopping: CancellationToken,
+/// Lets attempts finish, then stops them and hands their tasks back. What can not be told by then stays in the journal.
+async fn drain(
+    shared: &Shared,
+    worker: &Worker,
+    attempts: &mut JoinSet<Option<DateTime<Utc>>>,
+    adopting: &mut JoinSet<()>,
+    at_once: bool,
 ) {
-    let mut every = interval(HEARTBEAT);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut again = false;
-    let mut silent = false;
-    loop {
-        tokio::select! {
-            biased;
-            () = stopping.cancelled() => return,
-            () = shared.beat.notified() => {}
-            () = sleep(HEARTBEAT_AGAIN), if again => {}
-            _ = every.tick() => {}
-        }
-        let running = shared.snapshot();
-        let keys: Vec<Running> = running.iter().map(|(key, _)| *key).collect();
-        again = false;
-        match bounded(shared.hub.heartbeat(&device.name, &keys)).await {
-            Ok(beat) => {
-                if silent {
-                    tracing::info!(device.name = %device.name, "heartbeats are heard again");
-                    silent = false;
-                }
-                // Only of what was in this heartbeat: a task claimed meanwhile is not in its answer.
-                for (key, stop) in &running {
-                    if beat.lost.contains(&key.task) {
-                        stop.stop(Reason::Lost);
-                    } else if beat.cancel.contains(&key.task) {
-                        stop.stop(Reason::Cancelled);
-                    }
-                }
-            }
-            Err(Error::DeviceRevoked(_)) => match device.register(&shared).await {
-                // It was unknown and is known again; its tasks are told apart by the next heartbeat.
-                Ok(()) => again = true,
-                Err(Error::DeviceRevoked(refusal)) => {
-                    for (_, stop) in shared.snapshot() {
-                        stop.stop(Reason::Lost);
-                    }
-                    fatal.send_replace(Some(Arc::new(Error::DeviceRevoked(refusal))));
-                    again = true;
-                }
-                Err(_) => again = true,
-            },
-            Err(error) => {
-                // The work goes on: as long as nobody else took the tasks, their results are welcome.
-                if !silent {
-                    tracing::warn!(device.name = %device.name, error = %error, "a heartbeat failed; trying again");
-                    silent = true;
-                }
-                again = true;
-            }
-        }
-    }
-}
-
-/// Lets attempts finish, then stops them and hands their tasks back.
-async fn drain(shared: &Shared, worker: &Worker, attempts: &mut JoinSet<Option<DateTime<Utc>>>, at_once: bool) {
-    let all_ended = async |attempts: &mut JoinSet<Option<DateTime<Utc>>>| while attempts.join_next().await.is_some() {};
+    let all_ended = async |attempts: &mut JoinSet<Option<DateTime<Utc>>>, adopting: &mut JoinSet<()>| {
+        while attempts.join_next().await.is_some() {}
+        while adopting.join_next().await.is_some() {}
+    };
     if !attempts.is_empty() && !at_once {
         tracing::info!(attempts = attempts.len(), drain.seconds = worker.drain.as_secs_f64(), "draining");
-        if timeout(worker.drain, all_ended(attempts)).await.is_ok() {
-            return;
+        let finished = async { while attempts.join_next().await.is_some() {} };
+        if timeout(worker.drain, finished).await.is_err() {
+            for (_, stop) in shared.snapshot() {
+                stop.stop(Reason::Shutdown);
+            }
+        }
+    } else {
+        for (_, stop) in shared.snapshot() {
+            stop.stop(Reason::Shutdown);
         }
     }
-    for (_, stop) in shared.snapshot() {
-        stop.stop(Reason::Shutdown);
-    }
-    if timeout(worker.grace + HAND_BACK, all_ended(attempts)).await.is_err() {
+    if timeout(worker.grace + HAND_BACK, all_ended(attempts, adopting)).await.is_err() {
         shared.abandon.cancel();
-        timeout(worker.grace + HAND_BACK, all_ended(attempts)).await.ok();
+        timeout(worker.grace + HAND_BACK, all_ended(attempts, adopting)).await.ok();
     }
-}
-
-async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(CALL_WITHIN, call).await.unwrap_or_else(|_| Err(Error::Unreachable("the hub does not answer".into())))
 }

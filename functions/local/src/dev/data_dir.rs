@@ -83,7 +83,11 @@ pub fn reset(path: &Path) -> Result<()> {
     for name in ["secrets.json", "postgres.log", "postgres.log.1"] {
         files::remove(&path.join(name))?;
     }
-    Ok(())
+    // The journal of attempts at tasks that are gone with the database.
+    match fs::remove_dir_all(path.join("worker")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +135,7 @@ mod tests {
         }
         fs::create_dir_all(data.join("postgres/base")).unwrap();
         fs::create_dir_all(data.join("postgres.new")).unwrap();
+        fs::create_dir_all(data.join("worker/attempts")).unwrap();
         fs::create_dir_all(data.join("projects/Desktop")).unwrap();
         reset(held.path()).unwrap();
         let mut left: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();

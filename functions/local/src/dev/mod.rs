@@ -182,7 +182,7 @@ impl Stack {
         let people = step(out, "starting REST, sign-in, Realtime and the gateway", serving).await?;
         if options.worker {
             let url = database.owner_url();
-            let starting = Worker::start(&url, &projects_root, &self.stop);
+            let starting = Worker::start(&url, &projects_root, &dir.join("worker"), &self.stop);
             self.worker = Some(step(out, "starting the worker", starting).await?);
         }
 

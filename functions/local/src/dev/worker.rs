@@ -23,10 +23,15 @@ impl Worker {
     ///
     /// # Errors
     /// When the database can not be reached.
-    pub async fn start(url: &SecretString, projects_root: &Path, stop: &CancellationToken) -> Result<Self> {
+    pub async fn start(
+        url: &SecretString,
+        projects_root: &Path,
+        state: &Path,
+        stop: &CancellationToken,
+    ) -> Result<Self> {
         let db = Db::connect(url).await.map_err(|error| Error::Worker(error.to_string()))?;
         let hub = Hub::Postgres(db);
-        let mut worker = hub_worker::Worker::new(hub.clone(), DEVICE, projects_root);
+        let mut worker = hub_worker::Worker::new(hub.clone(), DEVICE, projects_root, state);
         worker.agents = vec![agent()];
         worker.capacity = CAPACITY;
         worker.drain = FINISH;

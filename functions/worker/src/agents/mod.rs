@@ -3,12 +3,17 @@
 pub mod command;
 pub mod survey;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use hub::{
     Error, Result,
-    types::{AgentOffer, Meta, Task},
+    types::{AgentOffer, EndReason, Meta, Task},
 };
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +33,8 @@ pub struct Context {
     pub directory: PathBuf,
     /// The canonical root of all projects.
     pub root: PathBuf,
+    /// The attempt's own folder in the journal.
+    pub folder: PathBuf,
     /// Where to say what is being done.
     pub progress: Progress,
     /// Cancelled when the attempt is to stop. An agent stops everything it started, then returns.
@@ -58,12 +65,19 @@ pub enum Outcome {
         meta: Meta,
     },
     /// It was told to stop, and did.
-    Stopped,
+    Stopped {
+        /// What is known about the run.
+        meta: Meta,
+    },
 }
 
 impl Outcome {
-    pub(crate) fn failed(error: impl Into<String>, retryable: bool) -> Self {
-        Self::Failed { error: error.into(), retryable, meta: Meta::default() }
+    pub(crate) fn failed(error: impl Into<String>, retryable: bool, reason: EndReason) -> Self {
+        Self::Failed { error: error.into(), retryable, meta: Meta { reason: Some(reason), ..Meta::default() } }
+    }
+
+    pub(crate) fn stopped() -> Self {
+        Self::Stopped { meta: Meta::default() }
     }
 }
 
@@ -71,6 +85,12 @@ impl Outcome {
 pub trait Agent: Send + Sync {
     /// Runs one attempt to its end. When it returns, nothing it started is left.
     fn run(&self, context: Context) -> BoxFuture<'_, Outcome>;
+
+    /// How an attempt ended whose worker is gone, from what its host left in `folder`. None: it did not come to an end.
+    fn recorded(&self, folder: &Path) -> Option<Outcome> {
+        let _ = folder;
+        None
+    }
 }
 
 /// What a machine offers under a name.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hub::types::Meta;
+use hub::types::{EndReason, Meta};
 use nix::fcntl::OFlag;
 use tokio::{task::spawn_blocking, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -59,11 +59,11 @@ async fn survey(context: Context) -> Outcome {
     };
     let found = match walked {
         Ok(Ok(found)) => found,
-        Ok(Err(error)) => return Outcome::failed(format!("{place} can not be read: {}", error.kind()), false),
-        Err(_) => return Outcome::failed("the survey failed inside the worker", true),
+        Ok(Err(error)) => return Outcome::failed(format!("{place} can not be read: {}", error.kind()), false, EndReason::NotStarted),
+        Err(_) => return Outcome::failed("the survey failed inside the worker", true, EndReason::Failed),
     };
     if cancel.is_cancelled() {
-        return Outcome::Stopped;
+        return Outcome::stopped();
     }
     progress
         .step(&format!("{} in {}; reading them", count(found.files.len(), "file"), count(found.folders, "folder")))
@@ -71,10 +71,10 @@ async fn survey(context: Context) -> Outcome {
     let (files, cancel_reading) = (found.files.clone(), cancel.clone());
     let base = directory.clone();
     let Ok(read) = spawn_blocking(move || read_all(&base, &files, &cancel_reading)).await else {
-        return Outcome::failed("the survey failed inside the worker", true);
+        return Outcome::failed("the survey failed inside the worker", true, EndReason::Failed);
     };
     if cancel.is_cancelled() {
-        return Outcome::Stopped;
+        return Outcome::stopped();
     }
     let languages = languages(&found.files, &read);
     match languages.first() {
@@ -91,7 +91,7 @@ async fn survey(context: Context) -> Outcome {
     }
     let commits = tokio::select! {
         commits = commits(&directory, &root) => commits,
-        () = cancel.cancelled() => return Outcome::Stopped,
+        () = cancel.cancelled() => return Outcome::stopped(),
     };
     match &commits {
         Ok(list) if list.is_empty() => progress.step("A git repository without commits").await,
@@ -106,7 +106,7 @@ async fn survey(context: Context) -> Outcome {
     }
     progress.step(&format!("TODO and FIXME: {}", count(read.marks_total, "line"))).await;
     if cancel.is_cancelled() {
-        return Outcome::Stopped;
+        return Outcome::stopped();
     }
     let result = report(&task.content, &place, &found, &languages, &commits, &read, begun.elapsed());
     Outcome::Complete { result, meta: Meta { exit_code: Some(0), ..Meta::default() } }

@@ -1,0 +1,160 @@
+//! What this machine says of itself with each heartbeat: free disk, free memory, and which of the projects it was asked about it
+//! has. A machine's folders are never listed: only those are looked for that the hub names, because a task of a server that this
+//! device serves wants to run there.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use hub::types::Machine;
+use sysinfo::{MemoryRefreshKind, System};
+
+use crate::project::{self, Refused};
+
+/// More than this many projects it does not keep in mind: the hub asks again for what it was told nothing of.
+const PROJECTS: usize = 2000;
+
+/// What is known of this machine, and what of that the hub was told.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    root: PathBuf,
+    state: PathBuf,
+    /// By path: whether it was there when the hub was last told. None: not told yet.
+    projects: Mutex<BTreeMap<String, Option<bool>>>,
+}
+
+impl Facts {
+    pub(crate) fn new(root: PathBuf, state: PathBuf) -> Self {
+        Self { root, state, projects: Mutex::default() }
+    }
+
+    /// Looks, off the runtime's threads: a disk that does not answer must hold up no heartbeat of another.
+    pub(crate) async fn look(self: &std::sync::Arc<Self>) -> Machine {
+        let this = std::sync::Arc::clone(self);
+        tokio::task::spawn_blocking(move || this.look_now()).await.unwrap_or_default()
+    }
+
+    fn look_now(&self) -> Machine {
+        let asked: Vec<(String, Option<bool>)> =
+            self.projects().iter().map(|(path, told)| (path.clone(), *told)).collect();
+        let changed = asked.into_iter().filter_map(|(path, told)| {
+            // A name that no machine takes is claimed all the same, and refused: nobody else would say what is wrong with it.
+            let there = !matches!(project::directory(&self.root, Some(&path)), Err(Refused::Here(_)));
+            (told != Some(there)).then_some((path, there))
+        });
+        Machine {
+            disk_free_bytes: [&self.root, &self.state].into_iter().filter_map(|path| disk_free(path)).min(),
+            memory_free_bytes: memory_free(),
+            // Also when there is nothing to say: from then on the device is held to what it said.
+            projects: Some(changed.collect()),
+        }
+    }
+
+    /// The hub has taken what [`Facts::look`] found.
+    pub(crate) fn told(&self, machine: Machine) {
+        let mut projects = self.projects();
+        for (path, there) in machine.projects.unwrap_or_default() {
+            projects.insert(path, Some(there));
+        }
+    }
+
+    /// The hub asks about these.
+    pub(crate) fn asked(&self, paths: &[String]) {
+        let mut projects = self.projects();
+        for path in paths {
+            // It may have forgotten: what it asks about it was not told.
+            projects.insert(path.clone(), None);
+            if projects.len() > PROJECTS {
+                projects.pop_first();
+            }
+        }
+    }
+
+    /// The hub has lost what it was told (the device's row is new).
+    pub(crate) fn forgotten(&self) {
+        self.projects().clear();
+    }
+
+    /// A claimed task's project was not there.
+    pub(crate) fn missing(&self, path: &str) {
+        self.projects().insert(path.to_owned(), Some(false));
+    }
+
+    fn projects(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<bool>>> {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes that a user who is not root may still write where `path` is.
+fn disk_free(path: &Path) -> Option<u64> {
+    let found = nix::sys::statvfs::statvfs(path).ok()?;
+    // The types differ between systems.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
+    let (blocks, size) = (u64::try_from(found.blocks_available()).ok()?, u64::try_from(found.fragment_size()).ok()?);
+    blocks.checked_mul(size)
+}
+
+/// Bytes a program could still get without swapping: of the machine, or of the container if that has less.
+fn memory_free() -> Option<u64> {
+    let mut system = System::new();
+    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+    let machine = Some(system.available_memory()).filter(|bytes| *bytes > 0);
+    let container = system.cgroup_limits().map(|limits| limits.free_memory);
+    [machine, container].into_iter().flatten().min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn facts(root: &Path) -> Arc<Facts> {
+        Arc::new(Facts::new(root.canonicalize().unwrap(), root.to_path_buf()))
+    }
+
+    fn projects(machine: &Machine) -> Vec<(&str, bool)> {
+        machine.projects.iter().flatten().map(|(path, there)| (path.as_str(), *there)).collect()
+    }
+
+    #[tokio::test]
+    async fn free_disk_and_memory_are_known_here() {
+        let root = tempfile::tempdir().unwrap();
+        let machine = facts(root.path()).look().await;
+        assert!(machine.disk_free_bytes.unwrap() > 0);
+        assert!(machine.memory_free_bytes.unwrap() > 0);
+    }
+
+    #[tokio::test]
+    async fn only_projects_that_were_asked_about_are_told_and_only_when_that_changed() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("there")).unwrap();
+        std::fs::create_dir(root.path().join("secret")).unwrap();
+        let facts = facts(root.path());
+        assert_eq!(projects(&facts.look().await), []);
+
+        facts.asked(&["there".into(), "away".into(), "gone/etc".into()]);
+        let machine = facts.look().await;
+        assert_eq!(projects(&machine), [("away", false), ("gone/etc", false), ("there", true)]);
+        // Until the hub has taken it, it is said again.
+        assert_eq!(projects(&facts.look().await).len(), 3);
+        facts.told(machine);
+        assert_eq!(projects(&facts.look().await), []);
+
+        std::fs::create_dir(root.path().join("away")).unwrap();
+        std::fs::remove_dir(root.path().join("there")).unwrap();
+        assert_eq!(projects(&facts.look().await), [("away", true), ("there", false)]);
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_asks_again_is_told_again() {
+        let root = tempfile::tempdir().unwrap();
+        let facts = facts(root.path());
+        facts.asked(&["a".into()]);
+        facts.told(facts.look().await);
+        assert_eq!(projects(&facts.look().await), []);
+        facts.asked(&["a".into()]);
+        assert_eq!(projects(&facts.look().await), [("a", false)]);
+    }
+}
