@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use hub::{
     Error, Result,
     config::is_device_name,
-    types::{AgentOffer, Running, Task},
+    types::{AgentOffer, Machine, Running, Task},
     wake::{Signal, Wake},
 };
 use tokio::{
@@ -292,7 +292,7 @@ async fn heartbeats(
         let running = shared.snapshot();
         let keys: Vec<Running> = running.iter().map(|(key, _)| *key).collect();
         again = false;
-        match bounded(shared.hub.heartbeat(&device.name, &keys)).await {
+        match bounded(shared.hub.heartbeat(&device.name, &keys, &Machine::default())).await {
             Ok(beat) => {
                 if silent {
                     tracing::info!(device.name = %device.name, "heartbeats are heard again");
