@@ -196,6 +196,7 @@ begin
     add column if not exists finished_at         timestamptz,
     add column if not exists requested_agent     text,
     add column if not exists progress_count      integer not null default 0,
+    add column if not exists quiet               boolean not null default false,
     add column if not exists told                text,
     add column if not exists lane                integer,
     add column if not exists queue_key           timestamptz,

@@ -57,7 +57,9 @@ insert into hub_internal.quotas (name, amount, per, about) values
   ('server_webhook_rules',              300, null,       'webhook rules of a server'),
   ('server_bridges',                    200, null,       'bridges of a server'),
   ('server_hook_tokens',                200, null,       'live hook tokens of a server'),
-  ('device_agents',                      64, null,       'agents that a device offers');
+  ('device_agents',                      64, null,       'agents that a device offers'),
+  ('device_free_disk',           1000000000, null,
+   'bytes that must be free on the disk of a device for it to get work');
 
 create table hub_internal.spent (
   quota       text not null references hub_internal.quotas (name) on delete cascade on update cascade,

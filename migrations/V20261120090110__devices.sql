@@ -11,6 +11,10 @@ create table public.mesh_devices (
   last_heartbeat_at timestamptz,
   drained_at        timestamptz,
   revoked_at        timestamptz,
+  signed_off_at     timestamptz,
+  disk_free_bytes   bigint,
+  memory_free_bytes bigint,
+  projects_told     boolean not null default false,
   created_at        timestamptz not null default now(),
   updated_at        timestamptz not null default now(),
   constraint mesh_devices_name_check check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
@@ -22,11 +26,18 @@ comment on table public.mesh_devices is
   'A machine of the mesh: what it can run, how much at once, when it was last heard of.';
 comment on column public.mesh_devices.platform is 'Null until it has registered.';
 comment on column public.mesh_devices.agents is
-  'What it offers: [{"agent": "claude", "models": ["claude"]}]. The model "any" stands for all.';
+  'What it offers: [{"agent": "claude", "models": ["claude"], "memory_bytes": 2000000000}]. The model "any" '
+  'stands for all; memory_bytes, how much must be free to start it, may be left out.';
 comment on column public.mesh_devices.serves_all is
   'Serves every server, those made later too. Enrolled by service_role or postgres.';
 comment on column public.mesh_devices.drained_at is 'Since then it gets nothing new.';
 comment on column public.mesh_devices.revoked_at is 'Since then its token is good for nothing here.';
+comment on column public.mesh_devices.signed_off_at is
+  'Since then it is offline by its own word, until it is heard of again.';
+comment on column public.mesh_devices.disk_free_bytes is 'As it last said; null: it never did.';
+comment on column public.mesh_devices.memory_free_bytes is 'As it last said; null: it never did.';
+comment on column public.mesh_devices.projects_told is
+  'Whether it answers which projects it has. One that never did takes work without.';
 
 alter table public.mesh_devices enable row level security;
 revoke all on public.mesh_devices from public, anon, authenticated, service_role;
@@ -52,3 +63,17 @@ grant select, insert, update, delete on public.mesh_device_servers to service_ro
 create policy mesh_device_servers_select_readers on public.mesh_device_servers for select to authenticated
   using (server_id in (select hub_internal.my_server_ids())
          or device = (select hub_internal.live_device()));
+
+-- What a device answered when it was asked for a project. Only what work of a server it serves asks for has a
+-- row: a machine's folders are not listed, and the table is no larger than what is asked. Nobody holds a
+-- grant: who works with others on a machine does not learn what others' projects are called.
+create table hub_internal.device_projects (
+  device  text not null references public.mesh_devices (name) on delete cascade on update cascade,
+  project text not null,
+  present boolean not null,
+  told_at timestamptz not null,
+  primary key (device, project)
+);
+comment on table hub_internal.device_projects is
+  'Whether a device has a project that it was asked for. Without a row it was not asked, or did not answer.';
+alter table hub_internal.device_projects enable row level security;

@@ -69,6 +69,7 @@ create table if not exists public.mac_tasks (
   finished_at         timestamptz,
   requested_agent     text,
   progress_count      integer not null default 0,
+  quiet               boolean not null default false,
   told                text,
   lane                integer,
   queue_key           timestamptz,
@@ -116,6 +117,7 @@ comment on column public.mac_tasks.queue_key is
   'Where it stands in its lane: when it was made, moved by its priority.';
 comment on column public.mac_tasks.progress_count is
   'Notes told in this attempt; after 15 only partial_output changes.';
+comment on column public.mac_tasks.quiet is 'Whether partial_output was written without telling it.';
 comment on column public.mac_tasks.lease_expires_at is
   'Null while running: an executor of the older kind has it, and it is never taken away.';
 comment on column public.mac_tasks.seq is
@@ -203,12 +205,34 @@ create table public.hub_task_attempts (
   tokens_out  bigint,
   session_id  text,
   receipt     jsonb,
+  reason      text,
+  signal      integer,
+  stderr      text,
+  output_bytes      bigint,
+  peak_memory_bytes bigint,
+  agent_started_at  timestamptz,
+  agent_ended_at    timestamptz,
   primary key (task_id, attempt),
-  constraint hub_task_attempts_outcome_check check (outcome in ('complete', 'failed', 'cancelled', 'lost'))
+  constraint hub_task_attempts_outcome_check check (outcome in ('complete', 'failed', 'cancelled', 'lost')),
+  constraint hub_task_attempts_reason_check
+    check (reason in ('complete', 'failed', 'cancelled', 'exit', 'signal', 'timeout', 'no_output', 'silent',
+                      'lingered', 'out_of_memory', 'not_started', 'no_project', 'worker_stopped',
+                      'worker_gone', 'host_gone', 'lease_lost', 'revoked', 'refused'))
 ) with (fillfactor = 80);
 comment on table public.hub_task_attempts is
   'The run record of each attempt: where, by whom, from when to when, how it ended, what it cost.';
 comment on column public.hub_task_attempts.outcome is 'Null while it runs.';
+comment on column public.hub_task_attempts.reason is
+  'Why it ended: what its device said, else what follows from the outcome. Null while it runs.';
+comment on column public.hub_task_attempts.signal is 'The number of the signal that ended its program.';
+comment on column public.hub_task_attempts.stderr is 'The last lines of its standard error.';
+comment on column public.hub_task_attempts.output_bytes is 'How much its program wrote.';
+comment on column public.hub_task_attempts.peak_memory_bytes is
+  'The most that its program, and what that started, held at once.';
+comment on column public.hub_task_attempts.agent_started_at is
+  'When its program began, by the clock of the device; started_at is when it was claimed, by ours.';
+comment on column public.hub_task_attempts.agent_ended_at is
+  'When its program ended, by the clock of the device.';
 
 alter table public.hub_task_attempts enable row level security;
 revoke all on public.hub_task_attempts from public, anon, authenticated, service_role;

@@ -159,6 +159,7 @@ begin
         new.attempt := old.attempt + 1;
         new.claimed_at := now();
         new.progress_count := 0;
+        new.quiet := false;
         new.lease_expires_at := null;
         insert into public.hub_task_attempts (task_id, attempt, device, agent)
         values (new.id, new.attempt, new.claimed_by, new.agent)
@@ -178,7 +179,9 @@ begin
          set finished_at = now(),
              error = new.error,
              outcome = case when new.status in ('complete', 'failed', 'cancelled') then new.status
-                            else 'failed' end
+                            else 'failed' end,
+             reason = case when new.status in ('complete', 'failed', 'cancelled') then new.status
+                           else 'failed' end
        where a.task_id = new.id
          and a.attempt = old.attempt
          and a.finished_at is null;

@@ -58,7 +58,8 @@ create function hub_internal.tell(p_event text, p_task public.mac_tasks, p_threa
   set search_path = ''
 as $$
 begin
-  -- Notes are half of what is said: nothing is made for them that they do not say.
+  -- Notes (and that it started, with an empty one) are half of what is said: nothing is made for them that
+  -- they do not say.
   if p_note is not null then
     return hub_internal.post(p_event, p_task.channel_id, p_thread_id, p_task.id, array[
       null,
@@ -174,21 +175,24 @@ create function hub_internal.tell_change()
   set search_path = ''
 as $$
 declare
+  v_noted   boolean;
   v_note    text;
-  v_outcome text;
+  v_attempt public.hub_task_attempts;
   v_told    boolean;
 begin
+  if new.channel_id is null then
+    return new;
+  end if;
+  -- One that was written quietly and comes again is told all the same.
+  v_noted := new.status = 'running'
+             and not new.quiet
+             and new.partial_output is not null
+             and (new.partial_output is distinct from old.partial_output or old.quiet);
   -- Not as WHEN of the trigger, for the reason given at check_task (…task_rules).
-  if new.channel_id is null
-     or (case when new.status <> old.status
-              then new.status not in ('complete', 'failed', 'cancelled')
-                   and not (new.status = 'pending' and old.status in ('running', 'failed', 'cancelled'))
-                   and not (new.status = 'running'
-                            and new.partial_output is not null
-                            and new.partial_output is distinct from old.partial_output)
-              else new.status <> 'running'
-                   or new.partial_output is null
-                   or new.partial_output is not distinct from old.partial_output end) then
+  if not v_noted
+     and (new.status = old.status
+          or new.status in ('waiting', 'blocked')
+          or (new.status = 'pending' and old.status not in ('running', 'failed', 'cancelled'))) then
     return new;
   end if;
   -- An executor that knows no threads works on a task of a threaded channel: the channel stays clean all the
@@ -202,24 +206,29 @@ begin
       new.told := hub_internal.tell_end(new, new.thread_id);
     elsif new.status = 'pending' and old.status = 'running' then
       -- What became of the attempt is written before its task is.
-      select a.outcome
-        into v_outcome
+      select a.*
+        into v_attempt
         from public.hub_task_attempts a
        where a.task_id = new.id
          and a.attempt = new.attempt;
-      perform hub_internal.tell(case v_outcome when 'lost' then 'lease_lost' else 'retried' end,
+      perform hub_internal.tell(case when v_attempt.outcome = 'lost' then 'lease_lost'
+                                     when v_attempt.reason in ('worker_stopped', 'worker_gone', 'host_gone',
+                                                               'no_project') then 'handed_back'
+                                     else 'retried' end,
                                 new, new.thread_id,
                                 p_reason => hub_internal.task_reason(new),
                                 p_device => old.claimed_by);
     elsif new.status = 'pending' and old.status in ('failed', 'cancelled') then
       new.told := null;
       perform hub_internal.tell('requeued', new, new.thread_id);
+    elsif new.status = 'running' then
+      v_told := hub_internal.tell('started', new, new.thread_id, '');
     end if;
   end if;
 
-  if new.status = 'running' and new.partial_output is distinct from old.partial_output then
+  if v_noted then
     v_note := hub_internal.progress_text(
-      case when old.status = 'running' then coalesce(old.partial_output, '') else '' end,
+      case when old.status = 'running' and not old.quiet then coalesce(old.partial_output, '') else '' end,
       new.partial_output);
     if v_note <> '' then
       new.progress_count := new.progress_count + 1;

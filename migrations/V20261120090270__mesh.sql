@@ -1,4 +1,4 @@
--- Why: a machine registers, says that it is alive, is drained, revoked and enrolled.
+-- Why: a machine registers, is drained, revoked and enrolled. That it is alive it says in …heartbeats.
 
 create trigger mesh_devices_touch before update on public.mesh_devices
   for each row execute function hub_internal.touch();
@@ -101,63 +101,6 @@ begin
       'An owner revoked it; hub_revoke_device(name, false) takes that back.');
   end if;
   return v_device;
-end;
-$$;
-
-create function hub_internal.heartbeat(p_device text, p_running jsonb, p_now timestamptz)
-  returns jsonb
-  language plpgsql
-  volatile
-  security definer
-  set search_path = ''
-as $$
-declare
-  v_answer jsonb;
-begin
-  perform hub_internal.acting_device(p_device);
-  p_running := coalesce(p_running, '[]');
-  if jsonb_typeof(p_running) <> 'array'
-     or exists (select from jsonb_array_elements(p_running) e (o)
-                 where jsonb_typeof(o) <> 'object'
-                    or coalesce(o ->> 'task', '') !~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
-                    or coalesce(o ->> 'attempt', '') !~ '^[0-9]{1,9}$') then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_running',
-      'Give a list like [{"task": "<uuid>", "attempt": 1}].');
-  end if;
-
-  with said as (
-    select distinct (o ->> 'task')::uuid as task, (o ->> 'attempt')::int as attempt
-      from jsonb_array_elements(p_running) e (o)
-  ), held as (
-    -- In the order of ids: two heartbeats never wait for each other in a ring.
-    select t.id
-      from public.mac_tasks t
-      join said s on s.task = t.id and s.attempt = t.attempt
-     where t.status = 'running' and t.claimed_by = p_device
-     order by t.id
-       for no key update of t
-  ), extended as (
-    update public.mac_tasks t
-       set lease_expires_at = greatest(t.lease_expires_at, p_now + interval '60 seconds')
-      from held where t.id = held.id
-    returning t.id, t.cancel_requested_at
-  )
-  select jsonb_build_object(
-           'cancel', coalesce(
-             (select jsonb_agg(e.id order by e.id) from extended e where e.cancel_requested_at is not null),
-             '[]'),
-           'steer', '[]'::jsonb,
-           'lost', coalesce(
-             (select jsonb_agg(s.task order by s.task)
-                from said s
-               where s.task not in (select e.id from extended e)),
-             '[]'))
-    into v_answer;
-
-  update public.mesh_devices d
-     set last_heartbeat_at = greatest(d.last_heartbeat_at, p_now)
-   where d.name = p_device;
-  return v_answer;
 end;
 $$;
 

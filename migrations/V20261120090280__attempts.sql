@@ -84,7 +84,8 @@ begin
                claimed_at = p_now,
                run_after = null,
                partial_output = null,
-               progress_count = 0
+               progress_count = 0,
+               quiet = false
           from locked
          where t.id = locked.id
         returning t.*
@@ -172,7 +173,7 @@ begin
 end;
 $$;
 
-create function hub_internal.report_progress(p_task_id uuid, p_attempt int, p_note text)
+create function hub_internal.report_progress(p_task_id uuid, p_attempt int, p_note text, p_quiet boolean)
   returns void
   language plpgsql
   volatile
@@ -185,11 +186,13 @@ begin
   if p_note is null or btrim(p_note) = '' or char_length(p_note) > 100000 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_note', 'A note has 1 to 100,000 characters.');
   end if;
+  perform hub_internal.require_given(p_quiet, 'p_quiet');
   v_device := hub_internal.writing_device();
   -- The fence is in the update itself: a note is the commonest write, and a lock ahead of it would be a
   -- second version of the row.
   update public.mac_tasks t
-     set partial_output = p_note
+     set partial_output = p_note,
+         quiet = p_quiet
    where t.id = p_task_id
      and t.attempt = p_attempt
      and t.status = 'running'
@@ -201,6 +204,23 @@ end;
 $$;
 
 -- Ending it -------------------------------------------------------------------------------------------------
+
+-- Whether a text is a moment, and no infinity. Null is neither. Postgres 16 has a function that says so; here
+-- the conversion is tried.
+create function hub_internal.is_moment(p_text text)
+  returns boolean
+  language plpgsql
+  stable
+  strict
+  set search_path = ''
+as $$
+begin
+  return p_text ~ '^[0-9]{4}-' and isfinite(p_text::timestamptz);
+exception
+  when data_exception then
+    return false;
+end;
+$$;
 
 create function hub_internal.end_attempt(
   p_task public.mac_tasks, p_outcome text, p_error text, p_meta jsonb, p_now timestamptz)
@@ -229,26 +249,49 @@ begin
     v_bad := 'p_meta.model or p_meta.session_id is longer than 200 and 500 characters';
   elsif octet_length((p_meta -> 'receipt')::text) > 100000 then
     v_bad := 'p_meta.receipt is larger than 100 KB';
-  elsif p_meta ->> 'exit_code' is not null and p_meta ->> 'exit_code' !~ '^-?[0-9]{1,9}$' then
+  elsif p_meta ->> 'exit_code' !~ '^-?[0-9]{1,9}$' then
     v_bad := 'p_meta.exit_code is not a whole number';
+  elsif p_meta ->> 'signal' !~ '^[0-9]{1,3}$' then
+    v_bad := 'p_meta.signal is not the number of a signal';
+  elsif char_length(p_meta ->> 'stderr') > 8000 then
+    v_bad := 'p_meta.stderr is longer than 8,000 characters';
+  elsif p_meta ->> 'output_bytes' !~ '^[0-9]{1,18}$' or p_meta ->> 'peak_memory_bytes' !~ '^[0-9]{1,18}$' then
+    v_bad := 'p_meta.output_bytes or p_meta.peak_memory_bytes is not a whole number of at most 18 digits';
+  elsif not hub_internal.is_moment(p_meta ->> 'agent_started_at')
+        or not hub_internal.is_moment(p_meta ->> 'agent_ended_at') then
+    v_bad := 'p_meta.agent_started_at or p_meta.agent_ended_at is not a moment like 2026-11-29T12:00:00Z';
+  elsif p_meta ->> 'reason' not in
+          ('complete', 'failed', 'cancelled', 'exit', 'signal', 'timeout', 'no_output', 'silent', 'lingered',
+           'out_of_memory', 'not_started', 'no_project', 'worker_stopped', 'worker_gone', 'host_gone',
+           'lease_lost', 'revoked', 'refused') then
+    v_bad := format('p_meta.reason %L is none of hub_task_attempts_reason_check',
+                    left(p_meta ->> 'reason', 40));
   end if;
   if v_bad is not null then
     perform hub_internal.refuse('UH001', 'bad input', v_bad,
-      'p_meta = {model, session_id, cost_usd, tokens_in, tokens_out, exit_code, receipt}, each optional.');
+      'p_meta = {model, session_id, cost_usd, tokens_in, tokens_out, exit_code, receipt, reason, signal, '
+      'stderr, output_bytes, peak_memory_bytes, agent_started_at, agent_ended_at}, each optional.');
   end if;
   insert into public.hub_task_attempts as a
     (task_id, attempt, device, agent,
      started_at, finished_at, outcome, error,
      model, session_id,
      cost_usd, tokens_in, tokens_out,
-     exit_code, receipt)
+     exit_code, receipt,
+     reason, signal, stderr,
+     output_bytes, peak_memory_bytes,
+     agent_started_at, agent_ended_at)
   values
     (p_task.id, p_task.attempt, p_task.claimed_by, p_task.agent,
      coalesce(p_task.claimed_at, p_now), p_now, p_outcome, p_error,
      p_meta ->> 'model', p_meta ->> 'session_id',
      round((p_meta ->> 'cost_usd')::numeric, 6), (p_meta ->> 'tokens_in')::bigint,
      (p_meta ->> 'tokens_out')::bigint,
-     (p_meta ->> 'exit_code')::int, nullif(p_meta -> 'receipt', 'null'))
+     (p_meta ->> 'exit_code')::int, nullif(p_meta -> 'receipt', 'null'),
+     coalesce(p_meta ->> 'reason', case p_outcome when 'lost' then 'lease_lost' else p_outcome end),
+     (p_meta ->> 'signal')::int, nullif(p_meta ->> 'stderr', ''),
+     (p_meta ->> 'output_bytes')::bigint, (p_meta ->> 'peak_memory_bytes')::bigint,
+     (p_meta ->> 'agent_started_at')::timestamptz, (p_meta ->> 'agent_ended_at')::timestamptz)
   on conflict (task_id, attempt) do update
     set finished_at = excluded.finished_at,
         outcome = excluded.outcome,
@@ -259,7 +302,14 @@ begin
         tokens_in = excluded.tokens_in,
         tokens_out = excluded.tokens_out,
         exit_code = excluded.exit_code,
-        receipt = excluded.receipt;
+        receipt = excluded.receipt,
+        reason = excluded.reason,
+        signal = excluded.signal,
+        stderr = excluded.stderr,
+        output_bytes = excluded.output_bytes,
+        peak_memory_bytes = excluded.peak_memory_bytes,
+        agent_started_at = excluded.agent_started_at,
+        agent_ended_at = excluded.agent_ended_at;
 end;
 $$;
 

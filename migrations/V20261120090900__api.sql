@@ -171,8 +171,8 @@ create function public.hub_register_device(p_name text, p_platform text, p_agent
   language plpgsql volatile set search_path = ''
 as $$ begin return hub_internal.register_device(p_name, p_platform, p_agents, p_capacity, now()); end $$;
 comment on function public.hub_register_device is
-  'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…]}], p_capacity '
-  'tasks at once. Registered by service_role or postgres it serves every server; by its own token, what it '
+  'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…],"memory_bytes"}], '
+  'memory_bytes optional, p_capacity tasks at once. Registered by service_role or postgres it serves every server; by its own token, what it '
   'is enrolled for. Errors: UH001, UH005 revoked, 42501 another device''s name.';
 revoke all on function public.hub_register_device from public, anon, authenticated, service_role;
 grant execute on function public.hub_register_device, hub_internal.register_device
@@ -189,23 +189,37 @@ comment on function public.hub_claim_tasks is
 revoke all on function public.hub_claim_tasks from public, anon, authenticated, service_role;
 grant execute on function public.hub_claim_tasks, hub_internal.claim_tasks to authenticated, service_role;
 
-create function public.hub_heartbeat(p_device text, p_running jsonb default '[]')
+create function public.hub_heartbeat(
+  p_device text, p_running jsonb default '[]', p_machine jsonb default null)
   returns jsonb
   language plpgsql volatile set search_path = ''
-as $$ begin return hub_internal.heartbeat(p_device, p_running, now()); end $$;
+as $$ begin return hub_internal.heartbeat(p_device, p_running, p_machine, now()); end $$;
 comment on function public.hub_heartbeat is
   'Says that the device is alive and extends the leases of p_running = [{"task","attempt"}] by 60 seconds. '
-  'Returns {cancel: [task], steer: [{task,text}], lost: [task]}. Errors: UH001, UH005, 42501.';
+  'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true | false}}, each optional, is how '
+  'it is and what it has; a device that ever gave projects gets work only of those it has. Returns {cancel: '
+  '[task], steer: [{task,text}], lost: [task], projects: [path]}; it looks for the projects and says with '
+  'the next one whether it has them. Errors: UH001, UH005, 42501.';
 revoke all on function public.hub_heartbeat from public, anon, authenticated, service_role;
 grant execute on function public.hub_heartbeat, hub_internal.heartbeat to authenticated, service_role;
 
-create function public.hub_report_progress(p_task_id uuid, p_attempt int, p_note text)
+create function public.hub_sign_off(p_device text)
   returns void
   language plpgsql volatile set search_path = ''
-as $$ begin perform hub_internal.report_progress(p_task_id, p_attempt, p_note); end $$;
+as $$ begin perform hub_internal.sign_off(p_device, now()); end $$;
+comment on function public.hub_sign_off is
+  'Says that the device ends: it is offline until it is heard of again. Errors: UH001, UH005, 42501.';
+revoke all on function public.hub_sign_off from public, anon, authenticated, service_role;
+grant execute on function public.hub_sign_off, hub_internal.sign_off to authenticated, service_role;
+
+create function public.hub_report_progress(
+  p_task_id uuid, p_attempt int, p_note text, p_quiet boolean default false)
+  returns void
+  language plpgsql volatile set search_path = ''
+as $$ begin perform hub_internal.report_progress(p_task_id, p_attempt, p_note, p_quiet); end $$;
 comment on function public.hub_report_progress is
-  'What the live attempt is doing now. The first 15 notes of an attempt appear in the conversation, the '
-  'newest is always in partial_output. Errors: UH001, UH002 lease lost, UH005, 42501.';
+  'What the live attempt is doing now. The first 15 notes of an attempt appear in the conversation, but for '
+  'quiet ones; the newest is always in partial_output. Errors: UH001, UH002 lease lost, UH005, 42501.';
 revoke all on function public.hub_report_progress from public, anon, authenticated, service_role;
 grant execute on function public.hub_report_progress, hub_internal.report_progress
   to authenticated, service_role;
@@ -217,7 +231,8 @@ create function public.hub_complete_task(
 as $$ begin return hub_internal.complete_task(p_task_id, p_attempt, p_result, p_meta, now()); end $$;
 comment on function public.hub_complete_task is
   'Ends the live attempt well. p_meta = {model, session_id, cost_usd, tokens_in, tokens_out, exit_code, '
-  'receipt}. Errors: UH001, UH002 lease lost, UH005, 42501.';
+  'receipt, reason, signal, stderr, output_bytes, peak_memory_bytes, agent_started_at, agent_ended_at}, each '
+  'optional: columns of hub_task_attempts. Errors: UH001, UH002 lease lost, UH005, 42501.';
 revoke all on function public.hub_complete_task from public, anon, authenticated, service_role;
 grant execute on function public.hub_complete_task, hub_internal.complete_task to authenticated, service_role;
 
@@ -228,7 +243,9 @@ create function public.hub_fail_task(
 as $$ begin return hub_internal.fail_task(p_task_id, p_attempt, p_error, p_retryable, p_meta, now()); end $$;
 comment on function public.hub_fail_task is
   'Ends the live attempt badly: pending again with a backoff if p_retryable and attempts are left, failed '
-  'otherwise, cancelled if that was asked for. Errors: UH001, UH002 lease lost, UH005, 42501.';
+  'otherwise, cancelled if that was asked for. p_meta as of hub_complete_task; with p_retryable its reason '
+  'may hand the task back: pending again at once, worker_gone and host_gone if attempts are left, '
+  'worker_stopped and no_project at no cost of attempts. Errors: UH001, UH002 lease lost, UH005, 42501.';
 revoke all on function public.hub_fail_task from public, anon, authenticated, service_role;
 grant execute on function public.hub_fail_task, hub_internal.fail_task to authenticated, service_role;
 

@@ -200,7 +200,7 @@ impl Case<'_> {
                     .collect();
                 let said = self
                     .call(&format!(
-                        "select hub_internal.heartbeat('{}', '[{}]', $now)",
+                        "select hub_internal.heartbeat('{}', '[{}]', null, $now)",
                         DEVICES[device].0,
                         held.join(",")
                     ))

@@ -40,7 +40,8 @@ use crate::{
     hub::Hub,
     types::{
         AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
-        Lead, Member, Message, Meta, Outgoing, Place, Reply, Running, Sent, Server, Sweep, Task, Thread, Undelivered,
+        Lead, Machine, Member, Message, Meta, Outgoing, Place, Reply, Running, Sent, Server, Sweep, Task, Thread,
+        Undelivered, moment,
     },
 };
 
@@ -237,22 +238,36 @@ contract! {
         url { hub_claim_tasks { p_device: device, p_limit: limit, p_lease: interval(lease) } }
     }
 
-    /// Says that the device lives, and extends the leases of what it runs by 60 s. Answers what to stop.
+    /// Says that the device lives, how it is, and extends the leases of what it runs by 60 s. Answers what to stop, and which projects
+    /// to look for and tell of with the next one.
     ///
     /// # Errors
     /// `BadInput`, `DeviceRevoked`, `Forbidden`.
-    pub fn heartbeat(device: &str, running: &[Running]) -> Heartbeat {
-        postgres { row "../../sql/queries/devices/heartbeat.sql" (device, as_json(running)?) }
-        url { hub_heartbeat { p_device: device, p_running: running } }
+    pub fn heartbeat(device: &str, running: &[Running], machine: &Machine) -> Heartbeat {
+        postgres {
+            row "../../sql/queries/devices/heartbeat.sql" (device, as_json(running)?, as_json(machine)?)
+        }
+        url { hub_heartbeat { p_device: device, p_running: running, p_machine: machine } }
     }
 
-    /// Says what the attempt is doing now, in 1 to 100,000 characters.
+    /// Says that the device ends: it is offline from now on, until it is heard of again.
+    ///
+    /// # Errors
+    /// `DeviceRevoked`, `Forbidden`.
+    pub fn sign_off(device: &str) -> () {
+        postgres { done "../../sql/queries/devices/sign_off.sql" (device) }
+        url { void hub_sign_off { p_device: device } }
+    }
+
+    /// Says what the attempt is doing now, in 1 to 100,000 characters. `quiet`: in the task's row alone, without a message.
     ///
     /// # Errors
     /// `LeaseLost`, `BadInput`, `DeviceRevoked`, `Forbidden`.
-    pub fn report_progress(task: Uuid, attempt: i32, note: &str) -> () {
-        postgres { done "../../sql/queries/tasks/report_progress.sql" (task, attempt, note) }
-        url { void hub_report_progress { p_task_id: task, p_attempt: attempt, p_note: note } }
+    pub fn report_progress(task: Uuid, attempt: i32, note: &str, quiet: bool) -> () {
+        postgres { done "../../sql/queries/tasks/report_progress.sql" (task, attempt, note, quiet) }
+        url {
+            void hub_report_progress { p_task_id: task, p_attempt: attempt, p_note: note, p_quiet: quiet }
+        }
     }
 
     /// Ends the attempt well.
@@ -680,6 +695,31 @@ contract! {
     pub fn recover(limit: i32) -> i32 {
         postgres { value "../../sql/queries/keeper/recover.sql" (limit) in KeeperSession }
         url { hub_recover { p_limit: limit } }
+    }
+
+    /// In how many seconds the next lease of a running task ends; zero or less if it is over, none if nothing runs with one.
+    ///
+    /// # Errors
+    /// Only those of any call.
+    pub fn next_lease_end() -> Option<f64> {
+        postgres { value "../../sql/queries/keeper/next_lease_end.sql" () in KeeperSession }
+        url {
+            |api| {
+                #[derive(Deserialize)]
+                struct Row {
+                    #[serde(deserialize_with = "moment")]
+                    lease_expires_at: Option<DateTime<Utc>>,
+                }
+                // Those without a lease come last.
+                let rows: Vec<Row> = api.run(|rest| {
+                    let running = rest.from("mac_tasks").select("lease_expires_at").eq("status", "running");
+                    running.order("lease_expires_at.asc").limit(1)
+                })
+                .await?;
+                let end = rows.first().and_then(|row| row.lease_expires_at);
+                Ok(end.map(|end| (end - Utc::now()).as_seconds_f64()))
+            }
+        }
     }
 
     /// Posts what feeds have to say. Returns how many messages.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Postgres writes `infinity` where there is no end, and `-infinity` where a revoked device held a lease.
-fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+pub(crate) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else {
         return Ok(None);
     };
@@ -169,6 +169,27 @@ pub struct Attempt {
     /// The agent's session.
     #[serde(default)]
     pub session_id: Option<String>,
+    /// Why it ended, as [`EndReason`] has it, or what a later hub calls it; none while it runs.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The signal that ended the program.
+    #[serde(default)]
+    pub signal: Option<i32>,
+    /// The last lines of its standard error.
+    #[serde(default)]
+    pub stderr: Option<String>,
+    /// How much it wrote.
+    #[serde(default)]
+    pub output_bytes: Option<u64>,
+    /// The most memory that it and what it started held at once.
+    #[serde(default)]
+    pub peak_memory_bytes: Option<u64>,
+    /// When its program began, by the device's clock.
+    #[serde(default, deserialize_with = "moment")]
+    pub agent_started_at: Option<DateTime<Utc>>,
+    /// When its program ended, by the device's clock.
+    #[serde(default, deserialize_with = "moment")]
+    pub agent_ended_at: Option<DateTime<Utc>>,
 }
 
 /// What a device offers: an agent, and the model preferences it takes (`any` stands for all).
@@ -179,6 +200,9 @@ pub struct AgentOffer {
     /// The preferences it takes.
     #[serde(default, deserialize_with = "list")]
     pub models: Vec<String>,
+    /// How much memory must be free for it to be started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// A row of `mesh_devices`; `servers` and `running` only where a list was asked for.
@@ -210,6 +234,15 @@ pub struct Device {
     /// Since when its token is good for nothing.
     #[serde(default, deserialize_with = "moment")]
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Since when it has ended, and said so.
+    #[serde(default, deserialize_with = "moment")]
+    pub signed_off_at: Option<DateTime<Utc>>,
+    /// How much room its disk has; none if it never said.
+    #[serde(default)]
+    pub disk_free_bytes: Option<u64>,
+    /// How much memory it has left; none if it never said.
+    #[serde(default)]
+    pub memory_free_bytes: Option<u64>,
     /// Servers it is enrolled for.
     #[serde(default, deserialize_with = "list")]
     pub servers: Vec<Uuid>,
@@ -371,6 +404,9 @@ pub struct Message {
     /// Whether it is a progress note.
     #[serde(default)]
     pub is_progress: bool,
+    /// What happened, where the hub itself says it: a row of `hub_message_events`.
+    #[serde(default)]
+    pub event: Option<String>,
     /// The task it is about.
     #[serde(default)]
     pub task_id: Option<Uuid>,
@@ -470,6 +506,21 @@ pub struct Steer {
     pub text: String,
 }
 
+/// What a device says of itself, `p_machine` of the contract. What it does not know it does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// How much room the disk has where its work is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_free_bytes: Option<u64>,
+    /// How much memory can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_free_bytes: Option<u64>,
+    /// Whether it has the projects that it was asked for ([`Heartbeat::projects`]), by path. With an empty map it says that it will
+    /// answer such questions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projects: Option<BTreeMap<String, bool>>,
+}
+
 /// What a heartbeat answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -482,6 +533,51 @@ pub struct Heartbeat {
     /// Tasks that are no longer this device's at the attempt it named.
     #[serde(default, deserialize_with = "list")]
     pub lost: Vec<Uuid>,
+    /// Projects that work asks for, and of which the device has not said whether it has them; at most 200.
+    #[serde(default, deserialize_with = "list")]
+    pub projects: Vec<String>,
+}
+
+/// Why an attempt ended: a closed set, which the database checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The agent said that it is done.
+    Complete,
+    /// The agent said that it could not do it.
+    Failed,
+    /// Somebody asked to stop it.
+    Cancelled,
+    /// Its program ended by itself, and not well.
+    Exit,
+    /// A signal from elsewhere ended its program.
+    Signal,
+    /// It ran longer than it may.
+    Timeout,
+    /// It never said anything.
+    NoOutput,
+    /// It said nothing for too long.
+    Silent,
+    /// Its program did not end after its last word.
+    Lingered,
+    /// The machine had no memory left.
+    OutOfMemory,
+    /// Its program could not be started.
+    NotStarted,
+    /// The machine has no such project.
+    NoProject,
+    /// The worker was told to stop.
+    WorkerStopped,
+    /// The worker died.
+    WorkerGone,
+    /// The host of the attempt died.
+    HostGone,
+    /// The device was not heard of in time.
+    LeaseLost,
+    /// The device was revoked.
+    Revoked,
+    /// The device would not do it.
+    Refused,
 }
 
 /// What is known about a run, `p_meta` of the contract. What is not known is not sent.
@@ -508,6 +604,27 @@ pub struct Meta {
     /// Proof of what was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Value>,
+    /// Why it ended. Without it the outcome decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<EndReason>,
+    /// The signal that ended the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// The last lines of standard error, at most 8,000 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+    /// How much the program wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_bytes: Option<u64>,
+    /// The most memory that the program and what it started held at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// When the program began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_started_at: Option<DateTime<Utc>>,
+    /// When the program ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_ended_at: Option<DateTime<Utc>>,
 }
 
 /// One reason why a task is, or is not, running.
@@ -662,5 +779,14 @@ mod tests {
     fn unset_fields_of_a_run_are_not_sent() {
         let meta = Meta { exit_code: Some(0), ..Meta::default() };
         assert_eq!(serde_json::to_string(&meta).unwrap(), r#"{"exit_code":0}"#);
+        assert_eq!(serde_json::to_string(&Machine::default()).unwrap(), "{}");
+        let offer = AgentOffer { agent: "a".into(), models: vec![], memory_bytes: None };
+        assert_eq!(serde_json::to_string(&offer).unwrap(), r#"{"agent":"a","models":[]}"#);
+    }
+
+    #[test]
+    fn reasons_are_written_as_the_database_checks_them() {
+        let meta = Meta { reason: Some(EndReason::OutOfMemory), signal: Some(9), ..Meta::default() };
+        assert_eq!(serde_json::to_string(&meta).unwrap(), r#"{"reason":"out_of_memory","signal":9}"#);
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn channel() -> (Progress, Reporter) {
 
 impl Reporter {
     pub(crate) async fn run(self, hub: &Hub, task: Uuid, attempt: i32) -> Result<(), Error> {
-        self.tell(|text| async move { hub.report_progress(task, attempt, &text).await }).await
+        self.tell(|text| async move { hub.report_progress(task, attempt, &text, false).await }).await
     }
 
     async fn tell<F: Future<Output = Result<(), Error>>>(mut self, send: impl Fn(String) -> F) -> Result<(), Error> {

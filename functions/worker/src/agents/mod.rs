@@ -186,7 +186,7 @@ impl AgentConfig {
     /// What the device registers.
     #[must_use]
     pub fn offer(&self) -> AgentOffer {
-        AgentOffer { agent: self.agent.clone(), models: self.models.clone() }
+        AgentOffer { agent: self.agent.clone(), models: self.models.clone(), memory_bytes: None }
     }
 
     /// Makes it ready to run.

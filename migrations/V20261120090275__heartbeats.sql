@@ -1,0 +1,234 @@
+-- Why: a machine says that it is alive, how it is, and which of the projects it was asked for it has; and that
+-- it ends. Whether it may take work (…lanes) follows from what it said last.
+--
+--     a task of a project arrives      -> the devices that could take it, but for the project, are told to beat
+--     a beat                           -> the answer names the projects to look for
+--     the next beat, with what it has  -> what became claimable wakes who may take it
+
+create function hub_internal.check_machine(p_machine jsonb)
+  returns void
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_bad text;
+begin
+  if jsonb_typeof(p_machine) <> 'object' then
+    v_bad := 'p_machine is not an object';
+  elsif p_machine ->> 'disk_free_bytes' !~ '^[0-9]{1,18}$' then
+    v_bad := 'p_machine.disk_free_bytes is not a whole number of at most 18 digits';
+  elsif p_machine ->> 'memory_free_bytes' !~ '^[0-9]{1,18}$' then
+    v_bad := 'p_machine.memory_free_bytes is not a whole number of at most 18 digits';
+  elsif jsonb_typeof(p_machine -> 'projects') not in ('object', 'null') then
+    v_bad := 'p_machine.projects is not an object';
+  elsif octet_length((p_machine -> 'projects')::text) > 200000 then
+    v_bad := 'p_machine.projects is larger than 200 KB';
+  elsif jsonb_typeof(p_machine -> 'projects') = 'object'
+        and exists (select from jsonb_each(p_machine -> 'projects') e (project, present)
+                     where jsonb_typeof(present) <> 'boolean') then
+    v_bad := 'p_machine.projects: a value is neither true nor false';
+  end if;
+  if v_bad is not null then
+    perform hub_internal.refuse('UH001', 'bad input', v_bad,
+      'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true}}, each optional.');
+  end if;
+end;
+$$;
+
+-- Keeps what a device answers about projects that its servers ask for; anything else it says is not kept. The
+-- rows are written in the order of their names: two beats of a device can not wait in a ring.
+create function hub_internal.hear_projects(p_device text, p_projects jsonb, p_now timestamptz)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_changed text[];
+  v_lane    integer;
+begin
+  with said as materialized (
+    select e.project, e.present::boolean as present
+      from jsonb_each(p_projects) e (project, present)
+  ), kept as materialized (
+    select s.project, s.present, p.present as before
+      from said s
+      left join hub_internal.device_projects p on p.device = p_device and p.project = s.project
+     where p.device is not null
+        or exists (select from hub_internal.device_lanes x
+                     join hub_internal.lanes l on l.id = x.lane
+                    where x.device = p_device
+                      and x.serves
+                      and x.has_folder
+                      and l.project = s.project)
+  ), written as (
+    insert into hub_internal.device_projects as d (device, project, present, told_at)
+    select p_device, k.project, k.present, p_now from kept k order by k.project
+    -- Present, and was: nothing new. Absent still: asked again later than if it were forgotten when.
+    on conflict (device, project) do update
+      set present = excluded.present,
+          told_at = excluded.told_at
+      where not (d.present and excluded.present)
+  )
+  select array_agg(k.project) into v_changed from kept k where k.present is distinct from k.before;
+  if v_changed is null then
+    return;
+  end if;
+  -- Where it has none, another may take what it would have been left to (yields, …lanes).
+  perform pg_notify('hub_tasks', '');
+  for v_lane in
+    select x.lane
+      from hub_internal.device_lanes x
+      join hub_internal.lanes l on l.id = x.lane
+     where x.device = p_device and x.serves and l.project = any (v_changed)
+  loop
+    perform hub_internal.wake_devices(v_lane);
+  end loop;
+end;
+$$;
+
+-- What a device is to look for: what the work of its servers asks for and it has said nothing of. What it did
+-- not have it is asked again, since a person makes the folder meanwhile. Those it was never asked for first.
+create function hub_internal.asked_projects(p_device text, p_now timestamptz)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(a.project order by a.project), '[]')
+      from (select l.project
+              from hub_internal.device_lanes x
+              join hub_internal.lanes l on l.id = x.lane
+              left join hub_internal.device_projects p on p.device = p_device and p.project = l.project
+             where x.device = p_device
+               and x.serves
+               and x.has_folder
+               and x.on_platform
+               and x.has_session
+               and l.project is not null
+               and (p.device is null or not p.present and p.told_at <= p_now - interval '10 seconds')
+             group by l.project
+             order by min(p.told_at) nulls first
+             limit 200) a
+  );
+end;
+$$;
+
+create function hub_internal.heartbeat(
+  p_device text, p_running jsonb, p_machine jsonb, p_now timestamptz)
+  returns jsonb
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_answer jsonb;
+  v_told   boolean;
+begin
+  perform hub_internal.acting_device(p_device);
+  p_running := coalesce(p_running, '[]');
+  if jsonb_typeof(p_running) <> 'array'
+     or exists (select from jsonb_array_elements(p_running) e (o)
+                 where jsonb_typeof(o) <> 'object'
+                    or coalesce(o ->> 'task', '') !~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+                    or coalesce(o ->> 'attempt', '') !~ '^[0-9]{1,9}$') then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_running',
+      'Give a list like [{"task": "<uuid>", "attempt": 1}].');
+  end if;
+  p_machine := coalesce(nullif(p_machine, 'null'), '{}');
+  perform hub_internal.check_machine(p_machine);
+
+  with said as (
+    select distinct (o ->> 'task')::uuid as task, (o ->> 'attempt')::int as attempt
+      from jsonb_array_elements(p_running) e (o)
+  ), held as (
+    -- In the order of ids: two heartbeats never wait for each other in a ring.
+    select t.id
+      from public.mac_tasks t
+      join said s on s.task = t.id and s.attempt = t.attempt
+     where t.status = 'running' and t.claimed_by = p_device
+     order by t.id
+       for no key update of t
+  ), extended as (
+    update public.mac_tasks t
+       set lease_expires_at = greatest(t.lease_expires_at, p_now + interval '60 seconds')
+      from held where t.id = held.id
+    returning t.id, t.cancel_requested_at
+  )
+  select jsonb_build_object(
+           'cancel', coalesce(
+             (select jsonb_agg(e.id order by e.id) from extended e where e.cancel_requested_at is not null),
+             '[]'),
+           'steer', '[]'::jsonb,
+           'lost', coalesce(
+             (select jsonb_agg(s.task order by s.task)
+                from said s
+               where s.task not in (select e.id from extended e)),
+             '[]'))
+    into v_answer;
+
+  update public.mesh_devices d
+     set last_heartbeat_at = greatest(d.last_heartbeat_at, p_now),
+         signed_off_at = null,
+         disk_free_bytes = coalesce((p_machine ->> 'disk_free_bytes')::bigint, d.disk_free_bytes),
+         memory_free_bytes = coalesce((p_machine ->> 'memory_free_bytes')::bigint, d.memory_free_bytes),
+         projects_told = d.projects_told or jsonb_typeof(p_machine -> 'projects') is not distinct from 'object'
+   where d.name = p_device
+  returning d.projects_told into v_told;
+  if not v_told then
+    return v_answer || '{"projects": []}';
+  end if;
+  if p_machine -> 'projects' <> '{}' then
+    perform hub_internal.hear_projects(p_device, nullif(p_machine -> 'projects', 'null'), p_now);
+  end if;
+  return v_answer || jsonb_build_object('projects', hub_internal.asked_projects(p_device, p_now));
+end;
+$$;
+
+create function hub_internal.sign_off(p_device text, p_now timestamptz)
+  returns void
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+begin
+  perform hub_internal.acting_device(p_device);
+  update public.mesh_devices d set signed_off_at = p_now where d.name = p_device;
+  -- What was left to it others may take now.
+  perform pg_notify('hub_tasks', '');
+end;
+$$;
+
+-- What nobody asks for any more is forgotten; it is asked again when it is needed.
+create function hub_internal.reap_device_projects(p_now timestamptz, p_limit int)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_count integer;
+begin
+  delete from hub_internal.device_projects d
+   where (d.device, d.project) in (select p.device, p.project
+                                     from hub_internal.device_projects p
+                                    where p.project not in (select l.project
+                                                              from hub_internal.lanes l
+                                                             where l.project is not null
+                                                            union all
+                                                            select h.path from public.hub_projects h)
+                                    order by p.device, p.project
+                                    limit p_limit
+                                      for update skip locked);
+  get diagnostics v_count = row_count;
+  return v_count;
+end;
+$$;
+insert into public.hub_errands (name, about, function, position, counts) values
+  ('projects', 'what devices said of projects that nobody asks for any more goes',
+   'hub_internal.reap_device_projects', 815, false);
