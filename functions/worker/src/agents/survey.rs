@@ -52,7 +52,7 @@ async fn survey(context: Context) -> Outcome {
     let place = format!("the project `{}`", task.project.as_deref().unwrap_or_default());
     let begun = Instant::now();
 
-    progress.step(&format!("Looking through {place}")).await;
+    progress.step(&format!("Looking through {place}, without a language model")).await;
     let walked = {
         let (directory, cancel) = (directory.clone(), cancel.clone());
         spawn_blocking(move || walk(&directory, &cancel)).await
@@ -531,9 +531,10 @@ fn report(
     let mut out = String::new();
     // Writing to a String can not fail.
     let mut line = |text: String| writeln!(out, "{text}").unwrap_or_default();
+    line("I am no model: I only looked through the files, and asked no language model.".into());
     line(format!("Asked: {}", note(question)));
     line(format!(
-        "I looked through {place} myself, without a model: {} in {}, {}.",
+        "Found: {place} has {} in {}, {}.",
         count(found.files.len(), "file"),
         count(found.folders, "folder"),
         size(found.bytes())
@@ -723,6 +724,10 @@ mod tests {
         git(&["config", "log.showSignature", "true"]);
 
         let Outcome::Complete { result, .. } = run(root.path(), Some("p")).await else { panic!("not complete") };
+        assert_eq!(
+            result.lines().next(),
+            Some("I am no model: I only looked through the files, and asked no language model.")
+        );
         for part in [
             "Asked: What is in this folder?",
             "4 files in 1 folder",
