@@ -25,6 +25,7 @@ use crate::{
     agents::{Agent, Context, Outcome},
     process::{ATTEMPT_MARK, WORKER_MARK},
     progress, project,
+    redact::Redactor,
 };
 
 /// A call that takes longer hangs: the connection is half open.
@@ -75,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) agents: HashMap<String, Arc<dyn Agent>>,
     pub(crate) mark: String,
     pub(crate) grace: Duration,
+    pub(crate) redactor: Redactor,
     /// Attempts whose lease is to be kept.
     pub(crate) running: Mutex<HashMap<Running, Stop>>,
     /// "Send a heartbeat now."
@@ -111,7 +113,7 @@ impl Shared {
 pub(crate) async fn attempt(shared: Arc<Shared>, task: Task, stop: Stop) -> Option<DateTime<Utc>> {
     let key = Running { task: task.id, attempt: task.attempt };
     tracing::info!(task.id = %key.task, task.attempt = key.attempt, agent.name = task.agent.as_deref().unwrap_or("-"), "attempt started");
-    let outcome = run(&shared, task, &stop).await;
+    let outcome = run(&shared, task, &stop).await.shown(&shared.redactor);
     let due = deliver(&shared, key, &stop, outcome).await;
     shared.leave(key);
     due
@@ -153,7 +155,7 @@ async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
         // Once the attempt is stopped nobody waits for notes.
         tokio::select! {
             biased;
-            told = reporter.run(&shared.hub, id, attempt) => {
+            told = reporter.run(&shared.hub, &shared.redactor, id, attempt) => {
                 if let Err(error @ (Error::LeaseLost(_) | Error::DeviceRevoked(_))) = told {
                     tracing::warn!(task.id = %id, task.attempt = attempt, error = %error, "stopping: the lease is lost");
                     stop.stop(Reason::Lost);

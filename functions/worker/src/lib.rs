@@ -6,16 +6,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
 
 pub mod agents;
+mod environment;
 mod executor;
 mod output;
 mod process;
 mod progress;
 mod project;
+mod redact;
 mod worker;
 
 use std::{path::PathBuf, time::Duration};
 
 use hub::{Hub, Result};
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::{
@@ -43,6 +46,9 @@ pub struct Worker {
     pub drain: Duration,
     /// How long a stopped agent's processes have between TERM and KILL.
     pub grace: Duration,
+    /// Secrets that are not in this process' environment, such as the password in the hub's URL: they are blacked out, as those of the
+    /// environment are, of what people read.
+    pub secrets: Vec<SecretString>,
 }
 
 impl Worker {
@@ -58,6 +64,7 @@ impl Worker {
             capacity: 1,
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(2),
+            secrets: Vec::new(),
         }
     }
 

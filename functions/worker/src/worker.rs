@@ -21,6 +21,7 @@ use crate::{
     agents::{self, Agent},
     executor::{CALL_WITHIN, Reason, Shared, attempt},
     process::Identity,
+    redact::Redactor,
 };
 
 /// What a claim asks for and a heartbeat renews.
@@ -130,8 +131,10 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
             Err(problem) => problems.push(format!("agent {}: {problem}", config.agent)),
         }
     }
-    match root {
-        Some(root) if problems.is_empty() => {
+    let redactor = Redactor::new(std::env::vars_os(), &worker.secrets);
+    let redactor = redactor.inspect_err(|error| problems.push(format!("the secrets of this machine: {error}"))).ok();
+    match root.zip(redactor) {
+        Some((root, redactor)) if problems.is_empty() => {
             let identity = Identity::new(&worker.device, &root);
             let shared = Shared {
                 hub: worker.hub.clone(),
@@ -140,6 +143,7 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
                 agents: built,
                 mark: identity.mark.clone(),
                 grace: worker.grace,
+                redactor,
                 running: std::sync::Mutex::default(),
                 beat: Notify::new(),
                 abandon: CancellationToken::new(),

@@ -1,6 +1,7 @@
 //! The agent `command`: any program. Its arguments are a list and the prompt is one of them; no shell ever reads it.
 
 use std::{
+    ffi::OsString,
     io::ErrorKind,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
@@ -19,16 +20,14 @@ use tokio::{
 
 use super::{Agent, Context, Outcome};
 use crate::{
-    output::{Lines, Tail},
+    output::{Lines, RESULT, Tail},
     process::{ATTEMPT_MARK, Shared, Tree},
     progress::Progress,
 };
 
 /// What the task's text takes the place of, in an argument.
 pub(crate) const PROMPT: &str = "{prompt}";
-/// The end of standard output that becomes the result.
-const RESULT: usize = 64 * 1024;
-/// The end of standard error that tells why it failed.
+/// The end of standard error that tells why it failed, in characters.
 const ERRORS: usize = 8 * 1024;
 /// `EX_TEMPFAIL` of sysexits: the program itself says that trying again makes sense.
 const TRY_AGAIN: i32 = 75;
@@ -44,15 +43,21 @@ pub struct Command {
     arguments: Vec<String>,
     timeout: Duration,
     model: Option<String>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Command {
     /// Finds the program: a path that begins at the root of the file system, or a name that is looked up in `PATH` now, so that a
     /// project folder can not put another one in its place.
-    pub(crate) fn new(argv: &[String], timeout: Duration, model: Option<String>) -> Result<Self, String> {
+    pub(crate) fn new(
+        argv: &[String],
+        timeout: Duration,
+        model: Option<String>,
+        environment: Vec<(OsString, OsString)>,
+    ) -> Result<Self, String> {
         let (program, arguments) = argv.split_first().ok_or("argv is empty")?;
         let program = find(program, std::env::var_os("PATH").as_deref())?;
-        Ok(Self { program, arguments: arguments.to_vec(), timeout, model })
+        Ok(Self { program, arguments: arguments.to_vec(), timeout, model, environment })
     }
 
     fn start(&self, context: &Context) -> std::io::Result<Child> {
@@ -66,10 +71,9 @@ impl Command {
             .process_group(0)
             .kill_on_drop(true);
         // This process' own environment it does not read either: `hub` keeps that to itself (main.rs of the program).
-        for name in hub::config::secret_names() {
-            command.env_remove(name);
-        }
         command
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("HUB_TASK_ID", context.task.id.to_string())
             .envs(context.marks.iter().map(|(name, value)| (name, value)));
         command.spawn()
@@ -293,7 +297,7 @@ mod tests {
             grace: Duration::from_millis(500),
         };
         let argv: Vec<String> = argv.iter().map(|text| (*text).to_owned()).collect();
-        let agent = Command::new(&argv, limit, Some("claude".into())).unwrap();
+        let agent = Command::new(&argv, limit, Some("claude".into()), std::env::vars_os().collect()).unwrap();
         if let Some(after) = stop_after {
             tokio::spawn(async move {
                 sleep(after).await;
