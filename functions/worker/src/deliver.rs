@@ -77,13 +77,7 @@ async fn kept(entry: Entry, report: Report) -> Entry {
     }
 }
 
-async fn tell(
-    shared: &Shared,
-    key: hub::types::Running,
-    stop: &Stop,
-    mut report: Report,
-    mut unsure: bool,
-) -> Told {
+async fn tell(shared: &Shared, key: hub::types::Running, stop: &Stop, mut report: Report, mut unsure: bool) -> Told {
     let mut pause = Duration::from_millis(200);
     let mut odd = 0;
     loop {

@@ -26,6 +26,7 @@ use crate::{
     process::{ATTEMPT_MARK, WORKER_MARK},
     progress,
     project::{self, Refused},
+    redact::Redactor,
 };
 
 /// A call that takes longer hangs: the connection is half open.
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) grace: Duration,
     pub(crate) journal: Journal,
     pub(crate) facts: Arc<Facts>,
+    pub(crate) redactor: Redactor,
     /// Attempts whose lease is to be kept.
     pub(crate) running: Mutex<HashMap<Running, Stop>>,
     /// "Send a heartbeat now."
@@ -119,12 +121,13 @@ pub(crate) async fn attempt(shared: Arc<Shared>, task: Task, stop: Stop) -> Opti
     tracing::info!(task.id = %key.task, task.attempt = key.attempt, agent.name = task.agent.as_deref().unwrap_or("-"), "attempt started");
     let (entry, outcome) = match begin(&shared, &task).await {
         Ok(entry) => {
-            let outcome = run(&shared, task, &entry, &stop).await;
+            let outcome = run(&shared, task, &entry, &stop).await.shown(&shared.redactor);
             (Some(entry), outcome)
         }
         Err(error) => {
             tracing::error!(task.id = %key.task, error = %error, "no attempt begins: the journal can not be written");
-            let why = format!("the device can not keep a journal of its attempts ({}): is its disk full?", error.kind());
+            let why =
+                format!("the device can not keep a journal of its attempts ({}): is its disk full?", error.kind());
             (None, Outcome::failed(why, true, EndReason::NotStarted))
         }
     };
@@ -175,16 +178,14 @@ async fn run(shared: &Shared, task: Task, entry: &Entry, stop: &Stop) -> Outcome
     let work = async {
         match AssertUnwindSafe(agent.run(context)).catch_unwind().await {
             Ok(outcome) => outcome,
-            Err(_) => {
-                Outcome::failed("the agent failed inside the worker; its log says how", true, EndReason::Failed)
-            }
+            Err(_) => Outcome::failed("the agent failed inside the worker; its log says how", true, EndReason::Failed),
         }
     };
     let telling = async {
         // Once the attempt is stopped nobody waits for notes.
         tokio::select! {
             biased;
-            told = reporter.run(&shared.hub, id, attempt) => {
+            told = reporter.run(&shared.hub, &shared.redactor, id, attempt) => {
                 if let Err(error @ (Error::LeaseLost(_) | Error::DeviceRevoked(_))) = told {
                     tracing::warn!(task.id = %id, task.attempt = attempt, error = %error, "stopping: the lease is lost");
                     stop.stop(Reason::Lost);
@@ -255,7 +256,7 @@ async fn recorded(shared: &Shared, entry: &Entry) -> Report {
     let agent = entry.about.agent.as_deref().and_then(|name| shared.agents.get(name)).cloned();
     let folder = entry.folder().to_path_buf();
     let outcome = tokio::task::spawn_blocking(move || agent.and_then(|agent| agent.recorded(&folder))).await;
-    match outcome.ok().flatten() {
+    match outcome.ok().flatten().map(|outcome| outcome.shown(&shared.redactor)) {
         Some(Outcome::Complete { result, meta }) => Report::Complete { result, meta },
         Some(Outcome::Failed { error, retryable, meta }) => Report::Fail { error, retryable, meta },
         Some(Outcome::Stopped { meta }) => gone(meta),

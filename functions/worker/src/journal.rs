@@ -56,15 +56,8 @@ pub(crate) struct About {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "end")]
 pub(crate) enum Report {
-    Complete {
-        result: String,
-        meta: Meta,
-    },
-    Fail {
-        error: String,
-        retryable: bool,
-        meta: Meta,
-    },
+    Complete { result: String, meta: Meta },
+    Fail { error: String, retryable: bool, meta: Meta },
 }
 
 /// The folder of one attempt, while this worker has it.
@@ -86,13 +79,9 @@ impl Journal {
     /// Makes the folder of an attempt that was just claimed. It appears whole: with its lock held and with what it is.
     pub(crate) fn begin(&self, task: &Task) -> io::Result<Entry> {
         static MADE: AtomicU64 = AtomicU64::new(0);
-        let about =
-            About { task: task.id, attempt: task.attempt, agent: task.agent.clone(), hub: self.hub.clone() };
-        let making = self.attempts.join(format!(
-            "{UNFINISHED}{}-{}",
-            std::process::id(),
-            MADE.fetch_add(1, Ordering::Relaxed)
-        ));
+        let about = About { task: task.id, attempt: task.attempt, agent: task.agent.clone(), hub: self.hub.clone() };
+        let making =
+            self.attempts.join(format!("{UNFINISHED}{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed)));
         let entry = (|| {
             fs::DirBuilder::new().mode(0o700).create(&making)?;
             let lock = OpenOptions::new().create_new(true).write(true).mode(0o600).open(making.join(LOCK))?;

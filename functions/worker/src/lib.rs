@@ -7,6 +7,7 @@
 
 pub mod agents;
 mod deliver;
+mod environment;
 mod executor;
 mod heartbeat;
 mod journal;
@@ -15,11 +16,13 @@ mod output;
 mod process;
 mod progress;
 mod project;
+mod redact;
 mod worker;
 
 use std::{path::PathBuf, time::Duration};
 
 use hub::{Hub, Result};
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::{
@@ -49,6 +52,9 @@ pub struct Worker {
     pub drain: Duration,
     /// How long a stopped agent's processes have between TERM and KILL.
     pub grace: Duration,
+    /// Secrets that are not in this process' environment, such as the password in the hub's URL: they are blacked out, as those of the
+    /// environment are, of what people read.
+    pub secrets: Vec<SecretString>,
 }
 
 impl Worker {
@@ -70,6 +76,7 @@ impl Worker {
             capacity: 1,
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(2),
+            secrets: Vec::new(),
         }
     }
 

@@ -24,6 +24,7 @@ use crate::{
     journal::Journal,
     machine::Facts,
     process::Identity,
+    redact::Redactor,
 };
 
 /// What a claim asks for and a heartbeat renews.
@@ -112,7 +113,9 @@ impl Ready {
                 Ok(Err(error)) => {
                     tracing::warn!(device.name = %device.name, error = %error, "the device could not sign off");
                 }
-                Err(_) => tracing::warn!(device.name = %device.name, "the device could not sign off: the hub does not answer"),
+                Err(_) => {
+                    tracing::warn!(device.name = %device.name, "the device could not sign off: the hub does not answer")
+                }
             }
         }
         tracing::info!(device.name = %worker.device, "worker stopped");
@@ -164,8 +167,10 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
             Err(problem) => problems.push(format!("agent {}: {problem}", config.agent)),
         }
     }
-    match (root, journal) {
-        (Some(root), Some(journal)) if problems.is_empty() => {
+    let redactor = Redactor::new(std::env::vars_os(), &worker.secrets);
+    let redactor = redactor.inspect_err(|error| problems.push(format!("the secrets of this machine: {error}"))).ok();
+    match (root, journal, redactor) {
+        (Some(root), Some(journal), Some(redactor)) if problems.is_empty() => {
             let identity = Identity::new(&worker.device, &root);
             let shared = Shared {
                 hub: worker.hub.clone(),
@@ -176,6 +181,7 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
                 mark: identity.mark.clone(),
                 grace: worker.grace,
                 journal,
+                redactor,
                 running: std::sync::Mutex::default(),
                 beat: Notify::new(),
                 abandon: CancellationToken::new(),

@@ -1,6 +1,7 @@
 //! The agent `command`: any program. Its arguments are a list and the prompt is one of them; no shell ever reads it.
 
 use std::{
+    ffi::OsString,
     io::ErrorKind,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
@@ -19,16 +20,14 @@ use tokio::{
 
 use super::{Agent, Context, Outcome};
 use crate::{
-    output::{Lines, Tail},
+    output::{Lines, RESULT, Tail},
     process::{ATTEMPT_MARK, Shared, Tree},
     progress::Progress,
 };
 
 /// What the task's text takes the place of, in an argument.
 pub(crate) const PROMPT: &str = "{prompt}";
-/// The end of standard output that becomes the result.
-const RESULT: usize = 64 * 1024;
-/// The end of standard error that tells why it failed.
+/// The end of standard error that tells why it failed, in characters.
 const ERRORS: usize = 8 * 1024;
 /// `EX_TEMPFAIL` of sysexits: the program itself says that trying again makes sense.
 const TRY_AGAIN: i32 = 75;
@@ -44,15 +43,21 @@ pub struct Command {
     arguments: Vec<String>,
     timeout: Duration,
     model: Option<String>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Command {
     /// Finds the program: a path that begins at the root of the file system, or a name that is looked up in `PATH` now, so that a
     /// project folder can not put another one in its place.
-    pub(crate) fn new(argv: &[String], timeout: Duration, model: Option<String>) -> Result<Self, String> {
+    pub(crate) fn new(
+        argv: &[String],
+        timeout: Duration,
+        model: Option<String>,
+        environment: Vec<(OsString, OsString)>,
+    ) -> Result<Self, String> {
         let (program, arguments) = argv.split_first().ok_or("argv is empty")?;
         let program = find(program, std::env::var_os("PATH").as_deref())?;
-        Ok(Self { program, arguments: arguments.to_vec(), timeout, model })
+        Ok(Self { program, arguments: arguments.to_vec(), timeout, model, environment })
     }
 
     fn start(&self, context: &Context) -> std::io::Result<Child> {
@@ -66,10 +71,9 @@ impl Command {
             .process_group(0)
             .kill_on_drop(true);
         // This process' own environment it does not read either: `hub` keeps that to itself (main.rs of the program).
-        for name in hub::config::secret_names() {
-            command.env_remove(name);
-        }
         command
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("HUB_TASK_ID", context.task.id.to_string())
             .envs(context.marks.iter().map(|(name, value)| (name, value)));
         command.spawn()
@@ -91,7 +95,7 @@ impl Command {
                 // Out of memory or processes may pass; a program that is not there will not appear by itself.
                 let retryable =
                     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory | ErrorKind::ResourceBusy);
-                return Outcome::failed(why, retryable);
+                return Outcome::failed(why, retryable, hub::types::EndReason::NotStarted);
             }
         };
         let mark = context
@@ -158,13 +162,17 @@ impl Command {
     fn outcome(&self, ended: Ended, output: String, errors: &str) -> Outcome {
         let mut meta = Meta { model: self.model.clone(), ..Meta::default() };
         let status = match ended {
-            Ended::Stopped => return Outcome::Stopped,
+            Ended::Stopped => return Outcome::Stopped { meta },
             Ended::Timeout => {
                 let error = with_tail(format!("timed out after {} s", self.timeout.as_secs()), errors, &output);
                 return Outcome::Failed { error, retryable: false, meta };
             }
             Ended::Exit(Err(error)) => {
-                return Outcome::failed(format!("the program's end could not be seen: {}", error.kind()), true);
+                return Outcome::failed(
+                    format!("the program's end could not be seen: {}", error.kind()),
+                    true,
+                    hub::types::EndReason::Failed,
+                );
             }
             Ended::Exit(Ok(status)) => status,
         };
@@ -288,12 +296,13 @@ mod tests {
             task,
             directory: folder.path().canonicalize().unwrap(),
             root: folder.path().canonicalize().unwrap(),
+            folder: folder.path().to_path_buf(),
             progress,
             cancel: cancel.clone(),
             grace: Duration::from_millis(500),
         };
         let argv: Vec<String> = argv.iter().map(|text| (*text).to_owned()).collect();
-        let agent = Command::new(&argv, limit, Some("claude".into())).unwrap();
+        let agent = Command::new(&argv, limit, Some("claude".into()), std::env::vars_os().collect()).unwrap();
         if let Some(after) = stop_after {
             tokio::spawn(async move {
                 sleep(after).await;
@@ -395,7 +404,7 @@ mod tests {
             });
         // Else nothing would be shown by there being none afterwards.
         assert!(at_work >= 4, "only {at_work} of the escaping processes were there");
-        assert_eq!(stopped.outcome, Outcome::Stopped);
+        assert!(matches!(stopped.outcome, Outcome::Stopped { .. }));
         assert!(stopped.took < Duration::from_secs(4), "{:?}", stopped.took);
         assert_eq!(sleepers(&tag), 0);
         let late = run_with(&["sh", "-c", &script], "", Duration::from_millis(300), None).await;

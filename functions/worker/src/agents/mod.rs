@@ -18,7 +18,12 @@ use hub::{
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::progress::Progress;
+use crate::{
+    environment,
+    output::{RESULT, ending},
+    progress::Progress,
+    redact::Redactor,
+};
 
 const MODELS: [&str; 4] = ["claude", "codex", "gemini", "any"];
 /// What an agent gets unless its configuration says otherwise.
@@ -79,6 +84,25 @@ impl Outcome {
     pub(crate) fn stopped() -> Self {
         Self::Stopped { meta: Meta::default() }
     }
+
+    /// As people read it: without secrets of this machine, and no longer than a message takes.
+    pub(crate) fn shown(self, redactor: &Redactor) -> Self {
+        match self {
+            Self::Complete { result, meta } => Self::Complete {
+                result: ending(&redactor.text(&result), RESULT, false).into_owned(),
+                meta: shown(meta, redactor),
+            },
+            Self::Failed { error, retryable, meta } => {
+                Self::Failed { error: redactor.text(&error).into_owned(), retryable, meta: shown(meta, redactor) }
+            }
+            Self::Stopped { meta } => Self::Stopped { meta: shown(meta, redactor) },
+        }
+    }
+}
+
+fn shown(mut meta: Meta, redactor: &Redactor) -> Meta {
+    meta.stderr = meta.stderr.map(|text| redactor.text(&text).into_owned());
+    meta
 }
 
 /// Something that can run a task.
@@ -102,6 +126,9 @@ pub struct AgentConfig {
     pub models: Vec<String>,
     /// What it is.
     pub kind: Kind,
+    /// What it gets of the worker's environment, besides what any program and an agent of its name need: names of variables, with a
+    /// `*` at the end for all that begin so.
+    pub env: Vec<String>,
 }
 
 /// What an agent is.
@@ -122,7 +149,7 @@ impl AgentConfig {
     /// The agent `survey` for every model.
     #[must_use]
     pub fn survey() -> Self {
-        Self { agent: "survey".into(), models: MODELS.map(String::from).to_vec(), kind: Kind::Survey }
+        Self { agent: "survey".into(), models: MODELS.map(String::from).to_vec(), kind: Kind::Survey, env: Vec::new() }
     }
 
     /// Reads a list of agents (`HUB_WORKER_AGENTS`, or the file of `--agents`):
@@ -145,6 +172,8 @@ impl AgentConfig {
             argv: Option<Vec<String>>,
             #[serde(default)]
             timeout_seconds: Option<u64>,
+            #[serde(default)]
+            env: Vec<String>,
         }
         let list: Vec<serde_json::Value> = serde_json::from_str(json)
             .map_err(|error| Error::Config(format!("the agents are not a JSON list: {error}")))?;
@@ -177,7 +206,7 @@ impl AgentConfig {
                     continue;
                 }
             };
-            agents.push(Self { agent: written.agent, models: written.models, kind });
+            agents.push(Self { agent: written.agent, models: written.models, kind, env: written.env });
         }
         problems.extend(check(&agents));
         if problems.is_empty() { Ok(agents) } else { Err(Error::Config(problems.join("\n"))) }
@@ -193,7 +222,10 @@ impl AgentConfig {
     pub(crate) fn build(&self) -> Result<Arc<dyn Agent>, String> {
         Ok(match &self.kind {
             Kind::Survey => Arc::new(survey::Survey),
-            Kind::Command { argv, timeout } => Arc::new(command::Command::new(argv, *timeout, self.only_model())?),
+            Kind::Command { argv, timeout } => {
+                let environment = environment::for_agent(self, std::env::vars_os());
+                Arc::new(command::Command::new(argv, *timeout, self.only_model(), environment)?)
+            }
         })
     }
 
@@ -230,6 +262,11 @@ pub(crate) fn check(agents: &[AgentConfig]) -> Vec<String> {
         for model in config.models.iter().filter(|model| !MODELS.contains(&model.as_str())) {
             problems.push(format!("agent {name}: model {model:?} is none of claude, codex, gemini, any"));
         }
+        if config.kind == Kind::Survey && !config.env.is_empty() {
+            problems.push(format!("agent {name}: a survey takes no env"));
+        }
+        problems
+            .extend(config.env.iter().filter_map(|env| Some(format!("agent {name}: {}", environment::problem(env)?))));
         if let Kind::Command { argv, timeout } = &config.kind {
             if argv.first().is_none_or(|program| program.is_empty()) {
                 problems.push(format!("agent {name}: argv is empty"));
@@ -264,6 +301,17 @@ mod tests {
             matches!(&agents[0].kind, Kind::Command { argv, timeout } if argv.len() == 3 && timeout.as_secs() == 60)
         );
         assert_eq!(agents[0].only_model().as_deref(), Some("claude"));
+    }
+
+    #[test]
+    fn what_people_read_has_no_secret_and_fits_a_message() {
+        let redactor = Redactor::new([("A_KEY".into(), "abcd-efgh".into())].into_iter(), &[]).unwrap();
+        let meta = Meta::default();
+        let complete = Outcome::Complete { result: "abcd-efgh ".repeat(10_000), meta: meta.clone() }.shown(&redactor);
+        let Outcome::Complete { result, .. } = complete else { panic!() };
+        assert!(!result.contains("abcd") && result.chars().count() <= RESULT && result.starts_with("(The beginning"));
+        let failed = Outcome::failed("exit code 1\nabcd-efgh", true, EndReason::Exit).shown(&redactor);
+        assert_eq!(failed, Outcome::Failed { error: "exit code 1\n[redacted]".into(), retryable: true, meta });
     }
 
     #[test]

@@ -52,14 +52,16 @@ async fn survey(context: Context) -> Outcome {
     let place = format!("the project `{}`", task.project.as_deref().unwrap_or_default());
     let begun = Instant::now();
 
-    progress.step(&format!("Looking through {place}")).await;
+    progress.step(&format!("Looking through {place}, without a language model")).await;
     let walked = {
         let (directory, cancel) = (directory.clone(), cancel.clone());
         spawn_blocking(move || walk(&directory, &cancel)).await
     };
     let found = match walked {
         Ok(Ok(found)) => found,
-        Ok(Err(error)) => return Outcome::failed(format!("{place} can not be read: {}", error.kind()), false, EndReason::NotStarted),
+        Ok(Err(error)) => {
+            return Outcome::failed(format!("{place} can not be read: {}", error.kind()), false, EndReason::NotStarted);
+        }
         Err(_) => return Outcome::failed("the survey failed inside the worker", true, EndReason::Failed),
     };
     if cancel.is_cancelled() {
@@ -531,9 +533,10 @@ fn report(
     let mut out = String::new();
     // Writing to a String can not fail.
     let mut line = |text: String| writeln!(out, "{text}").unwrap_or_default();
+    line("I am no model: I only looked through the files, and asked no language model.".into());
     line(format!("Asked: {}", note(question)));
     line(format!(
-        "I looked through {place} myself, without a model: {} in {}, {}.",
+        "Found: {place} has {} in {}, {}.",
         count(found.files.len(), "file"),
         count(found.folders, "folder"),
         size(found.bytes())
@@ -684,6 +687,7 @@ mod tests {
                 task: serde_json::from_value(task).unwrap(),
                 directory: root.join(project.unwrap_or("")),
                 root,
+                folder: PathBuf::new(),
                 progress,
                 cancel: CancellationToken::new(),
                 marks: Vec::new(),
@@ -723,6 +727,10 @@ mod tests {
         git(&["config", "log.showSignature", "true"]);
 
         let Outcome::Complete { result, .. } = run(root.path(), Some("p")).await else { panic!("not complete") };
+        assert_eq!(
+            result.lines().next(),
+            Some("I am no model: I only looked through the files, and asked no language model.")
+        );
         for part in [
             "Asked: What is in this folder?",
             "4 files in 1 folder",
@@ -773,12 +781,13 @@ mod tests {
             task: serde_json::from_value(task).unwrap(),
             directory: root.clone(),
             root,
+            folder: PathBuf::new(),
             progress,
             cancel: cancel_now,
             marks: Vec::new(),
             grace: Duration::from_secs(1),
         };
         fs::create_dir_all(&context.directory).unwrap();
-        assert_eq!(Survey.run(context).await, Outcome::Stopped);
+        assert_eq!(Survey.run(context).await, Outcome::stopped());
     }
 }
