@@ -532,6 +532,7 @@ pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitC
 pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<ExitCode> {
     let hub = target.connect_device(&options.device).await?;
     let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root);
+    worker.secrets = target.secrets();
     worker.capacity = options.capacity;
     worker.drain = std::time::Duration::from_secs(options.drain_seconds);
     let listed = match &options.agents {
