@@ -1,5 +1,6 @@
 //! The programs against a database of their own: deploying, looking at a deployment, Koji's commands over HTTP, who comes in at all,
-//! hostile input, sweeps, webhooks, what goes out, Discord, databases that are not the usual ones, and the program as it is typed.
+//! hostile input, sweeps, webhooks, what goes out, Discord, what agents get and people read, databases that are not the usual ones, and the
+//! program as it is typed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -13,5 +14,6 @@ mod outbox;
 mod shield;
 mod sweeps;
 mod terminal;
+mod told;
 mod webhooks;
 mod world;

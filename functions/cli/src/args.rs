@@ -234,7 +234,8 @@ pub struct Worker {
     /// This machine's name
     #[arg(long, env = "HUB_WORKER_DEVICE")]
     pub device: String,
-    /// JSON list of the agents it runs; without it HUB_WORKER_AGENTS (the list itself), else `survey` for every model
+    /// JSON list of the agents it runs; without it HUB_WORKER_AGENTS (the list itself), else `survey` for every model.
+    /// An agent gets of this environment only what its kind needs and what its key `env` names (functions/worker/README.md)
     #[arg(long, value_name = "FILE")]
     pub agents: Option<PathBuf>,
     /// Tasks at once

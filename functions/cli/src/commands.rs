@@ -536,6 +536,7 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
         None => state_dir(&options.device, &|name| std::env::var_os(name))?,
     };
     let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root, state);
+    worker.secrets = target.secrets();
     worker.capacity = options.capacity;
     worker.drain = std::time::Duration::from_secs(options.drain_seconds);
     let listed = match &options.agents {

@@ -105,6 +105,12 @@ impl Target {
             .with_context(|| file_problem(name, lookup).unwrap_or_else(|| format!("{name} is not set")))
     }
 
+    /// What it was told beside the environment, for who must not repeat it: an address with a password, the keys of `dev.env`.
+    pub fn secrets(&self) -> Vec<SecretString> {
+        let keys = self.from_file.iter().filter(|(name, _)| !name.ends_with("_EMAIL")).map(|(_, value)| value);
+        self.url.iter().chain(keys).cloned().map(SecretString::from).collect()
+    }
+
     /// The database's address, for commands that need Postgres itself.
     pub fn database_url(&self) -> Result<SecretString> {
         match &self.url {

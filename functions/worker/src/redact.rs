@@ -30,7 +30,7 @@ const LINE: usize = 16;
 const AUTHORITY: usize = 512;
 
 /// How names end that say what their value is. What stands behind in digits counts them: `API_KEY_2`.
-const NAMES: &str = "TOKEN SECRET KEY PASSWORD PASSWD PASSPHRASE CREDENTIAL CREDENTIALS _PASS _PWD _PAT _AUTH";
+const NAMES: &str = "TOKEN SECRET KEY PASSWORD PASSWD PASSPHRASE CREDENTIAL CREDENTIALS _PASS _PWD _PAT _AUTH _JWT";
 /// Passwords that are words people write, without dashes and in small letters: blacked out everywhere they would take half of a text
 /// with them, and they are no secret.
 const COMMON: &str = "password passwort passphrase changeme changeit secretkey mysecret mypassword secretpassword yourpassword \

@@ -32,6 +32,7 @@ impl Worker {
         let db = Db::connect(url).await.map_err(|error| Error::Worker(error.to_string()))?;
         let hub = Hub::Postgres(db);
         let mut worker = hub_worker::Worker::new(hub.clone(), DEVICE, projects_root, state);
+        worker.secrets = vec![url.clone()];
         worker.agents = vec![agent()];
         worker.capacity = CAPACITY;
         worker.drain = FINISH;
