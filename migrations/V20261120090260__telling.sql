@@ -47,6 +47,32 @@ begin
 end;
 $$;
 
+-- Who tells several conversations in one transaction locks them in one order, or two could wait in a ring:
+-- channels, by id, before threads, by id. So a batch of tasks is gone through by these two.
+create function hub_internal.lock_conversations(p_task_ids uuid[])
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  perform
+     from (select distinct t.channel_id as id
+             from public.mac_tasks t
+            where t.id = any (p_task_ids) and t.thread_id is null and t.channel_id is not null
+            order by id) x
+    cross join lateral (
+      select from public.hub_channels c where c.id = x.id for no key update) locked;
+  perform
+     from (select distinct t.thread_id as id
+             from public.mac_tasks t
+            where t.id = any (p_task_ids) and t.thread_id is not null
+            order by id) x
+    cross join lateral (
+      select from public.hub_task_threads h where h.id = x.id for no key update) locked;
+end;
+$$;
+
 -- One message of the projection into the task's conversation. What the row does not hold is given by the
 -- caller: a note, the reason, the machine that had it, the model that ran it. The order is message_values'.
 create function hub_internal.tell(p_event text, p_task public.mac_tasks, p_thread_id uuid,
