@@ -246,9 +246,9 @@ comment on column hub_internal.device_offers.offline_at is
 -- looks at its own.
 --
 -- What a device does not decide alone: survey only lists what is in a folder, so it leaves work that did not
--- ask for it by name to a machine that has an agent for it, even where that is busy. One that has not said yet
--- whether it has the project may have it. Looked for only where survey was chosen: CASE keeps it from costing
--- any other claim.
+-- ask for it by name to a machine that has an agent for it, even where that is busy. One that has not said
+-- yet whether it has the project may have it. Looked for only where survey was chosen: CASE keeps it from
+-- costing any other claim.
 create view hub_internal.device_lanes as
 select c.*,
        c.on_platform and c.has_session and c.serves and c.has_folder and c.has_project and c.has_disk

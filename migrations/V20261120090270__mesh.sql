@@ -73,8 +73,8 @@ begin
                                         else '[]' end) m (v)
                                 where jsonb_typeof(v) <> 'string')) then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents',
-      'Give a list like [{"agent": "claude", "models": ["claude"], "memory_bytes": 2000000000}]; memory_bytes '
-      'may be left out.');
+      'Give a list like [{"agent": "claude", "models": ["claude"], "memory_bytes": 2000000000}]; '
+      'memory_bytes may be left out.');
   elsif exists (select from jsonb_array_elements(p_agents) e (o)
                  where o ->> 'agent' !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents: agent',

@@ -1,6 +1,6 @@
 -- Why: an attempt is claimed, and says what it is doing; its end is …endings. Each is one transaction; what
--- people see follows by triggers (…telling, …task_triggers). Bodies take the time as an argument; what the API
--- exposes passes now().
+-- people see follows by triggers (…telling, …task_triggers). Bodies take the time as an argument; what the
+-- API exposes passes now().
 
 -- Claiming --------------------------------------------------------------------------------------------------
 
@@ -20,8 +20,8 @@ as $$
 declare
   v_device public.mesh_devices;
   v_want   integer;
-  v_ids    uuid[] := '{}';
-  v_agents text[] := '{}';
+  v_ids    uuid[] := array[]::uuid[];
+  v_agents text[] := array[]::text[];
   v_more   uuid[];
   v_by     text[];
 begin
@@ -102,7 +102,7 @@ begin
                                              and t.run_after is null));
     end if;
   end loop;
-  if v_ids = '{}' then
+  if cardinality(v_ids) = 0 then
     return;
   end if;
   if cardinality(v_ids) > 1 then

@@ -1,6 +1,6 @@
 -- Why: how an attempt ends, well, badly or handed back, and the record that stays of it.
 
--- The record --------------------------------------------------------------------------------------------------
+-- The record ------------------------------------------------------------------------------------------------
 
 -- Whether a text is a moment, and no infinity. Null is neither. Postgres 16 has a function that says so; here
 -- the conversion is tried.
@@ -150,9 +150,9 @@ begin
 end;
 $$;
 
--- Ends an attempt badly. Where its device could not go on, through no fault of the task, it hands it back: the
--- task waits for a machine at once. It costs no attempt where the device is there to say why (it stops, or has
--- no such project); who was killed over a task may be killed by it again, so that counts.
+-- Ends an attempt badly. Where its device could not go on, through no fault of the task, it hands it back:
+-- the task waits for a machine at once. It costs no attempt where the device is there to say why (it stops,
+-- or has no such project); who was killed over a task may be killed by it again, so that counts.
 create function hub_internal.fail_task(
   p_task_id uuid, p_attempt int, p_error text, p_retryable boolean, p_meta jsonb, p_now timestamptz)
   returns public.mac_tasks

@@ -12,11 +12,12 @@ begin
 end;
 $$;
 
--- Which machines are left, narrowed one condition of device_lanes at a time: the first that leaves none is the
--- reason, and those that were left before it are the ones to change. What a machine is and has comes first,
--- what passes (offline, drained, full) last, so that the machine that is named is one that could do it. Only
--- those that serve the server of the lane are looked at, and so named.
-create function hub_internal.explain_lane(p_task public.mac_tasks, p_lane hub_internal.lanes, p_now timestamptz)
+-- Which machines are left, narrowed one condition of device_lanes at a time: the first that leaves none is
+-- the reason, and those that were left before it are the ones to change. What a machine is and has comes
+-- first, what passes (offline, drained, full) last, so that the machine that is named is one that could do
+-- it. Only those that serve the server of the lane are looked at, and so named.
+create function hub_internal.explain_lane(
+  p_task public.mac_tasks, p_lane hub_internal.lanes, p_now timestamptz)
   returns table (reason text, detail text, until timestamptz)
   language plpgsql
   stable
@@ -98,10 +99,11 @@ begin
     end if;
     select string_agg(
              format('%s: %s', d.name,
-                    coalesce((select string_agg(format('%s (%s)', o ->> 'agent',
-                                                       (select string_agg(m.model, ', ')
-                                                          from jsonb_array_elements_text(o -> 'models') m (model))),
-                                                ', ')
+                    coalesce((select string_agg(
+                                       format('%s (%s)', o ->> 'agent',
+                                              (select string_agg(m.model, ', ')
+                                                 from jsonb_array_elements_text(o -> 'models') m (model))),
+                                       ', ')
                                 from jsonb_array_elements(d.agents) e (o)),
                              case when d.platform is null then 'never started' else 'nothing' end)),
              '; ' order by d.name)
@@ -110,8 +112,9 @@ begin
       join public.mesh_devices d on d.name = x.device;
     return query select
       format('no device offers %s', v_wants),
-      hub_internal.shorten('Offered by those that serve this server: ' || v_names || '. Start a worker that has '
-                           'it, or give the task to another.', 1000),
+      hub_internal.shorten(
+        format('Offered by those that serve this server: %s. Start a worker that has it, or give the task to '
+               'another.', v_names), 1000),
       null::timestamptz;
     return;
   end if;
@@ -158,7 +161,8 @@ begin
     return query select
       'all devices are draining'::text,
       hub_internal.shorten(
-        v_names || '; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again', 1000),
+        v_names || '; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again',
+        1000),
       null::timestamptz;
     return;
   end if;
@@ -193,7 +197,8 @@ begin
   v_left := array(select x from unnest(v_were) x where x.has_memory);
   if cardinality(v_left) = 0 then
     select string_agg(format('free %s of memory on %s: %s needs more than the %s that are free',
-                             hub_internal.size_text((o.offer ->> 'memory_bytes')::numeric - d.memory_free_bytes),
+                             hub_internal.size_text((o.offer ->> 'memory_bytes')::numeric
+                                                      - d.memory_free_bytes),
                              d.name, x.agent, hub_internal.size_text(d.memory_free_bytes)),
                       '; ' order by d.name)
       into v_names
