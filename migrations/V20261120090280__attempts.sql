@@ -24,6 +24,8 @@ declare
   v_agents text[] := array[]::text[];
   v_more   uuid[];
   v_by     text[];
+  v_seen   bigint;
+  v_window bigint;
 begin
   if p_limit is null or p_limit not between 1 and 1000 then
     perform hub_internal.refuse('UH001', 'bad input',
@@ -44,11 +46,12 @@ begin
   perform pg_advisory_xact_lock(hashtextextended('hub_claim:' || p_device, 0));
   v_want := least(p_limit, v_device.capacity - hub_internal.held_count(p_device));
 
-  -- A few rounds: what a neighbour locked first is skipped, and there may be more behind it.
+  -- A few rounds: what neighbours locked first is skipped, and there may be more behind it, so each looks
+  -- further. Nobody would wake who went away with nothing.
   for v_round in 1 .. 5 loop
     exit when v_want <= 0;
-    -- A short ordered look into each lane this device may take from; the best of them, locked and looked at
-    -- again.
+    v_window := (v_want + 16) * 4 ^ (v_round - 1);
+    -- An ordered look into each lane this device may take from; the best of them, locked and looked at again.
     with lanes as materialized (
       select x.lane as id, x.agent
         from hub_internal.device_lanes x
@@ -63,7 +66,7 @@ begin
              and t.status = 'pending'
              and t.run_after is null
            order by t.queue_key
-           limit v_want + cardinality(v_ids) + 16)
+           limit v_window + cardinality(v_ids))
          union all
          (select t.id, t.queue_key
             from public.mac_tasks t
@@ -72,11 +75,11 @@ begin
              and t.run_after is not null
              and t.run_after <= p_now
            order by t.run_after
-           limit v_want + cardinality(v_ids) + 16)
+           limit v_window + cardinality(v_ids))
        ) h
        where h.id <> all (v_ids)
        order by h.queue_key
-       limit v_want + 16
+       limit v_window
     ), locked as (
       select t.id, heads.agent
         from heads
@@ -86,21 +89,16 @@ begin
        limit v_want
          for update of t skip locked
     )
-    select array_agg(locked.id), array_agg(locked.agent) into v_more, v_by from locked;
+    select array_agg(locked.id), array_agg(locked.agent), (select count(*) from heads)
+      into v_more, v_by, v_seen
+      from locked;
     if v_more is not null then
       v_ids := v_ids || v_more;
       v_agents := v_agents || v_by;
       v_want := v_want - cardinality(v_more);
-    else
-      exit when v_round >= 2
-            or not exists (select from hub_internal.device_lanes x
-                            where x.device = p_device
-                              and x.eligible
-                              and exists (select from public.mac_tasks t
-                                           where t.lane = x.lane
-                                             and t.status = 'pending'
-                                             and t.run_after is null));
     end if;
+    -- All there is was seen. Where all of it was locked, once more: a lock may have been nothing but a look.
+    exit when v_seen < v_window and (v_more is not null or v_seen = 0 or v_round >= 2);
   end loop;
   if cardinality(v_ids) = 0 then
     return;

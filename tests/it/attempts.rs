@@ -13,8 +13,8 @@ const TASKS: i64 = 640;
 async fn tasks_everywhere(world: &World) {
     world
         .sql(
-            "insert into public.hub_channels (server_id, name, project_path)
-             select s.id, 'ring-' || left(s.id::text, 4) || '-' || n, 'Desktop/homelab'
+            "insert into public.hub_channels (server_id, name, display_name, project_path)
+             select s.id, 'ring-' || left(s.id::text, 4) || '-' || n, 'Ring', 'Desktop/homelab'
                from public.hub_servers s, generate_series(1, 12) n
               where s.architecture_type <> 'command_dispatch';
              insert into public.hub_places (kind, server_id, target)
