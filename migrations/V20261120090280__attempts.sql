@@ -5,9 +5,11 @@
 -- Claiming --------------------------------------------------------------------------------------------------
 
 -- Three steps. The best tasks of the lanes that the device may take from are locked; whoever has one already
--- is passed by and not waited for. Then their conversations, which are told that they started: all of them
--- before the first word, in the order that holds for everybody who tells several (lock_conversations), so
--- that two claims can not wait in a ring. Then they are claimed.
+-- is passed by and not waited for. Then, before the first word, the conversations that are told that they
+-- started: tasks whose conversation somebody writes in at this moment are left for the next claim, unless
+-- there are no others; then the best alone is waited for. So a claim never waits while it holds a conversation:
+-- it can not be part of a ring, and one busy channel does not hold up the work of others. Then they are
+-- claimed.
 create function hub_internal.claim_tasks(p_device text, p_limit int, p_lease interval, p_now timestamptz)
   returns setof public.mac_tasks
   language plpgsql
@@ -24,6 +26,7 @@ declare
   v_agents text[] := array[]::text[];
   v_more   uuid[];
   v_by     text[];
+  v_free   uuid[];
   v_seen   bigint;
   v_window bigint;
 begin
@@ -103,8 +106,14 @@ begin
   if cardinality(v_ids) = 0 then
     return;
   end if;
+  v_free := v_ids;
   if cardinality(v_ids) > 1 then
-    perform hub_internal.lock_conversations(v_ids);
+    v_free := coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]);
+    if cardinality(v_free) < cardinality(v_ids) then
+      -- What was left is there when this commits, for anybody.
+      perform pg_notify('hub_tasks', '');
+      perform hub_internal.wake_device(p_device);
+    end if;
   end if;
   -- Whoever keeps time looks once in a minute, and wherever a lease that it knows of ends.
   if p_lease < interval '1 minute' then
@@ -124,7 +133,7 @@ begin
              progress_count = 0,
              quiet = false
         from unnest(v_ids, v_agents) c (id, agent)
-       where t.id = c.id
+       where t.id = c.id and c.id = any (v_free)
       returning t.*
     ), recorded as (
       insert into public.hub_task_attempts (task_id, attempt, device, agent, started_at)

@@ -1,9 +1,9 @@
 -- Why: what died, what was never told and what waits for nothing is put right by whoever keeps time.
 -- hub_recover calls what hub_errands name.
 
--- Leases that ran out. In the order of lock_conversations: two of these, or one and a claim, can not wait in
--- a ring. While the database was away nobody could renew a lease, and a device delivers once it is back: what
--- was claimed before it started is left alone for a moment after.
+-- Leases that ran out. In one order of conversations (lock_conversations): two of these, or one and
+-- tell_endings, can not wait in a ring. While the database was away nobody could renew a lease, and a device
+-- delivers once it is back: what was claimed before it started is left alone for a moment after.
 create function hub_internal.recover_leases(p_now timestamptz, p_limit int)
   returns integer
   language plpgsql

@@ -128,6 +128,38 @@ async fn claims_of_many_conversations_never_wait_for_each_other_in_a_ring() {
 }
 
 #[tokio::test]
+async fn a_claim_leaves_a_conversation_that_somebody_holds_for_later_while_there_is_other_work() {
+    let world = World::new().await;
+    world
+        .sql("select public.hub_register_device('one', 'linux', '[{\"agent\":\"a\",\"models\":[\"any\"]}]', 1000)")
+        .await;
+    let held = world.send("in the channel that is held").await;
+    let other: Uuid = sqlx::query_scalar(
+        "select (public.hub_send(c.id, 'elsewhere') -> 'task' ->> 'id')::uuid from public.hub_channels c where c.name = 'garden'",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    let mut somebody = world.pool.begin().await.unwrap();
+    sqlx::query("select from public.hub_channels where name = 'quick' for no key update")
+        .execute(&mut *somebody)
+        .await
+        .unwrap();
+    let mut told = world.listen("hub_tasks").await;
+    let mut connection = world.pool.acquire().await.unwrap();
+    assert_eq!(claim(&mut connection, "one").await, [(other, 1)]);
+    // Others are told that something was left.
+    world.heard(&mut told).await;
+    // Alone, it is waited for.
+    let waits = tokio::spawn(async move { claim(&mut connection, "one").await });
+    world
+        .until_text("select count(*)::text from pg_stat_activity where wait_event_type = 'Lock' and query like '%hub_claim_tasks%' and datname = current_database()", "1")
+        .await;
+    somebody.commit().await.unwrap();
+    assert_eq!(waits.await.unwrap(), [(held, 1)]);
+}
+
+#[tokio::test]
 async fn a_lost_attempt_is_taken_back_when_its_lease_ends_and_not_at_the_next_minute() {
     let world = World::new().await;
     // It keeps time; its agent is not asked for, so the task waits where everybody sees it.
