@@ -7,9 +7,9 @@
 -- Three steps. The best tasks of the lanes that the device may take from are locked; whoever has one already
 -- is passed by and not waited for. Then, before the first word, the conversations that are told that they
 -- started: tasks whose conversation somebody writes in at this moment are left for the next claim, unless
--- there are no others; then the best alone is waited for. So a claim never waits while it holds a conversation:
--- it can not be part of a ring, and one busy channel does not hold up the work of others. Then they are
--- claimed.
+-- there are no others; then the best alone is waited for. So a claim never waits while it holds a
+-- conversation: it can not be part of a ring, and one busy channel does not hold up the work of others. Then
+-- they are claimed.
 create function hub_internal.claim_tasks(p_device text, p_limit int, p_lease interval, p_now timestamptz)
   returns setof public.mac_tasks
   language plpgsql
