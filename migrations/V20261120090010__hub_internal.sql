@@ -276,6 +276,8 @@ insert into hub_internal.settings (name, value, about) values
   ('thread_idle_after',    '2 hours',    'an active thread without activity for this long becomes idle'),
   ('thread_decay_after',   '1 hour',     'an idle thread becomes decaying this long after it became idle'),
   ('device_offline_after', '90 seconds', 'a device that was silent for this long counts as offline'),
+  ('outage_grace',         '30 seconds',
+   'for this long after the database started, attempts claimed before are not taken back'),
   ('daily_feeds_at',       '7 hours',    'when after midnight UTC the daily feeds are posted');
 
 create function hub_internal.setting(p_name text)

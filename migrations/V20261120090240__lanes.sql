@@ -146,26 +146,26 @@ insert into public.hub_errands (name, about, function, position, counts) values
 
 -- Agents ----------------------------------------------------------------------------------------------------
 
-create function hub_internal.offered_agent(p_agents jsonb, p_agent text, p_model text)
-  returns text
+create function hub_internal.offer(p_agents jsonb, p_agent text, p_model text)
+  returns jsonb
   language plpgsql
   immutable
   set search_path = ''
 as $$
 begin
   return (
-    select o ->> 'agent'
+    select o
       from jsonb_array_elements(p_agents) with ordinality as e (o, n)
      where (p_agent is null or o ->> 'agent' = p_agent)
        and (p_model = 'any' or o -> 'models' ? p_model or o -> 'models' ? 'any')
-     order by n
+     order by o ->> 'agent' = 'survey', n
      limit 1
   );
 end;
 $$;
-comment on function hub_internal.offered_agent(jsonb, text, text) is
-  'The first of a device''s agents that fits: the one asked for, if any, with the model asked for. Null: '
-  'none does.';
+comment on function hub_internal.offer(jsonb, text, text) is
+  'What a device offers that fits: the agent asked for, if any, with the model asked for; else the first of '
+  'those that do, survey, which is no model, last. Null: nothing does.';
 
 -- An agent is a name that somebody means: one that is shipped, or that a machine of these servers offers.
 -- Else anybody could make lanes without end, or find out what others' machines run.
@@ -191,46 +191,94 @@ grant execute on function hub_internal.is_known_agent to authenticated;
 
 -- Who may take what -----------------------------------------------------------------------------------------
 
--- Who may take what: a row for each device that is not revoked and each lane, a column a condition. The claim
--- takes where all hold (eligible), hub_explain_task names the first that does not, waking goes by the same. A
--- new condition is one more column, and one more in eligible. online and accepts are of the device alone: a
--- claim comes from one that is there, and looks at its own.
-create view hub_internal.device_lanes as
-select c.*, c.on_platform and c.has_session and c.serves and c.has_folder and c.agent is not null as eligible
-  from (select d.name as device,
-               l.id as lane,
-               l.platform in ('any', d.platform) as on_platform,
-               l.device is null or l.device = d.name as has_session,
-               d.serves_all
-                 or exists (select from public.mesh_device_servers e
-                             where e.device = d.name and e.server_id = l.server_id)
-                 as serves,
-               l.server_id is null
-                 or exists (select from public.hub_places p
-                             where p.server_id = l.server_id
-                               and p.kind = 'project'
-                               and (p.device is null or p.device = d.name)
-                               and (p.target in ('*', l.project) or starts_with(l.project, p.target || '/')))
-                 as has_folder,
-               o.agent,
-               d.last_heartbeat_at
-                 + (select s.value from hub_internal.settings s where s.name = 'device_offline_after')
-                 as offline_at,
-               d.drained_at is null as accepts,
-               d.capacity
-          from public.mesh_devices d
-         cross join hub_internal.lanes l
-         -- offset 0: asked once a row, and only where the rest holds.
-         cross join lateral (
-           select hub_internal.offered_agent(d.agents, l.agent, l.model) as agent offset 0) o
-         where d.revoked_at is null) c;
-comment on view hub_internal.device_lanes is
-  'Which device may take from which lane (eligible), condition by condition, and which agent it would run. '
-  'Revoked devices have no row.';
-comment on column hub_internal.device_lanes.has_session is
+-- A row for each device that is not revoked and each lane, a column a condition, each of that device alone.
+create view hub_internal.device_offers as
+select d.name as device,
+       l.id as lane,
+       l.platform in ('any', d.platform) as on_platform,
+       l.device is null or l.device = d.name as has_session,
+       d.serves_all
+         or exists (select from public.mesh_device_servers e
+                     where e.device = d.name and e.server_id = l.server_id)
+         as serves,
+       l.server_id is null
+         or exists (select from public.hub_places p
+                     where p.server_id = l.server_id
+                       and p.kind = 'project'
+                       and (p.device is null or p.device = d.name)
+                       and (p.target in ('*', l.project) or starts_with(l.project, p.target || '/')))
+         as has_folder,
+       -- It has told of projects, and has not been asked for this one, or has not answered.
+       d.projects_told and l.project is not null and p.device is null as must_look,
+       l.project is null or coalesce(p.present, not d.projects_told) as has_project,
+       coalesce(d.disk_free_bytes
+                  >= (select q.amount from hub_internal.quotas q where q.name = 'device_free_disk'),
+                true)
+         as has_disk,
+       o.offer ->> 'agent' as agent,
+       coalesce(d.memory_free_bytes >= (o.offer ->> 'memory_bytes')::numeric, true) as has_memory,
+       least(d.signed_off_at,
+             d.last_heartbeat_at
+               + (select s.value from hub_internal.settings s where s.name = 'device_offline_after'))
+         as offline_at,
+       d.drained_at is null as accepts,
+       d.capacity
+  from public.mesh_devices d
+ cross join hub_internal.lanes l
+  left join hub_internal.device_projects p on p.device = d.name and p.project = l.project
+ -- offset 0: asked once a row, and only where the rest holds.
+ cross join lateral (
+   select hub_internal.offer(d.agents, l.agent, l.model) as offer offset 0) o
+ where d.revoked_at is null;
+comment on view hub_internal.device_offers is
+  'What speaks for and against each device taking from each lane, condition by condition, and which agent it '
+  'would run. Revoked devices have no row.';
+comment on column hub_internal.device_offers.has_session is
   'The lane is for any device, or pinned to this one, which has the session.';
-comment on column hub_internal.device_lanes.offline_at is
-  'When it counts as offline unless it is heard of before. Null: it never was.';
+comment on column hub_internal.device_offers.has_project is
+  'It said so, or it never tells of projects and did not say that it has not.';
+comment on column hub_internal.device_offers.offline_at is
+  'Since when it is offline, or will be unless it is heard of before. Null: it never was heard of.';
+
+-- Who may take what. The claim takes where all conditions hold (eligible), hub_explain_task names the first
+-- that no device meets, waking goes by the same. A new condition is one more column of device_offers, and one
+-- more in eligible. online and accepts are of the device alone: a claim comes from one that is there, and
+-- looks at its own.
+--
+-- What a device does not decide alone: survey only lists what is in a folder, so it leaves work that did not
+-- ask for it by name to a machine that has an agent for it, even where that is busy. One that has not said
+-- yet whether it has the project may have it. Looked for only where survey was chosen: CASE keeps it from
+-- costing any other claim.
+create view hub_internal.device_lanes as
+select c.*,
+       c.on_platform and c.has_session and c.serves and c.has_folder and c.has_project and c.has_disk
+         and c.agent is not null and c.has_memory and not c.yields
+         as eligible
+  from (select x.*,
+               case when x.agent = 'survey'
+                    then exists (select
+                                   from hub_internal.device_offers o
+                                   join hub_internal.lanes l on l.id = o.lane
+                                  where o.lane = x.lane
+                                    and l.agent is null
+                                    and o.device <> x.device
+                                    and o.accepts
+                                    and o.capacity > 0
+                                    and o.offline_at > now()
+                                    and o.on_platform
+                                    and o.has_session
+                                    and o.serves
+                                    and o.has_folder
+                                    and (o.has_project or o.must_look)
+                                    and o.has_disk
+                                    and o.agent <> 'survey'
+                                    and o.has_memory)
+                    else false end as yields
+          from hub_internal.device_offers x) c;
+comment on view hub_internal.device_lanes is
+  'Which device may take from which lane (eligible), condition by condition, and which agent it would run.';
+comment on column hub_internal.device_lanes.yields is
+  'It would run survey, and another that is online has an agent for it.';
 
 create function hub_internal.held_count(p_device text)
   returns integer

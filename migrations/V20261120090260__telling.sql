@@ -47,6 +47,40 @@ begin
 end;
 $$;
 
+-- Whoever tells several conversations in one transaction could wait in a ring with another who does. Who has
+-- to tell them all goes by one order (recover_leases): channels by their ids, then threads by theirs. Who can
+-- leave some for later locks by this those that nobody holds at this moment, and waits for none; it gives the
+-- tasks that may be told.
+create function hub_internal.lock_conversations(p_task_ids uuid[])
+  returns uuid[]
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+begin
+  return (
+    with tasks as materialized (
+      select t.id, t.channel_id, t.thread_id from public.mac_tasks t where t.id = any (p_task_ids)
+    ), channels as materialized (
+      select free.id
+        from (select distinct t.channel_id as id from tasks t where t.thread_id is null) x
+       cross join lateral (
+         select c.id from public.hub_channels c where c.id = x.id for no key update skip locked) free
+    ), threads as materialized (
+      select free.id
+        from (select distinct t.thread_id as id from tasks t) x
+       cross join lateral (
+         select h.id from public.hub_task_threads h where h.id = x.id for no key update skip locked) free
+    )
+    select array_agg(t.id)
+      from tasks t
+     where t.channel_id is null
+        or t.thread_id in (select h.id from threads h)
+        or t.thread_id is null and t.channel_id in (select c.id from channels c)
+  );
+end;
+$$;
+
 -- One message of the projection into the task's conversation. What the row does not hold is given by the
 -- caller: a note, the reason, the machine that had it, the model that ran it. The order is message_values'.
 create function hub_internal.tell(p_event text, p_task public.mac_tasks, p_thread_id uuid,

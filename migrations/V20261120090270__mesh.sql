@@ -66,13 +66,15 @@ begin
                  where jsonb_typeof(o) <> 'object'
                     or jsonb_typeof(o -> 'agent') is distinct from 'string'
                     or o ->> 'agent' = ''
+                    or o ->> 'memory_bytes' !~ '^[0-9]{1,18}$'
                     or jsonb_typeof(o -> 'models') is distinct from 'array'
                     or exists (select from jsonb_array_elements(
                                    case when jsonb_typeof(o -> 'models') = 'array' then o -> 'models'
                                         else '[]' end) m (v)
                                 where jsonb_typeof(v) <> 'string')) then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents',
-      'Give a list like [{"agent": "claude", "models": ["claude"]}].');
+      'Give a list like [{"agent": "claude", "models": ["claude"], "memory_bytes": 2000000000}]; '
+      'memory_bytes may be left out.');
   elsif exists (select from jsonb_array_elements(p_agents) e (o)
                  where o ->> 'agent' !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents: agent',
@@ -93,6 +95,7 @@ begin
         agents = excluded.agents,
         capacity = excluded.capacity,
         user_id = coalesce(excluded.user_id, d.user_id),
+        signed_off_at = null,
         last_heartbeat_at = greatest(d.last_heartbeat_at, excluded.last_heartbeat_at)
     where d.revoked_at is null
   returning d.* into v_device;
@@ -100,6 +103,8 @@ begin
     perform hub_internal.refuse('UH005', 'device revoked', p_name,
       'An owner revoked it; hub_revoke_device(name, false) takes that back.');
   end if;
+  -- A worker that starts may keep its projects elsewhere than the one before it: it is asked anew.
+  delete from hub_internal.device_projects p where p.device = p_name;
   return v_device;
 end;
 $$;
@@ -150,9 +155,8 @@ begin
      set drained_at = case when p_drained then coalesce(d.drained_at, now()) end
    where d.name = p_name
   returning d.* into v_device;
-  if not p_drained then
-    perform pg_notify('hub_tasks', '');
-  end if;
+  -- There is work for it again, or what was left to it others may take.
+  perform pg_notify('hub_tasks', '');
   return v_device;
 end;
 $$;
@@ -187,6 +191,9 @@ begin
    where d.name = p_name
   returning d.* into v_device;
   if p_revoked then
+    perform hub_internal.wake_errand('leases');
+    -- What was left to it others may take.
+    perform pg_notify('hub_tasks', '');
     -- Sessions that only this machine had are gone: what waits for them starts afresh, anywhere.
     update public.mac_tasks t
        set session_id = null,

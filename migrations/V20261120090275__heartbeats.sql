@@ -1,7 +1,7 @@
--- Why: a machine says that it is alive, how it is, and which of the projects it was asked for it has; and that
--- it ends. Whether it may take work (…lanes) follows from what it said last.
+-- Why: a machine says that it is alive, how it is, and which of the projects it was asked for it has; and
+-- that it ends. Whether it may take work (…lanes) follows from what it said last.
 --
---     a task of a project arrives      -> the devices that could take it, but for the project, are told to beat
+--     a task of a project arrives      -> devices that could take it, but for the project, are told to beat
 --     a beat                           -> the answer names the projects to look for
 --     the next beat, with what it has  -> what became claimable wakes who may take it
 
@@ -176,7 +176,8 @@ begin
          signed_off_at = null,
          disk_free_bytes = coalesce((p_machine ->> 'disk_free_bytes')::bigint, d.disk_free_bytes),
          memory_free_bytes = coalesce((p_machine ->> 'memory_free_bytes')::bigint, d.memory_free_bytes),
-         projects_told = d.projects_told or jsonb_typeof(p_machine -> 'projects') is not distinct from 'object'
+         projects_told = d.projects_told
+                         or jsonb_typeof(p_machine -> 'projects') is not distinct from 'object'
    where d.name = p_device
   returning d.projects_told into v_told;
   if not v_told then

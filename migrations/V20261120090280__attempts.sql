@@ -1,8 +1,15 @@
--- Why: an attempt from its claim to its end. Each is one transaction; what people see follows by triggers
--- (…telling, …task_triggers). Bodies take the time as an argument; what the API exposes passes now().
+-- Why: an attempt is claimed, and says what it is doing; its end is …endings. Each is one transaction; what
+-- people see follows by triggers (…telling, …task_triggers). Bodies take the time as an argument; what the
+-- API exposes passes now().
 
 -- Claiming --------------------------------------------------------------------------------------------------
 
+-- Three steps. The best tasks of the lanes that the device may take from are locked; whoever has one already
+-- is passed by and not waited for. Then, before the first word, the conversations that are told that they
+-- started: tasks whose conversation somebody writes in at this moment are left for the next claim, unless
+-- there are no others; then the best alone is waited for. So a claim never waits while it holds a
+-- conversation: it can not be part of a ring, and one busy channel does not hold up the work of others. Then
+-- they are claimed.
 create function hub_internal.claim_tasks(p_device text, p_limit int, p_lease interval, p_now timestamptz)
   returns setof public.mac_tasks
   language plpgsql
@@ -15,7 +22,13 @@ as $$
 declare
   v_device public.mesh_devices;
   v_want   integer;
-  v_got    integer;
+  v_ids    uuid[] := array[]::uuid[];
+  v_agents text[] := array[]::text[];
+  v_more   uuid[];
+  v_by     text[];
+  v_free   uuid[];
+  v_seen   bigint;
+  v_window bigint;
 begin
   if p_limit is null or p_limit not between 1 and 1000 then
     perform hub_internal.refuse('UH001', 'bad input',
@@ -26,6 +39,9 @@ begin
       format('p_lease %s', coalesce(p_lease::text, 'is null')), 'A lease is 1 second to 1 day.');
   end if;
   v_device := hub_internal.acting_device(p_device);
+  if v_device.signed_off_at is not null then
+    update public.mesh_devices d set signed_off_at = null where d.name = p_device;
+  end if;
   if v_device.drained_at is not null then
     return;
   end if;
@@ -33,79 +49,97 @@ begin
   perform pg_advisory_xact_lock(hashtextextended('hub_claim:' || p_device, 0));
   v_want := least(p_limit, v_device.capacity - hub_internal.held_count(p_device));
 
-  -- A few rounds: what a neighbour locked first is skipped, and there may be more behind it.
+  -- A few rounds: what neighbours locked first is skipped, and there may be more behind it, so each looks
+  -- further. Nobody would wake who went away with nothing.
   for v_round in 1 .. 5 loop
     exit when v_want <= 0;
-    -- 1. a short ordered look into each lane this device may take from; 2. the best of them, locked and
-    -- looked at again.
-    return query
-      with lanes as materialized (
-        select x.lane as id, x.agent
-          from hub_internal.device_lanes x
-         where x.device = p_device and x.eligible
-      ), heads as materialized (
-        select h.id, h.queue_key, lanes.agent
-          from lanes
-         cross join lateral (
-           (select t.id, t.queue_key
-              from public.mac_tasks t
-             where t.lane = lanes.id
-               and t.status = 'pending'
-               and t.run_after is null
-             order by t.queue_key
-             limit v_want + 16)
-           union all
-           (select t.id, t.queue_key
-              from public.mac_tasks t
-             where t.lane = lanes.id
-               and t.status = 'pending'
-               and t.run_after is not null
-               and t.run_after <= p_now
-             order by t.run_after
-             limit v_want + 16)
-         ) h
-         order by h.queue_key
-         limit v_want + 16
-      ), locked as materialized (
-        select t.id, heads.agent
-          from heads
-          join public.mac_tasks t on t.id = heads.id
-         where t.status = 'pending' and (t.run_after is null or t.run_after <= p_now)
-         order by heads.queue_key
-         limit v_want
-           for update of t skip locked
-      ), claimed as (
-        update public.mac_tasks t
-           set status = 'running',
-               attempt = t.attempt + 1,
-               claimed_by = p_device,
-               agent = locked.agent,
-               lease_expires_at = p_now + p_lease,
-               claimed_at = p_now,
-               run_after = null,
-               partial_output = null,
-               progress_count = 0,
-               quiet = false
-          from locked
-         where t.id = locked.id
-        returning t.*
-      ), recorded as (
-        insert into public.hub_task_attempts (task_id, attempt, device, agent, started_at)
-        select c.id, c.attempt, p_device, c.agent, p_now from claimed c
-      )
-      select * from claimed order by queue_key;
-    get diagnostics v_got = row_count;
-    v_want := v_want - v_got;
-    exit when v_got = 0
-          and not exists (select from hub_internal.device_lanes x
-                           where x.device = p_device
-                             and x.eligible
-                             and exists (select from public.mac_tasks t
-                                          where t.lane = x.lane
-                                            and t.status = 'pending'
-                                            and t.run_after is null));
-    exit when v_got = 0 and v_round >= 2;
+    v_window := (v_want + 16) * 4 ^ (v_round - 1);
+    -- An ordered look into each lane this device may take from; the best of them, locked and looked at again.
+    with lanes as materialized (
+      select x.lane as id, x.agent
+        from hub_internal.device_lanes x
+       where x.device = p_device and x.eligible
+    ), heads as materialized (
+      select h.id, h.queue_key, lanes.agent
+        from lanes
+       cross join lateral (
+         (select t.id, t.queue_key
+            from public.mac_tasks t
+           where t.lane = lanes.id
+             and t.status = 'pending'
+             and t.run_after is null
+           order by t.queue_key
+           limit v_window + cardinality(v_ids))
+         union all
+         (select t.id, t.queue_key
+            from public.mac_tasks t
+           where t.lane = lanes.id
+             and t.status = 'pending'
+             and t.run_after is not null
+             and t.run_after <= p_now
+           order by t.run_after
+           limit v_window + cardinality(v_ids))
+       ) h
+       where h.id <> all (v_ids)
+       order by h.queue_key
+       limit v_window
+    ), locked as (
+      select t.id, heads.agent
+        from heads
+        join public.mac_tasks t on t.id = heads.id
+       where t.status = 'pending' and (t.run_after is null or t.run_after <= p_now)
+       order by heads.queue_key
+       limit v_want
+         for update of t skip locked
+    )
+    select array_agg(locked.id), array_agg(locked.agent), (select count(*) from heads)
+      into v_more, v_by, v_seen
+      from locked;
+    if v_more is not null then
+      v_ids := v_ids || v_more;
+      v_agents := v_agents || v_by;
+      v_want := v_want - cardinality(v_more);
+    end if;
+    -- All there is was seen. Where all of it was locked, once more: a lock may have been nothing but a look.
+    exit when v_seen < v_window and (v_more is not null or v_seen = 0 or v_round >= 2);
   end loop;
+  if cardinality(v_ids) = 0 then
+    return;
+  end if;
+  v_free := v_ids;
+  if cardinality(v_ids) > 1 then
+    v_free := coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]);
+    if cardinality(v_free) < cardinality(v_ids) then
+      -- What was left is there when this commits, for anybody.
+      perform pg_notify('hub_tasks', '');
+      perform hub_internal.wake_device(p_device);
+    end if;
+  end if;
+  -- Whoever keeps time looks once in a minute, and wherever a lease that it knows of ends.
+  if p_lease < interval '1 minute' then
+    perform hub_internal.wake_errand('leases');
+  end if;
+  return query
+    with claimed as (
+      update public.mac_tasks t
+         set status = 'running',
+             attempt = t.attempt + 1,
+             claimed_by = p_device,
+             agent = c.agent,
+             lease_expires_at = p_now + p_lease,
+             claimed_at = p_now,
+             run_after = null,
+             partial_output = null,
+             progress_count = 0,
+             quiet = false
+        from unnest(v_ids, v_agents) c (id, agent)
+       where t.id = c.id and c.id = any (v_free)
+      returning t.*
+    ), recorded as (
+      insert into public.hub_task_attempts (task_id, attempt, device, agent, started_at)
+      select c.id, c.attempt, p_device, c.agent, p_now from claimed c
+    )
+    select * from claimed order by queue_key;
 end;
 $$;
 
@@ -200,201 +234,5 @@ begin
   if not found then
     perform hub_internal.refuse_lost(p_task_id, p_attempt);
   end if;
-end;
-$$;
-
--- Ending it -------------------------------------------------------------------------------------------------
-
--- Whether a text is a moment, and no infinity. Null is neither. Postgres 16 has a function that says so; here
--- the conversion is tried.
-create function hub_internal.is_moment(p_text text)
-  returns boolean
-  language plpgsql
-  stable
-  strict
-  set search_path = ''
-as $$
-begin
-  return p_text ~ '^[0-9]{4}-' and isfinite(p_text::timestamptz);
-exception
-  when data_exception then
-    return false;
-end;
-$$;
-
-create function hub_internal.end_attempt(
-  p_task public.mac_tasks, p_outcome text, p_error text, p_meta jsonb, p_now timestamptz)
-  returns void
-  language plpgsql
-  volatile
-  set search_path = ''
-as $$
-declare
-  v_bad text;
-begin
-  if p_meta = '{}' then
-    null;                                         -- nothing was reported
-  elsif p_meta is not null and jsonb_typeof(p_meta) not in ('object', 'null') then
-    v_bad := 'p_meta is not an object';
-  -- What a device reports is added up by others: bounds that no attempt comes near.
-  elsif p_meta ->> 'cost_usd' is not null and jsonb_typeof(p_meta -> 'cost_usd') <> 'number' then
-    v_bad := 'p_meta.cost_usd is not a number';
-  elsif (p_meta ->> 'cost_usd')::numeric not between 0 and 1000000 then
-    v_bad := 'p_meta.cost_usd is not between 0 and 1,000,000';
-  elsif p_meta ->> 'tokens_in' is not null and p_meta ->> 'tokens_in' !~ '^[0-9]{1,12}$' then
-    v_bad := 'p_meta.tokens_in is not a whole number of at most 12 digits';
-  elsif p_meta ->> 'tokens_out' is not null and p_meta ->> 'tokens_out' !~ '^[0-9]{1,12}$' then
-    v_bad := 'p_meta.tokens_out is not a whole number of at most 12 digits';
-  elsif char_length(p_meta ->> 'model') > 200 or char_length(p_meta ->> 'session_id') > 500 then
-    v_bad := 'p_meta.model or p_meta.session_id is longer than 200 and 500 characters';
-  elsif octet_length((p_meta -> 'receipt')::text) > 100000 then
-    v_bad := 'p_meta.receipt is larger than 100 KB';
-  elsif p_meta ->> 'exit_code' !~ '^-?[0-9]{1,9}$' then
-    v_bad := 'p_meta.exit_code is not a whole number';
-  elsif p_meta ->> 'signal' !~ '^[0-9]{1,3}$' then
-    v_bad := 'p_meta.signal is not the number of a signal';
-  elsif char_length(p_meta ->> 'stderr') > 8000 then
-    v_bad := 'p_meta.stderr is longer than 8,000 characters';
-  elsif p_meta ->> 'output_bytes' !~ '^[0-9]{1,18}$' or p_meta ->> 'peak_memory_bytes' !~ '^[0-9]{1,18}$' then
-    v_bad := 'p_meta.output_bytes or p_meta.peak_memory_bytes is not a whole number of at most 18 digits';
-  elsif not hub_internal.is_moment(p_meta ->> 'agent_started_at')
-        or not hub_internal.is_moment(p_meta ->> 'agent_ended_at') then
-    v_bad := 'p_meta.agent_started_at or p_meta.agent_ended_at is not a moment like 2026-11-29T12:00:00Z';
-  elsif p_meta ->> 'reason' not in
-          ('complete', 'failed', 'cancelled', 'exit', 'signal', 'timeout', 'no_output', 'silent', 'lingered',
-           'out_of_memory', 'not_started', 'no_project', 'worker_stopped', 'worker_gone', 'host_gone',
-           'lease_lost', 'revoked', 'refused') then
-    v_bad := format('p_meta.reason %L is none of hub_task_attempts_reason_check',
-                    left(p_meta ->> 'reason', 40));
-  end if;
-  if v_bad is not null then
-    perform hub_internal.refuse('UH001', 'bad input', v_bad,
-      'p_meta = {model, session_id, cost_usd, tokens_in, tokens_out, exit_code, receipt, reason, signal, '
-      'stderr, output_bytes, peak_memory_bytes, agent_started_at, agent_ended_at}, each optional.');
-  end if;
-  insert into public.hub_task_attempts as a
-    (task_id, attempt, device, agent,
-     started_at, finished_at, outcome, error,
-     model, session_id,
-     cost_usd, tokens_in, tokens_out,
-     exit_code, receipt,
-     reason, signal, stderr,
-     output_bytes, peak_memory_bytes,
-     agent_started_at, agent_ended_at)
-  values
-    (p_task.id, p_task.attempt, p_task.claimed_by, p_task.agent,
-     coalesce(p_task.claimed_at, p_now), p_now, p_outcome, p_error,
-     p_meta ->> 'model', p_meta ->> 'session_id',
-     round((p_meta ->> 'cost_usd')::numeric, 6), (p_meta ->> 'tokens_in')::bigint,
-     (p_meta ->> 'tokens_out')::bigint,
-     (p_meta ->> 'exit_code')::int, nullif(p_meta -> 'receipt', 'null'),
-     coalesce(p_meta ->> 'reason', case p_outcome when 'lost' then 'lease_lost' else p_outcome end),
-     (p_meta ->> 'signal')::int, nullif(p_meta ->> 'stderr', ''),
-     (p_meta ->> 'output_bytes')::bigint, (p_meta ->> 'peak_memory_bytes')::bigint,
-     (p_meta ->> 'agent_started_at')::timestamptz, (p_meta ->> 'agent_ended_at')::timestamptz)
-  on conflict (task_id, attempt) do update
-    set finished_at = excluded.finished_at,
-        outcome = excluded.outcome,
-        error = excluded.error,
-        model = excluded.model,
-        session_id = excluded.session_id,
-        cost_usd = excluded.cost_usd,
-        tokens_in = excluded.tokens_in,
-        tokens_out = excluded.tokens_out,
-        exit_code = excluded.exit_code,
-        receipt = excluded.receipt,
-        reason = excluded.reason,
-        signal = excluded.signal,
-        stderr = excluded.stderr,
-        output_bytes = excluded.output_bytes,
-        peak_memory_bytes = excluded.peak_memory_bytes,
-        agent_started_at = excluded.agent_started_at,
-        agent_ended_at = excluded.agent_ended_at;
-end;
-$$;
-
-create function hub_internal.complete_task(
-  p_task_id uuid, p_attempt int, p_result text, p_meta jsonb, p_now timestamptz)
-  returns public.mac_tasks
-  language plpgsql
-  volatile
-  security definer
-  set search_path = ''
-as $$
-declare
-  v_task public.mac_tasks := hub_internal.held_task(p_task_id, p_attempt);
-begin
-  perform hub_internal.end_attempt(v_task, 'complete', null, p_meta, p_now);
-  update public.mac_tasks t
-     set status = 'complete',
-         result = p_result,
-         error = null,
-         finished_at = p_now,
-         model = coalesce(p_meta ->> 'model', t.model),
-         session_id = coalesce(p_meta ->> 'session_id', t.session_id),
-         session_device = case when p_meta ->> 'session_id' is not null then t.claimed_by
-                               else t.session_device end
-   where t.id = p_task_id
-  returning t.* into v_task;
-  return v_task;
-end;
-$$;
-
--- Ten seconds, doubling, at most ten minutes.
-create function hub_internal.backoff(p_attempt int)
-  returns interval
-  language plpgsql
-  immutable
-  set search_path = ''
-as $$
-begin
-  return least(interval '10 minutes',
-               interval '10 seconds' * power(2, least(greatest(p_attempt, 1), 20) - 1));
-end;
-$$;
-
-create function hub_internal.fail_task(
-  p_task_id uuid, p_attempt int, p_error text, p_retryable boolean, p_meta jsonb, p_now timestamptz)
-  returns public.mac_tasks
-  language plpgsql
-  volatile
-  security definer
-  set search_path = ''
-as $$
-declare
-  v_task public.mac_tasks := hub_internal.held_task(p_task_id, p_attempt);
-  v_session text := p_meta ->> 'session_id';
-begin
-  if v_task.cancel_requested_at is not null then
-    perform hub_internal.end_attempt(v_task, 'cancelled', p_error, p_meta, p_now);
-    update public.mac_tasks t
-       set status = 'cancelled',
-           error = 'stopped on request',
-           finished_at = p_now,
-           session_id = coalesce(v_session, t.session_id),
-           session_device = case when v_session is not null then t.claimed_by else t.session_device end
-     where t.id = p_task_id
-    returning t.* into v_task;
-  else
-    perform hub_internal.end_attempt(v_task, 'failed', p_error, p_meta, p_now);
-    if coalesce(p_retryable, true) and v_task.attempt < v_task.max_attempts then
-      update public.mac_tasks t
-         set status = 'pending',
-             error = p_error,
-             run_after = p_now + hub_internal.backoff(t.attempt)
-       where t.id = p_task_id
-      returning t.* into v_task;
-    else
-      update public.mac_tasks t
-         set status = 'failed',
-             error = p_error,
-             finished_at = p_now,
-             session_id = coalesce(v_session, t.session_id),
-             session_device = case when v_session is not null then t.claimed_by else t.session_device end
-       where t.id = p_task_id
-      returning t.* into v_task;
-    end if;
-  end if;
-  return v_task;
 end;
 $$;

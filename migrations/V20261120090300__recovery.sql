@@ -1,8 +1,9 @@
 -- Why: what died, what was never told and what waits for nothing is put right by whoever keeps time.
 -- hub_recover calls what hub_errands name.
 
--- Leases that ran out. In the order of conversations: two of these, or one and a bulk update, can not wait in
--- a ring.
+-- Leases that ran out. In one order of conversations (lock_conversations): two of these, or one and
+-- tell_endings, can not wait in a ring. While the database was away nobody could renew a lease, and a device
+-- delivers once it is back: what was claimed before it started is left alone for a moment after.
 create function hub_internal.recover_leases(p_now timestamptz, p_limit int)
   returns integer
   language plpgsql
@@ -12,24 +13,28 @@ as $$
 declare
   v_task  public.mac_tasks;
   v_error text;
+  v_gone  boolean;
   v_done  integer := 0;
+  v_settled boolean := p_now >= pg_postmaster_start_time() + hub_internal.setting('outage_grace');
 begin
   for v_task in
     select t.*
       from public.mac_tasks t
      where t.status = 'running'
        and t.lease_expires_at < p_now
-     order by t.channel_id, t.thread_id, t.id
+       and (t.claimed_at >= pg_postmaster_start_time() or v_settled) is not false
+     order by t.thread_id is not null, coalesce(t.thread_id, t.channel_id), t.id
      limit p_limit
        for update skip locked
   loop
+    v_gone := exists (select from public.mesh_devices d
+                       where d.name = v_task.claimed_by and d.revoked_at is not null);
     v_error := case
-      when exists (select from public.mesh_devices d
-                    where d.name = v_task.claimed_by and d.revoked_at is not null)
-        then format('lease lost: %s was revoked', v_task.claimed_by)
+      when v_gone then format('lease lost: %s was revoked', v_task.claimed_by)
       else format('lease lost: %s was not heard of since %s', v_task.claimed_by,
                   to_char(v_task.lease_expires_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')) end;
-    perform hub_internal.end_attempt(v_task, 'lost', v_error, null, p_now);
+    perform hub_internal.end_attempt(v_task, 'lost', v_error,
+                                     case when v_gone then '{"reason": "revoked"}'::jsonb end, p_now);
     if v_task.cancel_requested_at is not null then
       update public.mac_tasks t
          set status = 'cancelled',
@@ -70,11 +75,16 @@ begin
   for v_task in
     select t.*
       from public.mac_tasks t
-     where t.channel_id is not null
+     where t.id in (select u.id
+                      from public.mac_tasks u
+                     where u.channel_id is not null
+                       and u.status in ('complete', 'failed', 'cancelled')
+                       and u.told is distinct from u.status || ':' || u.attempt::text
+                     order by u.channel_id
+                     limit p_limit)
        and t.status in ('complete', 'failed', 'cancelled')
        and t.told is distinct from t.status || ':' || t.attempt::text
-     order by t.channel_id
-     limit p_limit
+     order by t.thread_id is not null, coalesce(t.thread_id, t.channel_id), t.id
        for update skip locked
   loop
     if v_task.thread_id is null and hub_internal.is_threaded(v_task.channel_id) then
@@ -116,11 +126,13 @@ begin
 end;
 $$;
 
+-- Told of leases where one ends before the next round would be.
+insert into public.hub_errands (name, about, wakes, function, position) values
+  ('leases', 'attempts whose device fell silent are taken back', true, 'hub_internal.recover_leases', 100);
 insert into public.hub_errands (name, about, function, position) values
-  ('leases',     'attempts whose device fell silent are taken back', 'hub_internal.recover_leases',  100),
-  ('endings',    'endings that were never told are told',            'hub_internal.tell_endings',    110),
-  ('follow_ups', 'what waits for a task that has ended goes on',     'hub_internal.unblock_waiting', 120),
-  ('lanes',      'rows that stand in no lane get one',               'hub_internal.enlane',          130);
+  ('endings',    'endings that were never told are told',        'hub_internal.tell_endings',    110),
+  ('follow_ups', 'what waits for a task that has ended goes on', 'hub_internal.unblock_waiting', 120),
+  ('lanes',      'rows that stand in no lane get one',           'hub_internal.enlane',          130);
 
 create function hub_internal.recover(p_now timestamptz, p_limit int)
   returns integer

@@ -303,9 +303,10 @@ begin
     perform hub_internal.tell('queued', v_task, null);
   end if;
   v_thread := hub_internal.new_thread_for(v_task);
-  -- What already happened: the newest word of a task at work, or how it ended.
-  if v_task.status = 'running' and v_task.partial_output is not null then
-    v_note := hub_internal.progress_text('', v_task.partial_output);
+  -- What already happened: that it started, and its newest word, or how it ended.
+  if v_task.status = 'running' then
+    perform hub_internal.tell('started', v_task, v_thread.id, '');
+    v_note := hub_internal.progress_text('', coalesce(v_task.partial_output, ''));
     if v_note <> '' then
       perform hub_internal.tell('progress', v_task, v_thread.id, v_note);
     end if;

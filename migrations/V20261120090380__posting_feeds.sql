@@ -41,7 +41,8 @@ declare
   v_lines   text;
 begin
   select coalesce(jsonb_object_agg(d.name,
-                                   case when coalesce(d.last_heartbeat_at < v_offline, true) then 'offline'
+                                   case when coalesce(d.last_heartbeat_at < v_offline, true)
+                                             or d.signed_off_at <= p_now then 'offline'
                                         when d.drained_at is not null then 'draining'
                                         else 'online' end),
                   '{}')

@@ -30,7 +30,7 @@ create trigger mac_tasks_40_tell_insert
   for each row when (new.channel_id is not null)
   execute function hub_internal.tell_insert();
 
--- …realtime: wakes the devices that could take it.
+-- …waking: wakes the devices that could take it.
 create trigger mac_tasks_50_wake_devices
   after insert on public.mac_tasks
   for each row execute function hub_internal.wake_devices_insert();

@@ -172,8 +172,9 @@ create function public.hub_register_device(p_name text, p_platform text, p_agent
 as $$ begin return hub_internal.register_device(p_name, p_platform, p_agents, p_capacity, now()); end $$;
 comment on function public.hub_register_device is
   'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…],"memory_bytes"}], '
-  'memory_bytes optional, p_capacity tasks at once. Registered by service_role or postgres it serves every server; by its own token, what it '
-  'is enrolled for. Errors: UH001, UH005 revoked, 42501 another device''s name.';
+  'memory_bytes optional, p_capacity tasks at once. Registered by service_role or postgres it serves every '
+  'server; by its own token, what it is enrolled for. Errors: UH001, UH005 revoked, 42501 another device''s '
+  'name.';
 revoke all on function public.hub_register_device from public, anon, authenticated, service_role;
 grant execute on function public.hub_register_device, hub_internal.register_device
   to authenticated, service_role;

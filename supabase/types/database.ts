@@ -738,6 +738,8 @@ export type Database = {
       "hub_task_attempts": {
         Row: {
           "agent": string | null;
+          "agent_ended_at": string | null;
+          "agent_started_at": string | null;
           "attempt": number;
           "cost_usd": number | null;
           "device": string | null;
@@ -746,9 +748,14 @@ export type Database = {
           "finished_at": string | null;
           "model": string | null;
           "outcome": string | null;
+          "output_bytes": number | null;
+          "peak_memory_bytes": number | null;
+          "reason": string | null;
           "receipt": Json | null;
           "session_id": string | null;
+          "signal": number | null;
           "started_at": string;
+          "stderr": string | null;
           "task_id": string;
           "tokens_in": number | null;
           "tokens_out": number | null;
@@ -756,6 +763,8 @@ export type Database = {
         ComputedFields: never;
         Insert: {
           "agent"?: string | null;
+          "agent_ended_at"?: string | null;
+          "agent_started_at"?: string | null;
           "attempt": number;
           "cost_usd"?: number | null;
           "device"?: string | null;
@@ -764,15 +773,22 @@ export type Database = {
           "finished_at"?: string | null;
           "model"?: string | null;
           "outcome"?: string | null;
+          "output_bytes"?: number | null;
+          "peak_memory_bytes"?: number | null;
+          "reason"?: string | null;
           "receipt"?: Json | null;
           "session_id"?: string | null;
+          "signal"?: number | null;
           "started_at"?: string;
+          "stderr"?: string | null;
           "task_id": string;
           "tokens_in"?: number | null;
           "tokens_out"?: number | null;
         };
         Update: {
           "agent"?: string | null;
+          "agent_ended_at"?: string | null;
+          "agent_started_at"?: string | null;
           "attempt"?: number;
           "cost_usd"?: number | null;
           "device"?: string | null;
@@ -781,9 +797,14 @@ export type Database = {
           "finished_at"?: string | null;
           "model"?: string | null;
           "outcome"?: string | null;
+          "output_bytes"?: number | null;
+          "peak_memory_bytes"?: number | null;
+          "reason"?: string | null;
           "receipt"?: Json | null;
           "session_id"?: string | null;
+          "signal"?: number | null;
           "started_at"?: string;
+          "stderr"?: string | null;
           "task_id"?: string;
           "tokens_in"?: number | null;
           "tokens_out"?: number | null;
@@ -1369,6 +1390,7 @@ export type Database = {
           "progress_count": number;
           "project": string | null;
           "queue_key": string | null;
+          "quiet": boolean;
           "requested_agent": string | null;
           "result": string | null;
           "run_after": string | null;
@@ -1412,6 +1434,7 @@ export type Database = {
           "progress_count"?: number;
           "project"?: string | null;
           "queue_key"?: string | null;
+          "quiet"?: boolean;
           "requested_agent"?: string | null;
           "result"?: string | null;
           "run_after"?: string | null;
@@ -1454,6 +1477,7 @@ export type Database = {
           "progress_count"?: number;
           "project"?: string | null;
           "queue_key"?: string | null;
+          "quiet"?: boolean;
           "requested_agent"?: string | null;
           "result"?: string | null;
           "run_after"?: string | null;
@@ -1538,13 +1562,17 @@ export type Database = {
           "agents": NonNullable<Json>;
           "capacity": number;
           "created_at": string;
+          "disk_free_bytes": number | null;
           "drained_at": string | null;
           "labels": (string)[];
           "last_heartbeat_at": string | null;
+          "memory_free_bytes": number | null;
           "name": string;
           "platform": string | null;
+          "projects_told": boolean;
           "revoked_at": string | null;
           "serves_all": boolean;
+          "signed_off_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -1553,13 +1581,17 @@ export type Database = {
           "agents"?: NonNullable<Json>;
           "capacity"?: number;
           "created_at"?: string;
+          "disk_free_bytes"?: number | null;
           "drained_at"?: string | null;
           "labels"?: (string)[];
           "last_heartbeat_at"?: string | null;
+          "memory_free_bytes"?: number | null;
           "name": string;
           "platform"?: string | null;
+          "projects_told"?: boolean;
           "revoked_at"?: string | null;
           "serves_all"?: boolean;
+          "signed_off_at"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
         };
@@ -1567,13 +1599,17 @@ export type Database = {
           "agents"?: NonNullable<Json>;
           "capacity"?: number;
           "created_at"?: string;
+          "disk_free_bytes"?: number | null;
           "drained_at"?: string | null;
           "labels"?: (string)[];
           "last_heartbeat_at"?: string | null;
+          "memory_free_bytes"?: number | null;
           "name"?: string;
           "platform"?: string | null;
+          "projects_told"?: boolean;
           "revoked_at"?: string | null;
           "serves_all"?: boolean;
+          "signed_off_at"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
         };
@@ -1630,6 +1666,7 @@ export type Database = {
           "progress_count": number;
           "project": string | null;
           "queue_key": string | null;
+          "quiet": boolean;
           "requested_agent": string | null;
           "result": string | null;
           "run_after": string | null;
@@ -1750,6 +1787,7 @@ export type Database = {
           "progress_count": number;
           "project": string | null;
           "queue_key": string | null;
+          "quiet": boolean;
           "requested_agent": string | null;
           "result": string | null;
           "run_after": string | null;
@@ -1880,6 +1918,7 @@ export type Database = {
           "progress_count": number;
           "project": string | null;
           "queue_key": string | null;
+          "quiet": boolean;
           "requested_agent": string | null;
           "result": string | null;
           "run_after": string | null;
@@ -1933,13 +1972,17 @@ export type Database = {
           "agents": NonNullable<Json>;
           "capacity": number;
           "created_at": string;
+          "disk_free_bytes": number | null;
           "drained_at": string | null;
           "labels": (string)[];
           "last_heartbeat_at": string | null;
+          "memory_free_bytes": number | null;
           "name": string;
           "platform": string | null;
+          "projects_told": boolean;
           "revoked_at": string | null;
           "serves_all": boolean;
+          "signed_off_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -1956,13 +1999,17 @@ export type Database = {
           "agents": NonNullable<Json>;
           "capacity": number;
           "created_at": string;
+          "disk_free_bytes": number | null;
           "drained_at": string | null;
           "labels": (string)[];
           "last_heartbeat_at": string | null;
+          "memory_free_bytes": number | null;
           "name": string;
           "platform": string | null;
+          "projects_told": boolean;
           "revoked_at": string | null;
           "serves_all": boolean;
+          "signed_off_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -2088,6 +2135,7 @@ export type Database = {
           "progress_count": number;
           "project": string | null;
           "queue_key": string | null;
+          "quiet": boolean;
           "requested_agent": string | null;
           "result": string | null;
           "run_after": string | null;
@@ -2109,7 +2157,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
-      "hub_heartbeat": { Args: { "p_device": string; "p_running"?: Json }; Returns: Json };
+      "hub_heartbeat": { Args: { "p_device": string; "p_machine"?: Json; "p_running"?: Json }; Returns: Json };
       "hub_invite": {
         Args: { "p_role"?: string; "p_server_id": string; "p_user_id": string };
         Returns: {
@@ -2189,13 +2237,17 @@ export type Database = {
           "agents": NonNullable<Json>;
           "capacity": number;
           "created_at": string;
+          "disk_free_bytes": number | null;
           "drained_at": string | null;
           "labels": (string)[];
           "last_heartbeat_at": string | null;
+          "memory_free_bytes": number | null;
           "name": string;
           "platform": string | null;
+          "projects_told": boolean;
           "revoked_at": string | null;
           "serves_all": boolean;
+          "signed_off_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -2206,7 +2258,10 @@ export type Database = {
           isSetofReturn: false;
         };
       };
-      "hub_report_progress": { Args: { "p_attempt": number; "p_note": string; "p_task_id": string }; Returns: undefined };
+      "hub_report_progress": {
+        Args: { "p_attempt": number; "p_note": string; "p_quiet"?: boolean; "p_task_id": string };
+        Returns: undefined;
+      };
       "hub_retry_outbox": {
         Args: { "p_id": string };
         Returns: {
@@ -2280,6 +2335,7 @@ export type Database = {
           "progress_count": number;
           "project": string | null;
           "queue_key": string | null;
+          "quiet": boolean;
           "requested_agent": string | null;
           "result": string | null;
           "run_after": string | null;
@@ -2307,13 +2363,17 @@ export type Database = {
           "agents": NonNullable<Json>;
           "capacity": number;
           "created_at": string;
+          "disk_free_bytes": number | null;
           "drained_at": string | null;
           "labels": (string)[];
           "last_heartbeat_at": string | null;
+          "memory_free_bytes": number | null;
           "name": string;
           "platform": string | null;
+          "projects_told": boolean;
           "revoked_at": string | null;
           "serves_all": boolean;
+          "signed_off_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -2346,6 +2406,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      "hub_sign_off": { Args: { "p_device": string }; Returns: undefined };
       "hub_update_thread_status": {
         Args: { "p_status": string; "p_thread_id": string };
         Returns: {

@@ -41,8 +41,8 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         for (name, each, which) in [
             (names[0], 1, "status = 'complete' and told = 'complete:1'"),
             (names[1], 1, "outcome = 'complete'"),
-            (names[2], 1, "message_count = 6"),
-            (names[3], 8, "true"),
+            (names[2], 1, "message_count = 7"),
+            (names[3], 9, "true"),
         ] {
             let rows = database.count(&format!("select count(*) from {schema}.{name} where {which}")).await?;
             ensure!(rows == each * lives, "{schema}.{name}: {rows} rows after {lives} lives, {each} expected of each");

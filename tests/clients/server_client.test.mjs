@@ -61,8 +61,9 @@ test("architecture 2: a message, a task, its progress and its result, all in the
   assert.equal(messages[1].content, `⏳ Task ${short} queued\nModel: gemini | Project: Desktop/homelab`, "a question is research");
   assert.equal(messages[1].embed_data.title, "Task Queued");
   const progress = messages.filter((m) => m.is_progress);
-  assert.ok(progress.length >= 1 && progress.length <= 15);
-  assert.ok(progress.every((m) => m.content.startsWith(`📋 ${short}: `)));
+  assert.equal(progress[0].content, `▶️ ${short} started [survey/dev]`);
+  assert.ok(progress.length >= 2 && progress.length <= 16);
+  assert.ok(progress.slice(1).every((m) => m.content.startsWith(`📋 ${short}: `)));
   const last = messages.at(-1);
   assert.ok(last.content.startsWith(`✅ ${short} complete [survey/dev]\n`), last.content);
   assert.equal(last.embed_data.color, 3066993);
@@ -198,5 +199,5 @@ test("an executor that only updates rows gets the same messages", async () => {
   ok(await admin.from("mac_tasks").update({ status: "complete", result: "Cut." }).eq("id", created.id));
   const contents = (await client.fetchChannelMessages(channel.id, 10)).reverse().map((m) => m.content);
   const short = created.id.slice(0, 4);
-  assert.deepEqual(contents.slice(1), [`📋 ${short}: Cutting`, `✅ ${short} complete [claude/old-mac]\nCut.`].map((c) => c.replace("[claude/", `[${created.model_preference}/`)));
+  assert.deepEqual(contents.slice(1), [`▶️ ${short} started [claude/old-mac]`, `📋 ${short}: Cutting`, `✅ ${short} complete [claude/old-mac]\nCut.`].map((c) => c.replace("[claude/", `[${created.model_preference}/`)));
 });

@@ -71,6 +71,7 @@ insert into matrix values
   ($$select public.hub_register_device('tap-all', 'linux', '[]', 1)$$,        '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select * from public.hub_claim_tasks('tap-all')$$,                       '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select public.hub_heartbeat('tap-all')$$,                                '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select public.hub_sign_off('tap-all')$$,                                 '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select public.hub_report_progress(running, 1, 'x') from stage$$,         '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
   ($$select public.hub_complete_task(running, 1, 'x') from stage$$,           '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
   ($$select public.hub_fail_task(running, 1, 'x') from stage$$,               '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),

@@ -11,6 +11,7 @@ select lives_ok($$ select public.hub_report_progress(id, 1, 'Patching invalidati
 select lives_ok($$ select public.hub_complete_task(id, 1, 'Fixed it.', '{"model": "claude-sonnet-4-6", "cost_usd": 0.25, "tokens_in": 10, "tokens_out": 20}') from t $$);
 select results_eq($$ select * from (select tap.told(id) from t) x $$,
   $$ values (format(E'⏳ Task %s queued\nModel: claude | Project: Desktop/Comp-Core/core/semantic', pg_temp.short())),
+            (format('▶️ %s started [claude/tap-all]', pg_temp.short())),
             (format('📋 %s: Analyzing cache.rs', pg_temp.short())), (format('📋 %s: Patching invalidation', pg_temp.short())),
             (format(E'✅ %s complete [claude/tap-all]\nFixed it.', pg_temp.short())) $$, 'a flat task''s messages appear in its channel');
 select results_eq($$ select embed_data ->> 'title', (embed_data ->> 'color')::int, embed_data -> 'fields' from public.hub_channel_messages, t where task_id = t.id and content_type = 'task' $$,
@@ -22,7 +23,7 @@ select is_empty($$ select from public.hub_channel_messages m, t where task_id = 
                     and not (embed_data ?& array['title', 'description', 'color', 'fields', 'footer', 'timestamp']) $$, 'every embed has all its parts');
 select results_eq($$ select outcome, cost_usd, tokens_in, tokens_out, device, agent from public.hub_task_attempts, t where task_id = t.id $$,
   $$ values ('complete', 0.25, 10::bigint, 20::bigint, 'tap-all', 'claude') $$, 'the attempt is recorded');
-select is((select count(*) from public.hub_channel_messages m, t where m.task_id = t.id and m.is_progress)::int, 2, 'progress messages have is_progress');
+select is((select count(*) from public.hub_channel_messages m, t where m.task_id = t.id and m.is_progress)::int, 3, 'that it started and its notes have is_progress');
 
 -- Threaded
 create temp table th as select public.hub_send(tap.channel('pulse-control'), E'Build a REST API\nfor the user profile service, with tests, and with documentation that a newcomer can follow from the start') as sent;
@@ -42,7 +43,7 @@ select is((select (embed_data ->> 'color')::int from public.hub_channel_messages
 -- Fifteen notes
 create temp table many as select tap.running('research') as id;
 select from many m, generate_series(1, 20) n, public.hub_report_progress(m.id, 1, 'note ' || n);
-select is((select count(*) from public.hub_channel_messages, many n where task_id = n.id and is_progress)::int, 15, 'at most 15 progress notes of an attempt are posted');
+select is((select count(*) from public.hub_channel_messages, many n where task_id = n.id and event = 'progress')::int, 15, 'at most 15 progress notes of an attempt are posted');
 select is((select partial_output from public.mac_tasks join many using (id)), 'note 20', 'the newest is always in partial_output');
 
 -- An executor that only updates rows
@@ -51,7 +52,7 @@ update public.mac_tasks set status = 'running', claimed_by = 'old-mac', partial_
 update public.mac_tasks set partial_output = E'Starting\nCutting' from old where mac_tasks.id = old.id;
 update public.mac_tasks set status = 'complete', result = 'Cut.' from old where mac_tasks.id = old.id;
 select results_eq($$ select regexp_replace(x, left((select id::text from old), 4), 'ID') from (select tap.told(id) x from old) x $$,
-  $$ values (E'⏳ Task ID queued\nModel: claude | Project: Desktop/Comp-Core/core/audio-media'), ('📋 ID: Starting'), ('📋 ID: Cutting'), (E'✅ ID complete [claude/old-mac]\nCut.') $$,
+  $$ values (E'⏳ Task ID queued\nModel: claude | Project: Desktop/Comp-Core/core/audio-media'), ('▶️ ID started [claude/old-mac]'), ('📋 ID: Starting'), ('📋 ID: Cutting'), (E'✅ ID complete [claude/old-mac]\nCut.') $$,
   'a plain UPDATE posts the same messages, and of a note that grows only the new part');
 select results_eq($$ select attempt, outcome, device from public.hub_task_attempts a join old on a.task_id = old.id $$, $$ values (1, 'complete', 'old-mac') $$, 'an attempt by plain UPDATE is recorded');
 select is_empty($$ select from old, public.hub_recover(now() + interval '1 year') r where r > 0 and exists (select from public.mac_tasks t where t.id = old.id and t.status <> 'complete') $$);
@@ -66,7 +67,7 @@ insert into public.mac_tasks (content, channel_id) values ('threadless', tap.cha
 update public.mac_tasks set status = 'running', claimed_by = 'old-mac' where content = 'threadless';
 update public.mac_tasks set status = 'complete', result = 'Done.' where content = 'threadless';
 select results_eq($$ select m.content_type from public.hub_channel_messages m join public.mac_tasks t on t.thread_id = m.task_thread_id where t.content = 'threadless' order by m.seq $$,
-  $$ values ('text'), ('task'), ('result') $$, 'a task made by plain INSERT on a threaded server gets a thread');
+  $$ values ('text'), ('task'), ('progress'), ('result') $$, 'a task made by plain INSERT on a threaded server gets a thread');
 
 -- Cancelled, retried, lost
 create temp table c as select tap.task('garden') as id;
@@ -75,7 +76,7 @@ select lives_ok($$ select public.hub_cancel_task(id) from c $$, 'cancelling a ca
 select lives_ok($$ select public.hub_retry_task(id) from c $$);
 select from c, public.hub_claim_tasks('tap-all', 50);
 select from c, public.hub_fail_task(c.id, 1, 'flaky');
-select results_eq($$ select m.content_type, left(m.content, 1), (m.embed_data ->> 'color')::int from public.hub_channel_messages m join c on m.task_id = c.id where m.content_type <> 'task' order by m.seq $$,
+select results_eq($$ select m.content_type, left(m.content, 1), (m.embed_data ->> 'color')::int from public.hub_channel_messages m join c on m.task_id = c.id where m.content_type not in ('task', 'progress') order by m.seq $$,
   $$ values ('notice', '🚫', 9807270), ('notice', '🔁', 9807270), ('notice', '🔁', 9807270) $$, 'cancelled, retried and failed with a retry post one grey line each');
 select from public.mac_tasks join c using (id) where run_after > now();
 select is((select status from public.mac_tasks join c using (id)), 'pending', 'a retryable failure with attempts left makes the task pending again');

@@ -21,12 +21,12 @@ create temp table t as select tap.task('garden', 'A task of many ends') as id;
 grant select on t to public;
 select is(pg_temp.events(id), 'queued', 'made') from t;
 select public.hub_report_progress(id, pg_temp.claim(id), 'reading {runner} at 100 %') from t;
-select is(pg_temp.events(id), 'queued progress', 'at work') from t;
+select is(pg_temp.events(id), 'queued started progress', 'at work') from t;
 select is(m.content, format('📋 %s: reading {runner} at 100 %%', left(m.task_id::text, 4)),
   'what a value holds is not filled in again')
   from public.hub_channel_messages m join t on m.task_id = t.id where m.event = 'progress';
 select public.hub_fail_task(id, 1, 'lease lost: says the executor, but it is its own error') from t;
-select is(pg_temp.events(id), 'queued progress retried',
+select is(pg_temp.events(id), 'queued started progress retried',
   'an attempt that failed is no lost lease, whatever its error says') from t;
 select results_eq($$ select m.embed_data ->> 'title', m.content ~ '^🔁 .... failed on tap-all: lease lost: says'
                        from public.hub_channel_messages m join t on m.task_id = t.id where m.event = 'retried' $$,
@@ -34,19 +34,19 @@ select results_eq($$ select m.embed_data ->> 'title', m.content ~ '^🔁 .... fa
 select pg_temp.claim(id) from t;
 update public.mac_tasks set lease_expires_at = now() - interval '1 minute' where id = (select id from t);
 select public.hub_recover();
-select is(pg_temp.events(id), 'queued progress retried lease_lost', 'a machine that was not heard of') from t;
+select is(pg_temp.events(id), 'queued started progress retried started lease_lost', 'a machine that was not heard of') from t;
 select public.hub_fail_task(id, pg_temp.claim(id), 'lease lost, once more', false) from t;
-select is(pg_temp.events(id), 'queued progress retried lease_lost failed', 'failed for good') from t;
+select is(pg_temp.events(id), 'queued started progress retried started lease_lost started failed', 'failed for good') from t;
 select public.hub_retry_task(id) from t;
-select is(pg_temp.events(id), 'queued progress retried lease_lost failed requeued',
+select is(pg_temp.events(id), 'queued started progress retried started lease_lost started failed requeued',
   'queued again by request') from t;
 select public.hub_cancel_task(id) from t;
-select is(pg_temp.events(id), 'queued progress retried lease_lost failed requeued cancelled',
+select is(pg_temp.events(id), 'queued started progress retried started lease_lost started failed requeued cancelled',
   'cancelled') from t;
 select public.hub_retry_task(id) from t;
 select public.hub_complete_task(id, pg_temp.claim(id), 'Done.') from t;
 select is(pg_temp.events(id),
-  'queued progress retried lease_lost failed requeued cancelled requeued complete', 'and complete') from t;
+  'queued started progress retried started lease_lost started failed requeued cancelled requeued started complete', 'and complete') from t;
 select is((select told
   from public.mac_tasks join t using (id)), 'complete:4', 'the mark of the ending that was told');
 
@@ -59,7 +59,7 @@ update public.hub_task_attempts set outcome = 'lost', finished_at = now() from o
 update public.mac_tasks set status = 'pending', error = 'no words about it' from old
   where mac_tasks.id = old.other;
 select results_eq($$ select pg_temp.events(id), pg_temp.events(other) from old $$,
-  $$ values ('queued retried', 'queued lease_lost') $$,
+  $$ values ('queued started retried', 'queued started lease_lost') $$,
   'what became of the attempt tells, not the error');
 
 -- Threads, by hand and by age
@@ -78,7 +78,7 @@ select public.hub_update_thread_status(thread, 'idle'), public.hub_update_thread
   'archived') from th;
 select is((select string_agg(m.event, ' ' order by m.seq)
   from public.hub_channel_messages m
-  join th on m.task_thread_id = th.thread), 'queued complete thread_idle thread_archived',
+  join th on m.task_thread_id = th.thread), 'queued started complete thread_idle thread_archived',
   'a thread that ages');
 select is(right(m.content, 12), E'\nLast: Done.', 'the summary''s last line')
   from public.hub_channel_messages m join th on m.task_thread_id = th.thread
@@ -97,6 +97,14 @@ select public.hub_complete_task(id, pg_temp.claim(id), 'ok') from loose;
 select public.hub_create_task_thread(tap.channel('dispatch'), id) from loose;
 select is(pg_temp.events(id), 'none queued complete', 'catching up') from loose;
 select is((select told from public.mac_tasks join loose using (id)), 'complete:1', 'is marked');
+
+-- A machine that can not go on hands its task back
+create temp table back as select tap.task('garden') as id;
+select public.hub_fail_task(id, pg_temp.claim(id), 'the worker was stopped', true, '{"reason": "worker_stopped"}') from back;
+select is(pg_temp.events(id), 'queued started handed_back', 'handed back') from back;
+select results_eq($$ select m.content, m.embed_data ->> 'title', (m.embed_data ->> 'color')::int, m.content_type
+                       from public.hub_channel_messages m join back on m.task_id = back.id where m.event = 'handed_back' $$,
+  $$ select format('↩️ %s handed back by tap-all: the worker was stopped; waits for a machine', left(id::text, 4)), 'Task Handed Back', 9807270, 'notice' from back $$, 'in one grey line');
 
 -- Bridges and feeds
 insert into public.hub_bridges (server_id, channel_id, provider, target)

@@ -37,7 +37,7 @@ select is(pg_temp.ask('select'), 'eligible true, woken 1, claimed 1, claimable',
 select is(pg_temp.ask($$ update public.mesh_devices set platform = 'macos' where name = 'one' $$),
           'eligible false, woken 0, claimed 0, no device online with platform linux', 'another platform');
 select is(pg_temp.ask($$ delete from public.mesh_device_servers where device = 'one' $$),
-          'eligible false, woken 0, claimed 0, no device online with platform linux', 'does not serve the server');
+          'eligible false, woken 0, claimed 0, no device serves it', 'does not serve the server');
 select matches(pg_temp.ask($$ delete from public.hub_places where kind = 'project' and server_id = tap.server('buf-barista');
                               insert into public.hub_places (kind, server_id, target, device) select 'project', tap.server('buf-barista'), '*', 'tap-all' $$),
           '^eligible false, woken 0, claimed 0, no device may work in ', 'the folder is on another device');
@@ -52,7 +52,7 @@ select is(pg_temp.ask($$ update public.mesh_devices set last_heartbeat_at = now(
 select is(pg_temp.ask($$ update public.mesh_devices set revoked_at = now() where name = 'one' $$), 'refused: device revoked', 'revoked');
 
 -- Errands
-select set_eq($$ select name from public.hub_errands where wakes $$, $$ values ('outbox'), ('sweep'), ('webhooks') $$, 'whom NOTIFY hub_errands wakes');
+select set_eq($$ select name from public.hub_errands where wakes $$, $$ values ('leases'), ('outbox'), ('sweep'), ('webhooks') $$, 'whom NOTIFY hub_errands wakes');
 create function hub_internal.tap_errand(p_now timestamptz, p_limit int) returns int language sql as $$ select least(p_limit, 7) $$;
 select is(public.hub_recover(now(), 1000), 0, 'nothing is left to do');
 insert into public.hub_errands (name, about, function, position) values ('tap', 'a row and a function', 'hub_internal.tap_errand', 140);

@@ -135,7 +135,7 @@ select is(tap.outcome('owner', $$ select public.hub_create_task_thread(tap.chann
 select tap.become('operator');
 select lives_ok($$ select public.hub_create_task_thread(tap.channel('dispatch'), (select id from tap.loose)) $$);
 select results_eq($$ select m.content_type from public.hub_channel_messages m join public.mac_tasks t on t.thread_id = m.task_thread_id where t.id = (select id from tap.loose) order by m.seq $$,
-  $$ values ('text'), ('task'), ('progress') $$, 'a new thread shows what already happened to its task');
+  $$ values ('text'), ('task'), ('progress'), ('progress') $$, 'a new thread shows what already happened to its task');
 select tap.become('postgres');
 
 -- Projects

@@ -100,8 +100,8 @@ select results_eq($$ select event, payload ->> 'status', payload ->> 'partial_ou
   $$ values ('task', 'running', null, 1), ('task', 'running', 'Reading auth.rs', 2), ('task', 'running', 'Patching', 3) $$,
   'a task''s status and progress are broadcast with seq, and an unchanged note is not');
 select is((select payload from th, pg_temp.heard('task:' || task) order by n desc limit 1), (select to_jsonb(t) from public.mac_tasks t join th on th.task = t.id), 'a task is broadcast as its row');
-select ok((select bool_and(payload ->> 'content' like '📋 %' and payload ->> 'content_type' = 'progress') and count(*) = 2 from th, pg_temp.heard('thread:' || thread) where event = 'message'),
-  'each progress note is broadcast as a message of the thread');
+select ok((select bool_and(payload ->> 'content' ~ '^(▶️|📋) ' and payload ->> 'content_type' = 'progress') and count(*) = 3 from th, pg_temp.heard('thread:' || thread) where event = 'message'),
+  'that it started and each progress note are broadcast as messages of the thread');
 select pg_temp.hush();
 select from th, public.hub_heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', task, 'attempt', 1)));
 select is_empty('select from realtime.messages', 'a heartbeat is not broadcast');

@@ -77,6 +77,7 @@ insert into deeds values
   ('hub_register_device', $$select public.hub_register_device(%L || '-mac', 'linux', '[]', 1)$$, '42501', '42501'),
   ('hub_claim_tasks', $$select public.hub_claim_tasks(%L || '-mac', 5)$$, '42501', '42501'),
   ('hub_heartbeat', $$select public.hub_heartbeat(%L || '-mac')$$, '42501', '42501'),
+  ('hub_sign_off', $$select public.hub_sign_off(%L || '-mac')$$, '42501', '42501'),
   ('hub_report_progress', $$select public.hub_report_progress(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
   ('hub_complete_task', $$select public.hub_complete_task(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
   ('hub_fail_task', $$select public.hub_fail_task(held, 1, 'x') from party where who = %L$$, '42501', '42501'),

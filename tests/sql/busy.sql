@@ -21,6 +21,16 @@ update public.hub_task_threads set last_activity_at = now() - interval '5 hours'
  where id in (select thread_id from public.mac_tasks where status = 'complete' and thread_id is not null limit 5);
 update public.mac_tasks set lease_expires_at = now() - interval '5 minutes' where id in (select id from public.mac_tasks where status = 'running' limit 3);
 update public.mesh_devices set last_heartbeat_at = now() - interval '1 hour', drained_at = now() where name = 'busy-3';
+
+-- A machine with a full disk that tells of projects, one that signed off, and attempts that ended for other reasons.
+select public.hub_register_device('busy-4', 'linux', '[{"agent": "codex", "models": ["any"], "memory_bytes": 4000000000}]', 4), public.hub_register_device('busy-5', 'linux', '[]', 4);
+select public.hub_heartbeat('busy-4', '[]', h.machine) from (values ('{"disk_free_bytes": 5000000, "memory_free_bytes": 1000000000, "projects": {}}'::jsonb)) h (machine);
+select public.hub_heartbeat('busy-4', '[]', jsonb_build_object('projects', jsonb_build_object(l.project, false)))
+  from (select project from hub_internal.lanes where project is not null order by project limit 1) l;
+select public.hub_sign_off('busy-5');
+select count(public.hub_fail_task(h.id, h.attempt, 'because', true, jsonb_build_object('reason', r.reason, 'signal', 9, 'stderr', 'Killed', 'peak_memory_bytes', 8000000000)))
+  from (select *, row_number() over (order by created_at, id) as n from held order by created_at, id offset 56 limit 3) h
+  join (values (57, 'out_of_memory'), (58, 'worker_stopped'), (59, 'no_project')) r (n, reason) using (n);
 select public.hub_decay_threads();
 select public.hub_post_feeds();
 

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::accounts;
 use crate::args::{Device, Member, Places, Task, ThreadStatus, TokenOf};
-use crate::output::{Output, print_line, shorten, table, tame, tell, try_print_line};
+use crate::attempts;
+use crate::output::{Output, print_line, shorten, size, table, tame, tell, try_print_line};
 use crate::target::{As, Target};
 
 pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output) -> Result<ExitCode> {
@@ -155,7 +156,7 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
 
 /// Whether this is the last that a conversation says of a task.
 fn ends(message: &Message) -> bool {
-    matches!(message.content_type.as_deref(), Some("result" | "error")) || message.content.starts_with('🚫')
+    matches!(message.event.as_deref(), Some("complete" | "failed" | "cancelled"))
 }
 
 /// Prints a conversation as it grows, until it is told to stop or nobody reads.
@@ -226,6 +227,8 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
                         task.max_attempts.unwrap_or(1)
                     ),
                 ];
+                let now = chrono::Utc::now();
+                lines.extend(attempts.iter().map(|attempt| attempts::text(attempt, now)));
                 for (name, text) in [("doing", &task.partial_output), ("error", &task.error), ("result", &task.result)]
                 {
                     if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
@@ -279,23 +282,28 @@ pub async fn devices(target: &Target, out: Output) -> Result<ExitCode> {
         let now = chrono::Utc::now();
         let row = |d: &hub::types::Device| {
             let silent = d.last_heartbeat_at.map(|at| (now - at).num_seconds().max(0));
-            let state = match (d.revoked_at, d.drained_at, silent) {
-                (Some(_), _, _) => "revoked".to_owned(),
-                (_, Some(_), _) => "draining".to_owned(),
-                (_, _, Some(seconds)) if seconds < 90 => "online".to_owned(),
-                (_, _, Some(seconds)) => format!("silent for {seconds} s"),
-                (_, _, None) => "never seen".to_owned(),
+            let state = match (d.revoked_at, d.signed_off_at, d.drained_at, silent) {
+                (Some(_), _, _, _) => "revoked".to_owned(),
+                (_, Some(at), _, _) => format!("signed off {}", at.format("%Y-%m-%d %H:%M UTC")),
+                (_, _, Some(_), _) => "draining".to_owned(),
+                (_, _, _, Some(seconds)) if seconds < 90 => "online".to_owned(),
+                (_, _, _, Some(seconds)) => format!("silent for {seconds} s"),
+                (_, _, _, None) => "never seen".to_owned(),
             };
+            let room = |bytes: Option<u64>| bytes.map_or_else(|| "—".into(), size);
             let agents = d.agents.iter().map(|offer| format!("{} ({})", offer.agent, offer.models.join(", ")));
             vec![
                 d.name.clone(),
                 d.platform.clone().unwrap_or_else(|| "—".into()),
                 d.capacity.to_string(),
                 state,
+                room(d.disk_free_bytes),
+                room(d.memory_free_bytes),
                 agents.collect::<Vec<_>>().join(", "),
             ]
         };
-        table(&["device", "platform", "at once", "state", "agents"], &devices.iter().map(row).collect::<Vec<_>>())
+        let head = ["device", "platform", "at once", "state", "free disk", "free memory", "agents"];
+        table(&head, &devices.iter().map(row).collect::<Vec<_>>())
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -162,7 +162,9 @@ async fn people(hub: &Hub, report: &mut Report) {
             machine::look(&devices, report);
             let now = chrono::Utc::now();
             let online = devices.iter().filter(|d| {
-                d.revoked_at.is_none() && d.last_heartbeat_at.is_some_and(|at| (now - at).num_seconds() < 90)
+                d.revoked_at.is_none()
+                    && d.signed_off_at.is_none()
+                    && d.last_heartbeat_at.is_some_and(|at| (now - at).num_seconds() < 90)
             });
             let names: Vec<&str> = online.map(|d| d.name.as_str()).collect();
             if !names.is_empty() {

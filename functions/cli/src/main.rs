@@ -4,6 +4,7 @@
 
 mod accounts;
 mod args;
+mod attempts;
 mod commands;
 mod dev;
 mod discord;

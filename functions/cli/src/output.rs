@@ -60,6 +60,22 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
+/// So many bytes, as people read it: 1.5 GB.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    // In tenths of a unit, so that what rounds up to a thousand becomes one of the next.
+    let mut tenths = bytes.saturating_add(50) / 100;
+    let mut unit = 0;
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths = (tenths + 500) / 1000;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
 /// One line of at most `length` characters.
 pub fn shorten(text: &str, length: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -69,6 +85,12 @@ pub fn shorten(text: &str, length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_one_decimal_of_the_unit_that_fits() {
+        let sizes = [0, 999, 1000, 1250, 999_949, 999_950, 1_500_000_000, u64::MAX].map(size);
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "1.3 kB", "999.9 kB", "1.0 MB", "1.5 GB", "18446744.1 TB"]);
+    }
 
     #[test]
     fn table_columns_line_up_with_any_letters() {

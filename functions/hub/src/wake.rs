@@ -21,7 +21,7 @@ use crate::{
     api::Api,
     db::Db,
     pooler,
-    realtime::{Event, Topic},
+    realtime::{Event, Topic, frame::Body},
 };
 
 const TASKS: &str = "hub_tasks";
@@ -214,7 +214,12 @@ async fn listen_realtime(api: &Api, device: &str, signals: &Signals, ready: ones
                 Some(Event::Gap) => signals.all(),
                 Some(Event::Broadcast(broadcast)) => {
                     match broadcast.event.as_str() {
-                        "wake" => signals.look.notify_one(),
+                        "wake" => {
+                            signals.look.notify_one();
+                            if asks(&broadcast.body) {
+                                signals.device.notify_one();
+                            }
+                        }
                         "cancel" | "steer" => signals.device.notify_one(),
                         _ => continue,
                     }
@@ -244,6 +249,12 @@ async fn listen_realtime(api: &Api, device: &str, signals: &Signals, ready: ones
             }
         }
     }
+}
+
+/// Whether there is work once the device has said, with a heartbeat, what it has.
+fn asks(body: &Body) -> bool {
+    let Body::Json(body) = body else { return false };
+    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|payload| payload["ask"] == true)
 }
 
 /// Ticks that were not waited for are not made up for.
@@ -337,6 +348,15 @@ async fn hear(db: &Db, device: &str, signals: &Signals, listener: &mut PgListene
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wake_that_asks_wants_a_heartbeat() {
+        let json = |text: &'static str| Body::Json(text.as_bytes().into());
+        assert!(asks(&json(r#"{"seq": 1, "ask": true}"#)));
+        for other in [json(r#"{"seq": 1}"#), json("[]"), json("{"), Body::Binary("{\"ask\": true}".into())] {
+            assert!(!asks(&other), "{other:?}");
+        }
+    }
 
     #[tokio::test]
     async fn signals_are_kept_until_taken_and_repeated_ones_merge() {

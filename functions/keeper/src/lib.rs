@@ -62,7 +62,7 @@ impl Keeper {
                     tasks.spawn(errand.run(wake.errands(name), ends.clone()));
                 }
             }
-            tasks.spawn(time::keep(self.hub, ends.now.clone()));
+            tasks.spawn(time::keep(self.hub, wake.errands(time::LEASES), ends.now.clone()));
         }
         Keeping { tasks, ends }
     }

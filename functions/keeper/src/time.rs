@@ -3,11 +3,17 @@
 
 use std::time::Duration;
 
-use hub::{Error, Hub, Result, db::KeeperSession};
+use hub::{Error, Hub, Result, db::KeeperSession, wake::Errands};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+/// The errand that tells of a lease that ends before the next round would be.
+pub(crate) const LEASES: &str = "leases";
 const EVERY: Duration = Duration::from_secs(60);
+/// Between two rounds, however many leases end.
+const APART: Duration = Duration::from_secs(1);
+/// Behind the end of a lease: then it is over.
+const OVER: Duration = Duration::from_millis(50);
 /// How soon another keeper takes over at the latest.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// A batch: as much as one transaction should hold.
@@ -15,23 +21,23 @@ const BATCH: i32 = 1000;
 const BATCH_WITHIN: Duration = Duration::from_secs(120);
 
 /// Keeps time until `end`. A hub that is away is waited for; who may not keep time stops with a log line.
-pub(crate) async fn keep(hub: Hub, end: CancellationToken) {
+pub(crate) async fn keep(hub: Hub, told: Errands, end: CancellationToken) {
     tokio::select! {
         () = end.cancelled() => {}
-        () = go_on(&hub) => {}
+        () = go_on(&hub, &told) => {}
     }
 }
 
-async fn go_on(hub: &Hub) {
+async fn go_on(hub: &Hub, told: &Errands) {
     let mut faults = 0;
     loop {
         let outcome = match hub {
             // A transaction pooler keeps no session, so no session lock. The functions do no harm to each other.
             Hub::Postgres(db) if !db.is_pooled() => match KeeperSession::open(db).await {
-                Ok(session) => lead(session).await,
+                Ok(session) => lead(session, told).await,
                 Err(error) => Err(error),
             },
-            hub => unlocked(hub).await,
+            hub => unlocked(hub, told).await,
         };
         match outcome {
             Ok(()) => {
@@ -52,7 +58,7 @@ async fn go_on(hub: &Hub) {
 }
 
 /// Keeps time while the session lasts. Returns at once if another keeps it.
-async fn lead(mut session: KeeperSession) -> Result<()> {
+async fn lead(mut session: KeeperSession, told: &Errands) -> Result<()> {
     if !session.try_lock().await? {
         session.close().await;
         return Ok(());
@@ -83,13 +89,15 @@ async fn lead(mut session: KeeperSession) -> Result<()> {
         if decayed > 0 || recovered > 0 || posted > 0 {
             tracing::info!(threads.decayed = decayed, tasks.recovered = recovered, feeds.posted = posted, "kept time");
         }
-        sleep(EVERY.saturating_sub(begun.elapsed()).max(Duration::from_secs(1))).await;
+        // Told of a shorter lease, it looks again when the next one ends.
+        while timeout(pause(bounded(session.next_lease_end()).await?, begun.elapsed()), told.next()).await.is_ok() {}
     }
 }
 
 /// The same without a lock.
-async fn unlocked(hub: &Hub) -> Result<()> {
+async fn unlocked(hub: &Hub, told: &Errands) -> Result<()> {
     loop {
+        let begun = Instant::now();
         bounded(async {
             while hub.decay_threads(BATCH).await? >= BATCH {}
             while hub.recover(BATCH).await? >= BATCH {}
@@ -97,8 +105,18 @@ async fn unlocked(hub: &Hub) -> Result<()> {
             Ok(())
         })
         .await?;
-        sleep(EVERY).await;
+        while timeout(pause(bounded(hub.next_lease_end()).await?, begun.elapsed()), told.next()).await.is_ok() {}
     }
+}
+
+/// How long until the next round: a minute after the last one began, or when the next lease ends, in so many seconds. A lost attempt is
+/// taken back when its lease is over, and not at the next full minute.
+fn pause(lease_end: Option<f64>, since: Duration) -> Duration {
+    let round = EVERY.saturating_sub(since);
+    let end = lease_end.map_or(EVERY, |seconds| {
+        Duration::try_from_secs_f64(seconds.max(0.0)).map_or(EVERY, |left| left.saturating_add(OVER))
+    });
+    round.min(end).max(APART.saturating_sub(since))
 }
 
 /// A round that hangs holds the lock for nothing: the session is given up.
@@ -106,4 +124,21 @@ async fn bounded<T>(round: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(BATCH_WITHIN, round)
         .await
         .unwrap_or_else(|_| Err(Error::Unreachable("the database does not answer".into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_is_due_after_a_minute_or_when_a_lease_ends_but_not_twice_a_second() {
+        let seconds = Duration::from_secs;
+        assert_eq!(pause(None, seconds(2)), seconds(58));
+        assert_eq!(pause(Some(3.0), seconds(2)), seconds(3) + OVER);
+        assert_eq!(pause(Some(600.0), seconds(2)), seconds(58));
+        assert_eq!(pause(Some(0.1), Duration::ZERO), APART);
+        assert_eq!(pause(Some(-86400.0), seconds(2)), OVER);
+        assert_eq!(pause(Some(f64::MAX), seconds(0)), EVERY);
+        assert_eq!(pause(None, seconds(100)), Duration::ZERO);
+    }
 }

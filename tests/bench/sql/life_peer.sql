@@ -1,4 +1,4 @@
--- The rows that life_ours.sql writes, each by a statement of its own, with no logic: 8 messages and the 8 counters that number
+-- The rows that life_ours.sql writes, each by a statement of its own, with no logic: 9 messages and the 9 counters that number
 -- them, a thread, a task written 6 times, an attempt written twice. 25 statements.
 
 -- hub_send: what was said, its thread with a copy, the task, "queued" in both conversations
@@ -35,6 +35,10 @@ update bare.tasks set status = 'running', attempt = attempt + 1, claimed_by = 'b
        lease_expires_at = now() + interval '60 seconds', claimed_at = now(), run_after = null, partial_output = null, progress_count = 0, updated_at = now()
  where id = :task;
 insert into bare.attempts (task_id, attempt, device, agent, started_at) values (:task, 1, 'bench' || :client_id::text, 'claude', now());
+update bare.threads set message_count = message_count + 1, last_activity_at = clock_timestamp() where id = :thread returning message_count as seq
+\gset
+insert into bare.messages (channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type, is_progress, task_id, seq)
+values (:channel, :thread, 'agent', 'claude/bench0', 'claude/bench0', '▶️ 0123 started [claude/bench0]', 'progress', true, :task, :seq);
 
 -- hub_report_progress, three times
 update bare.tasks set partial_output = 'Reading what is there', progress_count = progress_count + 1, updated_at = now() where id = :task;

@@ -1,0 +1,102 @@
+//! How an attempt went, for a person who wants to see it at a glance: when, where, how long, how it ended and why.
+
+use chrono::{DateTime, Utc};
+use hub::types::Attempt;
+
+use crate::output::{shorten, size, tame};
+
+/// So many of the last lines of standard error are shown; `--json` has all that were kept.
+const LINES: usize = 12;
+
+/// A few lines, indented as `hub task show` has them.
+pub fn text(attempt: &Attempt, now: DateTime<Utc>) -> String {
+    let began = attempt.started_at.map_or_else(|| "—".into(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+    let lasted = attempt.started_at.map(|at| duration((attempt.finished_at.unwrap_or(now) - at).num_seconds()));
+    let how = match (&attempt.outcome, &attempt.reason) {
+        (None, _) => "running".to_owned(),
+        (Some(outcome), Some(reason)) if reason != outcome => format!("{outcome}: {}", reason.replace('_', " ")),
+        (Some(outcome), _) => outcome.clone(),
+    };
+    let mut facts = vec![how];
+    facts.extend(lasted.map(|lasted| format!("{} {lasted}", if attempt.outcome.is_some() { "after" } else { "for" })));
+    facts.extend(attempt.exit_code.filter(|code| *code != 0).map(|code| format!("exit {code}")));
+    facts.extend(attempt.signal.map(|signal| format!("signal {signal}")));
+    facts.extend(attempt.output_bytes.map(|bytes| format!("{} of output", size(bytes))));
+    facts.extend(attempt.peak_memory_bytes.map(|bytes| format!("{} of memory", size(bytes))));
+    facts.extend(attempt.cost_usd.map(|cost| format!("{cost:.2} USD")));
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "—".into());
+    let mut lines = vec![
+        format!("  attempt {} {began}  {}/{}", attempt.attempt, or_dash(&attempt.agent), or_dash(&attempt.device)),
+        format!("            {}", facts.join(", ")),
+    ];
+    if let Some(error) = attempt.error.as_deref().filter(|error| !error.is_empty()) {
+        lines.push(format!("            {}", tame(&shorten(error, 300))));
+    }
+    let said: Vec<&str> = attempt.stderr.as_deref().unwrap_or_default().lines().collect();
+    let left_out = said.len().saturating_sub(LINES);
+    if left_out > 0 {
+        lines.push(format!("            | … {left_out} more"));
+    }
+    lines.extend(said[left_out..].iter().map(|line| format!("            | {}", tame(line))));
+    lines.join("\n")
+}
+
+fn duration(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(fields: serde_json::Value) -> Attempt {
+        let mut whole = serde_json::json!({
+            "task_id": "a1b2c3d4-0000-4000-8000-000000000000", "attempt": 1, "agent": "claude", "device": "mac1",
+            "started_at": "2026-11-29T12:00:00Z",
+        });
+        whole.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        serde_json::from_value(whole).unwrap()
+    }
+
+    fn at(time: &str) -> DateTime<Utc> {
+        time.parse().unwrap()
+    }
+
+    #[test]
+    fn an_attempt_that_was_killed_shows_by_what_and_its_last_lines() {
+        let stderr = (1..=14).map(|n| format!("line {n}\u{1b}[31m")).collect::<Vec<_>>().join("\n");
+        let said = attempt(serde_json::json!({
+            "finished_at": "2026-11-29T12:02:05Z", "outcome": "failed", "reason": "out_of_memory", "exit_code": 137,
+            "signal": 9, "output_bytes": 1_500_000, "peak_memory_bytes": 8_000_000_000_u64, "error": "killed",
+            "stderr": stderr,
+        }));
+        let text = text(&said, at("2026-11-29T13:00:00Z"));
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(
+            lines[..4],
+            [
+                "attempt 1 2026-11-29 12:00:00 UTC  claude/mac1",
+                "failed: out of memory, after 2 min 5 s, exit 137, signal 9, 1.5 MB of output, 8.0 GB of memory",
+                "killed",
+                "| … 2 more",
+            ]
+        );
+        assert_eq!(lines[4], "| line 3[31m", "what would steer the terminal is left out");
+        assert_eq!(lines.len(), 16);
+    }
+
+    #[test]
+    fn one_that_runs_and_one_that_is_complete_say_so_in_a_word() {
+        let runs = text(&attempt(serde_json::json!({})), at("2026-11-29T12:00:07Z"));
+        assert_eq!(runs.lines().nth(1).unwrap().trim(), "running, for 7 s");
+        let done = attempt(serde_json::json!({
+            "outcome": "complete", "reason": "complete", "exit_code": 0, "finished_at": "2026-11-29T13:01:00Z",
+        }));
+        assert_eq!(text(&done, at("2027-01-01T00:00:00Z")).lines().nth(1).unwrap().trim(), "complete, after 1 h 1 min");
+    }
+}

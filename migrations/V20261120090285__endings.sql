@@ -1,0 +1,210 @@
+-- Why: how an attempt ends, well, badly or handed back, and the record that stays of it.
+
+-- The record ------------------------------------------------------------------------------------------------
+
+-- Whether a text is a moment, and no infinity. Null is neither. Postgres 16 has a function that says so; here
+-- the conversion is tried.
+create function hub_internal.is_moment(p_text text)
+  returns boolean
+  language plpgsql
+  stable
+  strict
+  set search_path = ''
+as $$
+begin
+  return p_text ~ '^[0-9]{4}-' and isfinite(p_text::timestamptz);
+exception
+  when data_exception then
+    return false;
+end;
+$$;
+
+create function hub_internal.end_attempt(
+  p_task public.mac_tasks, p_outcome text, p_error text, p_meta jsonb, p_now timestamptz)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_bad text;
+begin
+  if p_meta = '{}' then
+    null;                                         -- nothing was reported
+  elsif p_meta is not null and jsonb_typeof(p_meta) not in ('object', 'null') then
+    v_bad := 'p_meta is not an object';
+  -- What a device reports is added up by others: bounds that no attempt comes near.
+  elsif p_meta ->> 'cost_usd' is not null and jsonb_typeof(p_meta -> 'cost_usd') <> 'number' then
+    v_bad := 'p_meta.cost_usd is not a number';
+  elsif (p_meta ->> 'cost_usd')::numeric not between 0 and 1000000 then
+    v_bad := 'p_meta.cost_usd is not between 0 and 1,000,000';
+  elsif p_meta ->> 'tokens_in' is not null and p_meta ->> 'tokens_in' !~ '^[0-9]{1,12}$' then
+    v_bad := 'p_meta.tokens_in is not a whole number of at most 12 digits';
+  elsif p_meta ->> 'tokens_out' is not null and p_meta ->> 'tokens_out' !~ '^[0-9]{1,12}$' then
+    v_bad := 'p_meta.tokens_out is not a whole number of at most 12 digits';
+  elsif char_length(p_meta ->> 'model') > 200 or char_length(p_meta ->> 'session_id') > 500 then
+    v_bad := 'p_meta.model or p_meta.session_id is longer than 200 and 500 characters';
+  elsif octet_length((p_meta -> 'receipt')::text) > 100000 then
+    v_bad := 'p_meta.receipt is larger than 100 KB';
+  elsif p_meta ->> 'exit_code' !~ '^-?[0-9]{1,9}$' then
+    v_bad := 'p_meta.exit_code is not a whole number';
+  elsif p_meta ->> 'signal' !~ '^[0-9]{1,3}$' then
+    v_bad := 'p_meta.signal is not the number of a signal';
+  elsif char_length(p_meta ->> 'stderr') > 8000 then
+    v_bad := 'p_meta.stderr is longer than 8,000 characters';
+  elsif p_meta ->> 'output_bytes' !~ '^[0-9]{1,18}$' or p_meta ->> 'peak_memory_bytes' !~ '^[0-9]{1,18}$' then
+    v_bad := 'p_meta.output_bytes or p_meta.peak_memory_bytes is not a whole number of at most 18 digits';
+  elsif not hub_internal.is_moment(p_meta ->> 'agent_started_at')
+        or not hub_internal.is_moment(p_meta ->> 'agent_ended_at') then
+    v_bad := 'p_meta.agent_started_at or p_meta.agent_ended_at is not a moment like 2026-11-29T12:00:00Z';
+  elsif p_meta ->> 'reason' not in
+          ('complete', 'failed', 'cancelled', 'exit', 'signal', 'timeout', 'no_output', 'silent', 'lingered',
+           'out_of_memory', 'not_started', 'no_project', 'worker_stopped', 'worker_gone', 'host_gone',
+           'lease_lost', 'revoked', 'refused') then
+    v_bad := format('p_meta.reason %L is none of hub_task_attempts_reason_check',
+                    left(p_meta ->> 'reason', 40));
+  end if;
+  if v_bad is not null then
+    perform hub_internal.refuse('UH001', 'bad input', v_bad,
+      'p_meta = {model, session_id, cost_usd, tokens_in, tokens_out, exit_code, receipt, reason, signal, '
+      'stderr, output_bytes, peak_memory_bytes, agent_started_at, agent_ended_at}, each optional.');
+  end if;
+  insert into public.hub_task_attempts as a
+    (task_id, attempt, device, agent,
+     started_at, finished_at, outcome, error,
+     model, session_id,
+     cost_usd, tokens_in, tokens_out,
+     exit_code, receipt,
+     reason, signal, stderr,
+     output_bytes, peak_memory_bytes,
+     agent_started_at, agent_ended_at)
+  values
+    (p_task.id, p_task.attempt, p_task.claimed_by, p_task.agent,
+     coalesce(p_task.claimed_at, p_now), p_now, p_outcome, p_error,
+     p_meta ->> 'model', p_meta ->> 'session_id',
+     round((p_meta ->> 'cost_usd')::numeric, 6), (p_meta ->> 'tokens_in')::bigint,
+     (p_meta ->> 'tokens_out')::bigint,
+     (p_meta ->> 'exit_code')::int, nullif(p_meta -> 'receipt', 'null'),
+     coalesce(p_meta ->> 'reason', case p_outcome when 'lost' then 'lease_lost' else p_outcome end),
+     (p_meta ->> 'signal')::int, nullif(p_meta ->> 'stderr', ''),
+     (p_meta ->> 'output_bytes')::bigint, (p_meta ->> 'peak_memory_bytes')::bigint,
+     (p_meta ->> 'agent_started_at')::timestamptz, (p_meta ->> 'agent_ended_at')::timestamptz)
+  on conflict (task_id, attempt) do update
+    set finished_at = excluded.finished_at,
+        outcome = excluded.outcome,
+        error = excluded.error,
+        model = excluded.model,
+        session_id = excluded.session_id,
+        cost_usd = excluded.cost_usd,
+        tokens_in = excluded.tokens_in,
+        tokens_out = excluded.tokens_out,
+        exit_code = excluded.exit_code,
+        receipt = excluded.receipt,
+        reason = excluded.reason,
+        signal = excluded.signal,
+        stderr = excluded.stderr,
+        output_bytes = excluded.output_bytes,
+        peak_memory_bytes = excluded.peak_memory_bytes,
+        agent_started_at = excluded.agent_started_at,
+        agent_ended_at = excluded.agent_ended_at;
+end;
+$$;
+
+create function hub_internal.complete_task(
+  p_task_id uuid, p_attempt int, p_result text, p_meta jsonb, p_now timestamptz)
+  returns public.mac_tasks
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_task public.mac_tasks := hub_internal.held_task(p_task_id, p_attempt);
+begin
+  perform hub_internal.end_attempt(v_task, 'complete', null, p_meta, p_now);
+  update public.mac_tasks t
+     set status = 'complete',
+         result = p_result,
+         error = null,
+         finished_at = p_now,
+         model = coalesce(p_meta ->> 'model', t.model),
+         session_id = coalesce(p_meta ->> 'session_id', t.session_id),
+         session_device = case when p_meta ->> 'session_id' is not null then t.claimed_by
+                               else t.session_device end
+   where t.id = p_task_id
+  returning t.* into v_task;
+  return v_task;
+end;
+$$;
+
+-- Ten seconds, doubling, at most ten minutes.
+create function hub_internal.backoff(p_attempt int)
+  returns interval
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return least(interval '10 minutes',
+               interval '10 seconds' * power(2, least(greatest(p_attempt, 1), 20) - 1));
+end;
+$$;
+
+-- Ends an attempt badly. Where its device could not go on, through no fault of the task, it hands it back:
+-- the task waits for a machine at once. It costs no attempt where the device is there to say why (it stops,
+-- or has no such project); who was killed over a task may be killed by it again, so that counts.
+create function hub_internal.fail_task(
+  p_task_id uuid, p_attempt int, p_error text, p_retryable boolean, p_meta jsonb, p_now timestamptz)
+  returns public.mac_tasks
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_task    public.mac_tasks := hub_internal.held_task(p_task_id, p_attempt);
+  v_session text := p_meta ->> 'session_id';
+  v_reason  text := case when p_retryable is not false then p_meta ->> 'reason' end;
+  v_free    boolean := coalesce(v_reason in ('worker_stopped', 'no_project'), false);
+  v_most    integer := case when v_free then least(100, v_task.max_attempts + 1) else v_task.max_attempts end;
+begin
+  if v_task.cancel_requested_at is not null then
+    perform hub_internal.end_attempt(v_task, 'cancelled', p_error, p_meta, p_now);
+    update public.mac_tasks t
+       set status = 'cancelled',
+           error = 'stopped on request',
+           finished_at = p_now,
+           session_id = coalesce(v_session, t.session_id),
+           session_device = case when v_session is not null then t.claimed_by else t.session_device end
+     where t.id = p_task_id
+    returning t.* into v_task;
+    return v_task;
+  end if;
+  perform hub_internal.end_attempt(v_task, 'failed', p_error, p_meta, p_now);
+  if p_meta ->> 'reason' = 'no_project' and v_task.project is not null then
+    insert into hub_internal.device_projects (device, project, present, told_at)
+    select d.name, v_task.project, false, p_now from public.mesh_devices d where d.name = v_task.claimed_by
+    on conflict (device, project) do update set present = false, told_at = excluded.told_at;
+  end if;
+  if p_retryable is not false and v_task.attempt < v_most then
+    update public.mac_tasks t
+       set status = 'pending',
+           error = p_error,
+           max_attempts = v_most,
+           run_after = case when v_free or v_reason in ('worker_gone', 'host_gone') then null
+                            else p_now + hub_internal.backoff(t.attempt) end
+     where t.id = p_task_id
+    returning t.* into v_task;
+  else
+    update public.mac_tasks t
+       set status = 'failed',
+           error = p_error,
+           finished_at = p_now,
+           session_id = coalesce(v_session, t.session_id),
+           session_device = case when v_session is not null then t.claimed_by else t.session_device end
+     where t.id = p_task_id
+    returning t.* into v_task;
+  end if;
+  return v_task;
+end;
+$$;

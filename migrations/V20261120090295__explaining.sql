@@ -1,0 +1,355 @@
+-- Why: a person asks why a task does, or does not, run, and is told what would have to change, and where.
+
+-- As people read it: 0.4 GB. Rounded up: who frees so much has freed enough.
+create function hub_internal.size_text(p_bytes numeric)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return to_char(ceil(p_bytes / 100000000) / 10, 'FM999999990.0') || ' GB';
+end;
+$$;
+
+-- Which machines are left, narrowed one condition of device_lanes at a time: the first that leaves none is
+-- the reason, and those that were left before it are the ones to change. What a machine is and has comes
+-- first, what passes (offline, drained, full) last, so that the machine that is named is one that could do
+-- it. Only those that serve the server of the lane are looked at, and so named.
+create function hub_internal.explain_lane(
+  p_task public.mac_tasks, p_lane hub_internal.lanes, p_now timestamptz)
+  returns table (reason text, detail text, until timestamptz)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_left    hub_internal.device_lanes[];
+  v_were    hub_internal.device_lanes[];
+  v_online  boolean;
+  v_floor   bigint := (select q.amount from hub_internal.quotas q where q.name = 'device_free_disk');
+  v_names   text;
+  v_ahead   bigint;
+  v_wants   text := case when p_lane.agent is null then format('the model %s', p_lane.model)
+                         when p_lane.model = 'any' then format('the agent %s', p_lane.agent)
+                         else format('the agent %s with the model %s', p_lane.agent, p_lane.model) end;
+begin
+  v_left := array(select x from hub_internal.device_lanes x
+                   where x.lane = p_lane.id and x.serves
+                   order by x.device);
+  if cardinality(v_left) = 0 then
+    return query select
+      'no device serves it'::text,
+      'Enrol a machine: `hub device add NAME`, or hub_enroll_device for one that is there.'::text,
+      null::timestamptz;
+    return;
+  end if;
+  v_online := exists (select from unnest(v_left) x where x.offline_at > p_now);
+
+  v_left := array(select x from unnest(v_left) x where x.has_session);
+  if cardinality(v_left) = 0 then
+    return query select
+      'the device with its session does not serve this server any more'::text,
+      'The session this task goes on with is there. Enrol it again with hub_enroll_device, or revoke it to '
+      'start afresh elsewhere.',
+      null::timestamptz;
+    return;
+  end if;
+
+  v_left := array(select x from unnest(v_left) x where x.has_folder);
+  if cardinality(v_left) = 0 then
+    return query select
+      format('no device may work in %s', p_lane.project),
+      format('Whoever runs the deployment gives the server the place: '
+             'insert into public.hub_places (kind, server_id, target) values (''project'', %L, %L).',
+             p_lane.server_id, p_lane.project),
+      null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.on_platform);
+  if cardinality(v_left) = 0 then
+    select string_agg(format('%s (%s)', d.name, coalesce(d.platform, 'never started')), ', ' order by d.name)
+      into v_names
+      from unnest(v_were) x
+      join public.mesh_devices d on d.name = x.device;
+    return query select
+      format('no device online with platform %s', p_lane.platform),
+      hub_internal.shorten(
+        format('Those that serve this server: %s. Start a worker on a machine with %s, enrolled for it.',
+               v_names, p_lane.platform), 1000),
+      null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.agent is not null);
+  if cardinality(v_left) = 0 then
+    if not exists (select from unnest(v_were) x where x.offline_at is not null) then
+      return query select
+        'no device online'::text,
+        hub_internal.shorten(
+          (select string_agg(format('%s was never started: `hub worker --device %s`', x.device, x.device),
+                             '; ' order by x.device)
+             from unnest(v_were) x), 1000),
+        null::timestamptz;
+      return;
+    end if;
+    select string_agg(
+             format('%s: %s', d.name,
+                    coalesce((select string_agg(
+                                       format('%s (%s)', o ->> 'agent',
+                                              (select string_agg(m.model, ', ')
+                                                 from jsonb_array_elements_text(o -> 'models') m (model))),
+                                       ', ')
+                                from jsonb_array_elements(d.agents) e (o)),
+                             case when d.platform is null then 'never started' else 'nothing' end)),
+             '; ' order by d.name)
+      into v_names
+      from unnest(v_were) x
+      join public.mesh_devices d on d.name = x.device;
+    return query select
+      format('no device offers %s', v_wants),
+      hub_internal.shorten(
+        format('Offered by those that serve this server: %s. Start a worker that has it, or give the task to '
+               'another.', v_names), 1000),
+      null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.has_project or x.must_look);
+  if cardinality(v_left) = 0 then
+    select string_agg(x.device, ', ' order by x.device) into v_names from unnest(v_were) x;
+    return query select
+      format('no device has the project %s', p_lane.project),
+      hub_internal.shorten(
+        format('Make the folder %s below the projects root of one of them; it looks again within seconds: %s',
+               p_lane.project, v_names), 1000),
+      null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.offline_at > p_now);
+  if cardinality(v_left) = 0 then
+    select string_agg(format('%s has %s for it and is offline: `hub worker --device %s`',
+                             x.device, x.agent, x.device), '; ' order by x.device)
+      into v_names
+      from unnest(v_were) x;
+    return query select
+      case when p_lane.device is not null then format('device %s is not online', p_lane.device)
+           when p_lane.platform <> 'any' then format('no device online with platform %s', p_lane.platform)
+           when v_online then 'no device online that could take it'
+           else 'no device online' end,
+      hub_internal.shorten(
+        v_names
+          || case when p_lane.device is not null
+                  then '. The session this task goes on with is there; revoke the device to start afresh '
+                       'elsewhere.'
+                  else '' end, 1000),
+      null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.accepts);
+  if cardinality(v_left) = 0 then
+    select string_agg(x.device, ', ' order by x.device) into v_names from unnest(v_were) x;
+    return query select
+      'all devices are draining'::text,
+      hub_internal.shorten(
+        v_names || '; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again',
+        1000),
+      null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.has_project);
+  if cardinality(v_left) = 0 then
+    select string_agg(x.device, ', ' order by x.device) into v_names from unnest(v_were) x;
+    return query select
+      format('waiting for a device to look for the project %s', p_lane.project),
+      hub_internal.shorten('Asked, and answers with its next heartbeat: ' || v_names, 1000),
+      null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.has_disk);
+  if cardinality(v_left) = 0 then
+    select string_agg(format('free %s on %s, which has %s of %s',
+                             hub_internal.size_text(v_floor - d.disk_free_bytes), d.name,
+                             hub_internal.size_text(d.disk_free_bytes), hub_internal.size_text(v_floor)),
+                      '; ' order by d.name)
+      into v_names
+      from unnest(v_were) x
+      join public.mesh_devices d on d.name = x.device;
+    return query select
+      'no device has enough free disk'::text, hub_internal.shorten(v_names, 1000), null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.has_memory);
+  if cardinality(v_left) = 0 then
+    select string_agg(format('free %s of memory on %s: %s needs more than the %s that are free',
+                             hub_internal.size_text((o.offer ->> 'memory_bytes')::numeric
+                                                      - d.memory_free_bytes),
+                             d.name, x.agent, hub_internal.size_text(d.memory_free_bytes)),
+                      '; ' order by d.name)
+      into v_names
+      from unnest(v_were) x
+      join public.mesh_devices d on d.name = x.device
+     cross join lateral (select hub_internal.offer(d.agents, p_lane.agent, p_lane.model) as offer) o;
+    return query select
+      'no device has enough free memory'::text, hub_internal.shorten(v_names, 1000), null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where not x.yields);
+  if cardinality(v_left) = 0 then
+    select string_agg(x.device, ', ' order by x.device) into v_names from unnest(v_were) x;
+    return query select
+      'left to a device with an agent for it'::text,
+      hub_internal.shorten(v_names || ' could only run survey, and another is there', 1000),
+      null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where hub_internal.held_count(x.device) < x.capacity);
+  if cardinality(v_left) = 0 then
+    select string_agg(format('%s %s/%s', x.device, hub_internal.held_count(x.device), x.capacity),
+                      ', ' order by x.device)
+      into v_names
+      from unnest(v_were) x;
+    return query select
+      'all devices at capacity'::text,
+      hub_internal.shorten(v_names || '; it waits until one of their tasks ends', 1000),
+      (select min(r.lease_expires_at)
+         from public.mac_tasks r
+        where r.claimed_by in (select x.device from unnest(v_were) x) and r.status = 'running');
+    return;
+  end if;
+
+  if p_task.run_after > p_now then
+    return;
+  end if;
+  select count(*) into v_ahead
+    from (select from public.mac_tasks a
+           where a.lane = p_task.lane
+             and a.status = 'pending'
+             and a.run_after is null
+             and a.queue_key < p_task.queue_key
+           limit 1000) a;
+  select string_agg(x.device, ', ' order by x.device) into v_names from unnest(v_left) x;
+  return query select
+    'claimable'::text,
+    hub_internal.shorten(v_names, 1000) || ' could take it; '
+      || case v_ahead when 0 then 'nothing is'
+                      when 1000 then '1000 or more tasks are'
+                      else v_ahead || ' task(s) are' end
+      || ' ahead of it in its lane',
+    null::timestamptz;
+end;
+$$;
+
+create function hub_internal.explain_task(p_task_id uuid, p_now timestamptz)
+  returns table (reason text, detail text, until timestamptz)
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_task   public.mac_tasks;
+  v_server uuid;
+  v_lane   hub_internal.lanes;
+begin
+  select t.* into v_task from public.mac_tasks t where t.id = p_task_id;
+  select c.server_id into v_server from public.hub_channels c where c.id = v_task.channel_id;
+  if v_task.id is null
+     or not (hub_internal.is_trusted()
+             or case when v_task.channel_id is null then v_task.created_by = hub_internal.person()
+                     else hub_internal.may_read(v_server) end) is true then
+    perform hub_internal.refuse('UH004', 'not found', format('task %s', coalesce(p_task_id::text, 'null')),
+      'Check the id, and that you may read its server.');
+  end if;
+
+  if v_task.status = 'running' then
+    if v_task.lease_expires_at is null then
+      return query select
+        format('running on %s, without a lease', coalesce(v_task.claimed_by, 'an unnamed executor')),
+        'An executor of the older kind has it; it is never taken away. hub_cancel_task ends it.',
+        null::timestamptz;
+    elsif v_task.lease_expires_at < p_now then
+      return query select
+        'older than its lease'::text,
+        format('%s has not been heard of; hub_recover takes the task back at its next round.',
+               v_task.claimed_by),
+        v_task.lease_expires_at;
+    else
+      return query select
+        format('running on %s', v_task.claimed_by),
+        format('attempt %s of %s by %s since %s', v_task.attempt, v_task.max_attempts, v_task.agent,
+               to_char(v_task.claimed_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')),
+        v_task.lease_expires_at;
+    end if;
+    if v_task.cancel_requested_at is not null then
+      return query select
+        'cancel requested'::text,
+        'Its device stops it when it next reports.',
+        v_task.lease_expires_at;
+    end if;
+    return;
+  elsif v_task.status = 'blocked' then
+    return query
+      select case when p.id is null then 'blocked' else format('blocked by %s', left(p.id::text, 8)) end,
+             case when p.id is null then 'What it waited for is gone; cancel it, or set it pending.'
+                  else format('%s, which is %s: %s', p.id, p.status,
+                              hub_internal.shorten(hub_internal.one_line(p.content), 80)) end,
+             null::timestamptz
+        from (values (v_task.parent_id)) v (parent)
+        left join public.mac_tasks p on p.id = v.parent;
+    return;
+  elsif v_task.status = 'waiting' then
+    return query select
+      'waiting for an answer'::text,
+      coalesce(v_task.partial_output, 'hub_answer_task gives it.'),
+      null::timestamptz;
+    return;
+  elsif v_task.status <> 'pending' then
+    return query select
+      v_task.status,
+      case v_task.status
+        when 'complete' then format('finished on %s', coalesce(v_task.claimed_by, '—'))
+        else coalesce(v_task.error, 'no reason given') || '; hub_retry_task queues it again' end,
+      v_task.finished_at;
+    return;
+  end if;
+
+  -- Pending. First what time alone will mend, then the machines.
+  if v_task.run_after > p_now then
+    return query select
+      'backing off'::text,
+      format('attempt %s of %s failed: %s', v_task.attempt, v_task.max_attempts,
+             hub_internal.shorten(hub_internal.one_line(coalesce(v_task.error, '—')), 200)),
+      v_task.run_after;
+  end if;
+  select l.* into v_lane from hub_internal.lanes l where l.id = v_task.lane;
+  if not found then
+    return query select
+      'not in the queue yet'::text,
+      'It came in with the triggers off; hub_recover puts it in its lane.',
+      null::timestamptz;
+    return;
+  end if;
+  return query select * from hub_internal.explain_lane(v_task, v_lane, p_now);
+end;
+$$;
