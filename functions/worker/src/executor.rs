@@ -3,6 +3,9 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
     panic::AssertUnwindSafe,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -20,6 +23,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     agents::{Agent, Context, Outcome},
@@ -74,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     pub(crate) agents: HashMap<String, Arc<dyn Agent>>,
     pub(crate) mark: String,
+    pub(crate) host: PathBuf,
     pub(crate) grace: Duration,
     /// Attempts whose lease is to be kept.
     pub(crate) running: Mutex<HashMap<Running, Stop>>,
@@ -133,8 +138,15 @@ async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
     };
     let (progress, reporter) = progress::channel();
     let (id, attempt) = (task.id, task.attempt);
+    let folder = std::env::temp_dir().join(format!("hub-{id}.{attempt}"));
+    if let Err(error) = DirBuilder::new().mode(0o700).create(&folder) {
+        tracing::error!(task.id = %id, error = %error, "no folder for an attempt");
+        return Outcome::failed("this machine has no place for the attempt's files", true);
+    }
     let context = Context {
-        marks: vec![(ATTEMPT_MARK.into(), format!("{id}.{attempt}")), (WORKER_MARK.into(), shared.mark.clone())],
+        environment: environment(id, attempt, &shared.mark),
+        host: shared.host.clone(),
+        folder: folder.clone(),
         task,
         directory,
         root: shared.root.clone(),
@@ -145,7 +157,7 @@ async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
     };
     let work = async {
         match AssertUnwindSafe(agent.run(context)).catch_unwind().await {
-            Ok(outcome) => outcome,
+            Ok(ended) => ended.outcome,
             Err(_) => Outcome::failed("the agent failed inside the worker; its log says how", true),
         }
     };
@@ -162,7 +174,25 @@ async fn run(shared: &Shared, task: Task, stop: &Stop) -> Outcome {
             () = stop.token.cancelled() => {}
         }
     };
-    tokio::join!(work, telling).0
+    let outcome = tokio::join!(work, telling).0;
+    if let Err(error) = std::fs::remove_dir_all(&folder) {
+        tracing::warn!(task.id = %id, error = %error, "the files of an attempt stay");
+    }
+    outcome
+}
+
+/// What agents are started with: this process' environment without the hub's secrets, and the marks. The process' own environment they
+/// do not read either: `hub` keeps that to itself (main.rs of the program).
+fn environment(task: Uuid, attempt: i32, worker: &str) -> Vec<(OsString, OsString)> {
+    let secret: Vec<OsString> = hub::config::secret_names().collect();
+    std::env::vars_os()
+        .filter(|(name, _)| !secret.contains(name))
+        .chain([
+            ("HUB_TASK_ID".into(), task.to_string().into()),
+            (ATTEMPT_MARK.into(), format!("{task}.{attempt}").into()),
+            (WORKER_MARK.into(), worker.into()),
+        ])
+        .collect()
 }
 
 /// What to tell the hub.

@@ -7,6 +7,7 @@
 
 pub mod agents;
 mod executor;
+pub mod host;
 mod output;
 mod process;
 mod progress;
@@ -19,7 +20,7 @@ use hub::{Hub, Result};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::{
-    agents::{Agent, AgentConfig, Context, Kind, Outcome},
+    agents::{Agent, AgentConfig, Context, Ended, Kind, Outcome, Recorded},
     progress::Progress,
     worker::Ready,
 };
@@ -43,10 +44,13 @@ pub struct Worker {
     pub drain: Duration,
     /// How long a stopped agent's processes have between TERM and KILL.
     pub grace: Duration,
+    /// What hosts agents: `hub`, or another program that calls [`host::main`].
+    pub host: PathBuf,
 }
 
 impl Worker {
-    /// A worker for this machine's platform that runs one attempt at a time and offers the agent `survey` for every model.
+    /// A worker for this machine's platform that runs one attempt at a time, offers the agent `survey` for every model, and takes the
+    /// running program as the host of agents.
     #[must_use]
     pub fn new(hub: Hub, device: impl Into<String>, projects_root: impl Into<PathBuf>) -> Self {
         Self {
@@ -58,6 +62,7 @@ impl Worker {
             capacity: 1,
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(2),
+            host: host::own_program(),
         }
     }
 

@@ -139,6 +139,7 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
                 root,
                 agents: built,
                 mark: identity.mark.clone(),
+                host: worker.host.clone(),
                 grace: worker.grace,
                 running: std::sync::Mutex::default(),
                 beat: Notify::new(),

@@ -3,7 +3,14 @@
 pub mod command;
 pub mod survey;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use hub::{
@@ -13,11 +20,24 @@ use hub::{
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::progress::Progress;
+use crate::{
+    host::{self, Exit, Watch},
+    output::Tail,
+    progress::Progress,
+};
 
 const MODELS: [&str; 4] = ["claude", "codex", "gemini", "any"];
 /// What an agent gets unless its configuration says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(3600);
+const WATCH: Watch = Watch {
+    first_output_seconds: Some(60.0),
+    silence_seconds: Some(600.0),
+    total_seconds: Some(3600.0),
+    linger_seconds: Some(10.0),
+};
+/// The end of standard output that becomes the result.
+pub(crate) const RESULT: usize = 64 * 1024;
+/// The end of standard error that tells why it failed.
+pub(crate) const ERRORS: usize = 8 * 1024;
 
 /// What an attempt is given.
 #[derive(Debug, Clone)]
@@ -32,8 +52,12 @@ pub struct Context {
     pub progress: Progress,
     /// Cancelled when the attempt is to stop. An agent stops everything it started, then returns.
     pub cancel: CancellationToken,
-    /// Environment for every process the agent starts: by these marks they are found again.
-    pub marks: Vec<(String, String)>,
+    /// The whole environment of what the agent starts. The marks by which it is found again are in it.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The program that hosts it: `hub`.
+    pub host: PathBuf,
+    /// A folder of this attempt alone, outside the project.
+    pub folder: PathBuf,
     /// Between TERM and KILL.
     pub grace: Duration,
 }
@@ -67,34 +91,85 @@ impl Outcome {
     }
 }
 
+/// How an attempt went, and how its process ended if it had one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// What to tell.
+    pub outcome: Outcome,
+    /// The host's record.
+    pub exit: Option<Exit>,
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, exit: None }
+    }
+}
+
+/// What is known of an agent's run once it is over: enough to judge it, for the worker that saw it and for one that only finds its
+/// folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// How it ended.
+    pub exit: Exit,
+    /// The end of its standard output, as text.
+    pub output: String,
+    /// The end of its standard error, as text.
+    pub errors: String,
+}
+
+impl Recorded {
+    /// What a host left in a folder, once it has ended.
+    ///
+    /// # Errors
+    /// It can not be read.
+    pub fn read(folder: &Path) -> io::Result<Option<Self>> {
+        let Some(exit) = Exit::read(folder)? else { return Ok(None) };
+        let text = |name, limit| {
+            let mut tail = Tail::new(limit);
+            // One more, so that the tail knows that something is cut off.
+            tail.push(&host::kept_tail(folder, name, limit + 1)?);
+            io::Result::Ok(tail.text())
+        };
+        Ok(Some(Self { exit, output: text(host::OUTPUT, RESULT)?, errors: text(host::ERRORS, ERRORS)? }))
+    }
+}
+
 /// Something that can run a task.
 pub trait Agent: Send + Sync {
     /// Runs one attempt to its end. When it returns, nothing it started is left.
-    fn run(&self, context: Context) -> BoxFuture<'_, Outcome>;
+    fn run(&self, context: Context) -> BoxFuture<'_, Ended>;
+
+    /// What to tell of a run that another worker began. None if this agent's runs leave nothing to judge by.
+    fn verdict(&self, recorded: &Recorded) -> Option<Outcome>;
 }
 
 /// What a machine offers under a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AgentConfig {
     /// The agent's name, as conversations show it.
     pub agent: String,
     /// The model preferences it takes; `any` stands for all.
     pub models: Vec<String>,
+    /// The memory it needs.
+    pub memory_bytes: Option<u64>,
     /// What it is.
     pub kind: Kind,
 }
 
 /// What an agent is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// Looks through the project folder and reports; needs nothing installed.
     Survey,
     /// Any program.
     Command {
-        /// Program and arguments; `{prompt}` in an argument is replaced by the task's text.
+        /// Program and arguments; `{prompt}` in an argument is replaced by the task's text. Without it the text is at standard input.
         argv: Vec<String>,
-        /// It is stopped after this.
-        timeout: Duration,
+        /// When it is ended though nobody asked.
+        watch: Watch,
+        /// How a line of its output begins that says that it is done. An agent that has one and does not say it has failed.
+        final_word: Option<String>,
     },
 }
 
@@ -102,7 +177,12 @@ impl AgentConfig {
     /// The agent `survey` for every model.
     #[must_use]
     pub fn survey() -> Self {
-        Self { agent: "survey".into(), models: MODELS.map(String::from).to_vec(), kind: Kind::Survey }
+        Self {
+            agent: "survey".into(),
+            models: MODELS.map(String::from).to_vec(),
+            memory_bytes: None,
+            kind: Kind::Survey,
+        }
     }
 
     /// Reads a list of agents (`HUB_WORKER_AGENTS`, or the file of `--agents`):
@@ -124,8 +204,20 @@ impl AgentConfig {
             #[serde(default)]
             argv: Option<Vec<String>>,
             #[serde(default)]
-            timeout_seconds: Option<u64>,
+            memory_bytes: Option<u64>,
+            #[serde(default, rename = "final")]
+            final_word: Option<String>,
+            #[serde(default)]
+            first_output_seconds: Option<f64>,
+            #[serde(default)]
+            silence_seconds: Option<f64>,
+            #[serde(default)]
+            timeout_seconds: Option<f64>,
+            #[serde(default)]
+            linger_seconds: Option<f64>,
         }
+        // 0 is written for "never".
+        let limit = |written: Option<f64>, otherwise: Option<f64>| written.or(otherwise).filter(|limit| *limit != 0.0);
         let list: Vec<serde_json::Value> = serde_json::from_str(json)
             .map_err(|error| Error::Config(format!("the agents are not a JSON list: {error}")))?;
         let mut problems = Vec::new();
@@ -145,9 +237,17 @@ impl AgentConfig {
                     problems.push(format!("agent {name}: a survey takes no argv"));
                     continue;
                 }
-                ("command", Some(argv)) => {
-                    Kind::Command { argv, timeout: written.timeout_seconds.map_or(TIMEOUT, Duration::from_secs) }
-                }
+                ("command", Some(argv)) => Kind::Command {
+                    argv,
+                    watch: Watch {
+                        first_output_seconds: limit(written.first_output_seconds, WATCH.first_output_seconds),
+                        silence_seconds: limit(written.silence_seconds, WATCH.silence_seconds),
+                        // Never ending is not to be had: `check` refuses it.
+                        total_seconds: written.timeout_seconds.or(WATCH.total_seconds),
+                        linger_seconds: limit(written.linger_seconds, WATCH.linger_seconds),
+                    },
+                    final_word: written.final_word,
+                },
                 ("command", None) => {
                     problems.push(format!("agent {name}: a command needs argv, a list of program and arguments"));
                     continue;
@@ -157,7 +257,12 @@ impl AgentConfig {
                     continue;
                 }
             };
-            agents.push(Self { agent: written.agent, models: written.models, kind });
+            agents.push(Self {
+                agent: written.agent,
+                models: written.models,
+                memory_bytes: written.memory_bytes,
+                kind,
+            });
         }
         problems.extend(check(&agents));
         if problems.is_empty() { Ok(agents) } else { Err(Error::Config(problems.join("\n"))) }
@@ -173,7 +278,9 @@ impl AgentConfig {
     pub(crate) fn build(&self) -> Result<Arc<dyn Agent>, String> {
         Ok(match &self.kind {
             Kind::Survey => Arc::new(survey::Survey),
-            Kind::Command { argv, timeout } => Arc::new(command::Command::new(argv, *timeout, self.only_model())?),
+            Kind::Command { argv, watch, final_word } => {
+                Arc::new(command::Command::new(argv, *watch, final_word.clone(), self.only_model())?)
+            }
         })
     }
 
@@ -210,7 +317,10 @@ pub(crate) fn check(agents: &[AgentConfig]) -> Vec<String> {
         for model in config.models.iter().filter(|model| !MODELS.contains(&model.as_str())) {
             problems.push(format!("agent {name}: model {model:?} is none of claude, codex, gemini, any"));
         }
-        if let Kind::Command { argv, timeout } = &config.kind {
+        if config.memory_bytes == Some(0) {
+            problems.push(format!("agent {name}: memory_bytes is 0; leave it out if it needs none to speak of"));
+        }
+        if let Kind::Command { argv, watch, final_word } = &config.kind {
             if argv.first().is_none_or(|program| program.is_empty()) {
                 problems.push(format!("agent {name}: argv is empty"));
             }
@@ -220,8 +330,21 @@ pub(crate) fn check(agents: &[AgentConfig]) -> Vec<String> {
             if argv.iter().any(|argument| argument.contains('\0')) {
                 problems.push(format!("agent {name}: argv has a NUL character"));
             }
-            if timeout.is_zero() {
-                problems.push(format!("agent {name}: timeout_seconds is 0"));
+            if watch.total_seconds.is_none_or(|limit| limit == 0.0) {
+                problems.push(format!("agent {name}: timeout_seconds is 0; say how long it may run at most"));
+            }
+            for (key, limit) in [
+                ("first_output_seconds", watch.first_output_seconds),
+                ("silence_seconds", watch.silence_seconds),
+                ("timeout_seconds", watch.total_seconds),
+                ("linger_seconds", watch.linger_seconds),
+            ] {
+                if limit.is_some_and(|limit| !limit.is_finite() || limit < 0.0) {
+                    problems.push(format!("agent {name}: {key} is no time; give seconds, 0.5 or 60"));
+                }
+            }
+            if final_word.as_ref().is_some_and(|text| text.trim().is_empty() || text.contains(['\n', '\r'])) {
+                problems.push(format!("agent {name}: final is how a line begins, so it has text and no line break"));
             }
         }
     }
@@ -241,9 +364,34 @@ mod tests {
         .unwrap();
         assert_eq!(agents[1], AgentConfig::survey());
         assert!(
-            matches!(&agents[0].kind, Kind::Command { argv, timeout } if argv.len() == 3 && timeout.as_secs() == 60)
+            matches!(&agents[0].kind, Kind::Command { argv, watch, .. } if argv.len() == 3 && watch.total_seconds == Some(60.0))
         );
         assert_eq!(agents[0].only_model().as_deref(), Some("claude"));
+    }
+
+    #[test]
+    fn watchdogs_are_there_unless_they_are_set_to_0() {
+        let of = |more: &str| {
+            let list = format!(r#"[{{"agent":"a","models":["any"],"kind":"command","argv":["true"]{more}}}]"#);
+            AgentConfig::parse(&list).map(|mut agents| agents.remove(0))
+        };
+        let Kind::Command { watch, final_word, .. } = of("").unwrap().kind else { panic!() };
+        assert_eq!((watch, final_word), (WATCH, None));
+        let config =
+            of(r#","first_output_seconds":0,"silence_seconds":0.5,"final":"DONE","memory_bytes":1000"#).unwrap();
+        assert_eq!(config.memory_bytes, Some(1000));
+        let Kind::Command { watch, final_word, .. } = config.kind else { panic!() };
+        assert_eq!((watch.first_output_seconds, watch.silence_seconds), (None, Some(0.5)));
+        assert_eq!(final_word.as_deref(), Some("DONE"));
+        for (wrong, key) in [
+            (r#","timeout_seconds":0"#, "timeout_seconds is 0"),
+            (r#","linger_seconds":-1"#, "linger_seconds is no time"),
+            (r#","final":" ""#, "final is how a line begins"),
+            (r#","memory_bytes":0"#, "memory_bytes is 0"),
+        ] {
+            let error = of(wrong).unwrap_err().to_string();
+            assert!(error.contains("agent a") && error.contains(key), "{error}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use nix::fcntl::OFlag;
 use tokio::{task::spawn_blocking, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, Context, Outcome};
+use super::{Agent, Context, Ended, Outcome, Recorded};
 use crate::output::note;
 
 /// Bounds: past them it stops looking, and the report says so.
@@ -42,8 +42,12 @@ const SKIPPED: [&str; 4] = [".git", "node_modules", "target", ".hub"];
 pub struct Survey;
 
 impl Agent for Survey {
-    fn run(&self, context: Context) -> BoxFuture<'_, Outcome> {
-        survey(context).boxed()
+    fn run(&self, context: Context) -> BoxFuture<'_, Ended> {
+        survey(context).map(Ended::from).boxed()
+    }
+
+    fn verdict(&self, _: &Recorded) -> Option<Outcome> {
+        None
     }
 }
 
@@ -686,10 +690,13 @@ mod tests {
                 root,
                 progress,
                 cancel: CancellationToken::new(),
-                marks: Vec::new(),
+                environment: Vec::new(),
+                host: std::path::PathBuf::new(),
+                folder: std::path::PathBuf::new(),
                 grace: Duration::from_secs(1),
             })
             .await
+            .outcome
     }
 
     #[tokio::test]
@@ -775,10 +782,12 @@ mod tests {
             root,
             progress,
             cancel: cancel_now,
-            marks: Vec::new(),
+            environment: Vec::new(),
+            host: std::path::PathBuf::new(),
+            folder: std::path::PathBuf::new(),
             grace: Duration::from_secs(1),
         };
         fs::create_dir_all(&context.directory).unwrap();
-        assert_eq!(Survey.run(context).await, Outcome::Stopped);
+        assert_eq!(Survey.run(context).await.outcome, Outcome::Stopped);
     }
 }
