@@ -21,6 +21,11 @@ use output::{Output, tell};
 use target::Target;
 
 fn main() -> ExitCode {
+    // Before anything heavy: it lives as long as an agent does, and there are many. It is no command that a person types.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == hub_worker::host::COMMAND) {
+        return hub_worker::host::main(arguments);
+    }
     // Whatever the command: most of them hold a token or a password.
     let shielded = shield::raise();
     let cli = Cli::parse();

@@ -19,7 +19,7 @@ use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agents::{Agent, Context, Outcome},
+    agents::{Agent, Context, Outcome, Recorded},
     deliver::deliver,
     journal::{Entry, Journal, Report},
     machine::Facts,
@@ -81,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     pub(crate) agents: HashMap<String, Arc<dyn Agent>>,
     pub(crate) mark: String,
+    pub(crate) host: PathBuf,
     pub(crate) grace: Duration,
     pub(crate) journal: Journal,
     pub(crate) facts: Arc<Facts>,
@@ -165,7 +166,12 @@ async fn run(shared: &Shared, task: Task, entry: &Entry, stop: &Stop) -> Outcome
     let (progress, reporter) = progress::channel();
     let (id, attempt) = (task.id, task.attempt);
     let context = Context {
-        marks: vec![(ATTEMPT_MARK.into(), format!("{id}.{attempt}")), (WORKER_MARK.into(), shared.mark.clone())],
+        marks: vec![
+            ("HUB_TASK_ID".into(), id.to_string().into()),
+            (ATTEMPT_MARK.into(), format!("{id}.{attempt}").into()),
+            (WORKER_MARK.into(), shared.mark.clone().into()),
+        ],
+        host: shared.host.clone(),
         task,
         directory,
         root: shared.root.clone(),
@@ -255,8 +261,11 @@ pub(crate) async fn adopt(shared: Arc<Shared>, folder: PathBuf, shutdown: Cancel
 async fn recorded(shared: &Shared, entry: &Entry) -> Report {
     let agent = entry.about.agent.as_deref().and_then(|name| shared.agents.get(name)).cloned();
     let folder = entry.folder().to_path_buf();
-    let outcome = tokio::task::spawn_blocking(move || agent.and_then(|agent| agent.recorded(&folder))).await;
-    match outcome.ok().flatten().map(|outcome| outcome.shown(&shared.redactor)) {
+    let judged = tokio::task::spawn_blocking(move || {
+        let recorded = Recorded::read(&folder).ok().flatten()?;
+        agent?.verdict(&recorded)
+    });
+    match judged.await.ok().flatten().map(|outcome| outcome.shown(&shared.redactor)) {
         Some(Outcome::Complete { result, meta }) => Report::Complete { result, meta },
         Some(Outcome::Failed { error, retryable, meta }) => Report::Fail { error, retryable, meta },
         Some(Outcome::Stopped { meta }) => gone(meta),

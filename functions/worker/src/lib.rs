@@ -10,6 +10,7 @@ mod deliver;
 mod environment;
 mod executor;
 mod heartbeat;
+pub mod host;
 mod journal;
 mod machine;
 mod output;
@@ -26,7 +27,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::{
-    agents::{Agent, AgentConfig, Context, Kind, Outcome},
+    agents::{Agent, AgentConfig, Context, Kind, Outcome, Recorded},
     progress::Progress,
     worker::Ready,
 };
@@ -55,10 +56,13 @@ pub struct Worker {
     /// Secrets that are not in this process' environment, such as the password in the hub's URL: they are blacked out, as those of the
     /// environment are, of what people read.
     pub secrets: Vec<SecretString>,
+    /// What hosts agents: `hub`, or another program that calls [`host::main`].
+    pub host: PathBuf,
 }
 
 impl Worker {
-    /// A worker for this machine's platform that runs one attempt at a time and offers the agent `survey` for every model.
+    /// A worker for this machine's platform that runs one attempt at a time, offers the agent `survey` for every model, and takes the
+    /// running program as the host of agents.
     #[must_use]
     pub fn new(
         hub: Hub,
@@ -77,6 +81,7 @@ impl Worker {
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(2),
             secrets: Vec::new(),
+            host: host::own_program(),
         }
     }
 

@@ -1,9 +1,9 @@
-//! Process trees: finding every process an attempt started, and ending all of them.
+//! Finding the processes of an attempt from outside, and ending them: what a killed worker left, and, where a host can not be a
+//! subreaper, what a host watches.
 //!
 //! A process belongs to an attempt if it is in the agent's process group, descends from one that belongs, was once seen to do
 //! so, or carries the attempt's mark in its environment. The mark finds those that made a session of their own and whose
-//! parents are gone; the memory finds those that cleared their environment afterwards. One that does all of it at once, between
-//! two looks (half a second), is not found.
+//! parents are gone; the memory finds those that cleared their environment afterwards.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,20 +23,22 @@ pub(crate) const ATTEMPT_MARK: &str = "HUB_ATTEMPT";
 /// Names the worker, `<device>@<root>:<pid>.<start>`.
 pub(crate) const WORKER_MARK: &str = "HUB_WORKER";
 /// How long KILL is repeated: a process in the middle of forking leaves another behind.
-const KILL_FOR: Duration = Duration::from_secs(3);
+const KILL_FOR: Duration = Duration::from_secs(4);
+/// A guard of a host has this long to end what its host leaves, since it finds what has no mark any more.
+const GUARD_FOR: Duration = Duration::from_secs(2);
 
 /// A process that is not dead. `started` tells it from another one that gets its number later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
-    parent: i32,
+    pub(crate) parent: i32,
     group: i32,
     pub(crate) started: u64,
 }
 
 /// Every living process of this machine that we may see. Zombies are none: they only wait to be counted.
 #[cfg(target_os = "linux")]
-fn all() -> Vec<Process> {
+pub(crate) fn all() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries.filter_map(|entry| one(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
 }
@@ -54,6 +56,18 @@ fn one(pid: i32) -> Option<Process> {
     // Field 22, in clock ticks since the machine started.
     let started = fields.nth(16)?.parse().ok()?;
     Some(Process { pid, parent, group, started })
+}
+
+/// Whether a process is the host of an attempt, or its guard.
+#[cfg(target_os = "linux")]
+fn is_host(pid: i32) -> bool {
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments.split(|byte| *byte == 0).nth(1) == Some(crate::host::COMMAND.as_bytes())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_host(pid: i32) -> bool {
+    ps(&["-ww", "-o", "command=", "-p", &pid.to_string()]).split_whitespace().nth(1) == Some(crate::host::COMMAND)
 }
 
 /// The value of a mark in a process's environment. None also where we may not look.
@@ -87,7 +101,7 @@ fn read_line(line: &str) -> Option<Process> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn all() -> Vec<Process> {
+pub(crate) fn all() -> Vec<Process> {
     ps(&["-axo", "pid=,ppid=,pgid=,stat=,lstart="]).lines().filter_map(read_line).collect()
 }
 
@@ -101,6 +115,21 @@ fn mark(pid: i32, name: &str) -> Option<String> {
     let line = ps(&["-Eww", "-o", "command=", "-p", &pid.to_string()]);
     let at = line.find(&format!(" {name}="))? + name.len() + 2;
     line[at..].split_whitespace().next().map(str::to_owned)
+}
+
+/// Whether it guards the host of an attempt (`hub agent-host FOLDER`).
+#[cfg(target_os = "linux")]
+fn is_guard(pid: i32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    // The last word ends with a zero, too.
+    matches!(words.as_slice(), [_, command, _, []] if *command == crate::host::COMMAND.as_bytes())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_guard(pid: i32) -> bool {
+    let line = ps(&["-ww", "-o", "command=", "-p", &pid.to_string()]);
+    line.split_whitespace().nth(1) == Some(crate::host::COMMAND) && !line.contains(" --inner ")
 }
 
 fn signal(process: Process, signal: Signal) {
@@ -117,20 +146,33 @@ pub(crate) struct Tree {
     leader: Process,
     mark: String,
     seen: HashMap<i32, u64>,
+    spared: Option<i32>,
 }
 
+#[cfg(not(target_os = "linux"))]
 impl Tree {
-    /// The tree under a program that was just started, in a process group of its own, with `mark` in its environment.
+    /// The tree under a program that was just started, in a process group of its own, with `mark` in its environment. Neither this
+    /// process nor its parent belong to it.
     pub(crate) fn of(pid: i32, mark: String) -> Self {
         // Gone before we could look: its group and its mark are still what to look for.
         let leader = one(pid).unwrap_or(Process { pid, parent: 0, group: pid, started: 0 });
-        Self { leader, mark, seen: HashMap::from([(pid, leader.started)]) }
+        let spared = Some(nix::unistd::getppid().as_raw());
+        Self { leader, mark, seen: HashMap::from([(pid, leader.started)]), spared }
     }
 
+    /// All with this mark but this process.
+    pub(crate) fn marked(mark: String) -> Self {
+        let nobody = Process { pid: -1, parent: -1, group: -1, started: 0 };
+        Self { leader: nobody, mark, seen: HashMap::new(), spared: None }
+    }
+}
+
+impl Tree {
     /// Every living process of the tree.
-    fn look(&mut self) -> Vec<Process> {
+    pub(crate) fn look(&mut self) -> Vec<Process> {
         let own = i32::try_from(std::process::id()).unwrap_or(0);
-        let all: Vec<Process> = all().into_iter().filter(|p| p.pid != own && p.pid > 1).collect();
+        let all: Vec<Process> =
+            all().into_iter().filter(|p| p.pid != own && Some(p.pid) != self.spared && p.pid > 1).collect();
         // Older than the leader is nobody of its tree. (Elsewhere than on Linux the start can not be compared.)
         let young = |p: &Process| !cfg!(target_os = "linux") || p.started >= self.leader.started;
         let mut members: HashSet<i32> = all
@@ -160,17 +202,12 @@ impl Tree {
     }
 }
 
-/// A tree that several may look at.
+/// A tree that is looked at off the runtime's threads: the whole of /proc is read.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared(Arc<Mutex<Tree>>);
+struct Shared(Arc<Mutex<Tree>>);
 
 impl Shared {
-    pub(crate) fn new(tree: Tree) -> Self {
-        Self(Arc::new(Mutex::new(tree)))
-    }
-
-    /// Looks, off the runtime's threads: the whole of /proc is read.
-    pub(crate) async fn look(&self) -> Vec<Process> {
+    async fn look(&self) -> Vec<Process> {
         let tree = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || tree.lock().unwrap_or_else(PoisonError::into_inner).look())
             .await
@@ -178,7 +215,7 @@ impl Shared {
     }
 
     /// Ends every process of the tree: TERM, `grace` to follow it, then KILL until none is left. Gives how many would not go.
-    pub(crate) async fn end(&self, grace: Duration) -> usize {
+    async fn end(&self, grace: Duration) -> usize {
         let mut living = self.look().await;
         if living.is_empty() {
             return 0;
@@ -198,7 +235,8 @@ impl Shared {
         }
         let begun = Instant::now();
         while begun.elapsed() < KILL_FOR {
-            for process in &living {
+            let guards_too = begun.elapsed() > GUARD_FOR;
+            for process in living.iter().filter(|process| guards_too || !is_guard(process.pid)) {
                 signal(*process, Signal::SIGKILL);
             }
             sleep(Duration::from_millis(20)).await;
@@ -247,7 +285,10 @@ impl Identity {
             };
             all()
                 .into_iter()
-                .filter(|p| p.pid != own && mark(p.pid, WORKER_MARK).is_some_and(|mark| orphan(&mark)))
+                // A host ends its agent's tree itself, better than this could: it is left to it.
+                .filter(|p| {
+                    p.pid != own && !is_host(p.pid) && mark(p.pid, WORKER_MARK).is_some_and(|mark| orphan(&mark))
+                })
                 .filter_map(|p| Some((p, mark(p.pid, ATTEMPT_MARK)?)))
                 .collect()
         })
@@ -261,7 +302,11 @@ impl Identity {
         let ends = attempts.into_iter().filter_map(|(attempt, processes)| {
             let oldest = processes.iter().min_by_key(|process| process.started).copied()?;
             let seen = processes.iter().map(|process| (process.pid, process.started)).collect();
-            Some(async move { Shared::new(Tree { leader: oldest, mark: attempt, seen }).end(grace).await })
+            Some(async move {
+                Shared(Arc::new(Mutex::new(Tree { leader: oldest, mark: attempt, seen, spared: None })))
+                    .end(grace)
+                    .await
+            })
         });
         futures_util::future::join_all(ends).await;
         count

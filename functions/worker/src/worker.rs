@@ -179,6 +179,7 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
                 root,
                 agents: built,
                 mark: identity.mark.clone(),
+                host: worker.host.clone(),
                 grace: worker.grace,
                 journal,
                 redactor,

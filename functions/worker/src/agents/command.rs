@@ -1,47 +1,38 @@
-//! The agent `command`: any program. Its arguments are a list and the prompt is one of them; no shell ever reads it.
+//! The agent `command`: any program. Its arguments are a list; the prompt is one of them or is at standard input, and no shell ever reads
+//! it.
 
 use std::{
     ffi::OsString,
     io::ErrorKind,
-    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hub::types::Meta;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    process::Child,
-    time::{MissedTickBehavior, interval, sleep, timeout},
-};
+use hub::types::{EndReason, Meta};
+use memchr::memmem;
 
-use super::{Agent, Context, Outcome};
+use super::{Agent, Context, ERRORS, Outcome, Recorded};
 use crate::{
+    host::{Event, Exit, Failure, Host, Input, Reason, Spec, Watch, write_new},
     output::{Lines, RESULT, Tail},
-    process::{ATTEMPT_MARK, Shared, Tree},
-    progress::Progress,
 };
 
 /// What the task's text takes the place of, in an argument.
 pub(crate) const PROMPT: &str = "{prompt}";
-/// The end of standard error that tells why it failed, in characters.
-const ERRORS: usize = 8 * 1024;
+/// The file of the attempt's folder that is the agent's standard input.
+const PROMPT_FILE: &str = "prompt";
+/// One argument has fewer bytes on Linux (`MAX_ARG_STRLEN`), whatever the program.
+const ARGUMENT: usize = 128 * 1024;
 /// `EX_TEMPFAIL` of sysexits: the program itself says that trying again makes sense.
 const TRY_AGAIN: i32 = 75;
-/// The tree is looked at this often, to remember who belongs to it.
-const LOOK: Duration = Duration::from_millis(500);
-/// What is still in the pipes is read this long after the last process ended.
-const READ_ON: Duration = Duration::from_secs(2);
 
 /// A program and how to call it.
 #[derive(Debug)]
 pub struct Command {
     program: PathBuf,
     arguments: Vec<String>,
-    timeout: Duration,
+    watch: Watch,
+    final_word: Option<String>,
     model: Option<String>,
     environment: Vec<(OsString, OsString)>,
 }
@@ -51,146 +42,151 @@ impl Command {
     /// project folder can not put another one in its place.
     pub(crate) fn new(
         argv: &[String],
-        timeout: Duration,
+        watch: Watch,
+        final_word: Option<String>,
         model: Option<String>,
         environment: Vec<(OsString, OsString)>,
     ) -> Result<Self, String> {
         let (program, arguments) = argv.split_first().ok_or("argv is empty")?;
         let program = find(program, std::env::var_os("PATH").as_deref())?;
-        Ok(Self { program, arguments: arguments.to_vec(), timeout, model, environment })
+        Ok(Self { program, arguments: arguments.to_vec(), watch, final_word, model, environment })
     }
 
-    fn start(&self, context: &Context) -> std::io::Result<Child> {
-        let mut command = tokio::process::Command::new(&self.program);
-        command
-            .args(arguments(&self.arguments, &context.task.content))
-            .current_dir(&context.directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        // This process' own environment it does not read either: `hub` keeps that to itself (main.rs of the program).
-        command
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env("HUB_TASK_ID", context.task.id.to_string())
-            .envs(context.marks.iter().map(|(name, value)| (name, value)));
-        command.spawn()
+    /// What a host is to run, the prompt where the agent looks for it. If that can not be: why, and whether trying again makes sense.
+    fn prepare(&self, context: &Context) -> Result<Spec, (String, bool)> {
+        let prompt = &context.task.content;
+        let args = arguments(&self.arguments, prompt);
+        if args.iter().any(|argument| argument.len() >= ARGUMENT) {
+            return Err((too_long(prompt.len()), false));
+        }
+        let stdin = if self.arguments.iter().any(|argument| argument.contains(PROMPT)) {
+            Input::Null
+        } else {
+            write_new(&context.folder.join(PROMPT_FILE), prompt.as_bytes())
+                .map_err(|error| (format!("the prompt can not be written down: {}", error.kind()), true))?;
+            Input::File(PROMPT_FILE.into())
+        };
+        Ok(Spec {
+            program: self.program.clone(),
+            args,
+            directory: context.directory.clone(),
+            stdin,
+            watch: self.watch,
+            grace_seconds: context.grace.as_secs_f64(),
+        })
     }
 
     async fn execute(&self, context: Context) -> Outcome {
-        let mut child = match self.start(&context) {
-            Ok(child) => child,
+        let spec = match self.prepare(&context) {
+            Ok(spec) => spec,
+            Err((why, retryable)) => return Outcome::failed(why, retryable, EndReason::NotStarted),
+        };
+        let environment = self.environment.iter().chain(&context.marks).cloned().collect();
+        let started = Host::start(&context.host, &spec, environment, &context.folder);
+        let (host, mut events) = match started {
+            Ok(started) => started,
             Err(error) => {
-                let why = match error.kind() {
-                    ErrorKind::ArgumentListTooLong => {
-                        format!(
-                            "the prompt ({} bytes) is longer than this system takes as one argument",
-                            context.task.content.len()
-                        )
-                    }
-                    kind => format!("{} can not be started: {kind}", self.program.display()),
-                };
-                // Out of memory or processes may pass; a program that is not there will not appear by itself.
-                let retryable =
-                    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory | ErrorKind::ResourceBusy);
-                return Outcome::failed(why, retryable, hub::types::EndReason::NotStarted);
+                tracing::error!(task.id = %context.task.id, error = %error, "no host for an agent");
+                let why = format!("no host for the agent: {}", error.kind());
+                return Outcome::failed(why, passes(error.kind()), EndReason::NotStarted);
             }
         };
-        let mark = context
-            .marks
-            .iter()
-            .find(|(name, _)| name == ATTEMPT_MARK)
-            .map(|(_, value)| value.clone())
-            .unwrap_or_default();
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
-        let tree = Shared::new(Tree::of(pid, mark));
-
-        let output = Arc::new(Mutex::new(Tail::new(RESULT)));
-        let errors = Arc::new(Mutex::new(Tail::new(ERRORS)));
-        let mut readers = Vec::new();
-        if let Some(stdout) = child.stdout.take() {
-            readers.push(tokio::spawn(read(stdout, Arc::clone(&output), Some(context.progress.clone()))));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            readers.push(tokio::spawn(read(stderr, Arc::clone(&errors), None)));
-        }
-
-        let ended = self.watch(&mut child, &tree, &context).await;
-
-        // Also after the program itself ended well: what it left behind goes with it.
-        let grace =
-            if matches!(ended, Ended::Exit(_)) { context.grace.min(Duration::from_secs(2)) } else { context.grace };
-        let waiting = async {
-            // Reaped here, so that a dead leader does not count as living.
-            if !matches!(ended, Ended::Exit(_)) {
-                child.wait().await.ok();
-            }
-        };
-        let (left, ()) = tokio::join!(tree.end(grace), timeout(grace + READ_ON * 3, waiting).map(drop));
-        if left > 0 {
-            tracing::error!(task.id = %context.task.id, processes = left, "processes of an agent could not be ended");
-        }
-        for mut reader in readers {
-            // A process that could not be ended may hold the pipe open for ever.
-            if timeout(READ_ON, &mut reader).await.is_err() {
-                reader.abort();
-            }
-        }
-        let text = |tail: &Mutex<Tail>| tail.lock().unwrap_or_else(PoisonError::into_inner).text();
-        self.outcome(ended, text(&output), &text(&errors))
-    }
-
-    /// Until the program ends, is to stop, or has had its time.
-    async fn watch(&self, child: &mut Child, tree: &Shared, context: &Context) -> Ended {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let deadline = sleep(self.timeout);
-        tokio::pin!(deadline);
-        loop {
-            tokio::select! {
+        let (mut output, mut errors) = (Tail::new(RESULT), Tail::new(ERRORS));
+        let mut lines = Lines::default();
+        let mut final_word = self.final_word.as_deref().map(FinalWord::new);
+        let mut asked = false;
+        let exit = loop {
+            let event = tokio::select! {
                 biased;
-                () = context.cancel.cancelled() => return Ended::Stopped,
-                status = child.wait() => return Ended::Exit(status),
-                () = &mut deadline => return Ended::Timeout,
-                _ = look.tick() => drop(tree.look().await),
+                () = context.cancel.cancelled(), if !asked => {
+                    asked = true;
+                    host.stop("the attempt is to stop");
+                    continue;
+                }
+                event = events.next() => event,
+            };
+            match event {
+                Some(Event::Output(bytes)) => {
+                    if let Some(line) = lines.newest(&bytes) {
+                        context.progress.say(&line);
+                    }
+                    output.push(&bytes);
+                    if final_word.as_mut().is_some_and(|word| word.is_said(&bytes)) {
+                        host.heard_final();
+                        final_word = None;
+                    }
+                }
+                Some(Event::Errors(bytes)) => errors.push(&bytes),
+                Some(Event::Started { .. }) => {}
+                Some(Event::Ended(exit)) => break exit,
+                None => break Exit::of(Reason::HostGone),
             }
+        };
+        if let Some(line) = lines.finish() {
+            context.progress.say(&line);
+        }
+        if exit.processes_left > 0 {
+            tracing::error!(task.id = %context.task.id, processes = exit.processes_left, "processes of an agent could not be ended");
+        }
+        self.judge(&Recorded { exit, output: output.text(), errors: errors.text() })
+    }
+
+    /// Well is only what says that it is: it exited by itself with 0 and, where it has a final word, said it.
+    fn judge(&self, recorded: &Recorded) -> Outcome {
+        let Recorded { exit, output, errors } = recorded;
+        let meta = recorded.meta(self.model.clone());
+        let failed = |first: String, retryable: bool| Outcome::Failed {
+            error: with_tail(first, errors, output),
+            retryable,
+            meta: meta.clone(),
+        };
+        let seconds = |limit: Option<f64>| limit.unwrap_or_default();
+        let final_word = self.final_word.as_ref().map(|word| output.lines().any(|line| line.starts_with(word)));
+        match (exit.reason, exit.code) {
+            (Reason::Exit, Some(0)) if final_word == Some(false) => {
+                failed("it ended without its final word".into(), true)
+            }
+            (Reason::Exit, Some(0)) => self.complete(output, meta),
+            // Its final word was heard, or nobody would have counted.
+            (Reason::Lingered, _) if final_word == Some(true) => self.complete(output, meta),
+            (Reason::Exit, Some(code)) => failed(format!("exit code {code}"), code == TRY_AGAIN),
+            // Not its own decision: killed for memory, by hand, or crashed.
+            (Reason::Exit | Reason::Signal, _) => {
+                failed(format!("killed by signal {}", exit.signal.unwrap_or_default()), true)
+            }
+            (Reason::Stopped, _) => Outcome::Stopped { meta },
+            (Reason::WorkerGone, _) => failed("its worker ended without warning".into(), true),
+            (Reason::HostGone, _) => failed("its host was killed".into(), true),
+            (Reason::NoOutput, _) => {
+                let limit = seconds(self.watch.first_output_seconds);
+                failed(format!("it said nothing within {limit} s of its start"), true)
+            }
+            (Reason::Silent, _) => {
+                failed(format!("it said nothing for {} s", seconds(self.watch.silence_seconds)), true)
+            }
+            (Reason::Timeout, _) => failed(format!("timed out after {} s", seconds(self.watch.total_seconds)), false),
+            (Reason::Lingered, _) => failed("it did not exit after its final word".into(), true),
+            (Reason::NotStarted, _) => self.not_started(exit.failure.as_ref(), meta),
         }
     }
 
-    fn outcome(&self, ended: Ended, output: String, errors: &str) -> Outcome {
-        let mut meta = Meta { model: self.model.clone(), ..Meta::default() };
-        let status = match ended {
-            Ended::Stopped => return Outcome::Stopped { meta },
-            Ended::Timeout => {
-                let error = with_tail(format!("timed out after {} s", self.timeout.as_secs()), errors, &output);
-                return Outcome::Failed { error, retryable: false, meta };
+    fn complete(&self, output: &str, meta: Meta) -> Outcome {
+        let meta = Meta { reason: Some(EndReason::Complete), ..meta };
+        Outcome::Complete { result: if output.is_empty() { "(no output)".into() } else { output.to_owned() }, meta }
+    }
+
+    fn not_started(&self, failure: Option<&Failure>, meta: Meta) -> Outcome {
+        let kind = failure.map_or(ErrorKind::Other, Failure::kind);
+        let why = match (kind, failure) {
+            (ErrorKind::ArgumentListTooLong, _) => {
+                "the prompt and the environment are longer than this system takes: leave {prompt} out of argv, and \
+                 the agent finds the prompt at its standard input"
+                    .to_owned()
             }
-            Ended::Exit(Err(error)) => {
-                return Outcome::failed(
-                    format!("the program's end could not be seen: {}", error.kind()),
-                    true,
-                    hub::types::EndReason::Failed,
-                );
-            }
-            Ended::Exit(Ok(status)) => status,
+            (ErrorKind::Other, Some(failure)) => failure.message.clone(),
+            (kind, _) => format!("{} can not be started: {kind}", self.program.display()),
         };
-        meta.exit_code = status.code();
-        match (status.code(), status.signal()) {
-            (Some(0), _) => {
-                Outcome::Complete { result: if output.is_empty() { "(no output)".into() } else { output }, meta }
-            }
-            (Some(code), _) => {
-                let error = with_tail(format!("exit code {code}"), errors, &output);
-                Outcome::Failed { error, retryable: code == TRY_AGAIN, meta }
-            }
-            // Not its own decision: killed for memory, by hand, or crashed.
-            (None, signal) => {
-                let error = with_tail(format!("killed by signal {}", signal.unwrap_or(0)), errors, &output);
-                Outcome::Failed { error, retryable: true, meta }
-            }
-        }
+        Outcome::Failed { error: why, retryable: passes(kind), meta }
     }
 }
 
@@ -198,12 +194,22 @@ impl Agent for Command {
     fn run(&self, context: Context) -> BoxFuture<'_, Outcome> {
         self.execute(context).boxed()
     }
+
+    fn verdict(&self, recorded: &Recorded) -> Option<Outcome> {
+        Some(self.judge(recorded))
+    }
 }
 
-enum Ended {
-    Exit(std::io::Result<ExitStatus>),
-    Stopped,
-    Timeout,
+/// Out of memory or processes may pass; a program that is not there will not appear by itself.
+fn passes(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::OutOfMemory | ErrorKind::ResourceBusy)
+}
+
+fn too_long(length: usize) -> String {
+    format!(
+        "the prompt ({length} bytes) is longer than the {ARGUMENT} that one argument may have: leave {PROMPT} out of argv, and the agent \
+         finds the prompt at its standard input"
+    )
 }
 
 /// Why it failed: what it wrote to standard error, else to standard output.
@@ -213,18 +219,28 @@ fn with_tail(first: String, errors: &str, output: &str) -> String {
     if tail.is_empty() { first } else { format!("{first}\n{}", &tail[start..]) }
 }
 
-async fn read(mut stream: impl AsyncRead + Unpin, tail: Arc<Mutex<Tail>>, progress: Option<Progress>) {
-    let mut lines = Lines::default();
-    let mut chunk = vec![0; 16 * 1024];
-    while let Ok(count) = stream.read(&mut chunk).await {
-        let newest = if count == 0 { lines.finish() } else { lines.newest(&chunk[..count]) };
-        if let (Some(progress), Some(line)) = (&progress, newest) {
-            progress.say(&line);
-        }
-        if count == 0 {
-            return;
-        }
-        tail.lock().unwrap_or_else(PoisonError::into_inner).push(&chunk[..count]);
+/// Looks for a line that begins with the final word, across the pieces in which output comes.
+struct FinalWord {
+    finder: memmem::Finder<'static>,
+    /// The end of what was seen: as much as the word has, so one byte more than can be the beginning of it.
+    seen: Vec<u8>,
+}
+
+impl FinalWord {
+    fn new(word: &str) -> Self {
+        // The output begins like a line.
+        Self { finder: memmem::Finder::new(word).into_owned(), seen: vec![b'\n'] }
+    }
+
+    fn is_said(&mut self, piece: &[u8]) -> bool {
+        let length = self.finder.needle().len();
+        let begins_line =
+            |bytes: &[u8]| self.finder.find_iter(bytes).any(|at| at > 0 && matches!(bytes[at - 1], b'\n' | b'\r'));
+        let seam = [&self.seen, &piece[..piece.len().min(length)]].concat();
+        let said = begins_line(&seam) || begins_line(piece);
+        self.seen = if piece.len() >= length { piece } else { &seam }.to_vec();
+        self.seen.drain(..self.seen.len().saturating_sub(length));
+        said
     }
 }
 
@@ -272,17 +288,27 @@ fn find(program: &str, path: Option<&std::ffi::OsStr>) -> Result<PathBuf, String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress;
+    use crate::{host, progress};
     use hub::types::Task;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
+    use tokio::time::sleep;
     use tokio_util::sync::CancellationToken;
 
     struct Run {
         outcome: Outcome,
+        exit: Option<Exit>,
         took: Duration,
+        folder: tempfile::TempDir,
     }
 
-    async fn run_with(argv: &[&str], prompt: &str, limit: Duration, stop_after: Option<Duration>) -> Run {
+    fn agent(argv: &[&str], watch: Watch, final_word: Option<&str>) -> Command {
+        let argv: Vec<String> = argv.iter().map(|text| (*text).to_owned()).collect();
+        Command::new(&argv, watch, final_word.map(str::to_owned), Some("claude".into()), std::env::vars_os().collect())
+            .unwrap()
+    }
+
+    async fn run_agent(agent: &Command, prompt: &str, stop_after: Option<Duration>) -> Run {
+        let project = tempfile::tempdir().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let task: Task = serde_json::from_value(
             serde_json::json!({"id": uuid::Uuid::new_v4(), "content": prompt, "status": "running", "attempt": 1}),
@@ -292,17 +318,16 @@ mod tests {
         drop(reporter);
         let cancel = CancellationToken::new();
         let context = Context {
-            marks: vec![(ATTEMPT_MARK.into(), format!("{}.1", task.id))],
+            marks: vec![("HUB_TASK_ID".into(), task.id.to_string().into())],
+            host: host::tests::program(),
+            folder: folder.path().to_owned(),
             task,
-            directory: folder.path().canonicalize().unwrap(),
-            root: folder.path().canonicalize().unwrap(),
-            folder: folder.path().to_path_buf(),
+            directory: project.path().canonicalize().unwrap(),
+            root: project.path().canonicalize().unwrap(),
             progress,
             cancel: cancel.clone(),
             grace: Duration::from_millis(500),
         };
-        let argv: Vec<String> = argv.iter().map(|text| (*text).to_owned()).collect();
-        let agent = Command::new(&argv, limit, Some("claude".into()), std::env::vars_os().collect()).unwrap();
         if let Some(after) = stop_after {
             tokio::spawn(async move {
                 sleep(after).await;
@@ -311,7 +336,13 @@ mod tests {
         }
         let begun = Instant::now();
         let outcome = agent.run(context).await;
-        Run { outcome, took: begun.elapsed() }
+        let exit = Exit::read(folder.path()).unwrap();
+        Run { outcome, exit, took: begun.elapsed(), folder }
+    }
+
+    async fn run_with(argv: &[&str], prompt: &str, limit: Duration, stop_after: Option<Duration>) -> Run {
+        let watch = Watch { total_seconds: Some(limit.as_secs_f64()), ..Watch::default() };
+        run_agent(&agent(argv, watch, None), prompt, stop_after).await
     }
 
     async fn run(argv: &[&str], prompt: &str) -> Outcome {
@@ -366,54 +397,119 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn standard_input_is_closed_and_secrets_are_gone() {
-        assert_eq!(result(run(&["sh", "-c", "cat; echo done"], "").await), "done");
+    async fn a_prompt_is_at_standard_input_where_argv_has_no_place_for_it() {
+        assert_eq!(result(run(&["sh", "-c", "cat; echo done"], "do $(this)\n").await), "do $(this)\ndone");
+        assert_eq!(
+            result(run(&["sh", "-c", "cat; echo \"$1\"", "sh", "{prompt}"], "as $(it) is").await),
+            "as $(it) is"
+        );
         let output = result(run(&["env"], "").await);
         assert!(output.contains("HUB_TASK_ID=") && output.contains("PATH="), "{output}");
     }
 
-    /// Ways out of the tree: another session, parents that are gone, ignoring TERM.
-    const ESCAPES: &str =
-        "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 300 & sleep 301 & wait' & (sh -c 'sleep 302 &' &); ";
-
-    fn sleepers(attempt_of: &str) -> usize {
-        std::fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(|entry| std::fs::read(entry.ok()?.path().join("environ")).ok())
-            .filter(|environment| String::from_utf8_lossy(environment).contains(attempt_of))
-            .count()
+    #[tokio::test]
+    async fn no_mistakes_485_a_prompt_over_128_kb() {
+        let prompt = "x".repeat(3_000_000);
+        assert_eq!(result(run(&["wc", "-c"], &prompt).await), "3000000");
+        let Outcome::Failed { error, retryable, .. } = run(&["true", "{prompt}"], &prompt).await else { panic!() };
+        assert!(error.contains("leave {prompt} out of argv") && !retryable, "{error}");
+        // As long as one argument may be, and one byte longer.
+        let most = "x".repeat(ARGUMENT - 1);
+        assert_eq!(result(run(&["sh", "-c", "printf %s \"${#1}\"", "sh", "{prompt}"], &most).await), "131071");
+        let more = "x".repeat(ARGUMENT);
+        assert!(matches!(run(&["true", "{prompt}"], &more).await, Outcome::Failed { retryable: false, .. }));
     }
 
     #[tokio::test]
-    async fn the_whole_tree_ends_with_a_program_that_ends_well() {
-        let tag = format!("HUB_TEST_TREE_{}", std::process::id());
-        let script = format!("export TAG={tag}; {ESCAPES} sleep 0.3; echo started");
-        assert_eq!(result(run(&["sh", "-c", &script], "").await), "started");
-        assert_eq!(sleepers(&tag), 0);
+    async fn multica_5918_a_cancelled_agent_is_gone_though_it_ignores_term() {
+        let script = "trap '' TERM INT; setsid sleep 4242 & while :; do sleep 0.1; done";
+        let run = run_with(&["sh", "-c", script], "", Duration::from_secs(60), Some(Duration::from_millis(300))).await;
+        assert!(matches!(run.outcome, Outcome::Stopped { .. }), "{:?}", run.outcome);
+        assert!(run.took < Duration::from_secs(4), "{:?}", run.took);
+        let exit = run.exit.unwrap();
+        assert_eq!((exit.reason, exit.signal, exit.processes_left), (Reason::Stopped, Some(9), 0));
     }
 
     #[tokio::test]
-    async fn the_whole_tree_ends_when_it_is_stopped_or_out_of_time() {
-        let tag = format!("HUB_TEST_STOP_{}", std::process::id());
-        let script = format!("export TAG={tag}; {ESCAPES} sleep 300");
-        let argv = ["sh", "-c", script.as_str()];
-        let (stopped, at_work) =
-            tokio::join!(run_with(&argv, "", Duration::from_secs(60), Some(Duration::from_millis(500))), async {
-                sleep(Duration::from_millis(400)).await;
-                sleepers(&tag)
-            });
-        // Else nothing would be shown by there being none afterwards.
-        assert!(at_work >= 4, "only {at_work} of the escaping processes were there");
-        assert!(matches!(stopped.outcome, Outcome::Stopped { .. }));
-        assert!(stopped.took < Duration::from_secs(4), "{:?}", stopped.took);
-        assert_eq!(sleepers(&tag), 0);
-        let late = run_with(&["sh", "-c", &script], "", Duration::from_millis(300), None).await;
-        assert!(
-            matches!(late.outcome, Outcome::Failed { retryable: false, ref error, .. } if error.contains("timed out")),
-            "{:?}",
-            late.outcome
-        );
-        assert_eq!(sleepers(&tag), 0);
+    async fn an_agent_that_does_not_stop_by_itself_is_ended_and_why_is_said() {
+        let watch = Watch { total_seconds: Some(20.0), ..Watch::default() };
+        for (script, watch, says, again) in [
+            ("sleep 60", Watch { first_output_seconds: Some(0.3), ..watch }, "nothing within 0.3 s of its start", true),
+            ("echo a; sleep 60", Watch { silence_seconds: Some(0.3), ..watch }, "nothing for 0.3 s", true),
+            (
+                "while sleep 0.05; do echo a; done",
+                Watch { total_seconds: Some(0.5), ..watch },
+                "timed out after 0.5 s",
+                false,
+            ),
+        ] {
+            let run = run_agent(&agent(&["sh", "-c", script], watch, None), "", None).await;
+            let Outcome::Failed { error, retryable, .. } = &run.outcome else { panic!("{:?}", run.outcome) };
+            assert!(error.contains(says) && *retryable == again, "{error}");
+            assert!(run.took < Duration::from_secs(5), "{:?}", run.took);
+        }
+    }
+
+    #[tokio::test]
+    async fn where_there_is_a_final_word_only_it_makes_success() {
+        let watch = Watch { total_seconds: Some(20.0), linger_seconds: Some(0.3), ..Watch::default() };
+        let run = async |script: &str| run_agent(&agent(&["sh", "-c", script], watch, Some("DONE:")), "", None).await;
+        assert_eq!(result(run("echo work; echo 'DONE: well'").await.outcome), "work\nDONE: well");
+        // Interrupted, it exits as if all were well.
+        let interrupted = run("trap 'exit 0' INT; echo work; kill -INT $$; sleep 5; echo DONE:").await;
+        let Outcome::Failed { error, retryable, .. } = interrupted.outcome else { panic!() };
+        assert!(error.starts_with("it ended without its final word") && retryable, "{error}");
+        let Outcome::Failed { .. } = run("echo 'not DONE: yet'").await.outcome else { panic!() };
+        let Outcome::Failed { error, .. } = run("echo DONE:; exit 4").await.outcome else { panic!() };
+        assert!(error.starts_with("exit code 4"));
+        // It said so, and something of it hangs.
+        let lingering = run("echo DONE:; sleep 60").await;
+        assert_eq!(lingering.exit.as_ref().unwrap().reason, Reason::Lingered);
+        assert!(lingering.took < Duration::from_secs(5), "{:?}", lingering.took);
+        assert_eq!(result(lingering.outcome), "DONE:");
+    }
+
+    #[test]
+    fn a_final_word_is_found_in_any_pieces_and_only_where_a_line_begins() {
+        let heard = |stream: &[u8], size: usize| {
+            let mut word = FinalWord::new("DONE");
+            stream.chunks(size).any(|piece| word.is_said(piece))
+        };
+        for size in 1..20 {
+            assert!(heard(b"DONE", size), "in pieces of {size}");
+            assert!(heard(b"some\nlines\nDONE and more", size), "in pieces of {size}");
+            assert!(heard(b"0%\rDONE", size), "in pieces of {size}");
+            assert!(!heard(b"not DONE\nDON\nE xDONE DO", size), "in pieces of {size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_later_worker_judges_by_the_folder_as_the_first_would_have() {
+        for script in [
+            "echo one; echo two; echo why >&2",
+            "echo out; echo why >&2; exit 3",
+            "kill -9 $$",
+            "head -c 200000 /dev/zero | tr '\\0' x",
+        ] {
+            let agent = agent(&["sh", "-c", script], Watch::default(), None);
+            let run = run_agent(&agent, "", None).await;
+            let recorded = Recorded::read(run.folder.path()).unwrap().unwrap();
+            assert_eq!(agent.verdict(&recorded), Some(run.outcome), "{script}");
+            assert_eq!(Some(recorded.exit), run.exit);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_can_not_be_started_is_told_with_the_reason() {
+        let gone = Command { program: "/nowhere/agent".into(), ..agent(&["true"], Watch::default(), None) };
+        let Outcome::Failed { error, retryable, .. } = run_agent(&gone, "", None).await.outcome else { panic!() };
+        assert!(error.contains("/nowhere/agent can not be started") && !retryable, "{error}");
+    }
+
+    #[tokio::test]
+    async fn output_that_is_no_text_becomes_text() {
+        let output = result(run(&["printf", "a\\377\\376b\\000c\\n\\303"], "").await);
+        assert_eq!(output, "a\u{fffd}\u{fffd}bc\n\u{fffd}");
     }
 
     #[test]
@@ -423,13 +519,5 @@ mod tests {
         assert!(find("./sh", path).unwrap_err().contains("whole path"));
         assert!(find("no-such-program", path).unwrap_err().contains("PATH"));
         assert!(find("sh", Some(std::ffi::OsStr::new(".:bin"))).is_err());
-    }
-
-    #[tokio::test]
-    async fn a_prompt_too_long_for_an_argument_is_a_clear_failure() {
-        let Outcome::Failed { error, retryable, .. } = run(&["true", "{prompt}"], &"x".repeat(3_000_000)).await else {
-            panic!()
-        };
-        assert!(error.contains("longer than this system takes") && !retryable, "{error}");
     }
 }

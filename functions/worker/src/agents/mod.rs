@@ -5,11 +5,14 @@ pub mod survey;
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use chrono::DateTime;
 use futures_util::future::BoxFuture;
 use hub::{
     Error, Result,
@@ -20,14 +23,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment,
-    output::{RESULT, ending},
+    host::{self, Exit, Watch},
+    output::{RESULT, Tail, ending},
     progress::Progress,
     redact::Redactor,
 };
 
 const MODELS: [&str; 4] = ["claude", "codex", "gemini", "any"];
 /// What an agent gets unless its configuration says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(3600);
+const WATCH: Watch = Watch {
+    first_output_seconds: Some(60.0),
+    silence_seconds: Some(600.0),
+    total_seconds: Some(3600.0),
+    linger_seconds: Some(10.0),
+};
+/// The end of standard error that tells why it failed.
+pub(crate) const ERRORS: usize = 8 * 1024;
+/// As much of it as the run record takes, in characters.
+const STDERR: usize = 8000;
 
 /// What an attempt is given.
 #[derive(Debug, Clone)]
@@ -44,8 +57,10 @@ pub struct Context {
     pub progress: Progress,
     /// Cancelled when the attempt is to stop. An agent stops everything it started, then returns.
     pub cancel: CancellationToken,
-    /// Environment for every process the agent starts: by these marks they are found again.
-    pub marks: Vec<(String, String)>,
+    /// Environment for every process the agent starts, besides its own: which task it is for, and the marks by which they are found.
+    pub marks: Vec<(OsString, OsString)>,
+    /// The program that hosts it: `hub`.
+    pub host: PathBuf,
     /// Between TERM and KILL.
     pub grace: Duration,
 }
@@ -105,25 +120,83 @@ fn shown(mut meta: Meta, redactor: &Redactor) -> Meta {
     meta
 }
 
+/// What is known of an agent's run once it is over: enough to judge it, for the worker that saw it and for one that only finds its
+/// folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// How it ended.
+    pub exit: Exit,
+    /// The end of its standard output, as text.
+    pub output: String,
+    /// The end of its standard error, as text.
+    pub errors: String,
+}
+
+impl Recorded {
+    /// What a host left in a folder, once it has ended.
+    ///
+    /// # Errors
+    /// It can not be read.
+    pub fn read(folder: &Path) -> io::Result<Option<Self>> {
+        let Some(exit) = Exit::read(folder)? else { return Ok(None) };
+        let text = |name, limit| {
+            let mut tail = Tail::new(limit);
+            // A character has four bytes at most; one more, so that the tail knows that something is cut off.
+            tail.push(&host::kept_tail(folder, name, limit * 4 + 1)?);
+            io::Result::Ok(tail.text())
+        };
+        Ok(Some(Self { exit, output: text(host::OUTPUT, RESULT)?, errors: text(host::ERRORS, ERRORS)? }))
+    }
+
+    /// What the run record is to say of it.
+    pub(crate) fn meta(&self, model: Option<String>) -> Meta {
+        let exit = &self.exit;
+        let moment = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis);
+        Meta {
+            model,
+            reason: Some(match exit.reason {
+                // What it means that it exited is the verdict's to say.
+                host::Reason::Exit => EndReason::Exit,
+                host::Reason::Signal => EndReason::Signal,
+                host::Reason::Stopped => EndReason::WorkerStopped,
+                host::Reason::WorkerGone => EndReason::WorkerGone,
+                host::Reason::HostGone => EndReason::HostGone,
+                host::Reason::NoOutput => EndReason::NoOutput,
+                host::Reason::Silent => EndReason::Silent,
+                host::Reason::Timeout => EndReason::Timeout,
+                host::Reason::Lingered => EndReason::Lingered,
+                host::Reason::NotStarted => EndReason::NotStarted,
+            }),
+            exit_code: exit.code,
+            signal: exit.signal.filter(|signal| *signal > 0),
+            stderr: Some(ending(&self.errors, STDERR, false).into_owned()).filter(|text| !text.is_empty()),
+            output_bytes: exit.output_bytes.checked_add(exit.error_bytes),
+            peak_memory_bytes: exit.peak_memory_bytes,
+            agent_started_at: moment(exit.started_at_ms),
+            agent_ended_at: moment(Some(exit.ended_at_ms)),
+            ..Meta::default()
+        }
+    }
+}
+
 /// Something that can run a task.
 pub trait Agent: Send + Sync {
     /// Runs one attempt to its end. When it returns, nothing it started is left.
     fn run(&self, context: Context) -> BoxFuture<'_, Outcome>;
 
-    /// How an attempt ended whose worker is gone, from what its host left in `folder`. None: it did not come to an end.
-    fn recorded(&self, folder: &Path) -> Option<Outcome> {
-        let _ = folder;
-        None
-    }
+    /// What to tell of a run that another worker began. None if this agent's runs leave nothing to judge by.
+    fn verdict(&self, recorded: &Recorded) -> Option<Outcome>;
 }
 
 /// What a machine offers under a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AgentConfig {
     /// The agent's name, as conversations show it.
     pub agent: String,
     /// The model preferences it takes; `any` stands for all.
     pub models: Vec<String>,
+    /// The memory it needs.
+    pub memory_bytes: Option<u64>,
     /// What it is.
     pub kind: Kind,
     /// What it gets of the worker's environment, besides what any program and an agent of its name need: names of variables, with a
@@ -132,16 +205,18 @@ pub struct AgentConfig {
 }
 
 /// What an agent is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// Looks through the project folder and reports; needs nothing installed.
     Survey,
     /// Any program.
     Command {
-        /// Program and arguments; `{prompt}` in an argument is replaced by the task's text.
+        /// Program and arguments; `{prompt}` in an argument is replaced by the task's text. Without it the text is at standard input.
         argv: Vec<String>,
-        /// It is stopped after this.
-        timeout: Duration,
+        /// When it is ended though nobody asked.
+        watch: Watch,
+        /// How a line of its output begins that says that it is done. An agent that has one and does not say it has failed.
+        final_word: Option<String>,
     },
 }
 
@@ -149,7 +224,13 @@ impl AgentConfig {
     /// The agent `survey` for every model.
     #[must_use]
     pub fn survey() -> Self {
-        Self { agent: "survey".into(), models: MODELS.map(String::from).to_vec(), kind: Kind::Survey, env: Vec::new() }
+        Self {
+            agent: "survey".into(),
+            models: MODELS.map(String::from).to_vec(),
+            memory_bytes: None,
+            kind: Kind::Survey,
+            env: Vec::new(),
+        }
     }
 
     /// Reads a list of agents (`HUB_WORKER_AGENTS`, or the file of `--agents`):
@@ -171,10 +252,22 @@ impl AgentConfig {
             #[serde(default)]
             argv: Option<Vec<String>>,
             #[serde(default)]
-            timeout_seconds: Option<u64>,
-            #[serde(default)]
             env: Vec<String>,
+            #[serde(default)]
+            memory_bytes: Option<u64>,
+            #[serde(default, rename = "final")]
+            final_word: Option<String>,
+            #[serde(default)]
+            first_output_seconds: Option<f64>,
+            #[serde(default)]
+            silence_seconds: Option<f64>,
+            #[serde(default)]
+            timeout_seconds: Option<f64>,
+            #[serde(default)]
+            linger_seconds: Option<f64>,
         }
+        // 0 is written for "never".
+        let limit = |written: Option<f64>, otherwise: Option<f64>| written.or(otherwise).filter(|limit| *limit != 0.0);
         let list: Vec<serde_json::Value> = serde_json::from_str(json)
             .map_err(|error| Error::Config(format!("the agents are not a JSON list: {error}")))?;
         let mut problems = Vec::new();
@@ -194,9 +287,17 @@ impl AgentConfig {
                     problems.push(format!("agent {name}: a survey takes no argv"));
                     continue;
                 }
-                ("command", Some(argv)) => {
-                    Kind::Command { argv, timeout: written.timeout_seconds.map_or(TIMEOUT, Duration::from_secs) }
-                }
+                ("command", Some(argv)) => Kind::Command {
+                    argv,
+                    watch: Watch {
+                        first_output_seconds: limit(written.first_output_seconds, WATCH.first_output_seconds),
+                        silence_seconds: limit(written.silence_seconds, WATCH.silence_seconds),
+                        // Never ending is not to be had: `check` refuses it.
+                        total_seconds: written.timeout_seconds.or(WATCH.total_seconds),
+                        linger_seconds: limit(written.linger_seconds, WATCH.linger_seconds),
+                    },
+                    final_word: written.final_word,
+                },
                 ("command", None) => {
                     problems.push(format!("agent {name}: a command needs argv, a list of program and arguments"));
                     continue;
@@ -206,7 +307,13 @@ impl AgentConfig {
                     continue;
                 }
             };
-            agents.push(Self { agent: written.agent, models: written.models, kind, env: written.env });
+            agents.push(Self {
+                agent: written.agent,
+                models: written.models,
+                memory_bytes: written.memory_bytes,
+                kind,
+                env: written.env,
+            });
         }
         problems.extend(check(&agents));
         if problems.is_empty() { Ok(agents) } else { Err(Error::Config(problems.join("\n"))) }
@@ -215,16 +322,17 @@ impl AgentConfig {
     /// What the device registers.
     #[must_use]
     pub fn offer(&self) -> AgentOffer {
-        AgentOffer { agent: self.agent.clone(), models: self.models.clone(), memory_bytes: None }
+        AgentOffer { agent: self.agent.clone(), models: self.models.clone(), memory_bytes: self.memory_bytes }
     }
 
     /// Makes it ready to run.
     pub(crate) fn build(&self) -> Result<Arc<dyn Agent>, String> {
         Ok(match &self.kind {
             Kind::Survey => Arc::new(survey::Survey),
-            Kind::Command { argv, timeout } => {
+            Kind::Command { argv, watch, final_word } => {
                 let environment = environment::for_agent(self, std::env::vars_os());
-                Arc::new(command::Command::new(argv, *timeout, self.only_model(), environment)?)
+                let model = self.only_model();
+                Arc::new(command::Command::new(argv, *watch, final_word.clone(), model, environment)?)
             }
         })
     }
@@ -267,7 +375,10 @@ pub(crate) fn check(agents: &[AgentConfig]) -> Vec<String> {
         }
         problems
             .extend(config.env.iter().filter_map(|env| Some(format!("agent {name}: {}", environment::problem(env)?))));
-        if let Kind::Command { argv, timeout } = &config.kind {
+        if config.memory_bytes == Some(0) {
+            problems.push(format!("agent {name}: memory_bytes is 0; leave it out if it needs none to speak of"));
+        }
+        if let Kind::Command { argv, watch, final_word } = &config.kind {
             if argv.first().is_none_or(|program| program.is_empty()) {
                 problems.push(format!("agent {name}: argv is empty"));
             }
@@ -277,8 +388,21 @@ pub(crate) fn check(agents: &[AgentConfig]) -> Vec<String> {
             if argv.iter().any(|argument| argument.contains('\0')) {
                 problems.push(format!("agent {name}: argv has a NUL character"));
             }
-            if timeout.is_zero() {
-                problems.push(format!("agent {name}: timeout_seconds is 0"));
+            if watch.total_seconds.is_none_or(|limit| limit == 0.0) {
+                problems.push(format!("agent {name}: timeout_seconds is 0; say how long it may run at most"));
+            }
+            for (key, limit) in [
+                ("first_output_seconds", watch.first_output_seconds),
+                ("silence_seconds", watch.silence_seconds),
+                ("timeout_seconds", watch.total_seconds),
+                ("linger_seconds", watch.linger_seconds),
+            ] {
+                if limit.is_some_and(|limit| !limit.is_finite() || limit < 0.0) {
+                    problems.push(format!("agent {name}: {key} is no time; give seconds, 0.5 or 60"));
+                }
+            }
+            if final_word.as_ref().is_some_and(|text| text.trim().is_empty() || text.contains(['\n', '\r'])) {
+                problems.push(format!("agent {name}: final is how a line begins, so it has text and no line break"));
             }
         }
     }
@@ -298,7 +422,7 @@ mod tests {
         .unwrap();
         assert_eq!(agents[1], AgentConfig::survey());
         assert!(
-            matches!(&agents[0].kind, Kind::Command { argv, timeout } if argv.len() == 3 && timeout.as_secs() == 60)
+            matches!(&agents[0].kind, Kind::Command { argv, watch, .. } if argv.len() == 3 && watch.total_seconds == Some(60.0))
         );
         assert_eq!(agents[0].only_model().as_deref(), Some("claude"));
     }
@@ -312,6 +436,31 @@ mod tests {
         assert!(!result.contains("abcd") && result.chars().count() <= RESULT && result.starts_with("(The beginning"));
         let failed = Outcome::failed("exit code 1\nabcd-efgh", true, EndReason::Exit).shown(&redactor);
         assert_eq!(failed, Outcome::Failed { error: "exit code 1\n[redacted]".into(), retryable: true, meta });
+    }
+
+    #[test]
+    fn watchdogs_are_there_unless_they_are_set_to_0() {
+        let of = |more: &str| {
+            let list = format!(r#"[{{"agent":"a","models":["any"],"kind":"command","argv":["true"]{more}}}]"#);
+            AgentConfig::parse(&list).map(|mut agents| agents.remove(0))
+        };
+        let Kind::Command { watch, final_word, .. } = of("").unwrap().kind else { panic!() };
+        assert_eq!((watch, final_word), (WATCH, None));
+        let config =
+            of(r#","first_output_seconds":0,"silence_seconds":0.5,"final":"DONE","memory_bytes":1000"#).unwrap();
+        assert_eq!(config.memory_bytes, Some(1000));
+        let Kind::Command { watch, final_word, .. } = config.kind else { panic!() };
+        assert_eq!((watch.first_output_seconds, watch.silence_seconds), (None, Some(0.5)));
+        assert_eq!(final_word.as_deref(), Some("DONE"));
+        for (wrong, key) in [
+            (r#","timeout_seconds":0"#, "timeout_seconds is 0"),
+            (r#","linger_seconds":-1"#, "linger_seconds is no time"),
+            (r#","final":" ""#, "final is how a line begins"),
+            (r#","memory_bytes":0"#, "memory_bytes is 0"),
+        ] {
+            let error = of(wrong).unwrap_err().to_string();
+            assert!(error.contains("agent a") && error.contains(key), "{error}");
+        }
     }
 
     #[test]

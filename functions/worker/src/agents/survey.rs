@@ -18,7 +18,7 @@ use nix::fcntl::OFlag;
 use tokio::{task::spawn_blocking, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, Context, Outcome};
+use super::{Agent, Context, Outcome, Recorded};
 use crate::output::note;
 
 /// Bounds: past them it stops looking, and the report says so.
@@ -44,6 +44,10 @@ pub struct Survey;
 impl Agent for Survey {
     fn run(&self, context: Context) -> BoxFuture<'_, Outcome> {
         survey(context).boxed()
+    }
+
+    fn verdict(&self, _: &Recorded) -> Option<Outcome> {
+        None
     }
 }
 
@@ -687,10 +691,11 @@ mod tests {
                 task: serde_json::from_value(task).unwrap(),
                 directory: root.join(project.unwrap_or("")),
                 root,
-                folder: PathBuf::new(),
                 progress,
                 cancel: CancellationToken::new(),
                 marks: Vec::new(),
+                host: PathBuf::new(),
+                folder: PathBuf::new(),
                 grace: Duration::from_secs(1),
             })
             .await
@@ -781,10 +786,11 @@ mod tests {
             task: serde_json::from_value(task).unwrap(),
             directory: root.clone(),
             root,
-            folder: PathBuf::new(),
             progress,
             cancel: cancel_now,
             marks: Vec::new(),
+            host: PathBuf::new(),
+            folder: PathBuf::new(),
             grace: Duration::from_secs(1),
         };
         fs::create_dir_all(&context.directory).unwrap();
