@@ -361,6 +361,9 @@ mod tests {
         );
     }
 
+    const ODD: &str =
+        "a語👩\u{1b}[]0;m\\\u{7}\0\r\n\t\u{85}\u{2028}\u{200b}\u{200c}\u{200d}\u{202e}\u{fe0f}\u{301}\u{e0041}";
+
     proptest! {
         /// Against the plain way: all complete lines, one after another.
         #[test]
@@ -379,9 +382,13 @@ mod tests {
         }
 
         #[test]
-        fn cleaning_twice_changes_nothing_more(text in any::<String>()) {
-            let once = clean(&text);
+        fn cleaning_twice_changes_nothing_more(
+            text in any::<String>(),
+            odd in proptest::collection::vec(proptest::sample::select(ODD.chars().collect::<Vec<_>>()), 0..30),
+        ) {
+            let once = clean(&(text + &String::from_iter(odd)));
             prop_assert!(!once.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+            prop_assert!(!once.chars().any(|c| is_unseen(c) && c != ZWJ && c != ZWNJ));
             prop_assert_eq!(clean(&once), once);
         }
     }
