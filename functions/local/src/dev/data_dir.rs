@@ -85,8 +85,8 @@ pub fn reset(path: &Path) -> Result<()> {
     }
     // The journal of attempts at tasks that are gone with the database.
     match fs::remove_dir_all(path.join("worker")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.attempt(|| "remove the worker's journal".into()),
     }
 }
 

@@ -182,7 +182,8 @@ impl Stack {
         let people = step(out, "starting REST, sign-in, Realtime and the gateway", serving).await?;
         if options.worker {
             let url = database.owner_url();
-            let starting = Worker::start(&url, &projects_root, &dir.join("worker"), &self.stop);
+            let state = dir.join("worker");
+            let starting = Worker::start(&url, &projects_root, &state, &self.stop);
             self.worker = Some(step(out, "starting the worker", starting).await?);
         }
 

@@ -435,6 +435,7 @@ mod tests {
         let Outcome::Complete { result, .. } = complete else { panic!() };
         assert!(!result.contains("abcd") && result.chars().count() <= RESULT && result.starts_with("(The beginning"));
         let failed = Outcome::failed("exit code 1\nabcd-efgh", true, EndReason::Exit).shown(&redactor);
+        let meta = Meta { reason: Some(EndReason::Exit), ..meta };
         assert_eq!(failed, Outcome::Failed { error: "exit code 1\n[redacted]".into(), retryable: true, meta });
     }
 
