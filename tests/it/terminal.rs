@@ -184,17 +184,29 @@ async fn beside_a_hub_dev_in_another_folder() {
     let outsider = [("HUB_TOKEN", stack.get("HUB_OUTSIDER_JWT"))];
     here(&["member", "add", "cloud-hub", "outsider@hub.local", "viewer"], &[]).await.fine();
     here(&["member", "leave", "cloud-hub"], &outsider).await.fine();
-    let email = stack.get("HUB_OUTSIDER_EMAIL").to_owned();
+    let hidden = stack.text("select name from public.hub_servers where access = 'members'").await;
+    let shown = stack.text("select display_name from public.hub_servers where access = 'members'").await;
+    assert_ne!(hidden, shown);
+    here(&["member", "add", &hidden, "operator@hub.local", "owner"], &[]).await.fine();
+    for name in [&hidden, &shown] {
+        here(&["member", "invite", &hidden, "outsider@hub.local", "viewer"], &[]).await.fine();
+        here(&["member", "accept", name], &outsider).await.fine();
+        here(&["member", "leave", name], &outsider).await.fine();
+    }
+    // An invitation to another server that calls itself the same is not what is left.
+    here(&["member", "add", &hidden, "outsider@hub.local", "viewer"], &[]).await.fine();
     stack
         .sql(&format!(
-            "insert into public.hub_invitations (server_id, server_name, user_id, role)
-             select s.id, s.name, u.id, 'viewer' from public.hub_servers s, auth.users u
-              where s.access = 'members' and u.email = '{email}'"
+            "with twin as (insert into public.hub_servers (name, display_name, architecture_type, access)
+                           values ('twin', '{hidden}', 'flat_task_pipeline', 'members') returning id)
+             select public.hub_invite(t.id, u.id, 'viewer') from twin t, auth.users u where u.email = '{}'",
+            stack.get("HUB_OUTSIDER_EMAIL")
         ))
         .await;
-    let hidden = stack.text("select name from public.hub_servers where access = 'members'").await;
-    here(&["member", "accept", &hidden], &outsider).await.fine();
     here(&["member", "leave", &hidden], &outsider).await.fine();
+    here(&["member", "accept", "twin"], &outsider).await.fine();
+    let said = here(&["member", "accept", "elsewhere"], &outsider).await.refused();
+    assert!(said.contains("not found: an invitation to server elsewhere"), "{said}");
     let said = here(&["member", "leave", "nowhere"], &outsider).await.refused();
     assert!(said.contains("not found: server nowhere"), "{said}");
 }

@@ -22,7 +22,7 @@ update stage set outbox = (select id from public.hub_claim_outbox(1));
 update stage set dead = (select o.id from public.hub_outbox o where o.status = 'pending' order by o.seq limit 1);
 update public.hub_outbox set status = 'dead' where id = (select dead from stage);
 update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer');
-insert into public.hub_invitations (server_id, user_id, role, server_name) select s.id, tap.id('outsider'), 'operator', 'x' from stage, unnest(array[barista, labs]) s (id);
+insert into public.hub_invitations (server_id, user_id, role, server_name, server_display_name) select s.id, tap.id('outsider'), 'operator', 'x', 'x' from stage, unnest(array[barista, labs]) s (id);
 grant select on stage to public;
 
 -- A sub that is no uuid (a third-party sign-in) is nobody here, and no error.

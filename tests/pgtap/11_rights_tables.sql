@@ -10,7 +10,7 @@ insert into public.hub_bridges (server_id, channel_id, provider, target) select 
 insert into public.hub_places (server_id, kind, target, secret_name) select barista, 'discord', 'channel:9', 'DISCORD_BOT_TOKEN' from stage;
 insert into public.hub_places (server_id, kind, target) select barista, k.kind, k.target from stage, (values ('project', 'a'), ('github', 'tap/*')) k (kind, target);
 update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer');
-insert into public.hub_invitations (server_id, user_id, role, server_name) values (tap.server('aura-labs'), tap.id('outsider'), 'operator', 'Aura Labs');
+insert into public.hub_invitations (server_id, user_id, role, server_name, server_display_name) values (tap.server('aura-labs'), tap.id('outsider'), 'operator', 'aura-labs', 'Aura Labs');
 insert into public.hub_channel_messages (channel_id, content, sender_type) select prototypes, 'out', 'system' from stage;
 insert into public.hub_webhook_rules (server_id, event, repository, channel_id, template) values (tap.server('aura-labs'), 'issues', 'tap/tap', tap.channel('evals'), 'Look at it: {body}');
 select public.hub_receive_webhook('github', 'tap-1', 'issues', '{"action":"opened","repository":{"full_name":"tap/tap"},"issue":{"number":1,"title":"t","body":"secret"}}');
@@ -30,7 +30,7 @@ insert into reads values
   ($$public.hub_channels where name = 'prototypes'$$,                                     '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_members where user_id = tap.id('viewer') and server_id = tap.server('aura-labs')$$, '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_projects where server_id = tap.server('aura-labs')$$,                     '{42501,0,0,1,1,1,0,0,1,1}'),
-  ($$public.hub_invitations where server_name = 'Aura Labs'$$,                            '{42501,0,1,0,0,1,0,0,1,1}'),
+  ($$public.hub_invitations where server_name = 'aura-labs'$$,                            '{42501,0,1,0,0,1,0,0,1,1}'),
   ($$public.hub_channel_messages m where m.channel_id = (select quick from stage) and m.seq = 1$$,      '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.hub_channel_messages m where m.channel_id = (select prototypes from stage) and m.seq = 1 and m.task_thread_id is null$$, '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_task_threads t where t.channel_id = (select prototypes from stage)$$,     '{42501,0,0,1,1,1,0,0,1,1}'),

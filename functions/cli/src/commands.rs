@@ -429,7 +429,7 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
         }
         Member::Accept { server } => {
             let hub = target.connect(As::Person).await?;
-            let member = hub.accept_invitation(hub.own_server(&server).await?).await?;
+            let member = hub.accept_invitation(hub.invited_server(&server).await?).await?;
             out.show(&member, |member| format!("you are {} of {server}", member.role));
             return Ok(ExitCode::SUCCESS);
         }

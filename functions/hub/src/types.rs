@@ -291,6 +291,8 @@ pub struct Invitation {
     pub server_id: Uuid,
     /// As the server was called then.
     pub server_name: String,
+    /// As people saw it then.
+    pub server_display_name: String,
     /// The invited.
     pub user_id: Uuid,
     /// `owner`, `operator` or `viewer`.
