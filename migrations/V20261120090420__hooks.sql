@@ -109,6 +109,7 @@ declare
   v_server  public.hub_servers;
   v_direct  public.hub_direct_messages;
   v_sender  text;
+  v_said    boolean := false;                     -- under this key, in a channel
   v_result  jsonb := jsonb_build_object('delivered', p_deliver, 'target', v_target, 'message', null,
                                         'task', null, 'thread', null, 'reply', null);
 begin
@@ -175,27 +176,22 @@ begin
     return v_result;
   end if;
   v_sender := 'hook:' || v_token.id;
-  -- start_work and answer_command each refuse a key that the other has used; neither knows of direct
-  -- messages, so those are compared here.
-  if p_idempotency_key is not null
-     and (case when v_channel.id is not null
-               then exists (select from public.hub_direct_messages d
-                             where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
-               else exists (select from public.hub_channel_messages m
-                             where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
-                 or exists (select from hub_internal.command_answers a
-                             where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) end) then
+  -- The same again under its key is nothing new. start_work and answer_command each refuse a key that the
+  -- other has used, and count their own; neither knows of direct messages, so those are compared here.
+  if p_idempotency_key is not null then
+    select d.* into v_direct
+      from public.hub_direct_messages d
+     where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
+    v_said := exists (select from public.hub_channel_messages m
+                       where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
+              or exists (select from hub_internal.command_answers a
+                          where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key);
+  end if;
+  if (case when v_channel.id is null then v_said else v_direct.id is not null end) then
     perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
       'Use a new key for a new message.');
   end if;
-  -- The same again under its key is nothing new; a command's answer counts its own.
-  if p_idempotency_key is null
-     or not exists (select from public.hub_channel_messages m
-                     where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
-        and not exists (select from public.hub_direct_messages d
-                         where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
-        and not exists (select from hub_internal.command_answers a
-                         where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) then
+  if not v_said and v_direct.id is null then
     perform hub_internal.spend('hook_messages', v_token.id::text);
     perform hub_internal.spend('hook_characters', v_token.id::text, char_length(p_message));
     if v_server.id is not null then
@@ -208,20 +204,22 @@ begin
    where t.id = v_token.id and coalesce(t.last_used_at < now() - interval '1 minute', true);
 
   if v_channel.id is null then
-    perform hub_internal.require_room('direct_messages',
-      (select count(*) from public.hub_direct_messages d where d.user_id = substr(v_target, 6)::uuid));
-    insert into public.hub_direct_messages (user_id, sender_id, sender_label, content, idempotency_key)
-    values (substr(v_target, 6)::uuid, v_sender, v_token.name, p_message, p_idempotency_key)
-    on conflict (sender_id, idempotency_key) where idempotency_key is not null do nothing
-    returning * into v_direct;
     if v_direct.id is null then
-      select d.* into v_direct
-        from public.hub_direct_messages d
-       where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
-      if (v_direct.user_id::text, v_direct.content) is distinct from (substr(v_target, 6), p_message) then
-        perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
-          'Use a new key for a new message.');
+      perform hub_internal.require_room('direct_messages',
+        (select count(*) from public.hub_direct_messages d where d.user_id = substr(v_target, 6)::uuid));
+      insert into public.hub_direct_messages (user_id, sender_id, sender_label, content, idempotency_key)
+      values (substr(v_target, 6)::uuid, v_sender, v_token.name, p_message, p_idempotency_key)
+      on conflict (sender_id, idempotency_key) where idempotency_key is not null do nothing
+      returning * into v_direct;
+      if v_direct.id is null then                 -- it came twice at once: the other's counts
+        select d.* into v_direct
+          from public.hub_direct_messages d
+         where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
       end if;
+    end if;
+    if (v_direct.user_id::text, v_direct.content) is distinct from (substr(v_target, 6), p_message) then
+      perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
+        'Use a new key for a new message.');
     end if;
     return v_result || jsonb_build_object('message', to_jsonb(v_direct));
   elsif v_server.architecture_type = 'command_dispatch' then

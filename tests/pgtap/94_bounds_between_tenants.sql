@@ -50,6 +50,22 @@ select tap.become('evil');
 select matches(public.hub_execute_command(tap.channel('evil-desk'), '!sweep ' || c) ->> 'text', '^Sweep of', 'a sweep of ' || c || ' is queued') from unnest(array['Aachen', 'Bonn']) c;
 select tap.become('postgres');
 select matches(tap.refusal('evil', $$ select public.hub_execute_command(tap.channel('evil-desk'), '!sweep Celle') $$), '^UH006 too many', 'one more is refused');
+select tap.become('evil');
+select is(public.hub_execute_command(tap.channel('evil-desk'), '!sweep bonn') ->> 'text', 'A sweep of bonn is under way already. !sweep-status shows it.', 'a city that is being swept needs no room');
+select tap.become('postgres');
+
+-- A message to a person that comes again under its key needs no room.
+insert into public.hub_members (server_id, user_id, role, accepts_hooks) values (tap.server('evil'), tap.id('viewer'), 'viewer', true);
+create function pg_temp.tell_viewer(p_token text, p_text text, p_key text) returns text language sql as
+$$ select public.hub_receive_hook(p_token, p_text, 'user:' || tap.id('viewer'), true, p_key) #>> '{message,content}' $$;
+select tap.become('evil');
+create temp table teller as select public.hub_create_hook_token('teller', array['user:' || tap.id('viewer')]) ->> 'token' as token;
+select tap.become('postgres');
+update hub_internal.quotas set amount = 1 where name = 'direct_messages';
+select is(pg_temp.tell_viewer(token, 'hello', 'k1'), 'hello', 'a message to a person') from teller;
+select matches(tap.refusal('postgres', format($$ select pg_temp.tell_viewer(%L, 'hello', 'k2') $$, token)), '^UH006 too many', 'one more is refused') from teller;
+select is(pg_temp.tell_viewer(token, 'hello', 'k1'), 'hello', 'the same once more is answered as at first') from teller;
+select matches(tap.refusal('postgres', format($$ select pg_temp.tell_viewer(%L, 'other', 'k1') $$, token)), '^UH003 conflict', 'another under its key is refused') from teller;
 
 -- An invitation is worth what its maker may do now.
 insert into public.hub_members (server_id, user_id, role) values (tap.server('evil'), tap.id('owner'), 'owner');
