@@ -81,7 +81,7 @@ insert into writes values
   ($$insert into public.hub_members (server_id, user_id, role) select barista, tap.id('stranger'), 'owner' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_members set role = 'owner'$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer') and accepts_hooks is distinct from null returning 1 / (case when user_id = hub_internal.person() or hub_internal.is_trusted() then 1 else 0 end)$$, '{42501,ok,ok,ok,ok,ok,ok,ok,ok,ok}'),
-  ($$insert into public.hub_invitations (server_id, user_id, role, server_name) select barista, tap.id('stranger'), 'owner', 'x' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_invitations (server_id, user_id, role, server_name, server_display_name) select barista, tap.id('stranger'), 'owner', 'x', 'x' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$delete from public.hub_invitations$$,                                                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_servers set access = 'authenticated'$$,                                            '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_channels set project_path = 'x'$$,                                                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
