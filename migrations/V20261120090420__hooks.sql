@@ -11,6 +11,7 @@ declare
   v_target  text;
   v_targets text[] := '{}'::text[];
   v_servers uuid[] := '{}'::uuid[];
+  v_server  uuid;
   v_through uuid[];
   v_channel public.hub_channels;
   -- 366 random bits, folded to 256: Postgres has no function of its own for random bytes.
@@ -64,11 +65,14 @@ begin
     end if;
   end loop;
   if not hub_internal.is_trusted() then
-    perform pg_advisory_xact_lock(hashtextextended('server_hook_tokens' || hub_internal.person(), 0));
-    perform hub_internal.require_room('server_hook_tokens',
-      (select count(*)
-         from public.hub_hook_tokens t
-        where t.server_ids && v_servers and t.revoked_at is null));
+    -- By server, as bound_rows does, and in one order: of two owners at once the second counts the first's.
+    foreach v_server in array array(select unnest(v_servers) order by 1) loop
+      perform pg_advisory_xact_lock(hashtextextended('server_hook_tokens' || v_server, 0));
+      perform hub_internal.require_room('server_hook_tokens',
+        (select count(*)
+           from public.hub_hook_tokens t
+          where v_server = any (t.server_ids) and t.revoked_at is null));
+    end loop;
   end if;
   insert into public.hub_hook_tokens (name, token_hash, targets, server_ids, created_by)
   values (p_name, sha256(convert_to(v_token, 'UTF8')), v_targets, v_servers, hub_internal.person())
@@ -91,6 +95,26 @@ begin
     perform hub_internal.refuse('UH004', 'not found', format('hook token %s', coalesce(p_id::text, 'null')),
       'Check the id; its maker and the owners of a server it reaches see it.');
   end if;
+end;
+$$;
+
+-- How many messages a person has whose room a token shares: those of all tokens, revoked ones too, that reach
+-- people by one of its servers. Not by token, or an owner had room without end; not by person, or one tenant's
+-- hook took the room of another's. What the deployment itself made has room of its own.
+create function hub_internal.direct_messages_beside(p_token public.hub_hook_tokens, p_user_id uuid)
+  returns bigint
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return (select count(*)
+            from public.hub_direct_messages d
+           where d.user_id = p_user_id
+             and d.sender_id in (select 'hook:' || t.id
+                                   from public.hub_hook_tokens t
+                                  where t.server_ids && p_token.server_ids
+                                    and (t.created_by is null) = (p_token.created_by is null)));
 end;
 $$;
 
@@ -206,7 +230,7 @@ begin
   if v_channel.id is null then
     if v_direct.id is null then
       perform hub_internal.require_room('direct_messages',
-        (select count(*) from public.hub_direct_messages d where d.user_id = substr(v_target, 6)::uuid));
+        hub_internal.direct_messages_beside(v_token, substr(v_target, 6)::uuid));
       insert into public.hub_direct_messages (user_id, sender_id, sender_label, content, idempotency_key)
       values (substr(v_target, 6)::uuid, v_sender, v_token.name, p_message, p_idempotency_key)
       on conflict (sender_id, idempotency_key) where idempotency_key is not null do nothing
