@@ -217,9 +217,7 @@ begin
       select p_feed.channel_id, f.id, f.attempt, f.finished_at from found f
     )
     select string_agg(format('%s %s #%s [%s] %s (%s)',
-                             case f.status when 'complete' then '✅'
-                                           when 'failed' then '❌'
-                                           else '🚫' end,
+                             hub_internal.ending_mark(f.status),
                              hub_internal.task_short(f.id),
                              f.channel,
                              f.runner,

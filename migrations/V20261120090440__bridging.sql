@@ -214,8 +214,7 @@ begin
        'mentions', coalesce((select r.mentions from public.hub_webhook_rules r where r.id = v_asked.rule_id),
                             false),
        'text', format(E'%s Task %s %s%s\n\n<!-- aura-hub:%s -->',
-                      case new.status when 'complete' then '✅' when 'failed' then '❌' else '🚫' end,
-                      hub_internal.task_short(new.id), new.status,
+                      hub_internal.ending_mark(new.status), hub_internal.task_short(new.id), new.status,
                       coalesce(
                         E'\n\n' || hub_internal.shorten(
                           v_rest, case new.status when 'complete' then 59000 else 1000 end),
