@@ -69,6 +69,21 @@ begin
 end;
 $$;
 
+-- Whether the place of a kind github holds a repository, or all that owner/* says. GitHub's names have no case.
+create function hub_internal.holds_repository(p_place text, p_repository text)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return p_place = '*'
+      or lower(p_place) = lower(p_repository)
+      or right(p_place, 2) = '/*'
+         and lower(left(p_place, -1)) = lower(left(p_repository, char_length(p_place) - 1));
+end;
+$$;
+
 -- Whether a server may reach this with that secret.
 create function hub_internal.may_reach(p_server_id uuid, p_provider text, p_target text, p_secret_name text)
   returns boolean
@@ -82,10 +97,7 @@ begin
      where p.server_id = p_server_id
        and p.kind = p_provider
        and (p.target in ('*', p_target)
-            or p_provider = 'github'
-               and (lower(p.target) = lower(p_target)
-                    or right(p.target, 2) = '/*'
-                       and lower(left(p.target, -1)) = lower(left(p_target, char_length(p.target) - 1))))
+            or p_provider = 'github' and hub_internal.holds_repository(p.target, p_target))
        and (p.secret_name = p_secret_name
             or p.secret_name is null
                and case p_provider

@@ -194,7 +194,8 @@ grant execute on function hub_internal.is_known_agent to authenticated;
 -- Who may take what: a row for each device that is not revoked and each lane, a column a condition. The claim
 -- takes where all hold (eligible), hub_explain_task names the first that does not, waking goes by the same. A
 -- new condition is one more column, and one more in eligible. online and accepts are of the device alone: a
--- claim comes from one that is there, and looks at its own.
+-- claim comes from one that is there, and looks at its own. has_folder says what the function of that name
+-- says (…reach): called for each row, it would be most of a claim's time.
 create view hub_internal.device_lanes as
 select c.*, c.on_platform and c.has_session and c.serves and c.has_folder and c.agent is not null as eligible
   from (select d.name as device,

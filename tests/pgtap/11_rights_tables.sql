@@ -160,5 +160,44 @@ select policies_are('public', t.name, t.policies) from (values
   ('hub_message_events', array['hub_message_events_select_readers']),
   ('koji_commands', array['koji_commands_select_readers'])) t (name, policies);
 
+-- The four that say what may be read say the same, for each channel.
+create function tap.readings() returns text language plpgsql security definer as $$
+declare
+  v_channel  public.hub_channels;
+  v_read     boolean;
+  v_readings text := '';
+  v_count    int := 0;
+begin
+  for v_channel in select * from public.hub_channels loop
+    begin
+      v_read := (hub_internal.readable_channel(v_channel.id)).id = v_channel.id;
+    exception when sqlstate 'UH004' then
+      v_read := false;
+    end;
+    if array[v_channel.server_id in (select hub_internal.my_server_ids()), v_channel.id in (select hub_internal.my_channel_ids()),
+             hub_internal.may_read(v_channel.server_id)] <> array[v_read, v_read, v_read] then
+      v_readings := v_readings || v_channel.name || ' ';
+    end if;
+    v_count := v_count + v_read::int;
+  end loop;
+  return v_readings || v_count;
+end;
+$$;
+create function tap.reads_as(p_actor text) returns text language plpgsql as $$
+declare
+  v_readings text;
+begin
+  perform tap.become(p_actor);
+  v_readings := tap.readings();
+  perform tap.become('postgres');
+  return v_readings;
+end;
+$$;
+delete from public.hub_members where user_id = tap.id('viewer') and server_id = tap.server('aura-labs');
+select is(tap.reads_as(a), e::text, a || ' reads as many channels, whichever function says so')
+  from (select count(*) as n, count(*) filter (where s.access = 'authenticated') as open
+          from public.hub_channels c join public.hub_servers s on s.id = c.server_id) c,
+       lateral (values ('anonymous', 0), ('outsider', c.open), ('viewer', c.open), ('operator', c.n), ('owner', c.n), ('device:tap-all', 0)) v (a, e);
+
 select * from finish();
 rollback;
