@@ -226,6 +226,22 @@ begin
 end;
 $$;
 
+-- Bodies that a person or a device may call take the time as an argument, for tests and the keeper; theirs is
+-- the present alone, or a lease would last for years.
+create function hub_internal.require_present(p_now timestamptz)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if p_now is distinct from now() and not hub_internal.is_trusted() then
+    perform hub_internal.refuse('42501', 'permission denied', 'p_now',
+      'Only service_role and postgres choose the time.');
+  end if;
+end;
+$$;
+
 -- What is called again and again by whoever keeps time: a moment, and how much one call may do.
 create function hub_internal.require_round(p_now timestamptz, p_limit int, p_most int default 100000)
   returns void

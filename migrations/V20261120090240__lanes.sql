@@ -184,7 +184,9 @@ begin
                     and (d.serves_all
                          or exists (select from public.mesh_device_servers e
                                      where e.device = d.name
-                                       and e.server_id = any (p_server_ids))));
+                                       and e.server_id = any (p_server_ids)
+                                       -- Who may call this could ask for any server.
+                                       and e.server_id in (select hub_internal.my_server_ids()))));
 end;
 $$;
 grant execute on function hub_internal.is_known_agent to authenticated;

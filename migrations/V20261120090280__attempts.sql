@@ -17,6 +17,7 @@ declare
   v_want   integer;
   v_got    integer;
 begin
+  perform hub_internal.require_present(p_now);
   if p_limit is null or p_limit not between 1 and 1000 then
     perform hub_internal.refuse('UH001', 'bad input',
       format('p_limit %s', coalesce(p_limit::text, 'is null')), 'Claim 1 to 1000 tasks at once.');
@@ -274,6 +275,7 @@ as $$
 declare
   v_task public.mac_tasks := hub_internal.held_task(p_task_id, p_attempt);
 begin
+  perform hub_internal.require_present(p_now);
   perform hub_internal.end_attempt(v_task, 'complete', null, p_meta, p_now);
   update public.mac_tasks t
      set status = 'complete',
@@ -315,6 +317,7 @@ declare
   v_task public.mac_tasks := hub_internal.held_task(p_task_id, p_attempt);
   v_session text := p_meta ->> 'session_id';
 begin
+  perform hub_internal.require_present(p_now);
   if v_task.cancel_requested_at is not null then
     perform hub_internal.end_attempt(v_task, 'cancelled', p_error, p_meta, p_now);
     update public.mac_tasks t
