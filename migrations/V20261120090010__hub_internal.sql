@@ -114,24 +114,46 @@ comment on function hub_internal.person() is
   'people.';
 grant execute on function hub_internal.person to authenticated, service_role;
 
--- A name that reads as the hub's own is nobody's to take: not in other letters, with signs between or
--- invisible ones, either. The letters are those of Cyrillic and Greek that look like its own (of both cases:
--- lower() knows those of the database's locale alone).
+-- A name that reads as the hub's own, or as one of its agents at work (claude/mac1), is nobody's to take: not
+-- in other letters, with accents, signs or invisible ones between, either. normalize() takes off accents and
+-- makes letters of other shapes plain ones; the rest is folded here, for the letters of the names below: what
+-- looks like them in Latin, Cyrillic, Greek, Armenian, Cherokee and Lisu, digits, boxed letters, flags. Both
+-- cases, because lower() knows those of the database's locale alone.
 create function hub_internal.poses_as_hub(p_name text)
   returns boolean
   language plpgsql
   immutable
   set search_path = ''
 as $$
+declare
+  v_plain text := normalize(p_name, nfkd);
 begin
-  return regexp_replace(translate(lower(normalize(p_name, nfkc)),
-                                  'аαАΑһнʜНΗьВΒυսᴜгʀтτеεіιοоѕсԁɡᴀʙ0134',
-                                  'aaaahhhhhbbbuuurrtteeiiooscdgaboiea'),
-                        '[^a-z]', '', 'g')
+  if translate(v_plain, '⁄∕╱⧸⟋', '/////')
+     ~ '^[[:space:]]*[^[:space:]/]+[[:space:]]*/[[:space:]]*[^[:space:]/]+[[:space:]]*$' then
+    return true;
+  end if;
+  v_plain := translate(
+    v_plain,
+    'аАαΑɑᴀꓮᎪ∀@4🅐🅰🇦' ||
+    'ьЬвВβΒʙƅƄƀɃɓꓐᏴ8🅑🅱🇧' ||
+    'еЕєЄεΕᴇɛəҽ℮ꓰᎬ3🅔🅴🇪' ||
+    'һҺнНʜΗհћħĦɦꓧᎻᏂ🅗🅷🇭' ||
+    'мМΜᴍɱꓟᎷ🅜🅼🇲' ||
+    'оОοΟσᴏօՕøØꓳⲟ0🅞🅾🇴' ||
+    'гГʀᴦɾяЯⲅꓣᎡ🅡🆁🇷' ||
+    'ѕЅꜱʂտꓢᏚƽ5$🅢🆂🇸' ||
+    'тТτΤᴛŧŦꓔᎢ7🅣🆃🇹' ||
+    'υսՍᴜʊʋμцЦџꓴ∪🅤🆄🇺' ||
+    'уУүҮγʏꓬᎩ¥🅨🆈🇾',
+    repeat('a', 14) || repeat('b', 18) || repeat('e', 17) || repeat('h', 17)
+    || repeat('m', 10) || repeat('o', 16) || repeat('r', 13) || repeat('s', 13)
+    || repeat('t', 13) || repeat('u', 15) || repeat('y', 12));
+  return regexp_replace(lower(v_plain), '[^a-z]', '', 'g')
          in ('aurahub', 'hub', 'thehub', 'theaurahub', 'aurahubbot', 'system');
 end;
 $$;
-comment on function hub_internal.poses_as_hub(text) is 'Whether a name would be read as the hub itself.';
+comment on function hub_internal.poses_as_hub(text) is
+  'Whether a name would be read as the hub itself, or as an agent of it.';
 grant execute on function hub_internal.poses_as_hub to authenticated, service_role;
 
 -- Who a person is for others, by their token. A token's names are its bearer's to write, so none of them may

@@ -69,21 +69,6 @@ begin
 end;
 $$;
 
--- Whether the place of a kind github holds a repository, or all that owner/* says. GitHub's names have no case.
-create function hub_internal.holds_repository(p_place text, p_repository text)
-  returns boolean
-  language plpgsql
-  immutable
-  set search_path = ''
-as $$
-begin
-  return p_place = '*'
-      or lower(p_place) = lower(p_repository)
-      or right(p_place, 2) = '/*'
-         and lower(left(p_place, -1)) = lower(left(p_repository, char_length(p_place) - 1));
-end;
-$$;
-
 -- Whether a server may reach this with that secret.
 create function hub_internal.may_reach(p_server_id uuid, p_provider text, p_target text, p_secret_name text)
   returns boolean
