@@ -113,6 +113,13 @@ async fn each_database_fault_changes_its_own_line_only() {
     expected.remove("keeping time");
     assert_eq!(healthy.of("ok"), expected, "{}", healthy.said);
     assert_eq!(healthy.of("note"), ["keeping time"].into_iter().collect());
+    healthy.says("keeping time", "nobody kept time");
+    // A keeper that holds no session: its rounds are seen.
+    world.sql("select public.hub_post_feeds()").await;
+    let kept = look().await;
+    assert!(kept.of("note").is_empty(), "{}", kept.said);
+    kept.says("keeping time", "without a session");
+    world.sql("delete from hub_internal.kept_time").await;
     assert_eq!(healthy.of("not_checked").len(), 9, "the project's lines: {}", healthy.said);
     healthy.says("function send", "give --url https://");
     assert!(["ok", "note"].contains(&healthy.lines["open files"]["state"].as_str().unwrap()));
