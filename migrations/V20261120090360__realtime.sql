@@ -100,7 +100,7 @@ $$;
 -- What a transaction has sent is kept in settings, which end with it and go back with a rollback: where a
 -- conversation's burst began (' channel:<uuid>=41 '; seq says how far it is); how often a channel was told
 -- of its threads (' channel:<uuid>..', a dot each), and which version of each thread was told, with which
--- count (' <uuid>=7@(0,5)'; a ! behind it: to the readers of the thread, too). What was told last stands first.
+-- count (' <uuid>=7@(0,5)'; a ! behind it: to the readers of the thread, too). The last is the first.
 -- Twenty topics or so are remembered: a burst over more is a burst for no reader.
 --
 -- A task's life sends nineteen times. The expressions are few, because each is prepared anew in each

@@ -99,8 +99,8 @@ end;
 $$;
 
 -- How many messages a person has whose room a token shares: those of all tokens, revoked ones too, that reach
--- people by one of its servers. Not by token, or an owner had room without end; not by person, or one tenant's
--- hook took the room of another's. What the deployment itself made has room of its own.
+-- people by one of its servers. Not by token, or an owner had room without end; not by person, or one
+-- tenant's hook took the room of another's. What the deployment itself made has room of its own.
 create function hub_internal.direct_messages_beside(p_token public.hub_hook_tokens, p_user_id uuid)
   returns bigint
   language plpgsql
