@@ -155,7 +155,7 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
 
 /// Whether this is the last that a conversation says of a task.
 fn ends(message: &Message) -> bool {
-    matches!(message.content_type.as_deref(), Some("result" | "error")) || message.content.starts_with('🚫')
+    matches!(message.event.as_deref(), Some("complete" | "failed" | "cancelled"))
 }
 
 /// Prints a conversation as it grows, until it is told to stop or nobody reads.
@@ -576,4 +576,30 @@ pub async fn until_told_to_stop(shutdown: tokio_util::sync::CancellationToken) {
     }
     let _ = tokio::signal::ctrl_c().await;
     shutdown.cancel();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_is_known_by_its_event_and_not_by_its_words() {
+        let message = |event: Option<&str>, content_type: &str, content: &str| -> Message {
+            serde_json::from_value(json!({
+                "id": Uuid::nil(), "channel_id": Uuid::nil(), "seq": 1, "sender_type": "agent",
+                "content": content, "content_type": content_type, "event": event,
+            }))
+            .unwrap()
+        };
+        assert!(ends(&message(Some("complete"), "result", "✅ a1b2 complete [claude/mac1]")));
+        assert!(ends(&message(Some("failed"), "error", "❌ a1b2 failed [claude/mac1]")));
+        assert!(ends(&message(Some("cancelled"), "notice", "a1b2 ist abgebrochen")));
+        for (event, content_type, content) in [
+            (None, "text", "🚫 is what I would not do"),
+            (Some("progress"), "progress", "🚫 no such file"),
+            (Some("retried"), "error", "🔁 a1b2 failed on mac1: no disk"),
+        ] {
+            assert!(!ends(&message(event, content_type, content)), "{content}");
+        }
+    }
 }

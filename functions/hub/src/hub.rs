@@ -187,11 +187,7 @@ impl From<Server> for Called {
 
 impl From<Invitation> for Called {
     fn from(invitation: Invitation) -> Self {
-        Self {
-            id: invitation.server_id,
-            name: invitation.server_name,
-            shown: Some(invitation.server_display_name),
-        }
+        Self { id: invitation.server_id, name: invitation.server_name, shown: Some(invitation.server_display_name) }
     }
 }
 

@@ -367,6 +367,9 @@ pub struct Message {
     /// `text`, `task`, `progress`, `result`, `error` and so on.
     #[serde(default)]
     pub content_type: Option<String>,
+    /// What happened, where the hub tells it: `queued`, `complete`, `cancelled` and so on. None in what somebody wrote.
+    #[serde(default)]
+    pub event: Option<String>,
     /// Title, color, fields.
     #[serde(default)]
     pub embed_data: Option<Value>,
