@@ -349,11 +349,23 @@ pub async fn device(target: &Target, command: Device, out: Output) -> Result<Exi
                     "{name} is the device of this `hub dev`, whose dev.env has its secret: a new one would make that one useless. Choose another name"
                 );
             }
-            let accounts::Enrolled { secret, replaced } = accounts::enrol_device(target, &name).await?;
+            // With Postgres alone there is no sign-in: a worker there signs in to the database itself.
+            let bare = matches!(hub, hub::Hub::Postgres(_)) && target.project_address().is_none();
+            let account = if bare { None } else { Some(accounts::enrol_device(target, &name).await?) };
             for server in &servers {
                 hub.enroll_device(&name, server.id, true).await?;
             }
             let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+            let Some(accounts::Enrolled { secret, replaced }) = account else {
+                out.show(&json!({ "device": name, "servers": names }), |_| {
+                    format!(
+                        "{name} is enrolled for {}.\n\nThere is only Postgres here, so it needs no secret of its own. On that machine, with \
+                         the address of the database and the password of postgres in it:\n\n  hub worker --device {name} --url postgres://…",
+                        names.join(", ")
+                    )
+                });
+                return Ok(ExitCode::SUCCESS);
+            };
             let shown = json!({
                 "device": name, "servers": names, "secret": secret.expose_secret(), "replaced": replaced,
             });
