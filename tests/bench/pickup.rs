@@ -30,6 +30,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let hub = Hub::Postgres(Db::connect(&database.url()).await?);
     let wake = hub.wake(DEVICE).await;
     let mut sender = database.connect("postgres").await?;
+    let mut alone = database.connect("postgres").await?;
     execute(&mut sender, "create table bare.notified (id uuid primary key default gen_random_uuid(), content text)")
         .await?;
     let mut listener =
@@ -93,18 +94,14 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         // The same claim on a connection alone: the statement, and what its commit takes.
         send(&mut sender, channel).await?;
         execute(&mut sender, "commit").await?;
+        execute(&mut alone, "begin").await?;
         sleep(IDLE).await;
-        execute(&mut sender, "begin").await?;
         let begun = Instant::now();
-        let claimed: Option<Value> = sqlx::query_scalar(CLAIM)
-            .bind(DEVICE)
-            .bind(1)
-            .bind(LEASE.as_secs_f64())
-            .fetch_optional(&mut sender)
-            .await?;
+        let claimed: Option<Value> =
+            sqlx::query_scalar(CLAIM).bind(DEVICE).bind(1).bind(LEASE.as_secs_f64()).fetch_optional(&mut alone).await?;
         let stated = millis(begun);
         let begun = Instant::now();
-        execute(&mut sender, "commit").await?;
+        execute(&mut alone, "commit").await?;
         let claim_committed = millis(begun);
         let claimed: Claimed = serde_json::from_value(claimed.context("there was nothing to claim")?)?;
         hub.complete(claimed.id, claimed.attempt, "done", &Meta::default()).await?;
@@ -139,7 +136,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         part("the statement of the claim, against the whole claim", &parts.stated, &parts.claimed),
         part("the COMMIT of the claim, against that of a row", &parts.claim_committed, &row_written),
     ];
-    drop((wake, hub, listener, sender));
+    drop((wake, hub, listener, sender, alone));
     bench.drop_database(&database).await?;
     Ok(figures)
 }
