@@ -98,11 +98,11 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// With so many jobs at a time, a connection each and, where it has a local queue, one for that and one for its listener.
+/// With so many jobs at a time, a connection each, one for its claims and, where it has a local queue, one for its listener.
 async fn worker(url: &str, how: How, clients: u32, count: &Arc<Jobs>) -> Result<Worker> {
     let mut options = WorkerOptions::default()
         .database_url(url)
-        .max_pg_conn(if how == How::Single { clients } else { clients + 2 })
+        .max_pg_conn(clients + if how == How::Single { 1 } else { 2 })
         .concurrency(usize::try_from(clients)?)
         .listen_os_shutdown_signals(false)
         .add_extension(Arc::clone(count))
