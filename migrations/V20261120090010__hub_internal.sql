@@ -114,24 +114,46 @@ comment on function hub_internal.person() is
   'people.';
 grant execute on function hub_internal.person to authenticated, service_role;
 
--- A name that reads as the hub's own is nobody's to take: not in other letters, with signs between or
--- invisible ones, either. The letters are those of Cyrillic and Greek that look like its own (of both cases:
--- lower() knows those of the database's locale alone).
+-- A name that reads as the hub's own, or as one of its agents at work (claude/mac1), is nobody's to take: not
+-- in other letters, with accents, signs or invisible ones between, either. normalize() takes off accents and
+-- makes letters of other shapes plain ones; the rest is folded here, for the letters of the names below: what
+-- looks like them in Latin, Cyrillic, Greek, Armenian, Cherokee and Lisu, digits, boxed letters, flags. Both
+-- cases, because lower() knows those of the database's locale alone.
 create function hub_internal.poses_as_hub(p_name text)
   returns boolean
   language plpgsql
   immutable
   set search_path = ''
 as $$
+declare
+  v_plain text := normalize(p_name, nfkd);
 begin
-  return regexp_replace(translate(lower(normalize(p_name, nfkc)),
-                                  'аαАΑһнʜНΗьВΒυսᴜгʀтτеεіιοоѕсԁɡᴀʙ0134',
-                                  'aaaahhhhhbbbuuurrtteeiiooscdgaboiea'),
-                        '[^a-z]', '', 'g')
+  if translate(v_plain, '⁄∕╱⧸⟋', '/////')
+     ~ '^[[:space:]]*[^[:space:]/]+[[:space:]]*/[[:space:]]*[^[:space:]/]+[[:space:]]*$' then
+    return true;
+  end if;
+  v_plain := translate(
+    v_plain,
+    'аАαΑɑᴀꓮᎪ∀@4🅐🅰🇦' ||
+    'ьЬвВβΒʙƅƄƀɃɓꓐᏴ8🅑🅱🇧' ||
+    'еЕєЄεΕᴇɛəҽ℮ꓰᎬ3🅔🅴🇪' ||
+    'һҺнНʜΗհћħĦɦꓧᎻᏂ🅗🅷🇭' ||
+    'мМΜᴍɱꓟᎷ🅜🅼🇲' ||
+    'оОοΟσᴏօՕøØꓳⲟ0🅞🅾🇴' ||
+    'гГʀᴦɾяЯⲅꓣᎡ🅡🆁🇷' ||
+    'ѕЅꜱʂտꓢᏚƽ5$🅢🆂🇸' ||
+    'тТτΤᴛŧŦꓔᎢ7🅣🆃🇹' ||
+    'υսՍᴜʊʋμцЦџꓴ∪🅤🆄🇺' ||
+    'уУүҮγʏꓬᎩ¥🅨🆈🇾',
+    repeat('a', 14) || repeat('b', 18) || repeat('e', 17) || repeat('h', 17)
+    || repeat('m', 10) || repeat('o', 16) || repeat('r', 13) || repeat('s', 13)
+    || repeat('t', 13) || repeat('u', 15) || repeat('y', 12));
+  return regexp_replace(lower(v_plain), '[^a-z]', '', 'g')
          in ('aurahub', 'hub', 'thehub', 'theaurahub', 'aurahubbot', 'system');
 end;
 $$;
-comment on function hub_internal.poses_as_hub(text) is 'Whether a name would be read as the hub itself.';
+comment on function hub_internal.poses_as_hub(text) is
+  'Whether a name would be read as the hub itself, or as an agent of it.';
 grant execute on function hub_internal.poses_as_hub to authenticated, service_role;
 
 -- Who a person is for others, by their token. A token's names are its bearer's to write, so none of them may
@@ -222,6 +244,22 @@ begin
   if (p_now between '2000-01-01Z' and '9999-01-01Z') is not true then
     perform hub_internal.refuse('UH001', 'bad input', format('p_now %s', coalesce(p_now::text, 'is null')),
       'Give a time between the years 2000 and 9999, or leave it out.');
+  end if;
+end;
+$$;
+
+-- Bodies that a person or a device may call take the time as an argument, for tests and the keeper; theirs is
+-- the present alone, or a lease would last for years.
+create function hub_internal.require_present(p_now timestamptz)
+  returns void
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if p_now is distinct from now() and not hub_internal.is_trusted() then
+    perform hub_internal.refuse('42501', 'permission denied', 'p_now',
+      'Only service_role and postgres choose the time.');
   end if;
 end;
 $$;

@@ -170,7 +170,23 @@ begin
 end;
 $$;
 
--- Names of folders ------------------------------------------------------------------------------------------
+-- Names of folders and repositories -------------------------------------------------------------------------
+
+-- Whether a place of the kind github (owner/name, owner/*, or * for all) holds a repository. GitHub's names
+-- have no case.
+create function hub_internal.holds_repository(p_place text, p_repository text)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return p_place = '*'
+      or lower(p_place) = lower(p_repository)
+      or right(p_place, 2) = '/*'
+         and lower(left(p_place, -1)) = lower(left(p_repository, char_length(p_place) - 1));
+end;
+$$;
 
 -- A folder below a machine's projects root as everybody writes it: no blank or hidden segment, none that
 -- leads elsewhere, no other system's separator. Null for what is none, the bare root among it.

@@ -5,6 +5,10 @@
 
 -- What is mine ----------------------------------------------------------------------------------------------
 
+-- What may be read is said four times, because each of these is asked so often that a call of another would
+-- be felt: of all servers, of all channels, of one server (may_read), of one channel (readable_channel).
+-- tests/pgtap/11_rights_tables.sql compares them.
+
 create function hub_internal.my_server_ids()
   returns setof uuid
   language plpgsql

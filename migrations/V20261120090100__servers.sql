@@ -75,6 +75,7 @@ create table public.hub_invitations (
   user_id     uuid not null,
   role        text not null,
   server_name text not null,
+  server_display_name text not null,
   invited_by  uuid,
   created_at  timestamptz not null default now(),
   primary key (user_id, server_id),
@@ -84,6 +85,8 @@ comment on table public.hub_invitations is
   'Who may become a member of a server, as what. The invited and the server''s owners see it.';
 comment on column public.hub_invitations.server_name is
   'As the server was called then: the invited may not read its row before they accept.';
+comment on column public.hub_invitations.server_display_name is
+  'As people saw it then.';
 create index hub_invitations_server_idx on public.hub_invitations (server_id);
 
 alter table public.hub_invitations enable row level security;

@@ -259,12 +259,15 @@ begin
       (select count(*) from public.hub_invitations i where i.server_id = p_server_id));
   end if;
 
-  insert into public.hub_invitations as i (server_id, user_id, role, server_name, invited_by)
-  values (p_server_id, p_user_id, p_role, v_server.display_name, hub_internal.person())
+  insert into public.hub_invitations as i
+    (server_id, user_id, role, server_name, server_display_name, invited_by)
+  values
+    (p_server_id, p_user_id, p_role, v_server.name, v_server.display_name, hub_internal.person())
   on conflict (user_id, server_id) do update
     set role = excluded.role,
         invited_by = excluded.invited_by,
-        server_name = excluded.server_name
+        server_name = excluded.server_name,
+        server_display_name = excluded.server_display_name
   returning i.* into v_invitation;
   return v_invitation;
 end;

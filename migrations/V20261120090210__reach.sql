@@ -82,10 +82,7 @@ begin
      where p.server_id = p_server_id
        and p.kind = p_provider
        and (p.target in ('*', p_target)
-            or p_provider = 'github'
-               and (lower(p.target) = lower(p_target)
-                    or right(p.target, 2) = '/*'
-                       and lower(left(p.target, -1)) = lower(left(p_target, char_length(p.target) - 1))))
+            or p_provider = 'github' and hub_internal.holds_repository(p.target, p_target))
        and (p.secret_name = p_secret_name
             or p.secret_name is null
                and case p_provider

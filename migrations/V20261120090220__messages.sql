@@ -76,6 +76,15 @@ begin
       case when new.is_progress then 'is_progress' else format('content_type %L', new.content_type) end,
       'What a task has to say comes from the hub alone: a person posts text or command.');
   end if;
+  -- Of its own conversation; in a thread also of the channel's flat one, where the thread began.
+  if new.reply_to is not null
+     and not exists (select from public.hub_channel_messages m
+                      where m.id = new.reply_to
+                        and m.channel_id = new.channel_id
+                        and (m.task_thread_id is null or m.task_thread_id = new.task_thread_id)) then
+    perform hub_internal.refuse('UH004', 'not found', format('reply_to %s', new.reply_to),
+      'Name a message of the same conversation, or leave it out.');
+  end if;
   perform hub_internal.spend_message(new.channel_id,
     coalesce(char_length(new.content), 0) + coalesce(char_length(new.metadata::text), 0));
   new.sender_type  := 'human';

@@ -184,7 +184,9 @@ begin
                     and (d.serves_all
                          or exists (select from public.mesh_device_servers e
                                      where e.device = d.name
-                                       and e.server_id = any (p_server_ids))));
+                                       and e.server_id = any (p_server_ids)
+                                       -- Who may call this could ask for any server.
+                                       and e.server_id in (select hub_internal.my_server_ids()))));
 end;
 $$;
 grant execute on function hub_internal.is_known_agent to authenticated;
@@ -192,6 +194,8 @@ grant execute on function hub_internal.is_known_agent to authenticated;
 -- Who may take what -----------------------------------------------------------------------------------------
 
 -- A row for each device that is not revoked and each lane, a column a condition, each of that device alone.
+-- has_folder says what the function of that name says (…reach): called for each row, it would be most of a
+-- claim's time.
 create view hub_internal.device_offers as
 select d.name as device,
        l.id as lane,

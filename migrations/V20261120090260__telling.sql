@@ -140,6 +140,18 @@ begin
 end;
 $$;
 
+-- How an ending is marked where several are told in one list, or far from here.
+create function hub_internal.ending_mark(p_status text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return case p_status when 'complete' then '✅' when 'failed' then '❌' else '🚫' end;
+end;
+$$;
+
 create function hub_internal.task_runner(p_agent text, p_model_preference text, p_device text)
   returns text
   language plpgsql

@@ -45,6 +45,7 @@ declare
   v_trusted boolean := hub_internal.is_trusted();
   v_device  public.mesh_devices;
 begin
+  perform hub_internal.require_present(p_now);
   if p_name is null or p_name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' then
     perform hub_internal.refuse('UH001', 'bad input', format('p_name %L', p_name),
       'A device name has 1 to 63 letters, digits, dots, dashes and underscores.');

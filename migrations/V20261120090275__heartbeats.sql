@@ -129,6 +129,7 @@ declare
   v_answer jsonb;
   v_told   boolean;
 begin
+  perform hub_internal.require_present(p_now);
   perform hub_internal.acting_device(p_device);
   p_running := coalesce(p_running, '[]');
   if jsonb_typeof(p_running) <> 'array'
@@ -198,6 +199,7 @@ create function hub_internal.sign_off(p_device text, p_now timestamptz)
   set search_path = ''
 as $$
 begin
+  perform hub_internal.require_present(p_now);
   perform hub_internal.acting_device(p_device);
   update public.mesh_devices d set signed_off_at = p_now where d.name = p_device;
   -- What was left to it others may take now.

@@ -30,6 +30,7 @@ declare
   v_seen   bigint;
   v_window bigint;
 begin
+  perform hub_internal.require_present(p_now);
   if p_limit is null or p_limit not between 1 and 1000 then
     perform hub_internal.refuse('UH001', 'bad input',
       format('p_limit %s', coalesce(p_limit::text, 'is null')), 'Claim 1 to 1000 tasks at once.');

@@ -121,6 +121,7 @@ as $$
 declare
   v_task public.mac_tasks := hub_internal.held_task(p_task_id, p_attempt);
 begin
+  perform hub_internal.require_present(p_now);
   perform hub_internal.end_attempt(v_task, 'complete', null, p_meta, p_now);
   update public.mac_tasks t
      set status = 'complete',
@@ -168,6 +169,7 @@ declare
   v_free    boolean := coalesce(v_reason in ('worker_stopped', 'no_project'), false);
   v_most    integer := case when v_free then least(100, v_task.max_attempts + 1) else v_task.max_attempts end;
 begin
+  perform hub_internal.require_present(p_now);
   if v_task.cancel_requested_at is not null then
     perform hub_internal.end_attempt(v_task, 'cancelled', p_error, p_meta, p_now);
     update public.mac_tasks t

@@ -44,6 +44,7 @@ as $$
 declare
   v_task public.mac_tasks := hub_internal.operated_task(p_task_id, 'cancelling a task');
 begin
+  perform hub_internal.require_present(p_now);
   case
     when v_task.status = 'cancelled' then
       null;                                       -- asked twice is asked once

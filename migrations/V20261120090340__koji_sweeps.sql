@@ -15,20 +15,30 @@ create function hub_internal.koji_sweep(p_channel_id uuid, p_words text[])
   set search_path = ''
 as $$
 declare
-  v_city text := btrim(array_to_string(p_words, ' '));
+  v_city   text := btrim(array_to_string(p_words, ' '));
+  v_server uuid := hub_internal.koji_server(p_channel_id);
+  v_swept  boolean;
 begin
   if v_city !~ '[[:alpha:]]' or char_length(v_city) > 80 or v_city ~ '[[:cntrl:]]' then
     return hub_internal.koji_usage('sweep') || E'\n<city> is a name of at most 80 characters.';
   end if;
-  perform hub_internal.require_room('server_sweeps',
-    (select count(*)
-       from public.koji_sweeps s
-      where s.server_id = hub_internal.koji_server(p_channel_id)
-        and s.status in ('queued', 'running')));
-  insert into public.koji_sweeps (server_id, city, requested_by)
-  values (hub_internal.koji_server(p_channel_id), v_city, auth.uid())
-  on conflict (server_id, lower(city)) where status in ('queued', 'running') do nothing;
-  if not found then
+  -- Before room is asked for: what is there already needs none.
+  v_swept := exists (select from public.koji_sweeps s
+                      where s.server_id = v_server
+                        and lower(s.city) = lower(v_city)
+                        and s.status in ('queued', 'running'));
+  if not v_swept then
+    perform hub_internal.require_room('server_sweeps',
+      (select count(*)
+         from public.koji_sweeps s
+        where s.server_id = v_server
+          and s.status in ('queued', 'running')));
+    insert into public.koji_sweeps (server_id, city, requested_by)
+    values (v_server, v_city, auth.uid())
+    on conflict (server_id, lower(city)) where status in ('queued', 'running') do nothing;
+    v_swept := not found;
+  end if;
+  if v_swept then
     return format('A sweep of %s is under way already. !sweep-status shows it.', v_city);
   end if;
   perform hub_internal.wake_errand('sweep');

@@ -9,7 +9,7 @@
 --                                                     its count included
 -- thread:<uuid>    readers of its channel   message   a row of its conversation
 --                                           thread    its own row, when its status, name, task or metadata
---                                                     changed
+--                                                     changed: once a transaction, too
 -- task:<uuid>      who may read it          task      its row, when status, partial_output, result, error or
 --                                                     thread_id changed, or somebody asked to cancel it
 -- device:<name>    the device itself        wake      {seq}: something is claimable; with ask: true it is,
@@ -100,7 +100,8 @@ $$;
 
 -- What a transaction has sent is kept in settings, which end with it and go back with a rollback: where a
 -- conversation's burst began (' channel:<uuid>=41 '; seq says how far it is); how often a channel was told
--- of its threads (' channel:<uuid>..', a dot each), and with which count each thread was told (' <uuid>=7').
+-- of its threads (' channel:<uuid>..', a dot each), and which version of each thread was told, with which
+-- count (' <uuid>=7@(0,5)'; a ! behind it: to the readers of the thread, too). The last is the first.
 -- Twenty topics or so are remembered: a burst over more is a burst for no reader.
 --
 -- A task's life sends nineteen times. The expressions are few, because each is prepared anew in each
@@ -147,9 +148,9 @@ create trigger hub_channel_messages_broadcast
   after insert on public.hub_channel_messages
   for each row execute function hub_internal.broadcast_message();
 
--- At the end of the transaction the row is read once more and told as it is then. What only counts messages
--- that the last telling counted, too, is not told again. (Where somebody has made constraints immediate,
--- each change is told at its time.)
+-- At the end of the transaction the row is read once more and told as it is then: once, however many changes
+-- led to it. What only counts messages that the last telling counted, too, is not told again. (Where somebody
+-- has made constraints immediate, each change is told at its time.)
 create function hub_internal.broadcast_thread()
   returns trigger
   language plpgsql
@@ -161,7 +162,9 @@ declare
   v_topics  text := coalesce(current_setting('hub.burst_threads', true), '');
   v_said    text := coalesce(current_setting('hub.told_threads', true), '');
   v_times   integer := octet_length(split_part(split_part(v_topics, v_topic, 2), ' ', 1));
+  v_told    text := split_part(split_part(v_said, new.id || '=', 2), ' ', 1);
   v_changed boolean := false;
+  v_version text;
   v_count   integer;
   v_payload jsonb;
 begin
@@ -171,37 +174,39 @@ begin
     if not v_changed
        and (v_times > 50
             or new.message_count > old.message_count
-               and new.message_count
-                   <= nullif(split_part(split_part(v_said, new.id || '=', 2), ' ', 1), '')::integer) then
+               and new.message_count <= nullif(split_part(v_told, '@', 1), '')::integer) then
       return null;
     end if;
   end if;
 
   select t.message_count,
+         t.message_count || '@' || t.ctid,
          case when coalesce(octet_length(t.metadata::text), 0) <= 7500
               then to_jsonb(t) || jsonb_build_object('seq', t.message_count)
               else jsonb_build_object('id', t.id, 'seq', t.message_count, 'channel_id', t.channel_id,
                                       'status', t.status, 'truncated', true) end
-    into v_count, v_payload
+    into v_count, v_version, v_payload
     from public.hub_task_threads t
    where t.id = new.id;
-  if not found then
+  if not found or v_told in (v_version || '!', case when not v_changed then v_version end) then
     return null;
   end if;
 
-  if v_times <= 50 then
-    -- Two settings: the many threads of one channel must not crowd out how often it was told.
+  -- Two settings: the many threads of one channel must not crowd out how often it was told.
+  v_said := set_config('hub.told_threads',
+                       left(' ' || new.id || '=' || v_version || case when v_changed then '!' else '' end
+                            || v_said, 4000), true);
+  if v_times <= 50 and v_told <> v_version then
     v_topics := set_config('hub.burst_threads',
                            case when v_times > 0 then replace(v_topics, v_topic, v_topic || '.')
                                 else right(v_topics, 1500) || ' ' || v_topic || '.' end, true);
-    v_said := set_config('hub.told_threads', right(v_said, 4000) || ' ' || new.id || '=' || v_count, true);
-  end if;
-  if v_times < 50 then
-    perform realtime.send(v_payload, 'thread', v_topic, true);
-  elsif v_times = 50 then
-    perform realtime.send(jsonb_build_object('id', new.channel_id, 'seq', v_count,
-                                             'channel_id', new.channel_id, 'refetch', true),
-                          'thread', v_topic, true);
+    if v_times < 50 then
+      perform realtime.send(v_payload, 'thread', v_topic, true);
+    else
+      perform realtime.send(jsonb_build_object('id', new.channel_id, 'seq', v_count,
+                                               'channel_id', new.channel_id, 'refetch', true),
+                            'thread', v_topic, true);
+    end if;
   end if;
   -- Who reads the thread itself sees its count by its messages.
   if v_changed then

@@ -218,9 +218,7 @@ begin
       select p_feed.channel_id, f.id, f.attempt, f.finished_at from found f
     )
     select string_agg(format('%s %s #%s [%s] %s (%s)',
-                             case f.status when 'complete' then '✅'
-                                           when 'failed' then '❌'
-                                           else '🚫' end,
+                             hub_internal.ending_mark(f.status),
                              hub_internal.task_short(f.id),
                              f.channel,
                              f.runner,
@@ -248,6 +246,17 @@ end;
 $$;
 
 -- The round -------------------------------------------------------------------------------------------------
+
+-- The end of a keeper's round. One that holds no session, by the service key or through a pooler in
+-- transaction mode, leaves no other trace of keeping time; `hub doctor` looks here.
+create table hub_internal.kept_time (
+  one boolean primary key default true,
+  at  timestamptz not null,
+  constraint kept_time_one_check check (one)
+);
+comment on table hub_internal.kept_time is 'When somebody last kept time: one row.';
+alter table hub_internal.kept_time enable row level security;
+revoke all on hub_internal.kept_time from public, anon, authenticated, service_role;
 
 create function hub_internal.post_feeds(p_now timestamptz)
   returns integer
@@ -303,6 +312,8 @@ begin
       update hub_internal.feeds f set posted_on = v_today where f.channel_id = v_feed.channel_id;
     end if;
   end loop;
+  insert into hub_internal.kept_time as k (at) values (clock_timestamp())
+  on conflict (one) do update set at = excluded.at;
   return v_posted;
 end;
 $$;

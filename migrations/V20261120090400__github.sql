@@ -115,11 +115,7 @@ begin
                    then exists (select from public.hub_places p
                                  where p.server_id = new.server_id
                                    and p.kind = new.provider
-                                   and (p.target = '*'
-                                        or lower(p.target) = lower(new.repository)
-                                        or right(p.target, 2) = '/*'
-                                           and lower(left(p.target, -1))
-                                             = lower(left(new.repository, char_length(p.target) - 1))))
+                                   and hub_internal.holds_repository(p.target, new.repository))
                    else exists (select from public.hub_places p
                                  where p.server_id = new.server_id and p.kind = new.provider) end) then
     perform hub_internal.refuse('42501', 'permission denied',

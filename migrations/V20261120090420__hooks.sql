@@ -11,6 +11,7 @@ declare
   v_target  text;
   v_targets text[] := '{}'::text[];
   v_servers uuid[] := '{}'::uuid[];
+  v_server  uuid;
   v_through uuid[];
   v_channel public.hub_channels;
   -- 366 random bits, folded to 256: Postgres has no function of its own for random bytes.
@@ -64,11 +65,14 @@ begin
     end if;
   end loop;
   if not hub_internal.is_trusted() then
-    perform pg_advisory_xact_lock(hashtextextended('server_hook_tokens' || hub_internal.person(), 0));
-    perform hub_internal.require_room('server_hook_tokens',
-      (select count(*)
-         from public.hub_hook_tokens t
-        where t.server_ids && v_servers and t.revoked_at is null));
+    -- By server, as bound_rows does, and in one order: of two owners at once the second counts the first's.
+    foreach v_server in array array(select unnest(v_servers) order by 1) loop
+      perform pg_advisory_xact_lock(hashtextextended('server_hook_tokens' || v_server, 0));
+      perform hub_internal.require_room('server_hook_tokens',
+        (select count(*)
+           from public.hub_hook_tokens t
+          where v_server = any (t.server_ids) and t.revoked_at is null));
+    end loop;
   end if;
   insert into public.hub_hook_tokens (name, token_hash, targets, server_ids, created_by)
   values (p_name, sha256(convert_to(v_token, 'UTF8')), v_targets, v_servers, hub_internal.person())
@@ -94,6 +98,26 @@ begin
 end;
 $$;
 
+-- How many messages a person has whose room a token shares: those of all tokens, revoked ones too, that reach
+-- people by one of its servers. Not by token, or an owner had room without end; not by person, or one
+-- tenant's hook took the room of another's. What the deployment itself made has room of its own.
+create function hub_internal.direct_messages_beside(p_token public.hub_hook_tokens, p_user_id uuid)
+  returns bigint
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return (select count(*)
+            from public.hub_direct_messages d
+           where d.user_id = p_user_id
+             and d.sender_id in (select 'hook:' || t.id
+                                   from public.hub_hook_tokens t
+                                  where t.server_ids && p_token.server_ids
+                                    and (t.created_by is null) = (p_token.created_by is null)));
+end;
+$$;
+
 create function hub_internal.receive_hook(
   p_token text, p_message text, p_target text, p_deliver boolean, p_idempotency_key text)
   returns jsonb
@@ -109,6 +133,7 @@ declare
   v_server  public.hub_servers;
   v_direct  public.hub_direct_messages;
   v_sender  text;
+  v_said    boolean := false;                     -- under this key, in a channel
   v_result  jsonb := jsonb_build_object('delivered', p_deliver, 'target', v_target, 'message', null,
                                         'task', null, 'thread', null, 'reply', null);
 begin
@@ -175,27 +200,22 @@ begin
     return v_result;
   end if;
   v_sender := 'hook:' || v_token.id;
-  -- start_work and answer_command each refuse a key that the other has used; neither knows of direct
-  -- messages, so those are compared here.
-  if p_idempotency_key is not null
-     and (case when v_channel.id is not null
-               then exists (select from public.hub_direct_messages d
-                             where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
-               else exists (select from public.hub_channel_messages m
-                             where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
-                 or exists (select from hub_internal.command_answers a
-                             where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) end) then
+  -- The same again under its key is nothing new. start_work and answer_command each refuse a key that the
+  -- other has used, and count their own; neither knows of direct messages, so those are compared here.
+  if p_idempotency_key is not null then
+    select d.* into v_direct
+      from public.hub_direct_messages d
+     where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
+    v_said := exists (select from public.hub_channel_messages m
+                       where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
+              or exists (select from hub_internal.command_answers a
+                          where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key);
+  end if;
+  if (case when v_channel.id is null then v_said else v_direct.id is not null end) then
     perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
       'Use a new key for a new message.');
   end if;
-  -- The same again under its key is nothing new; a command's answer counts its own.
-  if p_idempotency_key is null
-     or not exists (select from public.hub_channel_messages m
-                     where m.sender_id = v_sender and m.idempotency_key = p_idempotency_key)
-        and not exists (select from public.hub_direct_messages d
-                         where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key)
-        and not exists (select from hub_internal.command_answers a
-                         where a.sender_id = v_sender and a.idempotency_key = p_idempotency_key) then
+  if not v_said and v_direct.id is null then
     perform hub_internal.spend('hook_messages', v_token.id::text);
     perform hub_internal.spend('hook_characters', v_token.id::text, char_length(p_message));
     if v_server.id is not null then
@@ -208,20 +228,22 @@ begin
    where t.id = v_token.id and coalesce(t.last_used_at < now() - interval '1 minute', true);
 
   if v_channel.id is null then
-    perform hub_internal.require_room('direct_messages',
-      (select count(*) from public.hub_direct_messages d where d.user_id = substr(v_target, 6)::uuid));
-    insert into public.hub_direct_messages (user_id, sender_id, sender_label, content, idempotency_key)
-    values (substr(v_target, 6)::uuid, v_sender, v_token.name, p_message, p_idempotency_key)
-    on conflict (sender_id, idempotency_key) where idempotency_key is not null do nothing
-    returning * into v_direct;
     if v_direct.id is null then
-      select d.* into v_direct
-        from public.hub_direct_messages d
-       where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
-      if (v_direct.user_id::text, v_direct.content) is distinct from (substr(v_target, 6), p_message) then
-        perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
-          'Use a new key for a new message.');
+      perform hub_internal.require_room('direct_messages',
+        hub_internal.direct_messages_beside(v_token, substr(v_target, 6)::uuid));
+      insert into public.hub_direct_messages (user_id, sender_id, sender_label, content, idempotency_key)
+      values (substr(v_target, 6)::uuid, v_sender, v_token.name, p_message, p_idempotency_key)
+      on conflict (sender_id, idempotency_key) where idempotency_key is not null do nothing
+      returning * into v_direct;
+      if v_direct.id is null then                 -- it came twice at once: the other's counts
+        select d.* into v_direct
+          from public.hub_direct_messages d
+         where d.sender_id = v_sender and d.idempotency_key = p_idempotency_key;
       end if;
+    end if;
+    if (v_direct.user_id::text, v_direct.content) is distinct from (substr(v_target, 6), p_message) then
+      perform hub_internal.refuse('UH003', 'conflict', 'p_idempotency_key was used for another message',
+        'Use a new key for a new message.');
     end if;
     return v_result || jsonb_build_object('message', to_jsonb(v_direct));
   elsif v_server.architecture_type = 'command_dispatch' then

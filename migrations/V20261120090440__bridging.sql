@@ -191,11 +191,16 @@ begin
      and m.event = new.status
    order by m.created_at desc
    limit 1;
-  -- Out there nobody needs to know which machine it was.
-  v_rest := nullif(case new.status
-                     when 'complete' then new.result
-                     when 'failed' then new.error
-                     else hub_internal.task_reason(new) end, '');
+  -- Out there nobody needs to know which machine it was: what the hub itself says of a lost lease names it.
+  v_rest := nullif(case
+                     when new.status = 'complete' then new.result
+                     when new.status = 'cancelled' then hub_internal.task_reason(new)
+                     when exists (select from public.hub_task_attempts a
+                                   where a.task_id = new.id
+                                     and a.attempt = new.attempt
+                                     and a.outcome = 'lost')
+                       then 'lease lost: the machine that ran it was not heard of again'
+                     else new.error end, '');
   insert into public.hub_outbox
     (server_id, bridge_id, provider, target, secret_name, kind, body, idempotency_key, expires_at, message_id,
      task_id)
@@ -209,8 +214,7 @@ begin
        'mentions', coalesce((select r.mentions from public.hub_webhook_rules r where r.id = v_asked.rule_id),
                             false),
        'text', format(E'%s Task %s %s%s\n\n<!-- aura-hub:%s -->',
-                      case new.status when 'complete' then '✅' when 'failed' then '❌' else '🚫' end,
-                      hub_internal.task_short(new.id), new.status,
+                      hub_internal.ending_mark(new.status), hub_internal.task_short(new.id), new.status,
                       coalesce(
                         E'\n\n' || hub_internal.shorten(
                           v_rest, case new.status when 'complete' then 59000 else 1000 end),

@@ -203,6 +203,7 @@ as $$
 declare
   v_row public.hub_outbox;
 begin
+  perform hub_internal.require_present(p_now);
   select o.* into v_row from public.hub_outbox o where o.id = p_id for no key update;
   if not found or not hub_internal.may_read(v_row.server_id) then
     perform hub_internal.refuse('UH004', 'not found', format('outbox row %s', coalesce(p_id::text, 'null')),

@@ -321,6 +321,7 @@ export type Database = {
           "created_at": string;
           "invited_by": string | null;
           "role": string;
+          "server_display_name": string;
           "server_id": string;
           "server_name": string;
           "user_id": string;
@@ -330,6 +331,7 @@ export type Database = {
           "created_at"?: string;
           "invited_by"?: string | null;
           "role": string;
+          "server_display_name": string;
           "server_id": string;
           "server_name": string;
           "user_id": string;
@@ -338,6 +340,7 @@ export type Database = {
           "created_at"?: string;
           "invited_by"?: string | null;
           "role"?: string;
+          "server_display_name"?: string;
           "server_id"?: string;
           "server_name"?: string;
           "user_id"?: string;
@@ -2164,6 +2167,7 @@ export type Database = {
           "created_at": string;
           "invited_by": string | null;
           "role": string;
+          "server_display_name": string;
           "server_id": string;
           "server_name": string;
           "user_id": string;

@@ -102,7 +102,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             "ms",
             &p50,
             &direct_p50,
-            Some(Aim::AtMost(1.5)),
+            Some(Aim::AtMost(1.3)),
         ),
         Figure::of_rounds(
             format!("{name}, p50, against the function by bare connections"),
@@ -124,7 +124,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             "requests/s",
             &rate,
             &deno_rate,
-            Some(Aim::AtLeast(2.0)),
+            Some(Aim::AtLeast(1.6)),
         ),
         Figure::of_rounds(format!("{name}, p50, against TypeScript on Deno"), "ms", &p50, &deno_p50, None),
         Figure::of_rounds(

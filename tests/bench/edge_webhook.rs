@@ -65,7 +65,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
                     "edge_webhook_peer.sql",
                     CONNECTIONS,
                     Amount::Seconds(bench.seconds),
-                    &[("first", 1)],
+                    &[("first", "1")],
                 )
                 .await?;
             peer.push(inserted.tps);

@@ -54,7 +54,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         bench.drop_database(database).await?;
     }
     Ok(vec![
-        Figure::of_rounds(format!("life, {CLIENTS} clients"), "lives/s", &ours, &peer, Some(Aim::AtLeast(1.1))),
+        Figure::of_rounds(format!("life, {CLIENTS} clients"), "lives/s", &ours, &peer, Some(Aim::AtLeast(0.85))),
         Figure::of_rounds(
             format!("life, {CLIENTS} clients, against itself without broadcasts"),
             "lives/s",

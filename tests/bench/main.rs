@@ -9,6 +9,7 @@ mod edge_koji;
 mod edge_wasm;
 mod edge_webhook;
 mod fanout;
+mod graphile;
 mod http;
 mod koji;
 mod life;

@@ -149,6 +149,11 @@ impl Bench {
         Ok(wanted("HUB_BENCH_DENO")?.into())
     }
 
+    /// The program that works off jobs by the crate `graphile_worker`, for `drain`.
+    pub fn graphile(&self) -> Result<PathBuf> {
+        Ok(wanted("HUB_BENCH_GRAPHILE")?.into())
+    }
+
     /// What is measured on what.
     pub async fn about(&self) -> Result<String> {
         let mut connection = self.database("postgres").superuser().await?;
@@ -213,7 +218,7 @@ impl Bench {
         file: &str,
         clients: u32,
         amount: Amount,
-        values: &[(&str, i64)],
+        values: &[(&str, &str)],
     ) -> Result<Outcome> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(self.bin.join("pgbench"));
@@ -321,11 +326,29 @@ impl Database {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.port, self.name).into()
     }
 
+    /// As if the disk took no time: a commit is answered before it is on disk.
+    pub fn url_without_disk(&self) -> SecretString {
+        with_options(&self.url(), "-c synchronous_commit=off")
+    }
+
     /// One number.
     pub async fn count(&self, sql: &str) -> Result<i64> {
         let mut connection = self.superuser().await?;
         Ok(sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await?)
     }
+}
+
+/// With what each session is to begin, written as for the program `postgres`: `-c name=value`.
+pub fn with_options(url: &SecretString, options: &str) -> SecretString {
+    let mut url = format!("{}?options=", url.expose_secret());
+    for byte in options.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url.into()
 }
 
 pub async fn run(connection: &mut PgConnection, sql: &str) -> Result<()> {

@@ -113,6 +113,13 @@ async fn each_database_fault_changes_its_own_line_only() {
     expected.remove("keeping time");
     assert_eq!(healthy.of("ok"), expected, "{}", healthy.said);
     assert_eq!(healthy.of("note"), ["keeping time"].into_iter().collect());
+    healthy.says("keeping time", "nobody kept time");
+    // A keeper that holds no session: its rounds are seen.
+    world.sql("select public.hub_post_feeds()").await;
+    let kept = look().await;
+    assert!(kept.of("note").is_empty(), "{}", kept.said);
+    kept.says("keeping time", "without a session");
+    world.sql("delete from hub_internal.kept_time").await;
     assert_eq!(healthy.of("not_checked").len(), 9, "the project's lines: {}", healthy.said);
     healthy.says("function send", "give --url https://");
     assert!(["ok", "note"].contains(&healthy.lines["open files"]["state"].as_str().unwrap()));
@@ -296,6 +303,22 @@ impl Stack {
         let folder = tempfile::tempdir().unwrap();
         // As root, the database in it belongs to another user.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        Self::start_in(folder, environment).await
+    }
+
+    /// Kills `hub dev` where it stands; its Postgres stays.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+        std::fs::remove_file(self.folder.path().join("hub/dev.env")).unwrap();
+    }
+
+    /// Another one in its folder.
+    pub(crate) async fn start_again(mut self) -> Stack {
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        Self::start_in(folder, &[]).await
+    }
+
+    async fn start_in(folder: tempfile::TempDir, environment: &[(&str, &str)]) -> Stack {
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let free =
             || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).unwrap().port().to_string();

@@ -107,6 +107,51 @@ async fn usage_does_not_demand_what_the_environment_says() {
 }
 
 #[tokio::test]
+async fn a_device_is_enrolled_where_there_is_only_postgres() {
+    let world = World::new().await;
+    let environment = [("DATABASE_URL", world.url.expose_secret())];
+    let said = hub(&["device", "add", "lab", "--server", "buf-barista"], &environment).await.fine();
+    assert!(
+        said.contains("hub worker --device lab --url postgres://") && !said.contains("HUB_DEVICE_SECRET"),
+        "{said}"
+    );
+    world
+        .until_text(
+            "select string_agg(s.name, ' ') from public.mesh_device_servers e join public.hub_servers s on s.id = e.server_id
+              where e.device = 'lab'",
+            "buf-barista",
+        )
+        .await;
+    // With a project beside it, its address and key are asked for as ever.
+    let both = [environment[0], ("SUPABASE_URL", "http://127.0.0.1:1")];
+    let said = hub(&["device", "add", "lab2"], &both).await.refused();
+    assert!(said.contains("SUPABASE_SERVICE_ROLE_KEY"), "{said}");
+}
+
+/// How many tasks a device runs, as `hub devices` says.
+fn runs(said: &str, device: &str) -> i64 {
+    let devices: Vec<Value> = serde_json::from_str(said).unwrap();
+    devices.iter().find(|one| one["name"] == device).unwrap()["running"].as_i64().unwrap()
+}
+
+/// Two tasks of the device `older`, one of which it has without a lease.
+const OLDER: &str = "select public.hub_register_device('older', 'linux', '[]', 3);
+    insert into public.mac_tasks (content, channel_id) select 'of old', c.id
+      from public.hub_channels c join public.hub_servers s on s.id = c.server_id, generate_series(1, 2)
+     where s.name = 'buf-barista' and c.name = 'research';
+    update public.mac_tasks set status = 'running', claimed_by = 'older' where content = 'of old';
+    update public.mac_tasks set lease_expires_at = now() + interval '1 hour'
+     where id = (select id from public.mac_tasks where content = 'of old' limit 1)";
+
+#[tokio::test]
+async fn a_device_runs_what_it_holds_by_a_lease() {
+    let world = World::new().await;
+    world.sql(OLDER).await;
+    let said = hub(&["devices", "--json"], &[("DATABASE_URL", world.url.expose_secret())]).await.fine();
+    assert_eq!(runs(&said, "older"), 1, "{said}");
+}
+
+#[tokio::test]
 async fn a_nul_character_is_named() {
     let world = World::new().await;
     let environment = [("DATABASE_URL", world.url.expose_secret())];
@@ -141,6 +186,36 @@ async fn a_thread_is_found_by_its_first_digits_within_its_channel() {
 }
 
 #[tokio::test]
+async fn a_hub_dev_ends_what_a_killed_one_left() {
+    let mut stack = Stack::start(&[]).await;
+    let processes = async |stack: &Stack| -> Vec<i32> {
+        let pids = stack
+            .text(
+                "select string_agg(pid::text, ' ') from pg_stat_activity where backend_type in ('checkpointer', 'walwriter')",
+            )
+            .await;
+        pids.split(' ').map(|pid| pid.parse().unwrap()).collect()
+    };
+    let gone = |pid: &i32| kill(Pid::from_raw(*pid), None) == Err(nix::errno::Errno::ESRCH);
+    // Stopped, they notice neither that their server is told to end nor that it is gone.
+    for server_too in [false, true] {
+        let stopped = processes(&stack).await;
+        assert_eq!(stopped.len(), 2);
+        let postmaster = std::fs::read_to_string(format!("{}/postgres/postmaster.pid", stack.data_dir())).unwrap();
+        let postmaster = Pid::from_raw(postmaster.lines().next().unwrap().parse().unwrap());
+        for pid in &stopped {
+            kill(Pid::from_raw(*pid), Signal::SIGSTOP).unwrap();
+        }
+        stack.kill().await;
+        if server_too {
+            kill(postmaster, Signal::SIGKILL).unwrap();
+        }
+        stack = stack.start_again().await;
+        assert!(stopped.iter().all(gone), "{stopped:?}: {}", stack.log());
+    }
+}
+
+#[tokio::test]
 async fn beside_a_hub_dev_in_another_folder() {
     let stack = Stack::start(&[]).await;
     let at = stack.data_dir();
@@ -155,6 +230,12 @@ async fn beside_a_hub_dev_in_another_folder() {
     here(&["devices"], &[]).await.fine();
     let away = [("DATABASE_URL", "postgres://x@127.0.0.1:1/x"), ("SUPABASE_SERVICE_ROLE_KEY", "another's")];
     here(&["devices"], &away).await.fine();
+
+    // Over REST a device runs as much as over Postgres.
+    stack.sql(OLDER).await;
+    let keys = ["SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_ANON_KEY"].map(|name| (name, stack.get(name)));
+    let said = hub(&["devices", "--json", "--url", stack.get("SUPABASE_URL")], &keys).await.fine();
+    assert_eq!(runs(&said, "older"), 1, "{said}");
 
     // Options behind a command of Koji's are options.
     let stats = here(&["koji", "!stats", "--json"], &[]).await.fine();
@@ -184,17 +265,29 @@ async fn beside_a_hub_dev_in_another_folder() {
     let outsider = [("HUB_TOKEN", stack.get("HUB_OUTSIDER_JWT"))];
     here(&["member", "add", "cloud-hub", "outsider@hub.local", "viewer"], &[]).await.fine();
     here(&["member", "leave", "cloud-hub"], &outsider).await.fine();
-    let email = stack.get("HUB_OUTSIDER_EMAIL").to_owned();
+    let hidden = stack.text("select name from public.hub_servers where access = 'members'").await;
+    let shown = stack.text("select display_name from public.hub_servers where access = 'members'").await;
+    assert_ne!(hidden, shown);
+    here(&["member", "add", &hidden, "operator@hub.local", "owner"], &[]).await.fine();
+    for name in [&hidden, &shown] {
+        here(&["member", "invite", &hidden, "outsider@hub.local", "viewer"], &[]).await.fine();
+        here(&["member", "accept", name], &outsider).await.fine();
+        here(&["member", "leave", name], &outsider).await.fine();
+    }
+    // An invitation to another server that calls itself the same is not what is left.
+    here(&["member", "add", &hidden, "outsider@hub.local", "viewer"], &[]).await.fine();
     stack
         .sql(&format!(
-            "insert into public.hub_invitations (server_id, server_name, user_id, role)
-             select s.id, s.name, u.id, 'viewer' from public.hub_servers s, auth.users u
-              where s.access = 'members' and u.email = '{email}'"
+            "with twin as (insert into public.hub_servers (name, display_name, architecture_type, access)
+                           values ('twin', '{hidden}', 'flat_task_pipeline', 'members') returning id)
+             select public.hub_invite(t.id, u.id, 'viewer') from twin t, auth.users u where u.email = '{}'",
+            stack.get("HUB_OUTSIDER_EMAIL")
         ))
         .await;
-    let hidden = stack.text("select name from public.hub_servers where access = 'members'").await;
-    here(&["member", "accept", &hidden], &outsider).await.fine();
     here(&["member", "leave", &hidden], &outsider).await.fine();
+    here(&["member", "accept", "twin"], &outsider).await.fine();
+    let said = here(&["member", "accept", "elsewhere"], &outsider).await.refused();
+    assert!(said.contains("not found: an invitation to server elsewhere"), "{said}");
     let said = here(&["member", "leave", "nowhere"], &outsider).await.refused();
     assert!(said.contains("not found: server nowhere"), "{said}");
 }

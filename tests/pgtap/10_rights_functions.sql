@@ -22,7 +22,7 @@ update stage set outbox = (select id from public.hub_claim_outbox(1));
 update stage set dead = (select o.id from public.hub_outbox o where o.status = 'pending' order by o.seq limit 1);
 update public.hub_outbox set status = 'dead' where id = (select dead from stage);
 update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer');
-insert into public.hub_invitations (server_id, user_id, role, server_name) select s.id, tap.id('outsider'), 'operator', 'x' from stage, unnest(array[barista, labs]) s (id);
+insert into public.hub_invitations (server_id, user_id, role, server_name, server_display_name) select s.id, tap.id('outsider'), 'operator', 'x', 'x' from stage, unnest(array[barista, labs]) s (id);
 grant select on stage to public;
 
 -- A sub that is no uuid (a third-party sign-in) is nobody here, and no error.
@@ -147,6 +147,36 @@ select tap.become('postgres');
 select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, ''viewer'')', s.barista, tap.id('owner'))), 'UH003', 'the last owner can not step down') from stage s;
 select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, null)', s.barista, tap.id('owner'))), 'UH003', 'the last owner can not be removed') from stage s;
 select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, ''boss'')', s.barista, tap.id('viewer'))), 'UH001', 'a role that does not exist is refused') from stage s;
+
+-- The time is nobody's to choose, in the bodies as in the contract.
+select is(tap.outcome(a, format(c, t)) = '42501', t <> 'now()', format('%s may not choose the time: %s', a, format(c, t)))
+  from unnest(array['now()', 'now() + interval ''1 year''', 'null']) t,
+       (values ('device:tap-all', $$select hub_internal.register_device('tap-all', 'linux', '[]', 1, %s)$$),
+               ('device:tap-all', $$select hub_internal.heartbeat('tap-all', '[]', %s)$$),
+               ('device:tap-all', $$select hub_internal.claim_tasks('tap-all', 1, '1 minute', %s)$$),
+               ('device:tap-all', $$select hub_internal.complete_task(running, 1, 'x', '{}', %s) from stage$$),
+               ('device:tap-all', $$select hub_internal.fail_task(running, 1, 'x', true, '{}', %s) from stage$$),
+               ('operator', $$select hub_internal.cancel_task(running, %s) from stage$$),
+               ('owner', $$select hub_internal.retry_outbox(dead, %s) from stage$$)) v (a, c);
+select set_eq($$ select p.proname::text from pg_proc p where p.pronamespace = 'hub_internal'::regnamespace and p.provolatile = 'v'
+                    and 'p_now' = any (p.proargnames) and has_function_privilege('authenticated', p.oid, 'execute') $$,
+              $$ values ('register_device'), ('heartbeat'), ('claim_tasks'), ('complete_task'), ('fail_task'), ('cancel_task'), ('retry_outbox') $$,
+              'and these are all that take one');
+update public.mesh_devices set agents = '[{"agent":"secret-agent","models":["any"]}]' where name = 'tap-own';
+create function pg_temp.knows(p_actor text) returns boolean language plpgsql as $$
+declare
+  v_server uuid := tap.server('aura-labs');
+  v_known  boolean;
+begin
+  insert into public.mesh_device_servers (device, server_id) values ('tap-own', v_server) on conflict do nothing;
+  perform tap.become(p_actor);
+  v_known := hub_internal.is_known_agent('secret-agent', array[v_server]);
+  perform tap.become('postgres');
+  return v_known;
+end;
+$$;
+select is(pg_temp.knows(a), e, format('%s hears %s of the agents of a server for members', a, case when e then 'something' else 'nothing' end))
+  from (values ('outsider', false), ('viewer', true)) v (a, e);
 
 select * from finish();
 rollback;

@@ -10,7 +10,7 @@ insert into public.hub_bridges (server_id, channel_id, provider, target) select 
 insert into public.hub_places (server_id, kind, target, secret_name) select barista, 'discord', 'channel:9', 'DISCORD_BOT_TOKEN' from stage;
 insert into public.hub_places (server_id, kind, target) select barista, k.kind, k.target from stage, (values ('project', 'a'), ('github', 'tap/*')) k (kind, target);
 update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer');
-insert into public.hub_invitations (server_id, user_id, role, server_name) values (tap.server('aura-labs'), tap.id('outsider'), 'operator', 'Aura Labs');
+insert into public.hub_invitations (server_id, user_id, role, server_name, server_display_name) values (tap.server('aura-labs'), tap.id('outsider'), 'operator', 'aura-labs', 'Aura Labs');
 insert into public.hub_channel_messages (channel_id, content, sender_type) select prototypes, 'out', 'system' from stage;
 insert into public.hub_webhook_rules (server_id, event, repository, channel_id, template) values (tap.server('aura-labs'), 'issues', 'tap/tap', tap.channel('evals'), 'Look at it: {body}');
 select public.hub_receive_webhook('github', 'tap-1', 'issues', '{"action":"opened","repository":{"full_name":"tap/tap"},"issue":{"number":1,"title":"t","body":"secret"}}');
@@ -30,7 +30,7 @@ insert into reads values
   ($$public.hub_channels where name = 'prototypes'$$,                                     '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_members where user_id = tap.id('viewer') and server_id = tap.server('aura-labs')$$, '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_projects where server_id = tap.server('aura-labs')$$,                     '{42501,0,0,1,1,1,0,0,1,1}'),
-  ($$public.hub_invitations where server_name = 'Aura Labs'$$,                            '{42501,0,1,0,0,1,0,0,1,1}'),
+  ($$public.hub_invitations where server_name = 'aura-labs'$$,                            '{42501,0,1,0,0,1,0,0,1,1}'),
   ($$public.hub_channel_messages m where m.channel_id = (select quick from stage) and m.seq = 1$$,      '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.hub_channel_messages m where m.channel_id = (select prototypes from stage) and m.seq = 1 and m.task_thread_id is null$$, '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_task_threads t where t.channel_id = (select prototypes from stage)$$,     '{42501,0,0,1,1,1,0,0,1,1}'),
@@ -81,7 +81,7 @@ insert into writes values
   ($$insert into public.hub_members (server_id, user_id, role) select barista, tap.id('stranger'), 'owner' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_members set role = 'owner'$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer') and accepts_hooks is distinct from null returning 1 / (case when user_id = hub_internal.person() or hub_internal.is_trusted() then 1 else 0 end)$$, '{42501,ok,ok,ok,ok,ok,ok,ok,ok,ok}'),
-  ($$insert into public.hub_invitations (server_id, user_id, role, server_name) select barista, tap.id('stranger'), 'owner', 'x' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_invitations (server_id, user_id, role, server_name, server_display_name) select barista, tap.id('stranger'), 'owner', 'x', 'x' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$delete from public.hub_invitations$$,                                                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_servers set access = 'authenticated'$$,                                            '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_channels set project_path = 'x'$$,                                                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
@@ -159,6 +159,45 @@ select policies_are('public', t.name, t.policies) from (values
   ('hub_errands', array['hub_errands_select_owners']),
   ('hub_message_events', array['hub_message_events_select_readers']),
   ('koji_commands', array['koji_commands_select_readers'])) t (name, policies);
+
+-- The four that say what may be read say the same, for each channel.
+create function tap.readings() returns text language plpgsql security definer as $$
+declare
+  v_channel  public.hub_channels;
+  v_read     boolean;
+  v_readings text := '';
+  v_count    int := 0;
+begin
+  for v_channel in select * from public.hub_channels loop
+    begin
+      v_read := (hub_internal.readable_channel(v_channel.id)).id = v_channel.id;
+    exception when sqlstate 'UH004' then
+      v_read := false;
+    end;
+    if array[v_channel.server_id in (select hub_internal.my_server_ids()), v_channel.id in (select hub_internal.my_channel_ids()),
+             hub_internal.may_read(v_channel.server_id)] <> array[v_read, v_read, v_read] then
+      v_readings := v_readings || v_channel.name || ' ';
+    end if;
+    v_count := v_count + v_read::int;
+  end loop;
+  return v_readings || v_count;
+end;
+$$;
+create function tap.reads_as(p_actor text) returns text language plpgsql as $$
+declare
+  v_readings text;
+begin
+  perform tap.become(p_actor);
+  v_readings := tap.readings();
+  perform tap.become('postgres');
+  return v_readings;
+end;
+$$;
+delete from public.hub_members where user_id = tap.id('viewer') and server_id = tap.server('aura-labs');
+select is(tap.reads_as(a), e::text, a || ' reads as many channels, whichever function says so')
+  from (select count(*) as n, count(*) filter (where s.access = 'authenticated') as open
+          from public.hub_channels c join public.hub_servers s on s.id = c.server_id) c,
+       lateral (values ('anonymous', 0), ('outsider', c.open), ('viewer', c.open), ('operator', c.n), ('owner', c.n), ('device:tap-all', 0)) v (a, e);
 
 select * from finish();
 rollback;

@@ -155,6 +155,15 @@ select is((select body ->> 'text'
 update public.mac_tasks set metadata = '{"a":"b"}', updated_at = now() where id = (select id from c);
 select is((select count(*)::int
   from public.hub_outbox where kind = 'github_comment'), 2, 'a later write of the row is no ending');
+create temp table lost as select tap.task('research') as id;
+insert into hub_internal.webhook_tasks (delivery_id, channel_id, task_id, provider, repository, number, answer)
+select gen_random_uuid(), tap.channel('research'), id, 'github', 'acme/app', 8, true from lost;
+update public.mac_tasks t set max_attempts = 1 from lost where t.id = lost.id;
+select pg_temp.claim(id) from lost;
+select from public.hub_recover(now() + interval '1 hour');
+select matches((select t.status || ' ' || t.error from public.mac_tasks t join lost using (id)), '^failed lease lost: tap-all was not heard of', 'people of the server read which machine lost a task');
+select is((select split_part(body ->> 'text', E'\n\n', 2) from public.hub_outbox where kind = 'github_comment' order by seq desc limit 1),
+  'lease lost: the machine that ran it was not heard of again', 'strangers on GitHub do not');
 
 -- A closed set, written by nobody but the hub
 select throws_ok(

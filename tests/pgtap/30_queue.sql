@@ -122,6 +122,11 @@ select is(pg_temp.why('status = ''running'', claimed_by = ''old'''), 'running on
 select is((select reason from public.hub_explain_task((select id from public.mac_tasks where status = 'running' and lease_expires_at > now() and claimed_by = 'mac' limit 1))), 'running on mac');
 update public.mac_tasks set lease_expires_at = now() - interval '1 minute' where id = (select id from public.mac_tasks where claimed_by = 'mac' and status = 'running' limit 1);
 select is((select reason from public.mac_tasks t, public.hub_explain_task(t.id) where t.lease_expires_at < now() limit 1), 'older than its lease');
+create temp table asks as select tap.task('quick') as id;
+update public.mac_tasks t set status = 'running', claimed_by = 'old-mac' from asks where t.id = asks.id;
+update public.mac_tasks t set status = 'waiting' from asks where t.id = asks.id;
+select is_empty($$ select m[1] from asks, public.hub_explain_task(id) e, regexp_matches(e.detail, 'hub_[a-z_]+', 'g') m
+                    where not exists (select from pg_proc p where p.proname = m[1]) $$, 'a waiting task is explained by functions that there are');
 update public.mesh_devices set revoked_at = now();
 select is(pg_temp.why('priority = 5'), 'no device serves it');
 

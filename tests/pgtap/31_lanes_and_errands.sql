@@ -50,6 +50,14 @@ select is(pg_temp.ask($$ update public.mesh_devices set capacity = 0 where name 
 select is(pg_temp.ask($$ update public.mesh_devices set last_heartbeat_at = now() - interval '1 hour' where name = 'one' $$),
           'eligible true, woken 0, claimed 1, no device online with platform linux', 'silent, but it calls');
 select is(pg_temp.ask($$ update public.mesh_devices set revoked_at = now() where name = 'one' $$), 'refused: device revoked', 'revoked');
+insert into public.hub_places (kind, server_id, target, device)
+select 'project', s.id, t, d from public.hub_servers s, (values ('research/deep', 'tap-all'), ('docs', 'tap-own'), ('a', null)) v (t, d) on conflict do nothing;
+insert into hub_internal.lanes (server_id, project, model, platform)
+select s.id, p, 'any', 'any' from public.hub_servers s, unnest(array['a', 'ab', 'a/b', 'docs/x', 'research', 'research/deep/er']) p on conflict do nothing;
+update public.mesh_devices set revoked_at = null;
+select ok(count(*) filter (where x.has_folder) between 1 and count(*) - 1
+          and bool_and(x.has_folder = (l.server_id is null or hub_internal.has_folder(l.server_id, l.project, x.device))), 'device_lanes and has_folder say the same of a folder')
+  from hub_internal.device_lanes x join hub_internal.lanes l on l.id = x.lane;
 
 -- Errands
 select set_eq($$ select name from public.hub_errands where wakes $$, $$ values ('leases'), ('outbox'), ('sweep'), ('webhooks') $$, 'whom NOTIFY hub_errands wakes');

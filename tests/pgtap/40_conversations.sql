@@ -152,5 +152,17 @@ select throws_ok(format($$ update public.hub_channels set %s where name = 'quick
 select throws_ok($$ insert into public.hub_channels (server_id, name, display_name) values (tap.server('buf-barista'), 'No', '#no') $$, '23514', 'bad input', 'a new one, too');
 select lives_ok($$ update public.hub_channels set model_preference = 'any', feed = null, thread_idle_after = '1 s', metadata = '{"a": "1"}' where name = 'quick' $$, 'and takes what is well formed');
 
+-- A reply is to a message of its own conversation.
+create temp table answered as
+select (s -> 'message' ->> 'id')::uuid as flat, (s -> 'thread' ->> 'id')::uuid as thread, null::uuid as threaded, null::uuid as elsewhere
+  from public.hub_send(tap.channel('dispatch'), 'Answer me') s;
+update answered set threaded = (select m.id from public.hub_channel_messages m where m.task_thread_id = answered.thread and m.seq = 1),
+                    elsewhere = (select m.id from public.hub_channel_messages m where m.channel_id <> tap.channel('dispatch') limit 1);
+grant select on answered to public;
+select is(tap.outcome('operator', format($$ insert into public.hub_channel_messages (channel_id, task_thread_id, content, reply_to) select tap.channel('dispatch'), %s, 'yes', %s from answered $$, i, r)), e,
+          format('a reply in %s to %s', i, r))
+  from (values ('null', 'flat', 'ok'), ('thread', 'threaded', 'ok'), ('thread', 'flat', 'ok'), ('null', 'threaded', 'UH004'),
+               ('null', 'elsewhere', 'UH004'), ('null', 'gen_random_uuid()', 'UH004')) v (i, r, e);
+
 select * from finish();
 rollback;

@@ -86,6 +86,20 @@ select is((select count(*)::int from pg_temp.heard('channel:' || tap.channel('di
 select is((select payload ->> 'status' || ' ' || (payload ->> 'seq') from th, pg_temp.heard('channel:' || tap.channel('dispatch')) where event = 'thread'), 'idle 7', 'a changed status of a thread is broadcast on the channel');
 select is((select payload ->> 'status' from th, pg_temp.heard('thread:' || thread) where event = 'thread'), 'idle', 'a changed status of a thread is broadcast on the thread');
 select pg_temp.hush();
+insert into public.hub_channel_messages (channel_id, task_thread_id, sender_type, sender_id, content)
+select tap.channel('dispatch'), thread, 'system', 'import', 'before the changes' from th;
+update public.hub_task_threads t set name = 'One' from th where t.id = th.thread;
+update public.hub_task_threads t set metadata = '{"a": "b"}' from th where t.id = th.thread;
+update public.hub_task_threads t set name = 'Two' from th where t.id = th.thread;
+select pg_temp.ended();
+select results_eq($$ select t.topic, (select array_agg(h.payload ->> 'name') from pg_temp.heard(t.topic) h where h.event = 'thread')
+                       from th, unnest(array['channel:' || tap.channel('dispatch'), 'thread:' || thread]) t (topic) $$,
+  $$ select t.topic, array['Two'] from th, unnest(array['channel:' || tap.channel('dispatch'), 'thread:' || thread]) t (topic) $$,
+  'several changes of a thread in one transaction are broadcast once on each topic');
+update public.hub_task_threads t set name = 'Three' from th where t.id = th.thread;
+select pg_temp.ended();
+select is((select array_agg(payload ->> 'name' order by n) from th, pg_temp.heard('thread:' || thread) where event = 'thread'), array['Two', 'Three'], 'a change after that is told anew');
+select pg_temp.hush();
 update public.hub_task_threads t set decay_at = now() + interval '1 year' from th where t.id = th.thread;
 select pg_temp.ended();
 select is_empty('select from realtime.messages', 'a change of decay_at alone is not broadcast');

@@ -189,7 +189,8 @@ update public.hub_members set role = 'owner' where user_id = tap.id('tenant');
 select is(tap.outcome('tenant', $$ select public.hub_create_hook_token('x', array['user:' || tap.id('viewer')]) $$), 'UH004', 'a hook token can not name a stranger');
 select is(tap.outcome('postgres', format('select public.%s(%L, null)', f, 'tap-own')), 'UH001', f || ' refuses null') from unnest(array['hub_revoke_device', 'hub_drain_device']) f;
 select is(tap.outcome('postgres', $$ select public.hub_enroll_device('tap-own', barista, null) from stage $$), 'UH001', 'hub_enroll_device refuses null');
-select is(hub_internal.poses_as_hub(x), y, x || ' poses as the hub: ' || y) from (values ('Aura Hub', true), (U&'\0410ura Hub', true), (U&'Aura\200BHub', true), ('AURA-HUB', true), (U&'\FF21ura Hub', true), ('hub', true), ('Aura', false), ('Laura Hubert', false), ('GitHub', false)) v (x, y);
+select is(hub_internal.poses_as_hub(x), y, x || ' poses as the hub: ' || y) from (values ('Aura Hub', true), (U&'\0410ura Hub', true), (U&'Aura\200BHub', true), ('AURA-HUB', true), (U&'\FF21ura Hub', true), ('hub', true), ('🅰ura Hub', true), (U&'Aur\0430 Hu\0185', true), ('Hüb', true), (U&'Hu\0308b', true), ('ΑυɾᎪ ħʊ8', true), ('🇭🇺🇧', true), ('ⓗⓤⓑ', true), ('Ѕуѕтем', true),
+  ('claude/mac1', true), ('codex / dev', true), (U&'claude\2215mac1', true), (U&'claude\FF0Fmac1', true), ('Ada (R/D)', false), ('Ada / Bob of sales', false), ('Müller', false), ('Анна', false), ('Αθηνά', false), ('Bohumír', false), ('Aura', false), ('Laura Hubert', false), ('GitHub', false)) v (x, y);
 create function pg_temp.label(p_name text, p_label text default null) returns text language plpgsql as $$
 declare
   v_label text;
@@ -203,6 +204,7 @@ end;
 $$;
 select is(pg_temp.label('Aura Hub'), 'operator', 'a token''s name that is the hub''s is not used');
 select is(pg_temp.label('Ada', 'Aura Hub'), 'Ada', 'a sender_label that is the hub''s is not used');
+select is(pg_temp.label('Ada', 'claude/mac1'), 'Ada', 'nor is one that reads as an agent''s');
 select is(pg_temp.label('Ada', 'A.'), 'A.', 'another sender_label is used');
 -- A revoked device reads nothing any more, itself neither.
 select is(tap.sees('device:tap-own', 'public.mesh_devices'), '1', 'a device reads its own row');

@@ -50,6 +50,43 @@ select tap.become('evil');
 select matches(public.hub_execute_command(tap.channel('evil-desk'), '!sweep ' || c) ->> 'text', '^Sweep of', 'a sweep of ' || c || ' is queued') from unnest(array['Aachen', 'Bonn']) c;
 select tap.become('postgres');
 select matches(tap.refusal('evil', $$ select public.hub_execute_command(tap.channel('evil-desk'), '!sweep Celle') $$), '^UH006 too many', 'one more is refused');
+select tap.become('evil');
+select is(public.hub_execute_command(tap.channel('evil-desk'), '!sweep bonn') ->> 'text', 'A sweep of bonn is under way already. !sweep-status shows it.', 'a city that is being swept needs no room');
+select tap.become('postgres');
+
+-- A message to a person that comes again under its key needs no room.
+insert into public.hub_members (server_id, user_id, role, accepts_hooks) values (tap.server('evil'), tap.id('viewer'), 'viewer', true);
+create function pg_temp.tell_viewer(p_token text, p_text text, p_key text) returns text language sql as
+$$ select public.hub_receive_hook(p_token, p_text, 'user:' || tap.id('viewer'), true, p_key) #>> '{message,content}' $$;
+select tap.become('evil');
+create temp table teller as select public.hub_create_hook_token('teller', array['user:' || tap.id('viewer')]) ->> 'token' as token;
+select tap.become('postgres');
+update hub_internal.quotas set amount = 1 where name = 'direct_messages';
+select is(pg_temp.tell_viewer(token, 'hello', 'k1'), 'hello', 'a message to a person') from teller;
+select matches(tap.refusal('postgres', format($$ select pg_temp.tell_viewer(%L, 'hello', 'k2') $$, token)), '^UH006 too many', 'one more is refused') from teller;
+select is(pg_temp.tell_viewer(token, 'hello', 'k1'), 'hello', 'the same once more is answered as at first') from teller;
+select matches(tap.refusal('postgres', format($$ select pg_temp.tell_viewer(%L, 'other', 'k1') $$, token)), '^UH003 conflict', 'another under its key is refused') from teller;
+
+-- The room for it is a server's: no tenant fills another's, nor the deployment's, and no second token helps.
+insert into public.hub_members (server_id, user_id, role, accepts_hooks)
+select tap.server('buf-barista'), tap.id(w), r, true from (values ('viewer', 'viewer'), ('owner', 'owner')) v (w, r)
+on conflict (user_id, server_id) do update set role = excluded.role, accepts_hooks = true;
+select tap.become('owner');
+create temp table other_teller as select public.hub_create_hook_token('other', array['user:' || tap.id('viewer')]) ->> 'token' as token;
+select tap.become('postgres');
+select is(pg_temp.tell_viewer(token, 'hello', 'k1'), 'hello', 'another tenant''s hook has room of its own') from other_teller;
+select is(pg_temp.tell_viewer(public.hub_create_hook_token('house', array['user:' || tap.id('viewer')]) ->> 'token', 'hello', 'k1'),
+          'hello', 'and so has the deployment''s');
+select tap.become('evil');
+update teller set token = public.hub_create_hook_token('teller 2', array['user:' || tap.id('viewer')]) ->> 'token';
+select tap.become('postgres');
+select matches(tap.refusal('postgres', format($$ select pg_temp.tell_viewer(%L, 'hello', 'k1') $$, token)), '^UH006 too many', 'a second token of one server has none of its own') from teller;
+
+-- Tokens are counted by server, one owner after the other.
+select ok(exists (select from pg_locks l
+                   where l.locktype = 'advisory' and l.pid = pg_backend_pid()
+                     and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('server_hook_tokens' || tap.server('evil'), 0)),
+          'who makes a token holds its server''s lock');
 
 -- An invitation is worth what its maker may do now.
 insert into public.hub_members (server_id, user_id, role) values (tap.server('evil'), tap.id('owner'), 'owner');

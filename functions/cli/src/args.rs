@@ -322,13 +322,13 @@ pub enum Member {
     /// Accept an invitation (`hub member invitations` shows those there are)
     #[command(after_help = "Example:\n  hub member accept cloud-hub")]
     Accept {
-        /// Its name or id
+        /// Its name, as it is shown or as it is written in SERVER/CHANNEL, or its id
         server: String,
     },
     /// Leave a server, or decline an invitation to it
     #[command(after_help = "Example:\n  hub member leave cloud-hub")]
     Leave {
-        /// Its name or id
+        /// Its name, as it is shown or as it is written in SERVER/CHANNEL, or its id
         server: String,
     },
 }

@@ -357,11 +357,23 @@ pub async fn device(target: &Target, command: Device, out: Output) -> Result<Exi
                     "{name} is the device of this `hub dev`, whose dev.env has its secret: a new one would make that one useless. Choose another name"
                 );
             }
-            let accounts::Enrolled { secret, replaced } = accounts::enrol_device(target, &name).await?;
+            // With Postgres alone there is no sign-in: a worker there signs in to the database itself.
+            let bare = matches!(hub, hub::Hub::Postgres(_)) && target.project_address().is_none();
+            let account = if bare { None } else { Some(accounts::enrol_device(target, &name).await?) };
             for server in &servers {
                 hub.enroll_device(&name, server.id, true).await?;
             }
             let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+            let Some(accounts::Enrolled { secret, replaced }) = account else {
+                out.show(&json!({ "device": name, "servers": names }), |_| {
+                    format!(
+                        "{name} is enrolled for {}.\n\nThere is only Postgres here, so it needs no secret of its own. On that machine, with \
+                         the address of the database and the password of postgres in it:\n\n  hub worker --device {name} --url postgres://…",
+                        names.join(", ")
+                    )
+                });
+                return Ok(ExitCode::SUCCESS);
+            };
             let shown = json!({
                 "device": name, "servers": names, "secret": secret.expose_secret(), "replaced": replaced,
             });
@@ -437,7 +449,7 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
         }
         Member::Accept { server } => {
             let hub = target.connect(As::Person).await?;
-            let member = hub.accept_invitation(hub.own_server(&server).await?).await?;
+            let member = hub.accept_invitation(hub.invited_server(&server).await?).await?;
             out.show(&member, |member| format!("you are {} of {server}", member.role));
             return Ok(ExitCode::SUCCESS);
         }
@@ -598,4 +610,30 @@ pub async fn until_told_to_stop(shutdown: tokio_util::sync::CancellationToken) {
     }
     let _ = tokio::signal::ctrl_c().await;
     shutdown.cancel();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_is_known_by_its_event_and_not_by_its_words() {
+        let message = |event: Option<&str>, content_type: &str, content: &str| -> Message {
+            serde_json::from_value(json!({
+                "id": Uuid::nil(), "channel_id": Uuid::nil(), "seq": 1, "sender_type": "agent",
+                "content": content, "content_type": content_type, "event": event,
+            }))
+            .unwrap()
+        };
+        assert!(ends(&message(Some("complete"), "result", "✅ a1b2 complete [claude/mac1]")));
+        assert!(ends(&message(Some("failed"), "error", "❌ a1b2 failed [claude/mac1]")));
+        assert!(ends(&message(Some("cancelled"), "notice", "a1b2 ist abgebrochen")));
+        for (event, content_type, content) in [
+            (None, "text", "🚫 is what I would not do"),
+            (Some("progress"), "progress", "🚫 no such file"),
+            (Some("retried"), "error", "🔁 a1b2 failed on mac1: no disk"),
+        ] {
+            assert!(!ends(&message(event, content_type, content)), "{content}");
+        }
+    }
 }

@@ -290,8 +290,16 @@ impl Api {
         let mut devices: Vec<Device> = self.run(|rest| rest.from("mesh_devices").select("*").order("name.asc")).await?;
         let enrolled: Vec<Enrolled> =
             self.run(|rest| rest.from("mesh_device_servers").select("device,server_id")).await?;
-        let busy: Vec<Busy> =
-            self.run(|rest| rest.from("mac_tasks").select("claimed_by").eq("status", "running")).await?;
+        // As hub_internal.held_count: one without a lease, of an executor of the older kind, takes no place of its capacity.
+        let busy: Vec<Busy> = self
+            .run(|rest| {
+                rest.from("mac_tasks").select("claimed_by").eq("status", "running").not(
+                    "is",
+                    "lease_expires_at",
+                    "null",
+                )
+            })
+            .await?;
         for device in &mut devices {
             device.servers = enrolled.iter().filter(|e| e.device == device.name).map(|e| e.server_id).collect();
             let count = busy.iter().filter(|b| b.claimed_by.as_deref() == Some(device.name.as_str())).count();

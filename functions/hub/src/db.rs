@@ -207,7 +207,7 @@ impl Db {
     }
 
     /// Under which name a session keeps time for this hub, if one does. Who keeps it through a transaction pooler or the service
-    /// key holds no session, and is not seen here.
+    /// key holds no session, and is seen in `hub_internal.kept_time` alone.
     ///
     /// # Errors
     /// What the database says.

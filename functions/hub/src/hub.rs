@@ -7,7 +7,7 @@ use crate::{
     config::{Config, Target},
     db::Db,
     error::{Error, Refusal, Result},
-    types::{Channel, Server, Task, Thread},
+    types::{Channel, Invitation, Server, Task, Thread},
     wake::Wake,
 };
 
@@ -98,19 +98,44 @@ impl Hub {
         }
     }
 
-    /// A server that the caller is in or is invited to, by its name or id. Who is only invited may not see the server itself.
+    /// A server that the caller is invited to, by its name, by what people see of it, or by its id. The invited may not see the
+    /// server itself.
     ///
     /// # Errors
-    /// `NotFound`, naming those there are; `Forbidden` over Postgres, which is nobody.
+    /// `NotFound`, naming those there are; `Conflict` if several are called so; `Forbidden` over Postgres, which is nobody.
+    pub async fn invited_server(&self, server: &str) -> Result<Uuid> {
+        if let Ok(id) = server.parse() {
+            return Ok(id);
+        }
+        let called: Vec<Called> = self.invitations().await?.into_iter().map(Called::from).collect();
+        match called_so(&called, server)? {
+            Some(id) => Ok(id),
+            None => Err(Error::not_found(
+                format!("an invitation to server {server}"),
+                there_are(&called.iter().map(|one| one.name.as_str()).collect::<Vec<_>>()),
+            )),
+        }
+    }
+
+    /// A server that the caller leaves or declines: one that they see, else one that they are invited to. An invitation is
+    /// made by others, and one to a server of the same name is not what is meant.
+    ///
+    /// # Errors
+    /// As [`Hub::invited_server`].
     pub async fn own_server(&self, server: &str) -> Result<Uuid> {
         if let Ok(id) = server.parse() {
             return Ok(id);
         }
-        let invited = self.invitations().await?;
-        match invited.iter().find(|invitation| invitation.server_name == server) {
-            Some(invitation) => Ok(invitation.server_id),
-            None => Ok(self.server_named(server).await?.id),
-        }
+        let invited: Vec<Called> = self.invitations().await?.into_iter().map(Called::from).collect();
+        let seen: Vec<Called> = self.servers().await?.into_iter().map(Called::from).collect();
+        let found = match called_so(&seen, server)? {
+            None => called_so(&invited, server)?,
+            some => some,
+        };
+        found.ok_or_else(|| {
+            let names: Vec<&str> = seen.iter().chain(&invited).map(|one| one.name.as_str()).collect();
+            Error::not_found(format!("server {server}"), there_are(&names))
+        })
     }
 
     /// A channel by `server/channel`.
@@ -160,6 +185,50 @@ impl Hub {
     }
 }
 
+/// What a server is called.
+struct Called {
+    id: Uuid,
+    name: String,
+    shown: Option<String>,
+}
+
+impl From<Server> for Called {
+    fn from(server: Server) -> Self {
+        Self { id: server.id, name: server.name, shown: server.display_name }
+    }
+}
+
+impl From<Invitation> for Called {
+    fn from(invitation: Invitation) -> Self {
+        Self { id: invitation.server_id, name: invitation.server_name, shown: Some(invitation.server_display_name) }
+    }
+}
+
+/// The one that is called so, by its name or by what people see; or that several are.
+fn called_so(servers: &[Called], name: &str) -> Result<Option<Uuid>> {
+    let mut ids: Vec<Uuid> = servers
+        .iter()
+        .filter(|server| server.name == name || server.shown.as_deref() == Some(name))
+        .map(|server| server.id)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    match ids.as_slice() {
+        [] => Ok(None),
+        [id] => Ok(Some(*id)),
+        several => Err(Error::Conflict(Refusal {
+            code: "UH003".into(),
+            message: "conflict".into(),
+            detail: Some(format!("{} servers are called {name}: {}", several.len(), in_a_row(several))),
+            hint: Some("Give the id of the one that is meant.".into()),
+        })),
+    }
+}
+
+fn in_a_row(ids: &[Uuid]) -> String {
+    ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn no_id(what: &str, id: &str) -> Error {
     Error::bad_input(
         format!("{id:?} is no {what} id"),
@@ -173,11 +242,11 @@ fn only_one<T>(what: &str, id: &str, mut found: Vec<T>, of: impl Fn(&T) -> Uuid)
         0 => Err(Error::not_found(format!("{what} {id}"), "Check the id, and that you may read its server.")),
         1 => Ok(found.remove(0)),
         count => {
-            let ids: Vec<String> = found.iter().map(|one| of(one).to_string()).collect();
+            let ids: Vec<Uuid> = found.iter().map(of).collect();
             Err(Error::Conflict(Refusal {
                 code: "UH003".into(),
                 message: "conflict".into(),
-                detail: Some(format!("{count} begin with {id}: {}", ids.join(", "))),
+                detail: Some(format!("{count} begin with {id}: {}", in_a_row(&ids))),
                 hint: Some("Give more digits.".into()),
             }))
         }
@@ -210,6 +279,21 @@ mod tests {
         assert_eq!(only_one("task", "a1", vec![Uuid::nil()], of).unwrap(), Uuid::nil());
         let error = only_one("task", "a1", vec![Uuid::nil(), Uuid::max()], of).unwrap_err().to_string();
         assert!(error.contains("2 begin with a1") && error.contains(&Uuid::max().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_server_is_found_by_name_and_by_what_people_see_unless_several_are_called_so() {
+        let called = |id: u128, name: &str, shown: &str| Called {
+            id: Uuid::from_u128(id),
+            name: name.to_owned(),
+            shown: Some(shown.to_owned()),
+        };
+        let servers = [called(1, "aura-labs", "Aura Labs"), called(2, "labs", "Labs"), called(3, "other", "labs")];
+        assert_eq!(called_so(&servers, "aura-labs").unwrap(), Some(Uuid::from_u128(1)));
+        assert_eq!(called_so(&servers, "Aura Labs").unwrap(), Some(Uuid::from_u128(1)));
+        assert_eq!(called_so(&servers, "nowhere").unwrap(), None);
+        let said = called_so(&servers, "labs").unwrap_err().to_string();
+        assert!(said.contains("2 servers") && said.contains(&Uuid::from_u128(3).to_string()), "{said}");
     }
 
     #[test]

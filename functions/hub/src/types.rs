@@ -324,6 +324,8 @@ pub struct Invitation {
     pub server_id: Uuid,
     /// As the server was called then.
     pub server_name: String,
+    /// As people saw it then.
+    pub server_display_name: String,
     /// The invited.
     pub user_id: Uuid,
     /// `owner`, `operator` or `viewer`.
@@ -398,6 +400,9 @@ pub struct Message {
     /// `text`, `task`, `progress`, `result`, `error` and so on.
     #[serde(default)]
     pub content_type: Option<String>,
+    /// What happened, where the hub tells it: `queued`, `complete`, `cancelled` and so on. None in what somebody wrote.
+    #[serde(default)]
+    pub event: Option<String>,
     /// Title, color, fields.
     #[serde(default)]
     pub embed_data: Option<Value>,

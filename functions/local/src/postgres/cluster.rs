@@ -160,11 +160,12 @@ impl Cluster {
         remove_while_written(&place.unfinished()).await
     }
 
-    /// Ends a postmaster of this very directory that a killed `hub dev` left running. Only whoever holds the lock of the data
-    /// directory may call this.
+    /// Ends what a killed `hub dev` left running of this very directory: the postmaster, and backends that survived theirs (stopped,
+    /// they notice nothing, and hold the memory that a new server asks for). Only whoever holds the lock of the data directory may
+    /// call this.
     ///
     /// # Errors
-    /// [`Error::Postgres`] if it does not end.
+    /// [`Error::Postgres`] if they do not end.
     pub async fn stop_leftover(place: &Place) -> Result<bool> {
         let directory = place.cluster();
         let Some(pid) = leftover(&directory) else {
@@ -172,20 +173,21 @@ impl Cluster {
             if noted_pid(&directory).is_some_and(|pid| kill(pid, None) != Err(Errno::ESRCH)) {
                 files::remove(&directory.join("postmaster.pid"))?;
             }
-            return Ok(false);
+            return end_orphans(&directory).await;
         };
         for (signal, patience) in [(Signal::SIGINT, FAST * 2), (Signal::SIGQUIT, QUIT * 4)] {
-            // It may have ended in between.
+            // It may have ended in between. It waits for its backends, and none that is stopped ends.
             let _ = kill(pid, signal);
-            let deadline = Instant::now() + patience;
-            while Instant::now() < deadline {
-                if leftover(&directory).is_none() {
-                    return Ok(true);
-                }
-                time::sleep(Duration::from_millis(25)).await;
+            let _ = kill(pid, Signal::SIGCONT);
+            for backend in processes_of(&directory) {
+                let _ = kill(backend, Signal::SIGCONT);
+            }
+            if until(patience, || leftover(&directory).is_none()).await {
+                end_orphans(&directory).await?;
+                return Ok(true);
             }
         }
-        Err(Error::Postgres(format!("process {pid}, left by an earlier `hub dev`, does not end: end it by hand")))
+        Err(do_not_end(&[pid]))
     }
 
     /// Starts the server; [`Cluster::ready`] waits for it.
@@ -305,6 +307,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::spawn`] and [`Cluster::ready`], when it keeps failing.
     pub async fn restart(&mut self, place: &Place, binaries: &Binaries) -> Result<()> {
+        end_orphans(&self.directory).await?;
         let deadline = Instant::now() + PREDECESSOR;
         loop {
             let outcome = match Self::spawn(place, binaries, &self.options) {
@@ -333,6 +336,9 @@ impl Cluster {
         }
         // Crash recovery at the next start is the price; 5 s is the promise.
         let _ = self.child.kill().await;
+        for backend in processes_of(&self.directory) {
+            let _ = kill(backend, Signal::SIGKILL);
+        }
     }
 
     /// The process id while it runs.
@@ -361,7 +367,12 @@ impl Cluster {
             };
         }
         let reason = reason.unwrap_or_else(|| format!("it ended with {status}"));
-        Error::Postgres(format!("{reason}; see {}", self.options.log.display()))
+        let held = if reason.contains("pre-existing shared memory") {
+            " (processes of an earlier run hold it: `ps -ax | grep postgres:` shows them, `kill -9` ends them)"
+        } else {
+            ""
+        };
+        Error::Postgres(format!("{reason}{held}; see {}", self.options.log.display()))
     }
 }
 
@@ -527,6 +538,61 @@ fn leftover(directory: &Path) -> Option<Pid> {
         }
     };
     (command.contains("postgres") && command.contains(directory.to_str()?)).then_some(pid)
+}
+
+/// The processes of Postgres that work in a directory: each of them stays in the one of its cluster. Where the system has no `/proc`, none
+/// are found, and Postgres itself says that some hold its memory.
+fn processes_of(directory: &Path) -> Vec<Pid> {
+    let (Ok(entries), Ok(directory)) = (fs::read_dir("/proc"), fs::canonicalize(directory)) else {
+        return Vec::new();
+    };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let ours = |pid: &i32| {
+        let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).ok();
+        link("cwd").is_some_and(|cwd| cwd == directory)
+            && link("exe").is_some_and(|exe| {
+                // Of a program that was replaced since it started, the system says " (deleted)".
+                exe.file_name().is_some_and(|name| name.to_string_lossy().starts_with("postgres"))
+            })
+    };
+    pids.filter(ours).map(Pid::from_raw).collect()
+}
+
+/// Ends the backends of a postmaster that is no more. Nothing is lost by it: what they had not committed is undone at the next start.
+/// `true` if there were any.
+async fn end_orphans(directory: &Path) -> Result<bool> {
+    let orphans = processes_of(directory);
+    if orphans.is_empty() {
+        return Ok(false);
+    }
+    for (signal, patience) in [(Signal::SIGQUIT, QUIT), (Signal::SIGKILL, QUIT * 4)] {
+        for orphan in processes_of(directory) {
+            // It may have ended in between.
+            let _ = kill(orphan, signal);
+            let _ = kill(orphan, Signal::SIGCONT);
+        }
+        if until(patience, || processes_of(directory).is_empty()).await {
+            return Ok(true);
+        }
+    }
+    Err(do_not_end(&processes_of(directory)))
+}
+
+/// No event tells of the end of a process that is no child of ours: it is looked for, until it is gone or this time is over.
+async fn until(patience: Duration, gone: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        if gone() {
+            return true;
+        }
+        time::sleep(Duration::from_millis(25)).await;
+    }
+    false
+}
+
+fn do_not_end(pids: &[Pid]) -> Error {
+    let pids = pids.iter().map(Pid::to_string).collect::<Vec<_>>().join(" ");
+    Error::Postgres(format!("processes of an earlier `hub dev` do not end. End them by hand: kill -9 {pids}"))
 }
 
 fn noted_pid(directory: &Path) -> Option<Pid> {
