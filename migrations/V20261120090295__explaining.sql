@@ -321,7 +321,7 @@ begin
   elsif v_task.status = 'waiting' then
     return query select
       'waiting for an answer'::text,
-      coalesce(v_task.partial_output, 'hub_answer_task gives it.'),
+      coalesce(v_task.partial_output, 'Its executor says for what; hub_cancel_task ends it.'),
       null::timestamptz;
     return;
   elsif v_task.status <> 'pending' then

@@ -152,7 +152,8 @@ select is(tap.outcome('owner', format('select public.hub_set_member(%L, %L, ''bo
 select is(tap.outcome(a, format(c, t)) = '42501', t <> 'now()', format('%s may not choose the time: %s', a, format(c, t)))
   from unnest(array['now()', 'now() + interval ''1 year''', 'null']) t,
        (values ('device:tap-all', $$select hub_internal.register_device('tap-all', 'linux', '[]', 1, %s)$$),
-               ('device:tap-all', $$select hub_internal.heartbeat('tap-all', '[]', %s)$$),
+               ('device:tap-all', $$select hub_internal.heartbeat('tap-all', '[]', null, %s)$$),
+               ('device:tap-all', $$select hub_internal.sign_off('tap-all', %s)$$),
                ('device:tap-all', $$select hub_internal.claim_tasks('tap-all', 1, '1 minute', %s)$$),
                ('device:tap-all', $$select hub_internal.complete_task(running, 1, 'x', '{}', %s) from stage$$),
                ('device:tap-all', $$select hub_internal.fail_task(running, 1, 'x', true, '{}', %s) from stage$$),
@@ -160,7 +161,7 @@ select is(tap.outcome(a, format(c, t)) = '42501', t <> 'now()', format('%s may n
                ('owner', $$select hub_internal.retry_outbox(dead, %s) from stage$$)) v (a, c);
 select set_eq($$ select p.proname::text from pg_proc p where p.pronamespace = 'hub_internal'::regnamespace and p.provolatile = 'v'
                     and 'p_now' = any (p.proargnames) and has_function_privilege('authenticated', p.oid, 'execute') $$,
-              $$ values ('register_device'), ('heartbeat'), ('claim_tasks'), ('complete_task'), ('fail_task'), ('cancel_task'), ('retry_outbox') $$,
+              $$ values ('register_device'), ('heartbeat'), ('sign_off'), ('claim_tasks'), ('complete_task'), ('fail_task'), ('cancel_task'), ('retry_outbox') $$,
               'and these are all that take one');
 update public.mesh_devices set agents = '[{"agent":"secret-agent","models":["any"]}]' where name = 'tap-own';
 create function pg_temp.knows(p_actor text) returns boolean language plpgsql as $$

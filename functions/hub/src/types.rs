@@ -400,7 +400,7 @@ pub struct Message {
     /// `text`, `task`, `progress`, `result`, `error` and so on.
     #[serde(default)]
     pub content_type: Option<String>,
-    /// What happened, where the hub tells it: `queued`, `complete`, `cancelled` and so on. None in what somebody wrote.
+    /// What happened, where the hub tells it: a row of `hub_message_events`. None in what somebody wrote.
     #[serde(default)]
     pub event: Option<String>,
     /// Title, color, fields.
@@ -409,9 +409,6 @@ pub struct Message {
     /// Whether it is a progress note.
     #[serde(default)]
     pub is_progress: bool,
-    /// What happened, where the hub itself says it: a row of `hub_message_events`.
-    #[serde(default)]
-    pub event: Option<String>,
     /// The task it is about.
     #[serde(default)]
     pub task_id: Option<Uuid>,
