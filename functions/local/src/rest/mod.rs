@@ -19,7 +19,10 @@ use postrust_core::{AppConfig, SchemaCache, config::RoleSettings};
 use postrust_server::AppState;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
+use sqlx::{
+    Connection,
+    postgres::{PgListener, PgPool, PgPoolOptions},
+};
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -34,6 +37,8 @@ pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// How deep a request may embed; clients go two or three levels down.
 const DEPTH: usize = 8;
 const POOL: u32 = 12;
+/// A connection that lay idle for longer is asked whether it still lives.
+const ASK_AFTER: Duration = Duration::from_secs(1);
 /// A migration is many statements, each with its own notification.
 const SETTLE: Duration = Duration::from_millis(40);
 const RETRY: Duration = Duration::from_millis(500);
@@ -80,6 +85,16 @@ impl Rest {
 
         let pool = PgPoolOptions::new()
             .max_connections(POOL)
+            // As hub::db does: to ask each connection before each request whether it lives would be an exchange more.
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > ASK_AFTER {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .acquire_timeout(Duration::from_secs(8))
             .connect_with(connect_options(port, "authenticator", &secrets.authenticator_password))
             .await
