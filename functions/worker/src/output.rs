@@ -365,6 +365,8 @@ mod tests {
         "a語👩\u{1b}[]0;m\\\u{7}\0\r\n\t\u{85}\u{2028}\u{200b}\u{200c}\u{200d}\u{202e}\u{fe0f}\u{301}\u{e0041}";
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// Against the plain way: all complete lines, one after another.
         #[test]
         fn chunks_do_not_change_which_line_is_the_newest(text in "[a-c \n\r]{0,60}", cuts in proptest::collection::vec(1_usize..20, 1..10)) {

@@ -690,6 +690,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn no_known_secret_ever_appears(
             secrets in proptest::collection::vec("[!-~ä-ü漢]([ -~ä-ü漢]{6,40})[!-~ä-ü漢]", 1..5),
