@@ -159,6 +159,9 @@ impl Attempt {
         let mut exit = match self.start() {
             Ok(pid) => {
                 self.link.send(frame::STARTED, &pid.to_le_bytes());
+                // Only now, since it may take milliseconds. A process that is forked meanwhile is found without it.
+                let host = i32::try_from(std::process::id()).unwrap_or(0);
+                self.family = Some(Family::of(pid, &group_name(&self.folder, host)));
                 self.attend()?;
                 self.drain()?;
                 self.exit(started_at_ms)
@@ -202,8 +205,6 @@ impl Attempt {
             nonblocking(input.as_fd())?;
         }
         self.input = agent.stdin;
-        let host = i32::try_from(std::process::id()).unwrap_or(0);
-        self.family = Some(Family::of(agent.pid, &group_name(&self.folder, host)));
         Ok(agent.pid)
     }
 
@@ -237,7 +238,8 @@ impl Attempt {
                 self.link.lose();
             }
             for (at, ready) in ready.streams.into_iter().enumerate() {
-                if ready {
+                // The one before may have taken the last place.
+                if ready && self.link.hears() {
                     self.listen(at);
                 }
             }
