@@ -236,7 +236,8 @@ impl AgentConfig {
     /// Reads a list of agents (`HUB_WORKER_AGENTS`, or the file of `--agents`):
     ///
     /// ```json
-    /// [{"agent": "claude", "models": ["claude"], "kind": "command", "argv": ["claude", "-p", "--", "{prompt}"], "timeout_seconds": 3600},
+    /// [{"agent": "claude", "models": ["claude"], "kind": "command", "argv": ["claude", "-p"], "timeout_seconds": 3600,
+    ///   "first_output_seconds": 0, "silence_seconds": 0},
     ///  {"agent": "survey", "models": ["any"], "kind": "survey"}]
     /// ```
     ///

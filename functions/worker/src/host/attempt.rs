@@ -40,9 +40,11 @@ const AGAIN_AT_MOST: Duration = Duration::from_millis(200);
 const PIPE: usize = 64 * 1024;
 #[cfg(target_os = "linux")]
 const LARGE_PIPE: i32 = 1024 * 1024;
-/// Where nothing tells who belongs to the agent, it is looked at this often.
+/// Where nothing tells who belongs to the agent, it is looked at this often; more often while it is being ended.
 #[cfg(not(target_os = "linux"))]
 const LOOK: Duration = Duration::from_millis(500);
+#[cfg(not(target_os = "linux"))]
+const LOOK_AT_THE_END: Duration = Duration::from_millis(50);
 
 pub(super) fn run(folder: &Path, guard: File) -> ExitCode {
     match Attempt::new(folder, guard).and_then(Attempt::run) {
@@ -109,6 +111,8 @@ struct Attempt {
     deaf: bool,
     said_final: Option<Instant>,
     processes_left: usize,
+    #[cfg(not(target_os = "linux"))]
+    next_look: Instant,
 }
 
 /// What one poll found.
@@ -151,6 +155,8 @@ impl Attempt {
             deaf: false,
             said_final: None,
             processes_left: 0,
+            #[cfg(not(target_os = "linux"))]
+            next_look: Instant::now(),
         })
     }
 
@@ -159,6 +165,9 @@ impl Attempt {
         let mut exit = match self.start() {
             Ok(pid) => {
                 self.link.send(frame::STARTED, &pid.to_le_bytes());
+                // Only now, since it may take milliseconds. A process that is forked meanwhile is found without it.
+                let host = i32::try_from(std::process::id()).unwrap_or(0);
+                self.family = Some(Family::of(pid, &group_name(&self.folder, host)));
                 self.attend()?;
                 self.drain()?;
                 self.exit(started_at_ms)
@@ -202,8 +211,6 @@ impl Attempt {
             nonblocking(input.as_fd())?;
         }
         self.input = agent.stdin;
-        let host = i32::try_from(std::process::id()).unwrap_or(0);
-        self.family = Some(Family::of(agent.pid, &group_name(&self.folder, host)));
         Ok(agent.pid)
     }
 
@@ -237,7 +244,8 @@ impl Attempt {
                 self.link.lose();
             }
             for (at, ready) in ready.streams.into_iter().enumerate() {
-                if ready {
+                // The one before may have taken the last place.
+                if ready && self.link.hears() {
                     self.listen(at);
                 }
             }
@@ -297,7 +305,7 @@ impl Attempt {
             Phase::Over => None,
         };
         #[cfg(not(target_os = "linux"))]
-        let due = Some(due.map_or(Instant::now() + LOOK, |due| due.min(Instant::now() + LOOK)));
+        let due = Some(due.map_or(self.next_look, |due| due.min(self.next_look)));
         due
     }
 
@@ -322,7 +330,14 @@ impl Attempt {
 
     fn mind_the_time(&mut self, now: Instant) {
         #[cfg(not(target_os = "linux"))]
-        self.look_at_children();
+        if self.next_look <= now {
+            if let Some(family) = &mut self.family {
+                family.look();
+            }
+            self.look_at_children();
+            let running = matches!(self.phase, Phase::Running);
+            self.next_look = Instant::now() + if running { LOOK } else { LOOK_AT_THE_END };
+        }
         match self.phase {
             Phase::Running => {
                 let due = self.watches().into_iter().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at);

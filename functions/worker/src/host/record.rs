@@ -256,6 +256,8 @@ impl Spool {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         let length = bytes.len() as u64;
         if self.file.is_some() && self.written + length > PART {
+            // Renamed over another file it would be written to the disk at once by some file systems; so it most often never is.
+            self.forget_earlier();
             std::fs::rename(&self.path, earlier(&self.path))?;
             self.file = None;
         }
@@ -334,8 +336,9 @@ mod tests {
         spool.sync().unwrap();
         let kept = kept(folder.path(), OUTPUT);
         assert!((PART..=2 * PART).contains(&kept), "{kept}");
-        let end = tail(folder.path(), OUTPUT, 10 * 1024 * 1024).unwrap();
-        assert_eq!(end.len(), 10 * 1024 * 1024);
+        let limit = 8 * 1024 * 1024 + 1;
+        let end = tail(folder.path(), OUTPUT, limit).unwrap();
+        assert!(end.len() == limit && kept > PART, "the end lies in both parts");
         assert!(end.ends_with(b"the end"));
         let before = &end[..end.len() - 7];
         assert!(before.rchunks(chunk.len()).all(|part| chunk.ends_with(part)));

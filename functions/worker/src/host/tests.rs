@@ -8,7 +8,7 @@ use nix::{
 };
 use std::{
     sync::atomic::{AtomicU32, Ordering},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -409,16 +409,25 @@ async fn an_agent_gets_three_descriptors_no_blocked_signal_and_a_group_of_its_ow
     // As a careless library would: it is inherited by whatever is started.
     let left_open = File::open("/dev/null").unwrap();
     nix::fcntl::fcntl(&left_open, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
-    let script =
-        "ls /proc/$$/fd | tr '\\n' ' '; echo; grep -E 'Sig(Blk|Ign)' /proc/$$/status; ps -o pid=,pgid=,tty= -p $$; env";
-    let (exit, run) = run(script).await;
+    let mut list = begin(&Spec { program: "/bin/ls".into(), args: vec!["/proc/self/fd".into()], ..spec("") });
+    list.ends().await;
+    // The fourth is the folder it looks into.
+    assert_eq!(String::from_utf8_lossy(&list.output), "0\n1\n2\n3\n");
+
+    let args = vec!["-E".into(), "Sig(Blk|Ign)".into(), "/proc/self/status".into()];
+    let mut signals = begin(&Spec { program: "/bin/grep".into(), args, ..spec("") });
+    signals.ends().await;
+    let sets: Vec<u64> = String::from_utf8_lossy(&signals.output)
+        .lines()
+        .map(|line| u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap())
+        .collect();
+    assert_eq!(sets[0], 0, "blocked");
+    assert_eq!(sets[1] & (1 << (Signal::SIGPIPE as u64 - 1)), 0, "a broken pipe is ignored");
+
+    let (exit, run) = run("ps -o pid=,pgid=,tty= -p $$; env").await;
     let output = String::from_utf8(run.output).unwrap();
     assert_eq!(exit.code, Some(0), "{output}");
     let mut lines = output.lines();
-    assert_eq!(lines.next().unwrap().trim(), "0 1 2");
-    for name in ["SigBlk", "SigIgn"] {
-        assert_eq!(lines.next().unwrap(), format!("{name}:\t0000000000000000"));
-    }
     let process: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
     assert!(process[0] == process[1] && process[2] == "?", "{process:?}");
     assert!(lines.any(|line| line == "HUB_ATTEMPT=test.1"));
@@ -546,24 +555,54 @@ async fn a_gigabyte_of_output_costs_little_and_is_bounded_in_memory_and_on_disk(
 
 #[tokio::test]
 async fn starting_and_stopping_is_quick() {
-    let mut starts = Vec::new();
-    let mut stops = Vec::new();
+    let (mut alone, mut starts, mut stops) = (Vec::new(), Vec::new(), Vec::new());
+    // What a program's clock says first.
+    let since = |begun: SystemTime, said: &[u8]| {
+        let nanos = std::str::from_utf8(said).unwrap().trim().parse().unwrap();
+        (UNIX_EPOCH + Duration::from_nanos(nanos)).duration_since(begun).unwrap()
+    };
     for _ in 0..30 {
-        let begun = Instant::now();
-        let mut run = begin(&Spec { program: "/bin/echo".into(), args: vec!["ready".into()], ..spec("") });
-        run.says("ready").await;
-        starts.push(begun.elapsed());
+        let begun = SystemTime::now();
+        alone.push(since(begun, &std::process::Command::new("/bin/date").arg("+%s%N").output().unwrap().stdout));
+        let date = Spec { program: "/bin/date".into(), args: vec!["+%s%N".into()], ..spec("") };
+        let begun = SystemTime::now();
+        let mut run = begin(&date);
         run.ends().await;
+        starts.push(since(begun, &run.output));
+
         let tag = tag();
-        let mut run = begin(&spec(&format!("echo ready; exec sleep {tag}")));
+        let mut run = begin(&spec(&format!("echo ready; sleep {tag}")));
         run.says("ready").await;
         let begun = Instant::now();
         run.host().stop("");
         assert_eq!(run.ends().await.signal, Some(15));
         stops.push(begun.elapsed());
     }
-    starts.sort();
-    stops.sort();
-    println!("from the start to a first word: median {:?}, worst {:?}", starts[15], starts[29]);
-    println!("from the stop to a dead tree and no host: median {:?}, worst {:?}", stops[15], stops[29]);
+    for (what, mut times) in [
+        ("a program's first words without a host", alone),
+        ("with one", starts),
+        ("from the stop to a dead tree, its record written, and no host", stops),
+    ] {
+        times.sort();
+        println!("{what}: median {:?}, worst {:?}", times[15], times[29]);
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_lets_hosts_end_what_has_no_mark() {
+    let root = tempfile::tempdir().unwrap();
+    let identity = crate::process::Identity::new("dev", root.path());
+    let dead = format!("{}:999999999.1", identity.mark.rsplit_once(':').unwrap().0);
+    let tag = tag();
+    let folder = tempfile::tempdir().unwrap();
+    let environment = std::env::vars_os()
+        .chain([("HUB_ATTEMPT".into(), format!("{tag}.1").into()), ("HUB_WORKER".into(), dead.into())])
+        .collect();
+    let script = format!("{}trap '' TERM; echo ready; sleep {tag}; sleep {tag}", escapes(&tag));
+    let (host, events) = Host::start(&program(), &spec(&script), environment, folder.path()).unwrap();
+    let mut run = Run { host: Some(host), events, folder, output: Vec::new(), errors: Vec::new() };
+    run.says("ready").await;
+    let (swept, exit) = tokio::join!(identity.sweep(Duration::from_millis(500)), run.ends());
+    assert!(swept > 2, "{swept}");
+    assert_eq!((exit.reason, exit.processes_left, living(&tag)), (Reason::HostGone, 0, 0));
 }
