@@ -27,10 +27,11 @@ begin
            order by t.lease_expires_at
            limit p_limit
              for update skip locked) x;
+  v_ids := coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]);
   for v_task in
     select t.*
       from public.mac_tasks t
-     where t.id = any (coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]))
+     where t.id = any (v_ids)
   loop
     v_gone := exists (select from public.mesh_devices d
                        where d.name = v_task.claimed_by and d.revoked_at is not null);
@@ -87,10 +88,11 @@ begin
            order by t.channel_id
            limit p_limit
              for update skip locked) x;
+  v_ids := coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]);
   for v_task in
     select t.*
       from public.mac_tasks t
-     where t.id = any (coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]))
+     where t.id = any (v_ids)
      order by t.channel_id, t.finished_at
   loop
     if v_task.thread_id is null and hub_internal.is_threaded(v_task.channel_id) then
