@@ -47,10 +47,9 @@ begin
 end;
 $$;
 
--- Whoever tells several conversations in one transaction could wait in a ring with another who does. Who has
--- to tell them all goes by one order (recover_leases): channels by their ids, then threads by theirs. Who can
--- leave some for later locks by this those that nobody holds at this moment, and waits for none; it gives the
--- tasks that may be told.
+-- Whoever waits for a conversation while holding another can wait in a ring. So who tells several locks,
+-- before the first word, those that nobody holds at this moment, and leaves the others for later. Gives the
+-- tasks that may be told; null where each has somebody: then one of them alone may be waited for.
 create function hub_internal.lock_conversations(p_task_ids uuid[])
   returns uuid[]
   language plpgsql

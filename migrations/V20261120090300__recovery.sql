@@ -1,8 +1,8 @@
 -- Why: what died, what was never told and what waits for nothing is put right by whoever keeps time.
 -- hub_recover calls what hub_errands name.
 
--- Leases that ran out. In one order of conversations (lock_conversations): two of these, or one and
--- tell_endings, can not wait in a ring. While the database was away nobody could renew a lease, and a device
+-- Leases that ran out. What is told in a conversation that somebody writes in at this moment is left for the
+-- next round (lock_conversations). While the database was away nobody could renew a lease, and a device
 -- delivers once it is back: what was claimed before it started is left alone for a moment after.
 create function hub_internal.recover_leases(p_now timestamptz, p_limit int)
   returns integer
@@ -11,21 +11,27 @@ create function hub_internal.recover_leases(p_now timestamptz, p_limit int)
   set search_path = ''
 as $$
 declare
-  v_task  public.mac_tasks;
-  v_error text;
-  v_gone  boolean;
-  v_done  integer := 0;
+  v_ids     uuid[];
+  v_task    public.mac_tasks;
+  v_error   text;
+  v_gone    boolean;
+  v_done    integer := 0;
   v_settled boolean := p_now >= pg_postmaster_start_time() + hub_internal.setting('outage_grace');
 begin
+  select array_agg(x.id) into v_ids
+    from (select t.id
+            from public.mac_tasks t
+           where t.status = 'running'
+             and t.lease_expires_at < p_now
+             and (t.claimed_at >= pg_postmaster_start_time() or v_settled) is not false
+           order by t.lease_expires_at
+           limit p_limit
+             for update skip locked) x;
+  v_ids := coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]);
   for v_task in
     select t.*
       from public.mac_tasks t
-     where t.status = 'running'
-       and t.lease_expires_at < p_now
-       and (t.claimed_at >= pg_postmaster_start_time() or v_settled) is not false
-     order by t.thread_id is not null, coalesce(t.thread_id, t.channel_id), t.id
-     limit p_limit
-       for update skip locked
+     where t.id = any (v_ids)
   loop
     v_gone := exists (select from public.mesh_devices d
                        where d.name = v_task.claimed_by and d.revoked_at is not null);
@@ -69,23 +75,25 @@ create function hub_internal.tell_endings(p_now timestamptz, p_limit int)
   set search_path = ''
 as $$
 declare
+  v_ids  uuid[];
   v_task public.mac_tasks;
   v_done integer := 0;
 begin
+  select array_agg(x.id) into v_ids
+    from (select t.id
+            from public.mac_tasks t
+           where t.channel_id is not null
+             and t.status in ('complete', 'failed', 'cancelled')
+             and t.told is distinct from t.status || ':' || t.attempt::text
+           order by t.channel_id
+           limit p_limit
+             for update skip locked) x;
+  v_ids := coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]);
   for v_task in
     select t.*
       from public.mac_tasks t
-     where t.id in (select u.id
-                      from public.mac_tasks u
-                     where u.channel_id is not null
-                       and u.status in ('complete', 'failed', 'cancelled')
-                       and u.told is distinct from u.status || ':' || u.attempt::text
-                     order by u.channel_id
-                     limit p_limit)
-       and t.status in ('complete', 'failed', 'cancelled')
-       and t.told is distinct from t.status || ':' || t.attempt::text
-     order by t.thread_id is not null, coalesce(t.thread_id, t.channel_id), t.id
-       for update skip locked
+     where t.id = any (v_ids)
+     order by t.channel_id, t.finished_at
   loop
     if v_task.thread_id is null and hub_internal.is_threaded(v_task.channel_id) then
       v_task.thread_id := (hub_internal.new_thread_for(v_task)).id;
