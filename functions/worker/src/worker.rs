@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Worker,
     agents::{self, Agent},
-    executor::{Reason, Shared, adopt, attempt, bounded},
+    executor::{CALL_WITHIN, Reason, Shared, adopt, attempt, bounded},
     heartbeat::{beat, keep_beating},
     journal::Journal,
     machine::Facts,
@@ -105,8 +105,12 @@ impl Ready {
         drop(wake);
         drain(&shared, &worker, &mut attempts, &mut adopting, ended.is_err()).await;
 
+        // One that comes after the device has signed off would sign it on again.
         stopping.cancel();
-        beating.abort();
+        let beaten = beating.abort_handle();
+        if timeout(CALL_WITHIN, beating).await.is_err() {
+            beaten.abort();
+        }
         if ended.is_ok() {
             match timeout(SIGN_OFF, shared.hub.sign_off(&device.name)).await {
                 Ok(Ok(())) => {}

@@ -116,7 +116,8 @@ impl Outcome {
 }
 
 fn shown(mut meta: Meta, redactor: &Redactor) -> Meta {
-    meta.stderr = meta.stderr.map(|text| redactor.text(&text).into_owned());
+    // What stands for a secret may be longer than it.
+    meta.stderr = meta.stderr.map(|text| ending(&redactor.text(&text), STDERR, false).into_owned());
     meta
 }
 
@@ -169,7 +170,7 @@ impl Recorded {
             }),
             exit_code: exit.code,
             signal: exit.signal.filter(|signal| *signal > 0),
-            stderr: Some(ending(&self.errors, STDERR, false).into_owned()).filter(|text| !text.is_empty()),
+            stderr: Some(self.errors.clone()).filter(|text| !text.is_empty()),
             output_bytes: exit.output_bytes.checked_add(exit.error_bytes),
             peak_memory_bytes: exit.peak_memory_bytes,
             agent_started_at: moment(exit.started_at_ms),
