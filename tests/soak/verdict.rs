@@ -161,6 +161,13 @@ impl Verdict<'_> {
             *reasons.entry(&attempt.reason).or_default() += 1;
         }
         println!("attempts by how they ended: {reasons:?}");
+        let mut unbegun: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, attempt) in attempts.iter().filter(|(key, _)| !self.runs.began.contains_key(*key)) {
+            *unbegun.entry(&attempt.reason).or_default() += 1;
+        }
+        println!(
+            "claimed and never begun (killed, or not answered, between the claim and the agent's first line): {unbegun:?}"
+        );
         println!("faults: {}", self.faults.said());
         println!(
             "run to its end again after its lease was lost: {}; after a kill in its last moment: {}; otherwise: {}",
