@@ -100,9 +100,19 @@ async fn a_result_whose_acknowledgement_was_lost_is_told_once() {
     let worker = behind.worker().await;
     let task = behind.world.send("work").await;
     behind.world.until_note(task, "up").await;
-    behind.line.set(Line::Unanswered);
+    // Its statement waits until the line is as it is to be.
+    let hold = "create function public.hold() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(1); return new; end';
+                create trigger hold before update on public.mac_tasks for each row when (new.status = 'complete') execute function public.hold()";
+    behind.world.sql(hold).await;
+    let mut holding = behind.world.pool.acquire().await.unwrap();
+    sqlx::query("select pg_advisory_lock(1)").execute(&mut *holding).await.unwrap();
     open(&behind.world);
+    let waits = "select (count(*) > 0)::text from pg_locks where locktype = 'advisory' and not granted and objid = 1 and classid = 0 and database = (select oid from pg_database where datname = current_database())";
+    behind.world.until_text(waits, "true").await;
+    behind.line.set(Line::Unanswered);
+    sqlx::query("select pg_advisory_unlock(1)").execute(&mut *holding).await.unwrap();
     behind.world.until(task, "complete").await;
+    behind.world.sql("drop trigger hold on public.mac_tasks; drop function public.hold()").await;
     // What it told is in its journal until it hears that the hub has it.
     assert_eq!(behind.world.journal().len(), 1);
     worker.kill().await;
@@ -210,7 +220,8 @@ async fn a_disk_that_is_full_in_the_journal_loses_no_end() {
     told_once(&world, task, "complete").await;
     assert_eq!((runs(&world, task), attempts(&world, task).await), ((1, 1), 1));
 
-    // None begins without a journal; its task waits for a machine that has one.
+    // None begins without a journal; its task waits for a machine that has one. (The folder of the first is gone.)
+    disk.fill();
     let next = world.send("more").await;
     let refused = "select coalesce(max(reason), 'none') from public.hub_task_attempts a where a.attempt = 1 and a.outcome = 'failed'";
     world.until_text(refused, "not_started").await;
@@ -234,8 +245,9 @@ impl SmallDisk {
 
     fn fill(&self) {
         for n in 0.. {
-            if std::fs::create_dir(self.0.join(format!("full-{n}"))).is_err() {
-                return;
+            match std::fs::create_dir(self.0.join(format!("full-{n}"))) {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return,
+                _ => {}
             }
         }
     }

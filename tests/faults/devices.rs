@@ -68,7 +68,15 @@ async fn a_device_without_the_folder_gets_none_of_its_tasks_until_it_has_it() {
     let bare = tempfile::tempdir().unwrap();
     let root = bare.path().to_str().unwrap();
     let without = world.worker_with("without", &[agent("sh", QUICK)], &[("HUB_WORKER_PROJECTS_ROOT", root)]).await;
+    let first = world.send_with("nobody has it yet", "max_attempts = 1").await;
+    let named = || async {
+        let said = world.text(EXPLAINED, first).await;
+        (said.contains(PROJECT) && said.contains("without")).then_some(())
+    };
+    assert!(wait(named).await.is_some(), "{}", world.text(EXPLAINED, first).await);
+
     let with = world.worker("with", &[agent("sh", QUICK)]).await;
+    told_once(&world, first, "complete").await;
     for n in 0..6 {
         let task = world.send_with(&format!("task {n}"), "max_attempts = 1").await;
         told_once(&world, task, "complete").await;
@@ -76,18 +84,12 @@ async fn a_device_without_the_folder_gets_none_of_its_tasks_until_it_has_it() {
     let others = "select count(*) from public.hub_task_attempts where device <> 'with'";
     assert_eq!(world.count_all(others).await, 0);
 
-    // Now nobody has it.
+    // Once it has the folder too it says so with a heartbeat.
     with.stop().await;
     let task = world.send("and now").await;
-    let named = || async {
-        let said = world.text(EXPLAINED, task).await;
-        (said.contains(PROJECT) && said.contains("without")).then_some(())
-    };
-    assert!(wait(named).await.is_some(), "{}", world.text(EXPLAINED, task).await);
     std::fs::create_dir_all(bare.path().join(PROJECT)).unwrap();
     told_once(&world, task, "complete").await;
-    let where_it_ran = "select claimed_by from public.mac_tasks where id = $1";
-    assert_eq!(world.text(where_it_ran, task).await, "without");
+    assert_eq!(world.text("select claimed_by from public.mac_tasks where id = $1", task).await, "without");
     without.stop().await;
 }
 
@@ -96,6 +98,8 @@ async fn a_device_whose_worker_stopped_is_offline_at_once() {
     let world = World::new().await;
     let worker = world.worker("w1", &[agent("sh", QUICK)]).await;
     let online = "select (signed_off_at is null)::text from public.mesh_devices";
+    let first = world.send("before").await;
+    told_once(&world, first, "complete").await;
     assert_eq!(world.one_text(online).await, "true");
     worker.stop().await;
     assert_eq!(world.one_text(online).await, "false");

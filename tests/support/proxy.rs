@@ -81,7 +81,7 @@ fn through(port: u16, direct: &str) -> String {
 async fn connection(client: TcpStream, port: u16, mut line: watch::Receiver<Line>) {
     let mut cut = line.clone();
     let talk = async {
-        if line.wait_for(|line| *line == Line::Open).await.is_err() {
+        if line.wait_for(|line| matches!(line, Line::Open | Line::Unanswered)).await.is_err() {
             return;
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
