@@ -1,0 +1,66 @@
+//! Who is told of work, and by whom, when what tells is gone.
+
+use hub::db::{Db, KeeperSession};
+use hub_tests::{BOUND, World, agent};
+
+use crate::work::QUICK;
+
+#[tokio::test]
+async fn work_starts_although_the_listener_was_killed() {
+    let world = World::new().await;
+    let worker = world.worker("w1", &[agent("sh", QUICK)]).await;
+    let first = world.send("first").await;
+    world.until(first, "complete").await;
+
+    // Every connection that listens goes, and again while the worker may be reconnecting.
+    for _ in 0..2 {
+        world
+            .sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query ilike '%listen%' and pid <> pg_backend_pid()")
+            .await;
+    }
+    let second = world.send("second").await;
+    world.until(second, "complete").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn releasing_a_locked_pending_task_wakes_the_workers() {
+    // A claim passes over a row that somebody holds. Without a second wake-up that task would wait for the slow poll.
+    let world = World::new().await;
+    let task = world.send("work").await;
+    let mut listener = world.listen("hub_tasks").await;
+    world.sql(&format!("update public.mac_tasks set metadata = '{{\"seen\": \"yes\"}}' where id = '{task}'")).await;
+    world.heard(&mut listener).await;
+}
+
+#[tokio::test]
+async fn without_notify_the_slow_poll_finds_the_task() {
+    let world = World::new().await;
+    world.sql("alter table public.mac_tasks disable trigger mac_tasks_60_wake_insert").await;
+    let worker = world.worker("w1", &[agent("sh", QUICK)]).await;
+    let task = world.send("nobody is told").await;
+    world.until(task, "complete").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_keeper_that_falls_silent_loses_its_lock_to_another() {
+    let world = World::new().await;
+    let db = Db::connect(&world.url).await.unwrap();
+    let mut frozen = KeeperSession::open(&db).await.unwrap();
+    assert!(frozen.try_lock().await.unwrap());
+    let mut other = KeeperSession::open(&db).await.unwrap();
+    assert!(!other.try_lock().await.unwrap());
+    other.close().await;
+
+    // Postgres ends what says nothing for longer than a round of a minute: the socket of a frozen process stays open, so nothing else would.
+    let gone = "select count(*)::text from pg_stat_activity where datname = current_database() and application_name = 'hub keeper'";
+    let asked = std::time::Instant::now();
+    while world.one_text(gone).await != "0" {
+        assert!(asked.elapsed() < 2 * BOUND, "the silent session is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    let mut next = KeeperSession::open(&db).await.unwrap();
+    assert!(next.try_lock().await.unwrap());
+    assert!(frozen.recover(10).await.is_err());
+}
