@@ -69,6 +69,10 @@ impl Plain {
 fn start_worker(mut command: Command, world: &World, agents: &[Value]) -> Child {
     let file = world.root().join(format!("{}.json", uuid::Uuid::new_v4()));
     std::fs::write(&file, json!(agents).to_string()).unwrap();
+    // Whichever user it runs as may write there; the one it is has no home.
+    let state = file.with_extension("state");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).unwrap();
     command
         .args(["worker", "--device", "shield", "--agents"])
         .arg(file)
@@ -77,6 +81,7 @@ fn start_worker(mut command: Command, world: &World, agents: &[Value]) -> Child 
         .env("DATABASE_URL", world.url.expose_secret())
         .env("HUB_BRIDGE_SHIELD", "hush-hush")
         .env("HUB_WORKER_DRAIN_SECONDS", "0")
+        .env("HUB_WORKER_STATE_DIR", state)
         .spawn()
         .unwrap()
 }
