@@ -106,8 +106,10 @@ impl Journal {
             let age = entry.metadata().and_then(|meta| meta.modified()).ok();
             let age = age.and_then(|made| SystemTime::now().duration_since(made).ok()).unwrap_or_default();
             // One in the making is there for milliseconds.
+            // One that a worker was removing when it was killed: what it is goes first.
+            let half = !unfinished && !entry.path().join(ABOUT).exists();
             let old = age > if unfinished { Duration::from_secs(60) } else { KEPT };
-            if old && is_nobodys(&entry.path()) {
+            if (half || old) && is_nobodys(&entry.path()) {
                 fs::remove_dir_all(entry.path()).ok();
             } else if !unfinished {
                 left.push(entry.path());
@@ -240,6 +242,18 @@ mod tests {
             adopted += usize::from(waits.await.unwrap());
         }
         assert_eq!(adopted, 1);
+    }
+
+    #[test]
+    fn what_a_killed_worker_had_half_removed_goes_with_the_next() {
+        let state = tempfile::tempdir().unwrap();
+        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        let entry = journal.begin(&task()).unwrap();
+        let folder = entry.folder().to_path_buf();
+        fs::remove_file(folder.join(ABOUT)).unwrap();
+        assert_eq!(journal.left(), [folder.clone()], "whoever is removing it still has it");
+        drop(entry);
+        assert!(journal.left().is_empty() && !folder.exists());
     }
 
     #[tokio::test]
