@@ -251,7 +251,7 @@ mod tests {
         let entry = journal.begin(&task()).unwrap();
         let folder = entry.folder().to_path_buf();
         fs::remove_file(folder.join(ABOUT)).unwrap();
-        assert_eq!(journal.left(), [folder.clone()], "whoever is removing it still has it");
+        assert_eq!(journal.left(), std::slice::from_ref(&folder), "whoever is removing it still has it");
         drop(entry);
         assert!(journal.left().is_empty() && !folder.exists());
     }
