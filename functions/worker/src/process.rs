@@ -58,18 +58,6 @@ fn one(pid: i32) -> Option<Process> {
     Some(Process { pid, parent, group, started })
 }
 
-/// Whether a process is the host of an attempt, or its guard.
-#[cfg(target_os = "linux")]
-fn is_host(pid: i32) -> bool {
-    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    arguments.split(|byte| *byte == 0).nth(1) == Some(crate::host::COMMAND.as_bytes())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_host(pid: i32) -> bool {
-    ps(&["-ww", "-o", "command=", "-p", &pid.to_string()]).split_whitespace().nth(1) == Some(crate::host::COMMAND)
-}
-
 /// The value of a mark in a process's environment. None also where we may not look.
 #[cfg(target_os = "linux")]
 fn mark(pid: i32, name: &str) -> Option<String> {
@@ -285,10 +273,7 @@ impl Identity {
             };
             all()
                 .into_iter()
-                // A host ends its agent's tree itself, better than this could: it is left to it.
-                .filter(|p| {
-                    p.pid != own && !is_host(p.pid) && mark(p.pid, WORKER_MARK).is_some_and(|mark| orphan(&mark))
-                })
+                .filter(|p| p.pid != own && mark(p.pid, WORKER_MARK).is_some_and(|mark| orphan(&mark)))
                 .filter_map(|p| Some((p, mark(p.pid, ATTEMPT_MARK)?)))
                 .collect()
         })
