@@ -140,6 +140,7 @@ impl Command {
             retryable,
             meta: meta.clone(),
         };
+        let without_output = |why: &str| Outcome::Failed { error: why.into(), retryable: true, meta: meta.clone() };
         let seconds = |limit: Option<f64>| limit.unwrap_or_default();
         let final_word = self.final_word.as_ref().map(|word| output.lines().any(|line| line.starts_with(word)));
         match (exit.reason, exit.code) {
@@ -155,8 +156,9 @@ impl Command {
                 failed(format!("killed by signal {}", exit.signal.unwrap_or_default()), true)
             }
             (Reason::Stopped, _) => Outcome::Stopped { meta },
-            (Reason::WorkerGone, _) => failed("its worker ended without warning".into(), true),
-            (Reason::HostGone, _) => failed("its host was killed".into(), true),
+            // It is handed on, so nobody is helped by half an output; the record has the end of it.
+            (Reason::WorkerGone, _) => without_output("its worker ended without warning"),
+            (Reason::HostGone, _) => without_output("its host was killed"),
             (Reason::NoOutput, _) => {
                 let limit = seconds(self.watch.first_output_seconds);
                 failed(format!("it said nothing within {limit} s of its start"), true)
