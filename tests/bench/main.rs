@@ -1,6 +1,9 @@
 //! Measures the hub against its peers and prints a table of ratios. Started by `tests/bench/run`, which gives it a Postgres.
 
+mod agent;
+mod attempts;
 mod backlog;
+mod cancel;
 mod changes;
 mod decay;
 mod drain;
@@ -9,16 +12,20 @@ mod edge_koji;
 mod edge_wasm;
 mod edge_webhook;
 mod fanout;
+mod fleet;
 mod graphile;
+mod host;
 mod http;
 mod koji;
 mod life;
 mod neighbour;
+mod output;
 mod page;
 mod pickup;
 mod push;
 mod served;
 mod stack;
+mod start;
 mod tools;
 
 use anyhow::{Result, bail};
@@ -26,7 +33,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use tools::{Aim, Bench, Figure};
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 19] = [
     "life",
     "drain",
     "backlog",
@@ -41,13 +48,19 @@ const NAMES: [&str; 14] = [
     "edge-webhook",
     "edge-wasm",
     "neighbour",
+    "start",
+    "host",
+    "fleet",
+    "cancel",
+    "output",
 ];
 
 /// Measures the hub against its peers, in one run on one machine.
 #[derive(Parser)]
 #[command(name = "tests/bench/run")]
 struct Args {
-    /// Which benches: life, drain, backlog, pickup, koji, decay, page, push, fanout, changes, edge-koji, edge-webhook, edge-wasm, neighbour; all when none is named.
+    /// Which benches: life, drain, backlog, pickup, koji, decay, page, push, fanout, changes, edge-koji, edge-webhook, edge-wasm, neighbour, start, host,
+    /// fleet, cancel, output; all when none is named.
     names: Vec<String>,
     /// How long one round of one side runs.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
@@ -67,8 +80,16 @@ struct Args {
     smoke: bool,
 }
 
+fn main() -> Result<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == agent::COMMAND) {
+        return agent::main(arguments);
+    }
+    measure()
+}
+
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
+async fn measure() -> Result<ExitCode> {
     let mut args = Args::parse();
     if args.smoke {
         (args.seconds, args.scale, args.rounds) = (1, 0.001, 1);
@@ -102,6 +123,11 @@ async fn main() -> Result<ExitCode> {
             "edge-koji" => edge_koji::run(&bench).await,
             "edge-webhook" => edge_webhook::run(&bench).await,
             "neighbour" => neighbour::run(&bench).await,
+            "start" => start::run(&bench).await,
+            "host" => host::run(&bench).await,
+            "fleet" => fleet::run(&bench).await,
+            "cancel" => cancel::run(&bench).await,
+            "output" => output::run(&bench).await,
             _ => edge_wasm::run(&bench).await,
         };
         match done {
