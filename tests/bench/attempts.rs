@@ -210,9 +210,16 @@ fn attempts_below(worker: u32) -> Result<Vec<Attempt>> {
     Ok(guards
         .filter_map(|guard| {
             let host = child(guard)?;
-            Some(Attempt { guard, host, agent: child(host)? })
+            let agent = child(host)?;
+            is_agent(agent).then_some(Attempt { guard, host, agent })
         })
         .collect())
+}
+
+/// Until it has become the agent's program, it is a copy of its host.
+fn is_agent(pid: u32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    !line.is_empty() && !line.split(|byte| *byte == 0).any(|word| word == hub_worker::host::COMMAND.as_bytes())
 }
 
 /// What `/proc/PID/stat` says.

@@ -5,9 +5,11 @@ use crate::{
     tools::{Aim, Bench, Figure, median},
 };
 use anyhow::Result;
+use std::time::Duration;
 
 const AIM_MB: f64 = 3.0;
 const MANY: usize = 20;
+const SETTLED: Duration = Duration::from_secs(1);
 
 pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let mut mesh = Mesh::new(bench, "host").await?;
@@ -20,6 +22,8 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
             sent += 1;
         }
         let attempts = worker.attempts(count).await?;
+        // What a host does after it has started the agent is done then.
+        tokio::time::sleep(SETTLED).await;
         let hosts: Vec<f64> = attempts.iter().map(Attempt::memory).collect::<Result<_>>()?;
         let agents: Vec<f64> = attempts.iter().map(|attempt| pss(attempt.agent)).collect::<Result<_>>()?;
         let of = |name: &str, peer: f64, aim| {
