@@ -24,6 +24,7 @@ export const modes = {
   two_tools: [[{ text: "Both at once." }, { shell: "echo one" }, { shell: "echo two" }], pong],
   plan: [[{ plan: ["Look", "Change"], done: 0 }], [{ plan: ["Look", "Change"], done: 1 }], [{ plan: ["Look", "Change"], done: 2 }], pong],
   agent: [[{ agent: "Say hi" }], pong],
+  background_short: [[{ background: "sleep 8" }], pong],
   background: [[{ background: "sleep 30" }], pong],
   loop: [[{ shell: "echo again" }]],
   slow: [[{ text: Array(100).fill("word "), every: 100 }], pong],
@@ -61,6 +62,7 @@ export async function serve(mode, { dir, fallback } = {}) {
     else if (turn.times && ++api.used >= turn.times) api.turn++;
     return turn;
   };
+  count = 0;
   const server = createServer(async (req, res) => {
     const chunks = [];
     for await (const chunk of req) chunks.push(chunk);
@@ -137,6 +139,8 @@ const anthropic = {
   send(res, blocks, body) {
     const usage = { input_tokens: 100, cache_creation_input_tokens: 10, cache_read_input_tokens: 20, output_tokens: 1 };
     const message = { id: id("msg"), type: "message", role: "assistant", model: body.model, content: [], stop_reason: null, stop_sequence: null, usage };
+    const broken = blocks.flat().find((b) => b.stop);
+    if (!body.stream && broken) return broken.stop === "cut" ? res.destroy() : undefined;
     if (!body.stream) return json(res, 200, { ...message, content: [{ type: "text", text: "pong" }], stop_reason: "end_turn", input_tokens: 10 });
     function* events() {
       yield { type: "message_start", message };
@@ -183,7 +187,7 @@ const anthropic = {
       case "bad_image": return error(400, "invalid_request_error", "messages.0.content.1.image.source.base64: image exceeds 5 MB maximum: 6000000 bytes > 5242880 bytes");
       case "no_money": return error(400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.");
       case "bad_model": return error(404, "not_found_error", `model: ${body.model}`);
-      case "in_stream": return stream(res, [{ type: "error", error: { type: "overloaded_error", message: "Overloaded" } }], true);
+      case "in_stream": return !body.stream ? this.fail(res, "overloaded", body) : stream(res, [{ type: "error", error: { type: "overloaded_error", message: "Overloaded" } }], true);
       default: return error(400, "invalid_request_error", "messages.0: something is wrong with it");
     }
   },

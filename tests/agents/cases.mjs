@@ -6,6 +6,8 @@
 //   before    an earlier run in the same folders, which is not recorded
 //   files, home, env   added to the project's folder, the home folder, the environment
 
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+
 const filler = (bytes) => "x".repeat(bytes);
 
 // ------------------------------------------------------------------------------------------------------------------- Claude
@@ -48,7 +50,9 @@ const claude = {
   read_refused: { mode: "read", more: () => ["--disallowedTools", "Read(./README.md)"], steps: ask() },
   web: { mode: "web", more: () => ["--allowedTools", "WebFetch"], steps: ask() },
   plan: { mode: "plan", steps: ask() },
+  plan_enabled: { mode: "plan", env: { CLAUDE_CODE_ENABLE_TASKS: "1", CLAUDE_CODE_ENABLE_TODO_TOOLS: "1" }, steps: ask() },
   agent: { mode: "agent", steps: ask() },
+  background_short: { mode: "background_short", more: () => ["--allowedTools", "Bash"], steps: ask() },
   background: { mode: "background", more: () => ["--allowedTools", "Bash"], steps: ask() },
   steer: { mode: "slow_tool", more: () => ["--allowedTools", "Bash", "--replay-user-messages"],
     steps: [{ send: user("Count") }, { until: toolUse }, { wait: 500, send: user("And then stop") }, { until: result, close: true }] },
@@ -95,10 +99,8 @@ const claude = {
   project_hook_runs: { files: { ".claude/settings.json": hook }, args: () => [...streams.slice(0, -2), ...prompts], steps: ask(), expect: ({ file }) => file("hook-ran") === null ? "the project's hook did not run" : undefined },
   not_json: { steps: [{ send: "this is no JSON" }] },
 };
-const claudeProgram = (folder) => ({
-  program: "claude", folder, args: claudeArgs, home: {},
-  env: (port) => ({ ANTHROPIC_BASE_URL: `http://127.0.0.1:${port}`, ANTHROPIC_API_KEY: "sk-ant-x", DISABLE_AUTOUPDATER: "1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" }),
-});
+const claudeEnv = (port) => ({ ANTHROPIC_BASE_URL: `http://127.0.0.1:${port}`, ANTHROPIC_API_KEY: "sk-ant-x", DISABLE_AUTOUPDATER: "1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" });
+const claudeProgram = (folder) => ({ program: "claude", folder, args: claudeArgs, home: {}, env: claudeEnv });
 
 // -------------------------------------------------------------------------------------------------------------------- Codex
 
@@ -141,7 +143,9 @@ const codex = {
   change: { mode: "change", steps: codexAsk(), expect: changed },
   plan: { mode: "plan", steps: codexAsk() },
   tool_sandboxed: { mode: "tool", steps: codexAsk(write) },
+  tool_fails_sandboxed: { mode: "tool_fails", steps: codexAsk(write) },
   outside: { mode: "outside", steps: codexAsk(write) },
+  outside_asked: { mode: "outside", steps: codexAsk({ ...write, approvalPolicy: "on-request" }), answers: decide("decline") },
   read_only: { mode: "edit", steps: codexAsk({ sandbox: "read-only" }), expect: nothing },
   read_only_tool: { mode: "outside", steps: codexAsk({ sandbox: "read-only" }) },
   asked_allowed: { mode: "touch", steps: codexAsk(untrusted), answers: decide("accept") },
@@ -212,10 +216,101 @@ const codexExec = {
 };
 const codexProgram = { program: "codex", folder: "codex-0.171.0", home: {}, env: () => ({ OPENAI_API_KEY: "sk-x" }) };
 
+// ----------------------------------------------------------------------------------------------- Gemini, and others that speak ACP
+
+const acpOpen = ({ fs = false, cwd = true, before = [], then = [] } = {}) => [
+  { send: rpc(1, "initialize", { protocolVersion: 1, clientCapabilities: { fs: { readTextFile: fs, writeTextFile: fs }, terminal: false }, clientInfo: { name: "aura-hub", title: "Aura Hub", version: "0.1.0" } }) }, { until: { id: 1 } },
+  ...before,
+  ...(cwd ? [{ send: (said) => rpc(2, "session/new", { cwd: said.cwd, mcpServers: [] }) }, { until: { id: 2 }, as: "session" }] : []), ...then,
+];
+const acpPrompt = (words, id = 3) => ({ send: (said) => rpc(id, "session/prompt", { sessionId: said.session.result.sessionId, prompt: text(words) }) });
+const acpAsk = (options, words = "Say pong") => [...acpOpen(options), acpPrompt(words), { until: { id: 3 }, close: true }];
+const mode = (modeId) => ({ then: [{ send: (said) => rpc(7, "session/set_mode", { sessionId: said.session.result.sessionId, modeId }) }, { until: { id: 7 } }] });
+const permit = (kind) => [{
+  when: { method: "session/request_permission" },
+  send: (m) => ({ jsonrpc: "2.0", id: m.id, result: { outcome: kind ? { outcome: "selected", optionId: m.params.options.find((o) => o.kind === kind).optionId } : { outcome: "cancelled" } } }),
+}];
+const files = [
+  { when: { method: "fs/read_text_file" }, send: (m) => ({ jsonrpc: "2.0", id: m.id, result: { content: existsSync(m.params.path) ? readFileSync(m.params.path, "utf8") : "" } }) },
+  { when: { method: "fs/write_text_file" }, send: (m) => { writeFileSync(m.params.path, m.params.content); return { jsonrpc: "2.0", id: m.id, result: {} }; } },
+];
+const noFiles = [{ when: { method: "fs/read_text_file" }, send: (m) => ({ jsonrpc: "2.0", id: m.id, error: { code: -32002, message: "Resource not found" } }) }];
+const cancel = { send: (said) => ({ jsonrpc: "2.0", method: "session/cancel", params: { sessionId: said.session.result.sessionId } }) };
+const toolCall = { method: "session/update", params: { update: { sessionUpdate: "tool_call" } } };
+const noted = { method: "session/update", params: { update: { sessionUpdate: "agent_message_chunk" } } };
+
+const acp = (free, edits) => ({
+  ok: { steps: acpAsk() },
+  thinking: { mode: "thinking", steps: acpAsk() },
+  tool: { mode: "tool", steps: acpAsk(mode(free)) },
+  tool_fails: { mode: "tool_fails", steps: acpAsk(mode(free)) },
+  two_tools: { mode: "two_tools", steps: acpAsk(mode(free)) },
+  edit: { mode: "edit", steps: acpAsk(mode(free)), expect: notes },
+  edit_by_client: { mode: "edit", steps: acpAsk({ fs: true, ...mode(free) }), answers: files, expect: notes },
+  edit_by_client_missing: { mode: "edit", steps: acpAsk({ fs: true, ...mode(free) }), answers: noFiles, expect: nothing },
+  edit_only: { mode: "edit_and_run", steps: acpAsk(mode(edits)), answers: permit("reject_once"), expect: notes },
+  change: { mode: "change", steps: acpAsk(mode(free)), expect: changed },
+  plan_mode: { mode: "edit", steps: acpAsk(mode("plan")), answers: permit("reject_once"), expect: nothing },
+  plan: { mode: "plan", steps: acpAsk(mode(free)) },
+  asked_allowed: { mode: "touch", steps: acpAsk(), answers: permit("allow_once") },
+  asked_denied: { mode: "touch", steps: acpAsk(), answers: permit("reject_once") },
+  asked_cancelled: { mode: "touch", steps: acpAsk(), answers: permit(null) },
+  edit_denied: { mode: "edit", steps: acpAsk(), answers: permit("reject_once"), expect: nothing },
+  cancel: { mode: "slow_tool", steps: [...acpOpen(mode(free)), acpPrompt("Count"), { until: toolCall }, { wait: 1500 }, cancel, { until: { id: 3 }, close: true }] },
+  cancel_words: { mode: "slow", steps: [...acpOpen(), acpPrompt("Talk"), { until: noted }, { wait: 500 }, cancel, { until: { id: 3 }, close: true }] },
+  sigterm: { mode: "slow_tool", steps: [...acpOpen(mode(free)), acpPrompt("Count"), { until: toolCall }, { wait: 1500 }, { signal: "SIGTERM" }, { wait: 7000, close: true }] },
+  closed_early: { mode: "slow_tool", steps: [...acpOpen(mode(free)), acpPrompt("Count"), { until: toolCall }, { wait: 500, close: true }] },
+  second_prompt: { mode: "slow_tool", steps: [...acpOpen(mode(free)), acpPrompt("Count"), { until: toolCall }, { wait: 1000 }, acpPrompt("And then stop", 4), { until: { id: 4 }, close: true }] },
+  two_turns: { steps: [...acpOpen(), acpPrompt("Say pong"), { until: { id: 3 } }, acpPrompt("Once more", 4), { until: { id: 4 }, close: true }] },
+  left_open: { steps: [...acpOpen(), acpPrompt("Say pong"), { until: { id: 3 } }, { wait: 5000, close: true }] },
+  unauthorized: { mode: "unauthorized", steps: acpAsk() },
+  limit: { mode: "limit", steps: acpAsk() },
+  rate: { mode: "rate", steps: [...acpOpen(), acpPrompt("Say pong"), { wait: 8000 }, cancel, { until: { id: 3 }, close: true }] },
+  rate_once: { mode: "rate_once", steps: acpAsk() },
+  internal: { mode: "internal", steps: [...acpOpen(), acpPrompt("Say pong"), { wait: 8000 }, cancel, { until: { id: 3 }, close: true }] },
+  overloaded: { mode: "overloaded", steps: [...acpOpen(), acpPrompt("Say pong"), { wait: 8000 }, cancel, { until: { id: 3 }, close: true }] },
+  too_long: { mode: "too_long", steps: acpAsk() },
+  bad_model: { mode: "bad_model", steps: acpAsk() },
+  refusal: { mode: "refusal", steps: acpAsk() },
+  max_tokens: { mode: "max_tokens", steps: acpAsk() },
+  cut: { mode: "cut", steps: acpAsk() },
+  load: { before: { steps: acpAsk() }, steps: [...acpOpen({ cwd: false }), { send: (said) => rpc(2, "session/load", { sessionId: said.session.result.sessionId, cwd: said.cwd, mcpServers: [] }) }, { until: { id: 2 } }, acpPrompt("Once more"), { until: { id: 3 }, close: true }] },
+  resume: { before: { steps: acpAsk() }, steps: [...acpOpen({ cwd: false }), { send: (said) => rpc(2, "session/resume", { sessionId: said.session.result.sessionId, cwd: said.cwd, mcpServers: [] }) }, { until: { id: 2 } }, acpPrompt("Once more"), { until: { id: 3 }, close: true }] },
+  load_missing: { steps: [...acpOpen({ cwd: false }), { send: (said) => rpc(2, "session/load", { sessionId: "00000000-0000-4000-8000-000000000000", cwd: said.cwd, mcpServers: [] }) }, { until: { id: 2 }, close: true }] },
+  big_prompt: { steps: acpAsk({}, filler(400_000)) },
+  not_json: { steps: [{ send: "this is no JSON" }, { wait: 4000, close: true }] },
+});
+
+const geminiSettings = { ".gemini/settings.json": JSON.stringify({ security: { auth: { selectedType: "gemini-api-key" } } }) };
+const geminiHook = { ".gemini/settings.json": JSON.stringify({ hooks: { SessionStart: [{ hooks: [{ type: "command", command: "touch hook-ran" }] }], BeforeAgent: [{ hooks: [{ type: "command", command: "touch hook-ran" }] }] } }) };
+const geminiProgram = { program: "gemini", folder: "gemini-0.61.0", home: geminiSettings, env: (port) => ({ GOOGLE_GEMINI_BASE_URL: `http://127.0.0.1:${port}`, GEMINI_API_KEY: "x", GEMINI_CLI_TRUST_WORKSPACE: "true" }) };
+const noHook = ({ file }) => file("hook-ran") === null ? undefined : "the project's hook ran";
+const gemini = {
+  ...acp("yolo", "autoEdit"),
+  authenticate: { home: { ".gemini/settings.json": "{}" }, steps: acpAsk({ before: [{ send: rpc(6, "authenticate", { methodId: "gemini-api-key" }) }, { until: { id: 6 } }] }) },
+  no_settings: { home: { ".gemini/settings.json": "{}" }, steps: [...acpOpen().slice(0, 4), { wait: 200, close: true }] },
+  by_environment: { home: { ".gemini/settings.json": "{}" }, env: { GEMINI_DEFAULT_AUTH_TYPE: "gemini-api-key" }, steps: acpAsk() },
+  no_login: { env: { GEMINI_API_KEY: undefined }, steps: [...acpOpen().slice(0, 4), { wait: 200, close: true }] },
+  model: { args: () => ["--acp", "-m", "gemini-2.5-flash"], steps: acpAsk() },
+  set_model: { steps: acpAsk({ then: [{ send: (said) => rpc(8, "session/set_model", { sessionId: said.session.result.sessionId, modelId: "gemini-2.5-flash" }) }, { until: { id: 8 } }] }) },
+  untrusted: { mode: "edit_and_run", files: geminiHook, env: { GEMINI_CLI_TRUST_WORKSPACE: undefined }, steps: acpAsk(), answers: permit("allow_once"), expect: (end) => noHook(end) ?? notes(end) },
+  untrusted_mode: { mode: "edit", env: { GEMINI_CLI_TRUST_WORKSPACE: undefined }, steps: acpAsk(mode("yolo")), answers: permit("allow_once"), expect: notes },
+  project_hook_runs: { files: geminiHook, steps: acpAsk(), expect: ({ file }) => file("hook-ran") === null ? "the project's hook did not run" : undefined },
+  yolo_flag: { mode: "edit_and_run", args: () => ["--acp", "--approval-mode", "yolo"], steps: acpAsk(), expect: notes },
+};
+const headless = (mode, { args = [], ...more } = {}) => ({ mode, args: () => ["-p", "Say pong", "-o", "stream-json", "--skip-trust", ...args], steps: [{ close: true }], ...more });
+const geminiHeadless = {
+  ok: headless("ok"), tool: headless("tool", { args: ["--approval-mode", "yolo"] }), denied: headless("edit", { expect: nothing }),
+  unauthorized: headless("unauthorized"), limit: headless("limit"), untrusted: { env: { GEMINI_CLI_TRUST_WORKSPACE: undefined }, args: () => ["-p", "Say pong", "-o", "stream-json"], steps: [{ close: true }] },
+};
+
 export const programs = {
   "claude.2.1.197": { ...claudeProgram("claude-2.1.197"), cases: claude },
   "claude.2.1.332": { ...claudeProgram("claude-2.1.332"), cases: claude },
   "codex.0.171.0": { ...codexProgram, args: (port) => ["app-server", ...codexConfig(port)], cases: codex },
   "codex-exec.0.171.0": { ...codexProgram, cases: codexExec },
+  "gemini.0.61.0": { ...geminiProgram, args: () => ["--acp"], cases: gemini },
+  "gemini-headless.0.61.0": { ...geminiProgram, cases: geminiHeadless },
+  "claude-agent-acp.0.101.0": { ...claudeProgram("claude-agent-acp-0.101.0"), program: "claude-agent-acp", args: () => [], env: (port) => ({ ...claudeEnv(port), IS_SANDBOX: "1" }), cases: acp("bypassPermissions", "acceptEdits") },
 };
 export const cases = Object.entries(programs).flatMap(([program, { cases }]) => Object.keys(cases).map((name) => `${program}.${name}`));

@@ -73,7 +73,7 @@ async function once(command, { steps, answers = [], env, cwd }, said, transcript
         if (step.as) said[step.as] = value;
       }
       if (step.wait) await new Promise((done) => setTimeout(done, step.wait));
-      if (step.signal) { times.signal = Date.now() - start; process.kill(child.pid, step.signal); }
+      if (step.signal && !end) { times.signal = Date.now() - start; process.kill(child.pid, step.signal); }
       if (step.close) { times.close = Date.now() - start; child.stdin.end(); }
     }
     await bounded(closed, 20_000);
