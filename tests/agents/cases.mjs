@@ -53,7 +53,7 @@ const claude = {
   plan_enabled: { mode: "plan", env: { CLAUDE_CODE_ENABLE_TASKS: "1", CLAUDE_CODE_ENABLE_TODO_TOOLS: "1" }, steps: ask() },
   agent: { mode: "agent", steps: ask() },
   background_short: { mode: "background_short", more: () => ["--allowedTools", "Bash"], steps: ask() },
-  background: { mode: "background", more: () => ["--allowedTools", "Bash"], steps: ask() },
+  background: { mode: "background", more: () => ["--allowedTools", "Bash"], steps: [...ask(), { wait: 8000 }, { signal: "SIGTERM" }] },
   steer: { mode: "slow_tool", more: () => ["--allowedTools", "Bash", "--replay-user-messages"],
     steps: [{ send: user("Count") }, { until: toolUse }, { wait: 500, send: user("And then stop") }, { until: result, close: true }] },
   interrupt: { mode: "slow_tool", more: () => ["--allowedTools", "Bash"],
@@ -128,7 +128,7 @@ const untrusted = { approvalPolicy: "untrusted", sandbox: "read-only" };
 const classic = (params) => codexAsk({ model: "gpt-5.2", ...params });
 
 const codex = {
-  models: { steps: [...open().slice(0, 3), { send: rpc(2, "model/list", {}) }, { until: { id: 2 } }, { send: rpc(3, "account/read", {}) }, { until: { id: 3 } }, { send: rpc(4, "account/rateLimits/read", {}) }, { until: { id: 4 }, close: true }] },
+  account: { steps: [...open().slice(0, 3), { send: rpc(3, "account/read", {}) }, { until: { id: 3 } }, { send: rpc(4, "account/rateLimits/read", {}) }, { until: { id: 4 }, close: true }] },
   classic_tool: { mode: "tool", steps: classic() },
   classic_edit: { mode: "edit", steps: classic(), expect: notes },
   classic_plan: { mode: "plan", steps: classic() },
@@ -247,15 +247,14 @@ const acp = (free, edits) => ({
   two_tools: { mode: "two_tools", steps: acpAsk(mode(free)) },
   edit: { mode: "edit", steps: acpAsk(mode(free)), expect: notes },
   edit_by_client: { mode: "edit", steps: acpAsk({ fs: true, ...mode(free) }), answers: files, expect: notes },
-  edit_by_client_missing: { mode: "edit", steps: acpAsk({ fs: true, ...mode(free) }), answers: noFiles, expect: nothing },
   edit_only: { mode: "edit_and_run", steps: acpAsk(mode(edits)), answers: permit("reject_once"), expect: notes },
   change: { mode: "change", steps: acpAsk(mode(free)), expect: changed },
   plan_mode: { mode: "edit", steps: acpAsk(mode("plan")), answers: permit("reject_once"), expect: nothing },
   plan: { mode: "plan", steps: acpAsk(mode(free)) },
-  asked_allowed: { mode: "touch", steps: acpAsk(), answers: permit("allow_once") },
-  asked_denied: { mode: "touch", steps: acpAsk(), answers: permit("reject_once") },
-  asked_cancelled: { mode: "touch", steps: acpAsk(), answers: permit(null) },
-  edit_denied: { mode: "edit", steps: acpAsk(), answers: permit("reject_once"), expect: nothing },
+  asked_allowed: { mode: "touch", steps: acpAsk(mode("default")), answers: permit("allow_once") },
+  asked_denied: { mode: "touch", steps: acpAsk(mode("default")), answers: permit("reject_once") },
+  asked_cancelled: { mode: "touch", steps: acpAsk(mode("default")), answers: permit(null) },
+  edit_denied: { mode: "edit", steps: acpAsk(mode("default")), answers: permit("reject_once"), expect: nothing },
   cancel: { mode: "slow_tool", steps: [...acpOpen(mode(free)), acpPrompt("Count"), { until: toolCall }, { wait: 1500 }, cancel, { until: { id: 3 }, close: true }] },
   cancel_words: { mode: "slow", steps: [...acpOpen(), acpPrompt("Talk"), { until: noted }, { wait: 500 }, cancel, { until: { id: 3 }, close: true }] },
   sigterm: { mode: "slow_tool", steps: [...acpOpen(mode(free)), acpPrompt("Count"), { until: toolCall }, { wait: 1500 }, { signal: "SIGTERM" }, { wait: 7000, close: true }] },
@@ -287,6 +286,10 @@ const geminiProgram = { program: "gemini", folder: "gemini-0.61.0", home: gemini
 const noHook = ({ file }) => file("hook-ran") === null ? undefined : "the project's hook ran";
 const gemini = {
   ...acp("yolo", "autoEdit"),
+  // Loading a session in the minute in which it began destroys it: its file is named for the minute and is written anew.
+  load: { ...acp("yolo", "autoEdit").load, before: { steps: [...acpAsk(), { wait: 61_000 }] } },
+  load_at_once: acp("yolo", "autoEdit").load,
+  edit_by_client_missing: { mode: "edit", steps: acpAsk({ fs: true, ...mode("yolo") }), answers: noFiles, expect: nothing },
   authenticate: { home: { ".gemini/settings.json": "{}" }, steps: acpAsk({ before: [{ send: rpc(6, "authenticate", { methodId: "gemini-api-key" }) }, { until: { id: 6 } }] }) },
   no_settings: { home: { ".gemini/settings.json": "{}" }, steps: [...acpOpen().slice(0, 4), { wait: 200, close: true }] },
   by_environment: { home: { ".gemini/settings.json": "{}" }, env: { GEMINI_DEFAULT_AUTH_TYPE: "gemini-api-key" }, steps: acpAsk() },
@@ -311,6 +314,14 @@ export const programs = {
   "codex-exec.0.171.0": { ...codexProgram, cases: codexExec },
   "gemini.0.61.0": { ...geminiProgram, args: () => ["--acp"], cases: gemini },
   "gemini-headless.0.61.0": { ...geminiProgram, cases: geminiHeadless },
-  "claude-agent-acp.0.101.0": { ...claudeProgram("claude-agent-acp-0.101.0"), program: "claude-agent-acp", args: () => [], env: (port) => ({ ...claudeEnv(port), IS_SANDBOX: "1" }), cases: acp("bypassPermissions", "acceptEdits") },
+  "claude-agent-acp.0.101.0": { ...claudeProgram("claude-agent-acp-0.101.0"), program: "claude-agent-acp", args: () => [], env: (port) => ({ ...claudeEnv(port), IS_SANDBOX: "1", CLAUDE_CODE_MAX_RETRIES: "1" }), cases: acp("bypassPermissions", "acceptEdits") },
 };
-export const cases = Object.entries(programs).flatMap(([program, { cases }]) => Object.keys(cases).map((name) => `${program}.${name}`));
+/** What `run` installs: folder and package. */
+export const packages = {
+  node: "node@22.23.3",
+  "claude-2.1.197": "@anthropic-ai/claude-code@2.1.197",
+  "claude-2.1.332": "@anthropic-ai/claude-code@2.1.332",
+  "codex-0.171.0": "@openai/codex@0.171.0",
+  "gemini-0.61.0": "@google/gemini-cli@0.61.0",
+  "claude-agent-acp-0.101.0": "@agentclientprotocol/claude-agent-acp@0.101.0",
+};

@@ -1,11 +1,13 @@
 // Runs cases of `cases.mjs` with the real programs against the imitation of their APIs, and writes what was said in both directions.
 //   node drive.mjs PROGRAMS OUT [FILTER…]     PROGRAMS: the folder that `run` installs into. Needs a namespace without a network: use `run`.
+//   node drive.mjs --packages [FILTER…]       What `run` has to install.
+// HUB_AGENTS_REQUESTS=1 writes what the program asked its API, too.
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync, existsSync, readFileSync, readdirSync } from "node:fs";
-import { constants, hostname, tmpdir } from "node:os";
+import { constants, hostname } from "node:os";
 import { dirname, join } from "node:path";
-import { cases, programs } from "./cases.mjs";
+import { packages, programs } from "./cases.mjs";
 import { serve } from "./api.mjs";
 
 const within = 30_000;                            // how long anything may take that is waited for
@@ -20,12 +22,18 @@ const parsed = (line) => { try { return JSON.parse(line); } catch { return null;
 /** What else runs in this process namespace: what the program left behind. */
 function others() {
   if (process.pid !== 1) return [];
-  return readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && pid !== "1").flatMap((pid) => {
-    try { const what = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim(); return what ? [[Number(pid), what.slice(0, 80)]] : []; } catch { return []; }
-  });
+  const found = [];
+  for (const pid of readdirSync("/proc")) {
+    if (!/^\d+$/.test(pid) || pid === "1") continue;
+    try {
+      const what = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+      if (what) found.push([Number(pid), what.slice(0, 80)]);
+    } catch { /* it has just ended */ }
+  }
+  return found;
 }
 
-/** Starts the program once, goes through `steps`, and gives the transcript's lines. */
+/** Starts the program once and goes through `steps`. What was said goes to `transcript`, when to `times`; gives what went wrong. */
 async function once(command, { steps, answers = [], env, cwd }, said, transcript, times) {
   const start = Date.now();
   const since = (name) => { times[name] ??= Date.now() - start; };
@@ -90,51 +98,71 @@ async function once(command, { steps, answers = [], env, cwd }, said, transcript
   return problem;
 }
 
+const menus = new Set(["availableCommands", "configOptions", "availableModels", "slash_commands", "skills", "capabilities"]);
+const cut = (line) => {
+  const value = line.startsWith("<< ") && line.length > 2000 && parsed(line.slice(3));
+  return value ? `<< ${JSON.stringify(value, (key, part) => menus.has(key) && Array.isArray(part) ? part.slice(0, 2) : part)}` : line;
+};
+
 async function run(programName, caseName, root, scratch) {
   const program = programs[programName], test = { files: {}, ...program.cases[caseName] };
   const base = mkdtempSync(join(scratch, "case."));
   const home = join(base, "home/dev"), cwd = join(home, "project");
-  const put = (folder, files) => { for (const [name, text] of Object.entries(files)) { mkdirSync(dirname(join(folder, name)), { recursive: true }); writeFileSync(join(folder, name), text); } };
+  const put = (folder, files) => {
+    for (const [name, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(folder, name)), { recursive: true });
+      writeFileSync(join(folder, name), text);
+    }
+  };
+  const file = (name) => existsSync(join(cwd, name)) ? readFileSync(join(cwd, name), "utf8") : null;
   mkdirSync(cwd, { recursive: true });
   put(cwd, { "README.md": "hello\n", ".git/HEAD": "ref: refs/heads/main\n", ".git/config": "", ".git/refs/heads/.keep": "", ".git/objects/.keep": "", ...test.files });
   put(home, { ...program.home, ...test.home });
   const api = await serve(test.mode ?? "ok", { dir: cwd, fallback: test.fallback });
-  const folder = join(root, `${program.folder}`);
+  const folder = join(root, program.folder);
   mkdirSync(join(base, "tmp"));
   const env = {
-    HOME: home, TMPDIR: join(base, "tmp"), PATH: `${[folder, join(root, "node")].map((f) => join(f, "node_modules/.bin")).join(":")}:/usr/local/bin:/usr/bin:/bin`, LANG: "C.UTF-8",
+    HOME: home, TMPDIR: join(base, "tmp"), LANG: "C.UTF-8", TZ: "UTC",
+    PATH: `${[folder, join(root, "node")].map((f) => join(f, "node_modules/.bin")).join(":")}:/usr/local/bin:/usr/bin:/bin`,
     ...program.env(api.port, cwd), ...test.env,
   };
   for (const [name, value] of Object.entries(env)) if (value === undefined) delete env[name];
   const said = { cwd }, transcript = [], times = {};
   const command = (part) => [program.program, ...(part.args ?? program.args)(api.port, said, cwd), ...(part.more?.(said) ?? [])];
-  if (test.before) await once(command(test.before), { ...test.before, env, cwd }, said, [], {});
-  const problem = await once(command(test), { ...test, env, cwd }, said, transcript, times);
-  const wrong = problem ?? test.expect?.({ transcript, requests: api.requests, file: (name) => existsSync(join(cwd, name)) ? readFileSync(join(cwd, name), "utf8") : null });
+  const earlier = test.before && await once(command(test.before), { ...test.before, env, cwd }, said, [], {});
+  const problem = earlier ?? await once(command(test), { ...test, env, cwd }, said, transcript, times);
+  const wrong = problem ?? test.expect?.({ file });
   api.close();
-  // Nothing of this machine: its folders, its name, its ports.
+  // Nothing of this machine: its folders, its name, its ports. Lists that only tell what could be called are cut.
   const dashed = (text) => text.replaceAll("/", "-").replaceAll(".", "-");
-  const clean = transcript.map((line) => line.replaceAll(base, "").replaceAll(dashed(base), "").replaceAll(folder, "/opt/agents").replaceAll(root, "/opt")
-    .replaceAll(`127.0.0.1:${api.port}`, "127.0.0.1:8080").replaceAll(hostname(), "devbox").replace(/x{1000,}/g, (x) => `{${x.length} times x}`));
+  const clean = (line) => line.replaceAll(base, "").replaceAll(dashed(base), "").replaceAll(folder, "/opt/agents").replaceAll(root, "/opt")
+    .replaceAll(`127.0.0.1:${api.port}`, "127.0.0.1:8080").replaceAll(`"${hostname()}"`, '"devbox"')
+    .replace(/x{1000,}/g, (x) => `{${x.length} times x}`);
   rmSync(base, { recursive: true, force: true, maxRetries: 3 });
-  return { lines: clean, times, wrong, requests: api.requests };
+  return { lines: transcript.map(clean).map(cut), times, wrong, requests: api.requests };
 }
 
+const wanted = (filters) => Object.entries(programs).flatMap(([name, program]) => Object.keys(program.cases)
+  .filter((test) => !filters.length || filters.some((f) => `${name}.${test}`.includes(f))).map((test) => [name, test]));
+
+if (process.argv[2] === "--packages") {
+  const folders = new Set(["node", ...wanted(process.argv.slice(3)).map(([name]) => programs[name].folder)]);
+  for (const folder of folders) console.log(folder, packages[folder]);
+  process.exit(0);
+}
 const [root, out, ...filters] = process.argv.slice(2);
 const scratch = mkdtempSync(join(root, "scratch."));
 mkdirSync(out, { recursive: true });
 let failed = 0;
-for (const [name, program] of Object.entries(programs)) {
-  for (const test of Object.keys(program.cases)) {
-    const title = `${name}.${test}`;
-    if (filters.length && !filters.some((f) => title.includes(f))) continue;
-    const { lines, times, wrong, requests } = await run(name, test, realpathSync(root), scratch).catch((e) => ({ lines: [`!! ${e.stack}`], times: {}, wrong: e.message, requests: [] }));
-    writeFileSync(join(out, `${title}.transcript`), `${lines.join("\n")}\n`);
-    if (process.env.HUB_AGENTS_REQUESTS) writeFileSync(join(out, `${title}.requests`), JSON.stringify(requests, null, 1));
-    const spent = Object.entries(times).map(([k, v]) => `${k} ${v}`).join(", ");
-    console.log(`${wrong ? "not ok" : "ok"} - ${title} (${lines.at(-1)}; ms: ${spent})${wrong ? `: ${wrong}` : ""}`);
-    if (wrong) failed++;
-  }
+for (const [name, test] of wanted(filters)) {
+  const title = `${name}.${test}`;
+  const { lines, times, wrong, requests } = await run(name, test, realpathSync(root), scratch)
+    .catch((e) => ({ lines: [`!! ${e.stack}`], times: {}, wrong: e.message, requests: [] }));
+  writeFileSync(join(out, `${title}.transcript`), `${lines.join("\n")}\n`);
+  if (process.env.HUB_AGENTS_REQUESTS) writeFileSync(join(out, `${title}.requests`), JSON.stringify(requests, null, 1));
+  const spent = Object.entries(times).map(([k, v]) => `${k} ${v}`).join(", ");
+  console.log(`${wrong ? "not ok" : "ok"} - ${title} (${lines.at(-1)}; ms: ${spent})${wrong ? `: ${wrong}` : ""}`);
+  if (wrong) failed++;
 }
 rmSync(scratch, { recursive: true, force: true, maxRetries: 3 });
 process.exit(failed ? 1 : 0);
