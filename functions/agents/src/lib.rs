@@ -1,0 +1,18 @@
+//! What coding agents say, and how to talk to them. Pure: bytes in, events out; commands in, bytes out; a verdict at the end. Nothing
+//! here reads a file, a clock or the network, so fixtures, properties and fuzzing hold all of it.
+//!
+//! A program that speaks is a [`Codec`]. What starts it and carries the bytes is the worker's (`functions/worker`).
+
+#![forbid(unsafe_code)]
+
+mod codec;
+mod event;
+mod lines;
+mod policy;
+mod verdict;
+mod words;
+
+pub use codec::{Codec, Command, Decision, Job, Turn};
+pub use event::{Ask, Event, Limit, LimitSource, Step, StepState, Tokens, Window};
+pub use policy::Policy;
+pub use verdict::{Class, End, Figures, How, Verdict};

@@ -1,0 +1,14 @@
+//! What an agent may do without asking.
+
+/// What an agent may do without asking. What goes beyond is refused, and a run with a refusal is no success.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Read and search in its folder.
+    ReadOnly,
+    /// Change files in its folder and run programs there.
+    #[default]
+    Edit,
+    /// Everything that the worker's user can.
+    Full,
+}
