@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod claude;
 mod codec;
 mod event;
 mod lines;
@@ -12,6 +13,7 @@ mod policy;
 mod verdict;
 mod words;
 
+pub use claude::Claude;
 pub use codec::{Codec, Command, Decision, Job, Turn};
 pub use event::{Ask, Event, Limit, LimitSource, Step, StepState, Tokens, Window};
 pub use policy::Policy;
