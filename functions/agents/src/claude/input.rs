@@ -38,7 +38,9 @@ impl Asked {
             (Decision::Deny(why), _) => Answer::No(why, true),
             // Words instead of a yes or a no tell it what to do instead.
             (Decision::Say(text), None) => Answer::No(text, false),
-            (Decision::Choose(text) | Decision::Say(text), Some(questions)) => Answer::Yes(self.answered(questions, &text)),
+            (Decision::Choose(text) | Decision::Say(text), Some(questions)) => {
+                Answer::Yes(self.answered(questions, &text))
+            }
             (Decision::Allow(None), Some(_)) | (Decision::Choose(_), None) => return None,
         })
     }

@@ -67,7 +67,8 @@ pub(super) fn provider_error(text: &str) -> bool {
         "Image was too large",
         "There's an issue with the selected model",
     ];
-    let limit = ["You've hit your ", "You’ve hit your "].iter().any(|words| text.starts_with(words)) && text.contains("limit");
+    let limit =
+        ["You've hit your ", "You’ve hit your "].iter().any(|words| text.starts_with(words)) && text.contains("limit");
     text.len() <= 1_000 && (limit || begins.iter().any(|words| text.starts_with(words)))
 }
 
@@ -124,7 +125,7 @@ fn provider(said: &Said, lower: &str) -> Failure {
     if said.kind == "billing_error" || has(&["credit balance is too low"]) {
         return Failure::new(Class::Limit, "The account has no credit left.", "Add credit to the account.");
     }
-    if said.kind == "max_output_tokens" {
+    if said.kind == "max_output_tokens" || has(&["output token maximum"]) {
         let remedy = "Ask for less at once, or set CLAUDE_CODE_MAX_OUTPUT_TOKENS for this agent.";
         return Failure::new(Class::BadConfig, "The answer is longer than the model may write.", remedy);
     }
@@ -133,7 +134,15 @@ fn provider(said: &Said, lower: &str) -> Failure {
             Class::Auth
         } else if has(&["usage limit reached", "hit your", "rate limit"]) {
             Class::Limit
-        } else if has(&["overloaded", "connection error", "unable to connect", "timed out", "malformed response", "server error"]) {
+        } else if has(&[
+            "overloaded",
+            "connection error",
+            "connection dropped",
+            "unable to connect",
+            "timed out",
+            "malformed response",
+            "server error",
+        ]) {
             Class::Overloaded
         } else if has(&["issue with the selected model"]) {
             Class::BadConfig
@@ -205,7 +214,9 @@ pub(super) fn silent(end: End, errors: &str) -> Failure {
     match end {
         End::Exit(0) | End::Lingered => Failure::new(Class::Silent, "Claude ended without a final word.", "Try again."),
         End::Cut => Failure::new(Class::Silent, "Claude was stopped before its final word.", "Try again."),
-        End::Signal(signal) => Failure::new(Class::Crashed, format!("Claude was ended by signal {signal}."), "Try again."),
+        End::Signal(signal) => {
+            Failure::new(Class::Crashed, format!("Claude was ended by signal {signal}."), "Try again.")
+        }
         End::Exit(code) if line.is_empty() => {
             Failure::new(Class::Crashed, format!("Claude ended with exit code {code}."), "Try again.")
         }

@@ -11,7 +11,8 @@ const WORKING: &str = "Bash,Read,WebFetch,WebSearch,NotebookEdit,Skill";
 
 /// What makes no sense where nobody sits in front of it: a plan that waits for a nod, another worktree than the one it was given, and
 /// work at another time, when this run is long over.
-const NOT_HERE: &str = "EnterPlanMode,ExitPlanMode,EnterWorktree,ExitWorktree,CronCreate,CronDelete,CronList,ScheduleWakeup";
+const NOT_HERE: &str =
+    "EnterPlanMode,ExitPlanMode,EnterWorktree,ExitWorktree,CronCreate,CronDelete,CronList,ScheduleWakeup";
 
 /// The arguments for a job. The prompt is not among them: it goes to standard input, where it may be long and begin as it likes.
 ///
@@ -49,11 +50,12 @@ pub fn arguments(job: &Job, trusted: bool, extra: &[String]) -> Vec<String> {
 #[must_use]
 pub fn environment(_policy: Policy) -> Vec<(&'static str, &'static str)> {
     vec![
-        // Ten hidden tries take minutes. These take at most 10 s, or 19 s with a login that it tries to renew in between; the first is
-        // told at once.
+        // Ten hidden tries take minutes. These take 10 s, and the first is told at once.
         ("CLAUDE_CODE_MAX_RETRIES", "4"),
         // What still runs in the background at the last word would die with the run, or hold it: so nothing is put there.
         ("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "1"),
+        // Newer versions keep no plan without this, and people would not see one.
+        ("CLAUDE_CODE_ENABLE_TODO_TOOLS", "1"),
         // A run does not replace the program that the next one starts.
         ("DISABLE_AUTOUPDATER", "1"),
     ]

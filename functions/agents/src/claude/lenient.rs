@@ -140,7 +140,11 @@ pub(super) struct Number(pub(super) Option<f64>);
 
 impl Number {
     /// As a count of things: what is none is 0.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from a float saturates, which is what is wanted")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast from a float saturates, which is what is wanted"
+    )]
     pub(super) fn count(self) -> u64 {
         // A number of tokens beyond 2^53 is no number of tokens: and sums of what is said must not overflow.
         self.0.map_or(0, |number| number.clamp(0.0, 9_007_199_254_740_992.0) as u64)

@@ -11,7 +11,10 @@ pub(super) fn from_event(info: &RateLimit<'_>) -> Limit {
     let (window, model) = match info.kind.or_empty() {
         "five_hour" => (Some(Window::FiveHours), None),
         kind => match kind.strip_prefix("seven_day") {
-            Some(model) => (Some(Window::SevenDays), Some(model.trim_start_matches('_').to_owned()).filter(|model| !model.is_empty())),
+            Some(model) => (
+                Some(Window::SevenDays),
+                Some(model.trim_start_matches('_').to_owned()).filter(|model| !model.is_empty()),
+            ),
             None => (None, None),
         },
     };
@@ -52,14 +55,20 @@ pub(super) fn from_text(text: &str, now: DateTime<Utc>) -> Limit {
             (None, None) => LimitSource::Guess,
         },
         window: window.iter().find(|(words, _)| lower.contains(words)).map(|(_, window)| *window),
-        model: ["opus", "sonnet", "haiku"].iter().find(|model| lower.contains(**model)).map(|model| (*model).to_owned()),
+        model: ["opus", "sonnet", "haiku"]
+            .iter()
+            .find(|model| lower.contains(**model))
+            .map(|model| (*model).to_owned()),
         used: None,
         text: text.to_owned(),
     }
 }
 
 /// Seconds since 1970, or milliseconds: nothing else is a time of this century.
-#[allow(clippy::cast_possible_truncation, reason = "a cast from a float saturates, and chrono refuses what is out of its range")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a cast from a float saturates, and chrono refuses what is out of its range"
+)]
 fn epoch(number: f64) -> Option<DateTime<Utc>> {
     match number {
         number if !(1e9..1e14).contains(&number) => None,
@@ -82,7 +91,8 @@ fn in_text(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         } else if let Some(clock) = word.strip_suffix("am").or(word.strip_suffix("pm")) {
             let (hour, minute) = clock.split_once(':').unwrap_or((clock, "0"));
             let hour: u32 = hour.parse().ok().filter(|hour| (1..=12).contains(hour))?;
-            time = NaiveTime::from_hms_opt(hour % 12 + if word.ends_with("pm") { 12 } else { 0 }, minute.parse().ok()?, 0);
+            time =
+                NaiveTime::from_hms_opt(hour % 12 + if word.ends_with("pm") { 12 } else { 0 }, minute.parse().ok()?, 0);
         } else {
             let number: u32 = word.parse().ok()?;
             if date.is_none() { date = Some(number) } else { year = i32::try_from(number).ok() }

@@ -78,8 +78,8 @@ struct State {
     limit: Option<Limit>,
     /// The last result, unless a turn began after it.
     result: Option<Said>,
-    /// The last result was not its final word.
-    held: bool,
+    /// The last result was not its final word, and this came after it.
+    held: Option<String>,
     /// Held, because of what a person added.
     held_for_steers: bool,
     /// It said, outside of its JSON, that there is no such session.
@@ -181,15 +181,12 @@ impl State {
     fn failure(&self, how: &How<'_>, job: &Job) -> Option<Failure> {
         let resumed = job.resume.is_some();
         let Some(said) = &self.result else {
-            let unfinished = self.unfinished();
             return Some(if self.lost {
                 judge::silent(how.end, "No conversation found with session ID")
             } else if let Some(error) = &self.error {
                 judge::result(error, resumed).unwrap_or_else(|| judge::silent(how.end, how.errors))
             } else if let Some(failure) = self.trying.and_then(trying) {
                 failure
-            } else if let Some(unfinished) = unfinished.filter(|_| matches!(how.end, End::Exit(0) | End::Lingered)) {
-                unfinished
             } else {
                 judge::silent(how.end, how.errors)
             });
@@ -206,8 +203,14 @@ impl State {
             let remedy = "Give this agent a wider policy, or tell it to do without that.";
             return Some(Failure::new(Class::Denied, text, remedy));
         }
-        if self.held {
-            return Some(self.unfinished().unwrap_or_else(|| judge::silent(how.end, how.errors)));
+        if let Some(work) = &self.held {
+            // It said that it is done, and something was not (multica#3187).
+            let text = format!("Claude ended before all of its work did: {work}.");
+            return Some(Failure::new(
+                Class::Silent,
+                text,
+                "Go on with the conversation, and tell it to wait for that.",
+            ));
         }
         match how.end {
             End::Exit(0) | End::Lingered | End::Cut => None,
@@ -218,15 +221,9 @@ impl State {
         }
     }
 
-    /// It said that it is done, and something in the background was not (multica#3187).
-    fn unfinished(&self) -> Option<Failure> {
-        let (_, first) = self.background.first()?;
-        let text = format!("Claude ended while work of its own still ran in the background: {}.", judge::quoted(first));
-        Some(Failure::new(Class::Silent, text, "Go on with the conversation, and tell it to wait for that work."))
-    }
-
     fn deny(&mut self, id: &str, what: String, why: String, turn: &mut Turn) {
-        let known = self.denied.iter().any(|(known, _)| !id.is_empty() && known == id) || self.excused.iter().any(|known| known == id);
+        let known = self.denied.iter().any(|(known, _)| !id.is_empty() && known == id)
+            || self.excused.iter().any(|known| known == id);
         if !known {
             if self.denied.len() < KEPT {
                 self.denied.push((id.to_owned(), what.clone()));

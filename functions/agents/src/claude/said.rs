@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::{Ask, Event, Job, Tokens, Turn};
 use crate::words::file;
+use crate::{Ask, Event, Job, Tokens, Turn};
 
 use super::input::{self, Asked};
 use super::judge::{self, Said};
@@ -53,8 +53,8 @@ impl State {
                 }
             }
             // Pieces of messages that come whole as well, signs of life, and our own words.
-            "stream_event" | "control_response" | "keep_alive" | "tool_progress" | "tool_use_summary" | "auth_status"
-            | "prompt_suggestion" => {}
+            "stream_event" | "control_response" | "keep_alive" | "tool_progress" | "tool_use_summary"
+            | "auth_status" | "prompt_suggestion" => {}
             _ => raw(bytes, turn),
         }
     }
@@ -62,7 +62,7 @@ impl State {
     /// A turn goes on, or another begins: the result before is not the last.
     fn goes_on(&mut self) {
         self.result = None;
-        self.held = false;
+        self.held = None;
     }
 
     fn assistant(&mut self, job: &Job, line: &Line<'_>, turn: &mut Turn) {
@@ -80,7 +80,16 @@ impl State {
         }
         let error = line.error.owned();
         let text = message.content.text.as_deref().into_iter();
-        let texts = || text.clone().chain(message.content.blocks.iter().filter(|part| part.kind.get() == Some("text")).map(|part| part.text.or_empty()));
+        let texts = || {
+            text.clone().chain(
+                message
+                    .content
+                    .blocks
+                    .iter()
+                    .filter(|part| part.kind.get() == Some("text"))
+                    .map(|part| part.text.or_empty()),
+            )
+        };
         if own {
             self.error = error.map(|kind| Said {
                 is_error: true,
@@ -113,7 +122,8 @@ impl State {
         let Some(message) = &line.message.0 else { return };
         if line.is_replay.0 {
             // What was added in several steps may be read as one.
-            let text = message.content.text.as_deref().or(message.content.blocks.first().and_then(|block| block.text.get()));
+            let text =
+                message.content.text.as_deref().or(message.content.blocks.first().and_then(|block| block.text.get()));
             let text = text.unwrap_or_default();
             self.steers.retain(|steer| !text.contains(steer.trim()));
             return;
@@ -141,7 +151,12 @@ impl State {
             }
             let words = used.words.clone();
             if !used.quiet {
-                turn.events.push(Event::ToolEnd { id: id.clone(), words: outcome.words, ok: !block.is_error.0, files: outcome.files });
+                turn.events.push(Event::ToolEnd {
+                    id: id.clone(),
+                    words: outcome.words,
+                    ok: !block.is_error.0,
+                    files: outcome.files,
+                });
             }
             if let Some(why) = outcome.refused {
                 self.deny(&id, words, why, turn);
@@ -187,7 +202,8 @@ impl State {
             "permission_denied" => {
                 let id = tools::short(line.tool_use_id.or_empty());
                 let what = self.tools.find(&id).map(|used| used.words.clone());
-                let what = what.unwrap_or_else(|| tools::words(line.tool_name.or_empty(), &Default::default(), &job.folder));
+                let what =
+                    what.unwrap_or_else(|| tools::words(line.tool_name.or_empty(), &Default::default(), &job.folder));
                 self.deny(&id, what, "It is not permitted.".to_owned(), turn);
             }
             // Also a tool in the foreground that takes long: it has ended before the result.
@@ -205,9 +221,21 @@ impl State {
                     self.started(task.task_id.or_empty(), task.description.or_empty());
                 }
             }
-            "status" | "informational" | "task_progress" | "thinking_tokens" | "compact_boundary" | "hook_started"
-            | "hook_progress" | "hook_response" | "model_refusal_no_fallback" | "session_state_changed" | "files_persisted"
-            | "local_command_output" | "post_turn_summary" | "memory_recall" | "elicitation_complete" => {}
+            "status"
+            | "informational"
+            | "task_progress"
+            | "thinking_tokens"
+            | "compact_boundary"
+            | "hook_started"
+            | "hook_progress"
+            | "hook_response"
+            | "model_refusal_no_fallback"
+            | "session_state_changed"
+            | "files_persisted"
+            | "local_command_output"
+            | "post_turn_summary"
+            | "memory_recall"
+            | "elicitation_complete" => {}
             _ => raw(bytes, turn),
         }
     }
@@ -255,10 +283,13 @@ impl State {
         self.trying = None;
         // Nothing comes after a failure, and an interrupt takes what waited with it, unless a person added something.
         let steered = !self.steers.is_empty() && !self.held_for_steers;
-        self.held = steered || (!self.background.is_empty() && !failed);
+        self.held = match self.background.first() {
+            Some((_, work)) if !failed => Some(work.clone()),
+            _ => steered.then(|| "what was added to it in the meantime".to_owned()),
+        };
         self.held_for_steers = steered;
         self.result = Some(said);
-        if !self.held {
+        if self.held.is_none() {
             // A question of a turn that is over is none any more.
             self.asked.clear();
             self.steers.clear();
@@ -297,7 +328,8 @@ impl State {
         let (mut options, mut questions) = (Vec::new(), None);
         if name == "AskUserQuestion" {
             let all = input.get("questions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text =
+                |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
             let texts: Vec<String> = all.iter().map(|question| text(question, "question")).collect();
             title = if texts.is_empty() { title } else { texts.join("\n") };
             if let [question] = all {
@@ -323,7 +355,9 @@ impl State {
     }
 
     fn session(&mut self, line: &Line<'_>) {
-        if let Some(id) = line.session_id.get().filter(|id| !id.is_empty() && self.figures.session.as_deref() != Some(id)) {
+        if let Some(id) =
+            line.session_id.get().filter(|id| !id.is_empty() && self.figures.session.as_deref() != Some(id))
+        {
             self.figures.session = Some(tools::short(id));
         }
     }
@@ -360,7 +394,9 @@ impl State {
             let turn_only = tokens(line.usage.0.unwrap_or_default());
             let (used, dollars) = &job.used;
             // Where it counts on from the session before, this turn comes on top of all that was used there.
-            let on = self.dollars.is_none() && job.resume.is_some() && used.input > 0
+            let on = self.dollars.is_none()
+                && job.resume.is_some()
+                && used.input > 0
                 && total.input >= used.input.saturating_add(turn_only.input)
                 && total.output >= used.output.saturating_add(turn_only.output);
             let base = if on { *used } else { models(before) };

@@ -195,8 +195,15 @@ pub(super) fn words(name: &str, input: &Input<'_>, folder: &str) -> String {
 fn quiet(name: &str) -> bool {
     matches!(
         name,
-        "TodoWrite" | "TaskCreate" | "TaskUpdate" | "TaskList" | "TaskGet" | "AskUserQuestion" | "ExitPlanMode"
-            | "EnterPlanMode" | "ToolSearch"
+        "TodoWrite"
+            | "TaskCreate"
+            | "TaskUpdate"
+            | "TaskList"
+            | "TaskGet"
+            | "AskUserQuestion"
+            | "ExitPlanMode"
+            | "EnterPlanMode"
+            | "ToolSearch"
     )
 }
 
@@ -231,9 +238,13 @@ fn unavailable(text: &str) -> bool {
 fn refusal(text: &str) -> Option<String> {
     let text = plain(text);
     let first = text.lines().next().unwrap_or_default();
-    let refused = ["Claude requested permissions", "This Bash command contains multiple operations", "This command requires approval"]
-        .iter()
-        .any(|beginning| text.starts_with(beginning))
+    let refused = [
+        "Claude requested permissions",
+        "This Bash command contains multiple operations",
+        "This command requires approval",
+    ]
+    .iter()
+    .any(|beginning| text.starts_with(beginning))
         || (text.starts_with("Permission to ") && first.contains("has been denied"))
         || text.starts_with("File is in a directory that is denied by your permission settings")
         || text.starts_with("Tool permission request failed")

@@ -26,7 +26,6 @@ pub(super) struct Line<'a> {
     pub(super) error: Str<'a>,
     #[serde(rename = "isReplay")]
     pub(super) is_replay: Flag,
-    pub(super) aborted: Flag,
     #[serde(borrow)]
     pub(super) tool_result_meta: List<Map<Meta<'a>>>,
 
@@ -70,7 +69,6 @@ pub(super) struct Line<'a> {
     // result
     pub(super) is_error: Flag,
     pub(super) api_error_status: Number,
-    pub(super) num_turns: Number,
     #[serde(borrow)]
     pub(super) result: Str<'a>,
     #[serde(borrow)]
