@@ -5,14 +5,26 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acp;
 mod codec;
+pub mod codex;
 mod event;
+mod failure;
+mod limits;
 mod lines;
 mod policy;
+mod prices;
+mod rpc;
+mod story;
+#[cfg(test)]
+mod testing;
 mod verdict;
 mod words;
 
+pub use acp::Acp;
 pub use codec::{Codec, Command, Decision, Job, Turn};
+pub use codex::{Codex, CodexExec};
 pub use event::{Ask, Event, Limit, LimitSource, Step, StepState, Tokens, Window};
 pub use policy::Policy;
+pub use prices::{DATE as PRICES_DATE, Price, Prices, VERSION as PRICES_VERSION, cost};
 pub use verdict::{Class, End, Figures, How, Verdict};

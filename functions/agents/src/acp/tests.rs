@@ -1,0 +1,4 @@
+use crate::Job;
+pub(crate) fn job() -> Job {
+    crate::testing::job()
+}
