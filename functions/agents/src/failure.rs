@@ -62,7 +62,9 @@ impl Failure {
         let lead = match self.class {
             Class::Auth => format!("{program} is not logged in, or its login is not accepted"),
             Class::Limit => match self.limit.as_ref().and_then(|limit| limit.until) {
-                Some(until) => format!("{program}'s account is at its limit until {}", until.format("%Y-%m-%d %H:%M UTC")),
+                Some(until) => {
+                    format!("{program}'s account is at its limit until {}", until.format("%Y-%m-%d %H:%M UTC"))
+                }
                 None => format!("{program}'s account is at its limit"),
             },
             Class::Overloaded => "The provider can not keep up, or fails".into(),
@@ -74,7 +76,8 @@ impl Failure {
             Class::BadConfig => format!("{program} can not be run like this"),
         };
         let detail = first_sentence(&self.message);
-        let whole = if detail.is_empty() || lead.eq_ignore_ascii_case(&detail) { lead } else { format!("{lead}: {detail}") };
+        let whole =
+            if detail.is_empty() || lead.eq_ignore_ascii_case(&detail) { lead } else { format!("{lead}: {detail}") };
         shortened(&whole, LONGEST - 1) + "."
     }
 
@@ -106,8 +109,15 @@ fn limit(message: &str, now: DateTime<Utc>) -> Limit {
     let until = limits::in_text(message, now);
     let small = message.to_lowercase();
     let window = [
-        ("per minute", Window::Minute), ("perminute", Window::Minute), ("per min", Window::Minute), ("daily", Window::Day), ("perday", Window::Day),
-        ("per day", Window::Day), ("weekly", Window::SevenDays), ("5-hour", Window::FiveHours), ("5 hour", Window::FiveHours),
+        ("per minute", Window::Minute),
+        ("perminute", Window::Minute),
+        ("per min", Window::Minute),
+        ("daily", Window::Day),
+        ("perday", Window::Day),
+        ("per day", Window::Day),
+        ("weekly", Window::SevenDays),
+        ("5-hour", Window::FiveHours),
+        ("5 hour", Window::FiveHours),
     ];
     Limit {
         met: true,
@@ -122,7 +132,9 @@ fn limit(message: &str, now: DateTime<Utc>) -> Limit {
 
 fn looks_like_400(message: &str) -> bool {
     let small = start(message).to_lowercase();
-    ["\"code\":400", "status 400", "invalid_request_error", "invalid_argument", "400 bad request"].iter().any(|sign| small.contains(sign))
+    ["\"code\":400", "status 400", "invalid_request_error", "invalid_argument", "400 bad request"]
+        .iter()
+        .any(|sign| small.contains(sign))
 }
 
 /// What a message speaks of. None: nothing that is known.
@@ -130,24 +142,75 @@ pub(crate) fn classify(message: &str, status: Option<u16>) -> Option<Class> {
     let small = start(message).to_lowercase().replace(['\u{2018}', '\u{2019}'], "'");
     let says = |signs: &[&str]| signs.iter().any(|sign| small.contains(sign));
     if says(&[
-        "context window", "context length", "context_length", "contextwindow", "prompt is too long", "input token count",
-        "maximum number of tokens", "ran out of room", "maximum context", "too many tokens in the prompt",
+        "context window",
+        "context length",
+        "context_length",
+        "contextwindow",
+        "prompt is too long",
+        "input token count",
+        "maximum number of tokens",
+        "ran out of room",
+        "maximum context",
+        "too many tokens in the prompt",
     ]) {
         return Some(Class::ContextFull);
     }
     if says(&[
-        "unauthorized", "unauthenticated", "invalid api key", "incorrect api key", "api key not valid", "api_key_invalid", "not logged in",
-        "please log in", "log in again", "login required", "auth_required", "authentication required", "authentication failed",
-        "authentication_error", "invalid x-api-key", "invalid authentication", "refresh token", "refresh_token", "token has expired",
-        "token expired", "sign in again", "signed in", "no auth", "auth method", "set an auth", "api key is missing", "must specify the gemini_api_key",
+        "unauthorized",
+        "unauthenticated",
+        "invalid api key",
+        "incorrect api key",
+        "api key not valid",
+        "api_key_invalid",
+        "not logged in",
+        "please log in",
+        "log in again",
+        "login required",
+        "auth_required",
+        "authentication required",
+        "authentication failed",
+        "authentication_error",
+        "invalid x-api-key",
+        "invalid authentication",
+        "refresh token",
+        "refresh_token",
+        "token has expired",
+        "token expired",
+        "sign in again",
+        "signed in",
+        "no auth",
+        "auth method",
+        "set an auth",
+        "api key is missing",
+        "must specify the gemini_api_key",
     ]) {
         return Some(Class::Auth);
     }
     if says(&[
-        "usage limit", "rate limit", "rate_limit", "ratelimit", "quota", "too many requests", "resource_exhausted", "resource exhausted",
-        "credit balance", "spend limit", "hit your limit", "limit reached", "out of credits",
+        "usage limit",
+        "rate limit",
+        "rate_limit",
+        "ratelimit",
+        "quota",
+        "too many requests",
+        "resource_exhausted",
+        "resource exhausted",
+        "credit balance",
+        "spend limit",
+        "hit your limit",
+        "limit reached",
+        "out of credits",
     ]) {
         return Some(Class::Limit);
+    }
+    if says(&[
+        "does not exist or you do not have access",
+        "model_not_found",
+        "model not found",
+        "is not found for api version",
+        "no such model",
+    ]) {
+        return Some(Class::BadConfig);
     }
     match status {
         Some(401 | 403) => return Some(Class::Auth),
@@ -157,9 +220,24 @@ pub(crate) fn classify(message: &str, status: Option<u16>) -> Option<Class> {
         _ => {}
     }
     if says(&[
-        "overloaded", "high demand", "at capacity", "unavailable", "stream disconnected", "stream closed", "error sending request", "timed out",
-        "connection reset", "connection refused", "econnrefused", "econnreset", "etimedout", "fetch failed", "bad gateway",
-        "internal server error", "an internal error has occurred", "server had an error",
+        "overloaded",
+        "high demand",
+        "at capacity",
+        "unavailable",
+        "stream disconnected",
+        "stream closed",
+        "error sending request",
+        "timed out",
+        "connection reset",
+        "connection refused",
+        "econnrefused",
+        "econnreset",
+        "etimedout",
+        "fetch failed",
+        "bad gateway",
+        "internal server error",
+        "an internal error has occurred",
+        "server had an error",
     ]) {
         return Some(Class::Overloaded);
     }
@@ -167,10 +245,20 @@ pub(crate) fn classify(message: &str, status: Option<u16>) -> Option<Class> {
         return Some(Class::Refused);
     }
     if says(&[
-        "unexpected argument", "unknown argument", "unknown option", "unrecognized option", "invalid value '", "invalid value for",
-        "does not exist or you do not have access", "model_not_found", "model not found", "is not found for api version", "no such model",
-        "error loading config", "not inside a trusted directory", "no rollout found", "no conversation found", "no saved session",
-        "no previous sessions found", "invalid session identifier", "session not found",
+        "unexpected argument",
+        "unknown argument",
+        "unknown option",
+        "unrecognized option",
+        "invalid value '",
+        "invalid value for",
+        "error loading config",
+        "not inside a trusted directory",
+        "no rollout found",
+        "no conversation found",
+        "no saved session",
+        "no previous sessions found",
+        "invalid session identifier",
+        "session not found",
     ]) {
         return Some(Class::BadConfig);
     }
@@ -180,7 +268,8 @@ pub(crate) fn classify(message: &str, status: Option<u16>) -> Option<Class> {
 /// What looks like an answer and is only a provider's error: `API Error: 400 …`, and nothing else (multica#6402).
 pub(crate) fn is_only_an_error(text: &str) -> bool {
     let text = text.trim().trim_start_matches('[');
-    ["API Error:", "API error:", "Error: API", "[API Error"].iter().any(|sign| text.starts_with(sign)) && text.len() < 2000
+    ["API Error:", "API error:", "Error: API", "[API Error"].iter().any(|sign| text.starts_with(sign))
+        && text.len() < 2000
         || text.len() < 200 && text.to_lowercase().starts_with("prompt is too long")
 }
 
@@ -189,7 +278,8 @@ pub(crate) fn first_sentence(message: &str) -> String {
     let message = start(message).trim();
     let found = inner(message, 0);
     let message = found.as_deref().unwrap_or(message);
-    let line = message.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("at ")).unwrap_or_default();
+    let line =
+        message.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("at ")).unwrap_or_default();
     let line: String = line.chars().filter(|c| !c.is_control()).collect();
     let line = line.trim_start_matches("[API Error:").trim_start_matches("API Error:").trim();
     let mut end = line.len();
@@ -211,7 +301,9 @@ fn inner(text: &str, depth: usize) -> Option<String> {
     let message = ["/error/message", "/error/error/message", "/message", "/error", "/detail"]
         .iter()
         .find_map(|path| value.pointer(path)?.as_str().filter(|text| !text.trim().is_empty()))?;
-    if depth < 3 && let Some(deeper) = inner(message, depth + 1) {
+    if depth < 3
+        && let Some(deeper) = inner(message, depth + 1)
+    {
         return Some(deeper);
     }
     Some(message.to_owned())
@@ -233,7 +325,11 @@ pub(crate) fn from_errors(errors: &str, status: Option<u16>, now: DateTime<Utc>)
         ["error:", "error ", "fatal:", "panicked at"].iter().any(|sign| small.starts_with(sign))
     });
     let line = known.or_else(|| said.last())?;
-    let line = line.strip_prefix("Error:").or_else(|| line.strip_prefix("error:")).or_else(|| line.strip_prefix("ERROR:")).unwrap_or(line);
+    let line = line
+        .strip_prefix("Error:")
+        .or_else(|| line.strip_prefix("error:"))
+        .or_else(|| line.strip_prefix("ERROR:"))
+        .unwrap_or(line);
     Some(Failure::read(line, status, now))
 }
 
@@ -245,14 +341,26 @@ mod tests {
     fn messages_of_the_programs_have_their_class() {
         for (message, status, class) in [
             ("unexpected status 401 Unauthorized: Incorrect API key provided", None, Class::Auth),
-            ("{\"error\":{\"code\":400,\"message\":\"API key not valid. Please pass a valid API key.\",\"status\":\"INVALID_ARGUMENT\"}}", Some(400), Class::Auth),
+            (
+                "{\"error\":{\"code\":400,\"message\":\"API key not valid. Please pass a valid API key.\",\"status\":\"INVALID_ARGUMENT\"}}",
+                Some(400),
+                Class::Auth,
+            ),
             ("You\u{2019}ve hit your usage limit.", None, Class::Limit),
             ("exceeded retry limit, last status: 429 Too Many Requests", None, Class::Limit),
             ("You have exhausted your daily quota on this model.", Some(429), Class::Limit),
             ("Your credit balance is too low to access the Anthropic API.", Some(400), Class::Limit),
-            ("We\u{2019}re currently experiencing high demand, which may cause temporary errors.", None, Class::Overloaded),
+            (
+                "We\u{2019}re currently experiencing high demand, which may cause temporary errors.",
+                None,
+                Class::Overloaded,
+            ),
             ("whatever", Some(529), Class::Overloaded),
-            ("The input token count (1250000) exceeds the maximum number of tokens allowed (1048576).", Some(400), Class::ContextFull),
+            (
+                "The input token count (1250000) exceeds the maximum number of tokens allowed (1048576).",
+                Some(400),
+                Class::ContextFull,
+            ),
             ("Codex ran out of room in the model's context window.", None, Class::ContextFull),
             ("The model 'x' does not exist or you do not have access to it.", None, Class::BadConfig),
             ("no rollout found for thread id 1", None, Class::BadConfig),
@@ -269,8 +377,14 @@ mod tests {
     fn a_failure_is_one_sentence() {
         let message = "{\"error\":{\"code\":400,\"message\":\"API key not valid. Please pass a valid API key.\",\"status\":\"INVALID_ARGUMENT\"}}";
         assert_eq!(first_sentence(message), "API key not valid");
-        assert_eq!(first_sentence("[API Error: You have exhausted your daily quota on this model.]\nPlease wait"), "You have exhausted your daily quota on this model");
-        assert_eq!(first_sentence("Error v1.2.3 failed at x.rs. It is broken.\n   at f (a.js:1)"), "Error v1.2.3 failed at x.rs");
+        assert_eq!(
+            first_sentence("[API Error: You have exhausted your daily quota on this model.]\nPlease wait"),
+            "You have exhausted your daily quota on this model"
+        );
+        assert_eq!(
+            first_sentence("Error v1.2.3 failed at x.rs. It is broken.\n   at f (a.js:1)"),
+            "Error v1.2.3 failed at x.rs"
+        );
         let long = Failure::of(Class::Crashed, &"word ".repeat(500)).sentence("Codex");
         assert!(long.chars().count() <= 300 && long.ends_with("…."), "{long}");
         assert_eq!(Failure::of(Class::Silent, "").sentence("Codex"), "Codex ended without a final word.");

@@ -4,6 +4,7 @@
 //! A program that speaks is a [`Codec`]. What starts it and carries the bytes is the worker's (`functions/worker`).
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod acp;
 mod codec;

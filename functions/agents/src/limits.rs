@@ -51,7 +51,8 @@ fn here(words: &[&str], at: usize, now: DateTime<Utc>) -> Option<DateTime<Utc>> 
 fn introduces(words: &[&str], at: usize) -> bool {
     let before = &words[at.saturating_sub(3)..at];
     before.iter().any(|word| {
-        ["again", "retry", "retrying", "reset", "resets", "available", "wait", "back", "resume", "resumes", "renews"].contains(word)
+        ["again", "retry", "retrying", "reset", "resets", "available", "wait", "back", "resume", "resumes", "renews"]
+            .contains(word)
     })
 }
 
@@ -61,7 +62,7 @@ fn duration(words: &[&str], bare: bool) -> Option<Duration> {
     let mut at = 0;
     while let Some(word) = words.get(at) {
         let mut rest = word.trim_start_matches([':', '~']);
-        let before = found;
+        let mut more = false;
         while !rest.is_empty() {
             let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
             let Ok(number) = rest[..end].parse::<f64>() else { break };
@@ -79,12 +80,9 @@ fn duration(words: &[&str], bare: bool) -> Option<Duration> {
                 }
             }
             total += number * seconds(unit)?;
-            found = true;
+            (found, more) = (true, true);
         }
-        if found == before && *word != "and" {
-            break;
-        }
-        if bare && found {
+        if (!more && *word != "and") || (bare && found) {
             break;
         }
         at += 1;
@@ -127,7 +125,9 @@ fn moment(words: &[&str], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
                 2000..=2999 if year.is_none() && day.is_some() => year = Some(number),
                 _ => break,
             }
-        } else if !matches!(*word, "at" | "on" | "am" | "pm" | "today" | "the" | "of" | "utc") && zone_like(word).is_none() {
+        } else if !matches!(*word, "at" | "on" | "am" | "pm" | "today" | "the" | "of" | "utc")
+            && zone_like(word).is_none()
+        {
             break;
         }
     }
@@ -169,7 +169,14 @@ fn clock(word: &str, next: &str) -> Option<NaiveTime> {
     let (digits, half) = match (word.strip_suffix("am"), word.strip_suffix("pm")) {
         (Some(digits), _) => (digits, Some(0)),
         (_, Some(digits)) => (digits, Some(12)),
-        _ => (word, match next { "am" | "a.m" => Some(0), "pm" | "p.m" => Some(12), _ => None }),
+        _ => (
+            word,
+            match next {
+                "am" | "a.m" => Some(0),
+                "pm" | "p.m" => Some(12),
+                _ => None,
+            },
+        ),
     };
     let mut parts = digits.split(':').map(|part| part.parse::<u32>().ok());
     let hour = parts.next()??;
@@ -189,7 +196,18 @@ fn clock(word: &str, next: &str) -> Option<NaiveTime> {
 
 fn month_of(word: &str) -> Option<u32> {
     const MONTHS: [&str; 12] = [
-        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
     ];
     if word.len() < 3 || !word.is_ascii() {
         return None;
@@ -239,7 +257,10 @@ mod tests {
     #[test]
     fn times_in_sentences_of_the_programs() {
         for (text, time) in [
-            ("You\u{2019}ve hit your usage limit. Visit https://x/usage to purchase more credits or try again at Jan 1st, 2030 12:00 AM.", "2030-01-01T00:00:00Z"),
+            (
+                "You\u{2019}ve hit your usage limit. Visit https://x/usage to purchase more credits or try again at Jan 1st, 2030 12:00 AM.",
+                "2030-01-01T00:00:00Z",
+            ),
             ("You've hit your limit \u{b7} resets Jan 1, 2030, 12am (UTC)", "2030-01-01T00:00:00Z"),
             ("5-hour limit reached \u{2219} resets 3pm (America/New_York)", "2026-11-29T20:00:00Z"),
             ("Your limit resets at 3:30 PM (Europe/Berlin).", "2026-11-29T14:30:00Z"),
@@ -266,9 +287,19 @@ mod tests {
     #[test]
     fn other_sentences_have_no_time() {
         for text in [
-            "", "try again later", "It failed at 12:00", "in 5 files", "Please try again in a moment.", "resets soon",
-            "You have exhausted your daily quota on this model.", "Limit 30000, Used 30000", "resets Feb 31, 2030", "try again in 99999999999999s",
-            "try again at 99:99 PM", "resets 13pm", "may reset the index at line 40",
+            "",
+            "try again later",
+            "It failed at 12:00",
+            "in 5 files",
+            "Please try again in a moment.",
+            "resets soon",
+            "You have exhausted your daily quota on this model.",
+            "Limit 30000, Used 30000",
+            "resets Feb 31, 2030",
+            "try again in 99999999999999s",
+            "try again at 99:99 PM",
+            "resets 13pm",
+            "may reset the index at line 40",
         ] {
             assert_eq!(at(text), None, "{text}");
         }

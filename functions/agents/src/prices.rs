@@ -78,7 +78,9 @@ pub fn cost(prices: Option<&Prices>, model: Option<&str>, tokens: Tokens) -> Opt
 
 /// A model's name without a date behind it.
 fn undated(model: &str) -> &str {
-    let Some((name, date)) = model.len().checked_sub(11).and_then(|at| model.split_at_checked(at)) else { return model };
+    let Some((name, date)) = model.len().checked_sub(11).and_then(|at| model.split_at_checked(at)) else {
+        return model;
+    };
     let is_date = date.bytes().enumerate().all(|(at, byte)| match at {
         0 | 5 | 8 => byte == b'-',
         _ => byte.is_ascii_digit(),

@@ -16,11 +16,7 @@ const OPEN: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     /// It wants an answer, by this name: its JSON as it came.
-    Request {
-        id: &'a str,
-        method: Cow<'a, str>,
-        params: &'a str,
-    },
+    Request { id: &'a str, method: Cow<'a, str>, params: &'a str },
     /// It tells something.
     Notification { method: Cow<'a, str>, params: &'a str },
     /// It answers what was asked by this number.
@@ -167,11 +163,17 @@ mod tests {
 
     #[test]
     fn lines_are_told_apart() {
-        assert!(matches!(read(r#"{"id":0,"method":"a","params":{"x":1}}"#), Some(Message::Request { id: "0", params: r#"{"x":1}"#, .. })));
+        assert!(matches!(
+            read(r#"{"id":0,"method":"a","params":{"x":1}}"#),
+            Some(Message::Request { id: "0", params: r#"{"x":1}"#, .. })
+        ));
         assert!(matches!(read(r#"{"id":[1],"method":"a"}"#), Some(Message::Request { id: "[1]", .. })));
         assert!(matches!(read(r#"{"id":null,"method":"a"}"#), Some(Message::Notification { params: "{}", .. })));
         assert!(matches!(read(r#"{"id":3,"result":null}"#), Some(Message::Answer { id: 3, outcome: Ok("null") })));
-        assert!(matches!(read(r#"{"id":"3","error":{"code":"x","message":7}}"#), Some(Message::Answer { id: 3, outcome: Err(Failed { code: None, message: None, .. }) })));
+        assert!(matches!(
+            read(r#"{"id":"3","error":{"code":"x","message":7}}"#),
+            Some(Message::Answer { id: 3, outcome: Err(Failed { code: None, message: None, .. }) })
+        ));
         for nothing in ["", "7", "[]", "null", r#"{"id":{},"result":1}"#, r#"{"method":7}"#, "{}", "{\"id\":1"] {
             assert!(read(nothing).is_none(), "{nothing}");
         }

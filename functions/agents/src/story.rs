@@ -82,7 +82,8 @@ impl Story {
         figures.model = model.map(name).or(figures.model.take());
         figures.version = version.map(name).or(figures.version.take());
         if before != (figures.session.clone(), figures.model.clone(), figures.version.clone()) {
-            let (id, model, version) = (figures.session.clone().unwrap_or_default(), figures.model.clone(), figures.version.clone());
+            let (id, model, version) =
+                (figures.session.clone().unwrap_or_default(), figures.model.clone(), figures.version.clone());
             turn.events.push(Event::Session { id, model, version });
         }
     }
@@ -205,7 +206,15 @@ impl Story {
         let figures = self.figures.clone();
         let Some(failure) = failure else {
             let text = self.said.clone().unwrap_or_default();
-            return Verdict { class: None, text, remedy: None, retry: false, limit: None, resumable: figures.session.is_some(), figures };
+            return Verdict {
+                class: None,
+                text,
+                remedy: None,
+                retry: false,
+                limit: None,
+                resumable: figures.session.is_some(),
+                figures,
+            };
         };
         Verdict {
             class: Some(failure.class),
@@ -247,7 +256,9 @@ impl Story {
                 match end {
                     // What came before it was cut off is whole.
                     End::Exit(0) | End::Lingered | End::Cut => None,
-                    End::Exit(code) => Some(Failure::of(Class::Crashed, &format!("it said that it was done, and exited with {code}"))),
+                    End::Exit(code) => {
+                        Some(Failure::of(Class::Crashed, &format!("it said that it was done, and exited with {code}")))
+                    }
                     End::Signal(signal) => Some(Failure::of(Class::Crashed, &format!("signal {signal} ended it"))),
                 }
             }
@@ -257,8 +268,9 @@ impl Story {
                 }
                 Some(match end {
                     End::Exit(0) => Failure::of(Class::Silent, ""),
-                    End::Exit(code) => failure::from_errors(how.errors, None, now)
-                        .unwrap_or_else(|| Failure::of(Class::Crashed, &format!("it exited with {code} and gave no reason"))),
+                    End::Exit(code) => failure::from_errors(how.errors, None, now).unwrap_or_else(|| {
+                        Failure::of(Class::Crashed, &format!("it exited with {code} and gave no reason"))
+                    }),
                     End::Signal(signal) => Failure::of(Class::Crashed, &format!("signal {signal} ended it")),
                     End::Lingered | End::Cut => Failure::of(Class::Silent, "it was stopped before it was done"),
                 })

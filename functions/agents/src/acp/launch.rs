@@ -41,7 +41,10 @@ mod tests {
         ] {
             let job = Job { policy, model: Some("-x".into()), ..job() };
             let arguments = gemini_arguments(&job, trusted, &["--debug".into()]);
-            assert_eq!((arguments[0].as_str(), &arguments[1..]), ("--acp", &rest.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>()[..]));
+            assert_eq!(
+                (arguments[0].as_str(), &arguments[1..]),
+                ("--acp", &rest.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>()[..])
+            );
         }
     }
 }

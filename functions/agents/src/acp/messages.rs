@@ -127,28 +127,28 @@ pub(super) struct Told<'a> {
     #[serde(default, rename = "sessionId", deserialize_with = "lenient")]
     pub(super) session: Option<String>,
     #[serde(borrow)]
-    pub(super) update: &'a RawValue,
+    pub(super) update: Tool<'a>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Update<'a> {
-    #[serde(rename = "sessionUpdate")]
-    pub(super) kind: String,
+#[derive(Default, Deserialize)]
+struct Chunk {
+    #[serde(default, deserialize_with = "lenient")]
+    text: Option<String>,
+}
+
+/// What an update tells: the fields of all kinds, read at once, for some are big. A tool most of all.
+#[derive(Default, Deserialize)]
+pub(super) struct Tool<'a> {
+    #[serde(default, rename = "sessionUpdate", deserialize_with = "lenient")]
+    pub(super) update: Option<String>,
     #[serde(default, rename = "messageId", deserialize_with = "lenient")]
     pub(super) message: Option<String>,
-    #[serde(borrow, default)]
-    pub(super) content: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-pub(super) struct Chunk {
+    #[serde(borrow, default, rename = "_meta")]
+    meta: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) text: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Tool<'a> {
+    entries: Option<Vec<Entry>>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) cost: Option<Cost>,
     #[serde(default, rename = "toolCallId", deserialize_with = "lenient")]
     pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -180,9 +180,27 @@ struct Printed {
 }
 
 impl Tool<'_> {
+    /// Whether a message is about the program, and not the model's.
+    pub(super) fn is_aside(&self) -> bool {
+        self.meta.is_some_and(|meta| crate::rpc::value(meta.get())["claudeCode"]["kind"] == "informational")
+    }
+
+    /// The text of a piece of a message.
+    pub(super) fn text(&self) -> String {
+        let chunk: Chunk = self.content.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        chunk.text.unwrap_or_default()
+    }
+
     fn diffs(&self) -> Vec<String> {
-        let parts: Vec<Place> = self.content.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-        parts.into_iter().filter(|part| part.kind.as_deref() == Some("diff")).filter_map(|part| part.path).take(MANY).collect()
+        // Most of what tools print is long, and holds none.
+        let raw = self.content.filter(|raw| memchr::memmem::find(raw.get().as_bytes(), b"\"diff\"").is_some());
+        let parts: Vec<Place> = raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        parts
+            .into_iter()
+            .filter(|part| part.kind.as_deref() == Some("diff"))
+            .filter_map(|part| part.path)
+            .take(MANY)
+            .collect()
     }
 
     /// The files it names, each once.
@@ -228,12 +246,6 @@ impl Tool<'_> {
     }
 }
 
-#[derive(Default, Deserialize)]
-pub(super) struct Plan {
-    #[serde(default, deserialize_with = "lenient")]
-    entries: Option<Vec<Entry>>,
-}
-
 #[derive(Deserialize)]
 struct Entry {
     #[serde(default, deserialize_with = "lenient")]
@@ -242,9 +254,10 @@ struct Entry {
     status: Option<String>,
 }
 
-impl Plan {
-    pub(super) fn steps(self) -> Vec<Step> {
-        let steps = self.entries.into_iter().flatten().take(MANY).filter_map(|entry| {
+impl Tool<'_> {
+    /// The steps of a plan.
+    pub(super) fn steps(&mut self) -> Vec<Step> {
+        let steps = self.entries.take().into_iter().flatten().take(MANY).filter_map(|entry| {
             let state = match entry.status.as_deref() {
                 Some("completed") => StepState::Done,
                 Some("in_progress") => StepState::Running,
@@ -254,12 +267,6 @@ impl Plan {
         });
         steps.collect()
     }
-}
-
-#[derive(Default, Deserialize)]
-pub(super) struct Spent {
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) cost: Option<Cost>,
 }
 
 #[derive(Default, Deserialize)]
@@ -298,7 +305,13 @@ pub(super) fn failure(failed: &Failed<'_>, now: DateTime<Utc>) -> Failure {
         // What is not in the message may be in what comes with it (`RetryInfo`).
         let beside = || failed.data.and_then(|raw| crate::limits::in_text(raw.get(), now));
         let limit = failure.limit.get_or_insert_with(|| Limit {
-            met: true, until: None, source: LimitSource::Guess, window: None, model: None, used: None, text: said.chars().take(300).collect(),
+            met: true,
+            until: None,
+            source: LimitSource::Guess,
+            window: None,
+            model: None,
+            used: None,
+            text: said.chars().take(300).collect(),
         });
         if until.is_some() {
             (limit.until, limit.source) = (until, LimitSource::Structured);

@@ -28,6 +28,8 @@ const MODE: u64 = 3;
 const MODEL: u64 = 4;
 const AUTHENTICATE: u64 = 5;
 const PROMPT: u64 = 10;
+/// As many prompts as there may be.
+const PROMPTS: u64 = 1000;
 /// As many words as may wait for the end of a turn.
 const WAITING: usize = 16;
 /// As much of a message as is put together, in bytes.
@@ -67,6 +69,8 @@ struct Run {
     text: String,
     message: Option<String>,
     prompts: u64,
+    /// The number of the next answer to one: none is answered twice.
+    answers: u64,
     /// What a person said while it worked: for the next turn.
     next: Vec<String>,
     /// What the session had cost when it was last said, in US dollars.
@@ -95,6 +99,7 @@ impl Acp {
             text: String::new(),
             message: None,
             prompts: 0,
+            answers: PROMPT,
             next: Vec::new(),
             cost,
         };
@@ -103,7 +108,10 @@ impl Acp {
 }
 
 fn name(name: &str) -> Name {
-    Name { name: name.into(), login: format!("Log in with {name} on this machine as the worker's user, or give it a valid key.") }
+    Name {
+        name: name.into(),
+        login: format!("Log in with {name} on this machine as the worker's user, or give it a valid key."),
+    }
 }
 
 impl Codec for Acp {
@@ -139,6 +147,8 @@ impl Run {
     fn line(&mut self, bytes: &[u8], turn: &mut Turn) {
         let text = String::from_utf8_lossy(bytes);
         let known = match rpc::read(&text) {
+            // Names that begin so are a program's own.
+            Some(Message::Notification { method, .. }) if method.starts_with('_') => true,
             Some(Message::Notification { method, params }) => method == "session/update" && self.told(params, turn),
             Some(Message::Request { id, method, params }) => {
                 if !(method == "session/request_permission" && self.asked(id, params, turn)) {
@@ -156,6 +166,15 @@ impl Run {
 
     fn answered(&mut self, id: u64, outcome: Result<&str, Failed<'_>>, turn: &mut Turn) -> bool {
         let now = self.story.job.now;
+        let expected = match id {
+            INITIALIZE => self.stage == Stage::Start,
+            SESSION | AUTHENTICATE => matches!(self.stage, Stage::Start | Stage::Opening),
+            MODE | MODEL => matches!(self.stage, Stage::Start | Stage::Setting),
+            _ => (self.answers..PROMPT + PROMPTS).contains(&id),
+        };
+        if !expected {
+            return false;
+        }
         match (id, outcome) {
             (INITIALIZE, Ok(result)) => self.initialized(serde_json::from_str(result).unwrap_or_default(), turn),
             (SESSION, Ok(result)) => self.opened(serde_json::from_str(result).unwrap_or_default(), turn),
@@ -190,8 +209,10 @@ impl Run {
                 }
                 self.fail(failed, turn);
             }
-            (PROMPT.., outcome) => self.prompted(outcome, turn),
-            _ => return false,
+            (_, outcome) => {
+                self.answers = id + 1;
+                self.prompted(outcome, turn);
+            }
         }
         true
     }
@@ -273,7 +294,9 @@ impl Run {
         let Some(model) = &job.model else { return settings };
         let option = told.config_options.iter().flatten().find(|option| option["category"] == "model");
         if let Some(models) = &told.models {
-            if models.current_model_id.as_ref() != Some(model) && names(&models.available_models, "modelId").contains(model) {
+            if models.current_model_id.as_ref() != Some(model)
+                && names(&models.available_models, "modelId").contains(model)
+            {
                 settings.push((MODEL, "session/set_model", json!({"sessionId": session, "modelId": model})));
             }
         } else if let Some(option) = option.filter(|option| option["currentValue"] != **model) {
@@ -309,7 +332,7 @@ impl Run {
     }
 
     fn prompted(&mut self, outcome: Result<&str, Failed<'_>>, turn: &mut Turn) {
-        self.flush(turn);
+        self.conclude(turn);
         let told: m::Prompted = match outcome {
             Ok(result) => serde_json::from_str(result).unwrap_or_default(),
             Err(failed) => {
@@ -328,7 +351,9 @@ impl Run {
                 let failed = match reason {
                     Some("refusal") => Some((Class::Refused, "")),
                     Some("max_tokens") => Some((Class::Crashed, "an answer was longer than the model may write")),
-                    Some("max_turn_requests") => Some((Class::Crashed, "it stopped before it was done: it may ask the model no more often")),
+                    Some("max_turn_requests") => {
+                        Some((Class::Crashed, "it stopped before it was done: it may ask the model no more often"))
+                    }
                     _ => None,
                 };
                 if let Some((class, message)) = failed {
@@ -362,8 +387,17 @@ impl Run {
         }
     }
 
-    /// Says what was put together.
+    /// Says what was put together. What comes after the end is told, and is not its last word.
     fn flush(&mut self, turn: &mut Turn) {
+        let before = self.story.over.and(self.story.said.clone());
+        self.conclude(turn);
+        if self.story.over.is_some() {
+            self.story.said = before;
+        }
+    }
+
+    /// As above, with the end of a turn.
+    fn conclude(&mut self, turn: &mut Turn) {
         let text = std::mem::take(&mut self.text);
         self.message = None;
         self.story.text(&text, turn);
@@ -371,8 +405,7 @@ impl Run {
 
     /// False: it is not known.
     fn told(&mut self, params: &str, turn: &mut Turn) -> bool {
-        let Ok(m::Told { session, update }) = serde_json::from_str(params) else { return false };
-        let Ok(told) = serde_json::from_str::<m::Update<'_>>(update.get()) else { return false };
+        let Ok(m::Told { session, update: mut told }) = serde_json::from_str(params) else { return false };
         if let (Some(told), Some(ours)) = (&session, &self.session)
             && told != ours
         {
@@ -384,34 +417,40 @@ impl Run {
         if self.stage == Stage::Opening {
             return true;
         }
-        match told.kind.as_str() {
-            "agent_message_chunk" if self.stage == Stage::Setting => {}
+        match told.update.as_deref().unwrap_or_default() {
+            "agent_message_chunk" if told.is_aside() => {}
+            // While settings are said it is about those, and dropped when they are.
             "agent_message_chunk" => {
                 if told.message.is_some() && self.message.is_some() && told.message != self.message {
                     self.flush(turn);
                 }
-                self.message = told.message;
-                let chunk: m::Chunk = told.content.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-                self.text.push_str(&chunk.text.unwrap_or_default());
+                self.message = told.message.take();
+                let text = told.text();
+                if !text.starts_with("[MODE_UPDATE]") {
+                    self.text.push_str(&text);
+                }
                 if self.text.len() > MESSAGE {
                     self.flush(turn);
                 }
             }
-            "tool_call" | "tool_call_update" => return self.tool(update.get(), turn),
-            "plan" => {
-                let plan: m::Plan = serde_json::from_str(update.get()).unwrap_or_default();
-                turn.events.push(Event::Plan(plan.steps()));
-            }
-            "usage_update" => self.spent(serde_json::from_str(update.get()).unwrap_or_default(), turn),
-            "user_message_chunk" | "agent_thought_chunk" | "available_commands_update" | "current_mode_update"
-            | "config_option_update" | "session_info_update" | "notice" | "compaction_update" | "compaction_summary_chunk" => {}
+            "tool_call" | "tool_call_update" => return self.tool(&told, turn),
+            "plan" => turn.events.push(Event::Plan(told.steps())),
+            "usage_update" => self.spent(told.cost, turn),
+            "user_message_chunk"
+            | "agent_thought_chunk"
+            | "available_commands_update"
+            | "current_mode_update"
+            | "config_option_update"
+            | "session_info_update"
+            | "notice"
+            | "compaction_update"
+            | "compaction_summary_chunk" => {}
             _ => return false,
         }
         true
     }
 
-    fn tool(&mut self, update: &str, turn: &mut Turn) -> bool {
-        let tool: m::Tool<'_> = serde_json::from_str(update).unwrap_or_default();
+    fn tool(&mut self, tool: &m::Tool<'_>, turn: &mut Turn) -> bool {
         let Some(id) = &tool.id else { return false };
         let story = &mut self.story;
         let ended = match tool.status.as_deref() {
@@ -447,9 +486,12 @@ impl Run {
     }
 
     /// The cost of the whole session, as often as it is told.
-    fn spent(&mut self, told: m::Spent, turn: &mut Turn) {
-        let Some(m::Cost { amount: Some(amount), currency }) = told.cost else { return };
-        if !amount.is_finite() || amount <= self.cost || currency.is_some_and(|currency| !currency.eq_ignore_ascii_case("usd")) {
+    fn spent(&mut self, told: Option<m::Cost>, turn: &mut Turn) {
+        let Some(m::Cost { amount: Some(amount), currency }) = told else { return };
+        if !amount.is_finite()
+            || amount <= self.cost
+            || currency.is_some_and(|currency| !currency.eq_ignore_ascii_case("usd"))
+        {
             return;
         }
         let more = amount - self.cost;
@@ -466,7 +508,8 @@ impl Run {
         self.flush(turn);
         let folder = self.story.job.folder.clone();
         let known = tool.id.as_deref().and_then(|id| self.story.words_of(id)).map(str::to_owned);
-        let words = if tool.title.is_some() || known.is_none() { tool.words(&folder) } else { known.unwrap_or_default() };
+        let words =
+            if tool.title.is_some() || known.is_none() { tool.words(&folder) } else { known.unwrap_or_default() };
         let input = told.tool.map_or(Value::Null, |raw| rpc::value(raw.get()));
         let asked = Asked::new(&mut told, &tool, words.clone());
         if covers(self.story.job.policy, &tool, &folder)
@@ -476,7 +519,14 @@ impl Run {
             self.peer.answer(id, answer, turn);
             return true;
         }
-        let ask = Ask { id: id.to_owned(), title: words, tool: tool.name.clone().or(tool.kind.clone()), input, options: asked.options(), permission: true };
+        let ask = Ask {
+            id: id.to_owned(),
+            title: words,
+            tool: tool.name.clone().or(tool.kind.clone()),
+            input,
+            options: asked.options(),
+            permission: true,
+        };
         if self.peer.keep(id, asked, turn) {
             turn.events.push(Event::Ask(ask));
         }
@@ -488,7 +538,7 @@ impl Run {
         match command {
             // A second prompt would end the first in some programs: it is said when the turn is over.
             Command::Steer(words) => {
-                let room = working && self.next.len() < WAITING;
+                let room = working && self.next.len() < WAITING && self.prompts < PROMPTS;
                 if room {
                     self.next.push(words);
                 }
@@ -541,7 +591,17 @@ fn wanted_modes(policy: Policy) -> &'static [&'static str] {
 /// Whether a tool failed because it was forbidden. What the machine forbids (`Permission denied`) is a failure like others.
 fn is_refusal(why: &str) -> bool {
     let small = why.to_lowercase();
-    ["access denied", "denied by policy", "rejected by user", "user refused", "user declined", "user rejected", "not allowed in", "requires approval", "plan mode"]
-        .iter()
-        .any(|sign| small.contains(sign))
+    [
+        "access denied",
+        "denied by policy",
+        "rejected by user",
+        "user refused",
+        "user declined",
+        "user rejected",
+        "not allowed in",
+        "requires approval",
+        "plan mode",
+    ]
+    .iter()
+    .any(|sign| small.contains(sign))
 }

@@ -47,7 +47,9 @@ impl Asked {
     /// The options for people: the program's name for each, and what it says.
     pub(super) fn options(&self) -> Vec<(String, String)> {
         let options = self.options.iter();
-        options.map(|option| (option.option_id.clone(), option.name.clone().unwrap_or_else(|| option.option_id.clone()))).collect()
+        options
+            .map(|option| (option.option_id.clone(), option.name.clone().unwrap_or_else(|| option.option_id.clone())))
+            .collect()
     }
 
     fn of_kind(&self, kinds: [&str; 2]) -> Option<&str> {
@@ -91,7 +93,9 @@ pub(super) fn covers(policy: Policy, tool: &Tool<'_>, folder: &str) -> bool {
 /// By the name alone: what a link leads to is not seen here.
 fn is_inside(file: &str, folder: &str) -> bool {
     let within = match file.strip_prefix('/') {
-        Some(_) => file.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        Some(_) => {
+            file.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
         None => !folder.is_empty(),
     };
     within && !file.contains('\0') && file.split('/').all(|part| part != "..")
@@ -112,8 +116,12 @@ mod tests {
         assert!(covers(Policy::Edit, edit) && covers(Policy::Full, edit) && !covers(Policy::ReadOnly, edit));
         assert!(!covers(Policy::Edit, outside) && !covers(Policy::Edit, other) && covers(Policy::Full, outside));
         assert!(covers(Policy::Edit, run) && !covers(Policy::ReadOnly, run));
-        assert!(covers(Policy::ReadOnly, read) && !covers(Policy::ReadOnly, r#"{"kind":"read","locations":[{"path":"/etc/passwd"}]}"#));
-        for unclear in ["{}", r#"{"kind":"edit"}"#, r#"{"kind":"fetch"}"#, r#"{"kind":7}"#, r#"{"kind":"switch_mode"}"#] {
+        assert!(
+            covers(Policy::ReadOnly, read)
+                && !covers(Policy::ReadOnly, r#"{"kind":"read","locations":[{"path":"/etc/passwd"}]}"#)
+        );
+        for unclear in ["{}", r#"{"kind":"edit"}"#, r#"{"kind":"fetch"}"#, r#"{"kind":7}"#, r#"{"kind":"switch_mode"}"#]
+        {
             assert!(!covers(Policy::Edit, unclear) && !covers(Policy::ReadOnly, unclear), "{unclear}");
         }
     }

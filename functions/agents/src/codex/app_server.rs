@@ -24,8 +24,14 @@ const WAITING: usize = 16;
 const CHANGES: usize = 256 * 1024;
 /// What it tells only for those who watch it letter by letter.
 const NOT_NEEDED: [&str; 8] = [
-    "item/agentMessage/delta", "item/plan/delta", "item/reasoning/summaryTextDelta", "item/reasoning/textDelta",
-    "item/reasoning/summaryPartAdded", "item/commandExecution/outputDelta", "item/fileChange/outputDelta", "turn/diff/updated",
+    "item/agentMessage/delta",
+    "item/plan/delta",
+    "item/reasoning/summaryTextDelta",
+    "item/reasoning/textDelta",
+    "item/reasoning/summaryPartAdded",
+    "item/commandExecution/outputDelta",
+    "item/fileChange/outputDelta",
+    "turn/diff/updated",
 ];
 
 /// A run of `codex app-server`.
@@ -39,6 +45,8 @@ pub struct Codex {
 struct Run {
     story: Story,
     peer: Peer<Asked>,
+    /// What it has answered: none twice, or the work would begin twice.
+    answered: [bool; 3],
     /// It has answered, and not yet begun the turn: what it tells of earlier ones is no news.
     loading: bool,
     thread: Option<String>,
@@ -72,6 +80,7 @@ impl Codex {
             // The model that was asked for, until it says which it is.
             story: Story::new(job, super::name()),
             peer: Peer::new(false),
+            answered: [false; 3],
             loading: false,
             thread: None,
             turn: None,
@@ -89,7 +98,8 @@ impl Codex {
 impl Codec for Codex {
     fn begin(&mut self, turn: &mut Turn) {
         let client = json!({"name": "aura-hub", "title": "Aura Hub", "version": env!("CARGO_PKG_VERSION")});
-        let able = json!({"experimentalApi": false, "requestAttestation": false, "optOutNotificationMethods": NOT_NEEDED});
+        let able =
+            json!({"experimentalApi": false, "requestAttestation": false, "optOutNotificationMethods": NOT_NEEDED});
         self.run.peer.call(INITIALIZE, "initialize", json!({"clientInfo": client, "capabilities": able}), turn);
     }
 
@@ -139,6 +149,11 @@ impl Run {
     }
 
     fn answered(&mut self, id: u64, outcome: Result<&str, Failed<'_>>, turn: &mut Turn) -> bool {
+        if let Some(answered) = self.answered.get_mut(usize::try_from(id).unwrap_or(usize::MAX))
+            && std::mem::replace(answered, true)
+        {
+            return false;
+        }
         match (id, outcome) {
             (INITIALIZE, Ok(result)) => {
                 let hello: m::Initialized = serde_json::from_str(result).unwrap_or_default();
@@ -265,7 +280,9 @@ impl Run {
         match method {
             "turn/started" => self.begun(told.turn.and_then(|turn| turn.id)),
             "item/started" | "item/completed" => {
-                let Some(item) = told.item.and_then(|raw| serde_json::from_str::<Item<'_>>(raw.get()).ok()) else { return false };
+                let Some(item) = told.item.and_then(|raw| serde_json::from_str::<Item<'_>>(raw.get()).ok()) else {
+                    return false;
+                };
                 if method == "item/completed" {
                     self.changes.retain(|(id, _)| Some(id) != item.id.as_ref());
                     return item.completed(&mut self.story, turn);
@@ -292,10 +309,23 @@ impl Run {
             }
             "turn/completed" => self.over(told.turn.unwrap_or_default(), turn),
             _ => {
-                return ["item/", "thread/", "turn/", "account/", "mcpServer/", "model/", "modelProvider/", "hook/", "skills/", "app/", "remoteControl/"]
-                    .iter()
-                    .any(|known| method.starts_with(known))
-                    || ["warning", "configWarning", "guardianWarning", "deprecationNotice", "serverRequest/resolved"].contains(&method);
+                return [
+                    "item/",
+                    "thread/",
+                    "turn/",
+                    "account/",
+                    "mcpServer/",
+                    "model/",
+                    "modelProvider/",
+                    "hook/",
+                    "skills/",
+                    "app/",
+                    "remoteControl/",
+                ]
+                .iter()
+                .any(|known| method.starts_with(known))
+                    || ["warning", "configWarning", "guardianWarning", "deprecationNotice", "serverRequest/resolved"]
+                        .contains(&method);
             }
         }
         true
@@ -306,6 +336,10 @@ impl Run {
             && told != ours
         {
             return;
+        }
+        // Read from the middle on, they may be all there is.
+        if let (None, Some(words)) = (&self.story.said, told.last_words()) {
+            self.story.said = Some(words.to_owned());
         }
         let over = match told.status.as_deref() {
             Some("interrupted") => Over::Interrupted,

@@ -65,7 +65,14 @@ pub(crate) fn read<'a>(
 ) -> Option<(Ask, Asked)> {
     let whole = crate::rpc::value(params);
     let params: Params<'_> = serde_json::from_str(params).unwrap_or_default();
-    let mut ask = Ask { id: id.to_owned(), title: String::new(), tool: None, input: whole, options: Vec::new(), permission: true };
+    let mut ask = Ask {
+        id: id.to_owned(),
+        title: String::new(),
+        tool: None,
+        input: whole,
+        options: Vec::new(),
+        permission: true,
+    };
     let (known, changes) = params.item.as_deref().map(about).unwrap_or_default();
     let known = known.map(str::to_owned);
     let asked = match method {
@@ -76,7 +83,8 @@ pub(crate) fn read<'a>(
                 Some(Value::Array(words)) => Some(words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
                 _ => None,
             };
-            ask.title = command.map(|command| words::running(&command)).or(known).unwrap_or_else(|| "Running a command".into());
+            ask.title =
+                command.map(|command| words::running(&command)).or(known).unwrap_or_else(|| "Running a command".into());
             ask.tool = Some("shell".into());
             for decision in params.available.iter().flatten().filter_map(Value::as_str).take(8) {
                 ask.options.push((decision.to_owned(), label(decision).to_owned()));
@@ -109,7 +117,13 @@ pub(crate) fn read<'a>(
             let question = params.questions?.into_iter().next()?;
             ask.title = question.question.unwrap_or_else(|| "A question".into());
             ask.permission = false;
-            ask.options = question.options.into_iter().flatten().take(20).map(|choice| (choice.label.clone(), choice.label)).collect();
+            ask.options = question
+                .options
+                .into_iter()
+                .flatten()
+                .take(20)
+                .map(|choice| (choice.label.clone(), choice.label))
+                .collect();
             Asked::Input { question: question.id }
         }
         _ => return None,
@@ -147,7 +161,11 @@ impl Asked {
         Some(match self {
             Self::Approval { item, title } => {
                 let word = match decision {
-                    Decision::Choose(choice) if ["accept", "acceptForSession", "decline", "cancel"].contains(&choice.as_str()) => choice,
+                    Decision::Choose(choice)
+                        if ["accept", "acceptForSession", "decline", "cancel"].contains(&choice.as_str()) =>
+                    {
+                        choice
+                    }
                     Decision::Choose(_) => return None,
                     _ if yes => "accept",
                     _ => "decline",
@@ -163,7 +181,9 @@ impl Asked {
             }
             Self::Elicitation { field, permission, title } => {
                 let content = match (decision, field) {
-                    (Decision::Say(text) | Decision::Choose(text), Some(field)) if !permission => Some(json!({ field: text })),
+                    (Decision::Say(text) | Decision::Choose(text), Some(field)) if !permission => {
+                        Some(json!({ field: text }))
+                    }
                     (Decision::Allow(_), _) => Some(json!({})),
                     _ => None,
                 };
@@ -172,7 +192,9 @@ impl Asked {
                 (json!({"action": action, "content": content, "_meta": null}), refused.then_some((title, None)))
             }
             Self::Input { question } => match decision {
-                Decision::Say(text) | Decision::Choose(text) => (json!({"answers": {question: {"answers": [text]}}}), None),
+                Decision::Say(text) | Decision::Choose(text) => {
+                    (json!({"answers": {question: {"answers": [text]}}}), None)
+                }
                 _ => (json!({"answers": {}}), None),
             },
         })

@@ -131,7 +131,8 @@ impl Run {
             "turn.completed" => {
                 if let Some(usage) = &line.usage {
                     let count = |field: Option<u64>| field.unwrap_or_default();
-                    let (input, cached, output) = (count(usage.input_tokens), count(usage.cached_input_tokens), count(usage.output_tokens));
+                    let (input, cached, output) =
+                        (count(usage.input_tokens), count(usage.cached_input_tokens), count(usage.output_tokens));
                     let total = Tokens { input, output, cached };
                     // The thread's, not this run's: 100, 200, 300 over three of them.
                     story.usage(super::app_server::difference(total, self.used), 1, turn);
@@ -172,6 +173,8 @@ pub(crate) fn again(message: &str) -> Option<Option<u32>> {
 
 /// The status of HTTP in a message of Codex.
 pub(crate) fn status(message: &str) -> Option<u16> {
-    let at = ["unexpected status ", "last status: ", "http status: "].iter().find_map(|sign| Some(message.find(sign)? + sign.len()))?;
+    let at = ["unexpected status ", "last status: ", "http status: "]
+        .iter()
+        .find_map(|sign| Some(message.find(sign)? + sign.len()))?;
     message[at..].chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
 }

@@ -56,7 +56,8 @@ struct Todo {
 impl Item<'_> {
     /// The files that a change names.
     fn files(&self) -> Vec<String> {
-        let changes: Vec<Change> = self.changes.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let changes: Vec<Change> =
+            self.changes.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         changes.into_iter().filter_map(|change| change.path).take(MANY).collect()
     }
 
@@ -70,7 +71,9 @@ impl Item<'_> {
                 let files: Vec<&str> = files.iter().map(|file| words::file(folder, file)).collect();
                 words::line("Editing", &files.join(", "))
             }
-            "mcpToolCall" | "mcp_tool_call" => words::line("Using", &format!("{} {}", text(&self.server), text(&self.tool))),
+            "mcpToolCall" | "mcp_tool_call" => {
+                words::line("Using", &format!("{} {}", text(&self.server), text(&self.tool)))
+            }
             "dynamicToolCall" => words::line("Using", &text(&self.tool)),
             "webSearch" | "web_search" => words::line("Searching the web for", &text(&self.query)),
             "imageView" => words::line("Looking at", words::file(folder, &text(&self.path))),
@@ -92,7 +95,9 @@ impl Item<'_> {
 
     /// It is complete. False: it is not known.
     pub(crate) fn completed(&self, story: &mut Story, turn: &mut Turn) -> bool {
-        let (Some(words), Some(id)) = (self.words(&story.job.folder), &self.id) else { return self.told(true, story, turn) };
+        let (Some(words), Some(id)) = (self.words(&story.job.folder), &self.id) else {
+            return self.told(true, story, turn);
+        };
         // One whose beginning was not seen.
         story.tool(id, words.clone(), turn);
         let status = self.status.as_deref().unwrap_or("completed");
@@ -115,15 +120,18 @@ impl Item<'_> {
     /// What is no tool.
     fn told(&self, whole: bool, story: &mut Story, turn: &mut Turn) -> bool {
         match self.kind.as_deref() {
-            Some("agentMessage" | "agent_message" | "plan") if whole => story.text(self.text.as_deref().unwrap_or_default(), turn),
+            Some("agentMessage" | "agent_message" | "plan") if whole => {
+                story.text(self.text.as_deref().unwrap_or_default(), turn)
+            }
             Some("todo_list") => {
                 if let Some(items) = self.items {
                     plan(items.get(), turn);
                 }
             }
             Some(
-                "agentMessage" | "agent_message" | "plan" | "reasoning" | "userMessage" | "hookPrompt" | "error" | "contextCompaction"
-                | "enteredReviewMode" | "exitedReviewMode" | "subAgentActivity" | "functionCallOutput",
+                "agentMessage" | "agent_message" | "plan" | "reasoning" | "userMessage" | "hookPrompt" | "error"
+                | "contextCompaction" | "enteredReviewMode" | "exitedReviewMode" | "subAgentActivity"
+                | "functionCallOutput",
             ) => {}
             _ => return false,
         }

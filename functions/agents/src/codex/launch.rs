@@ -58,7 +58,9 @@ mod tests {
 
     #[test]
     fn nothing_is_read_only_by_surprise() {
-        for (policy, sandbox) in [(Policy::ReadOnly, "read-only"), (Policy::Edit, "workspace-write"), (Policy::Full, "danger-full-access")] {
+        for (policy, sandbox) in
+            [(Policy::ReadOnly, "read-only"), (Policy::Edit, "workspace-write"), (Policy::Full, "danger-full-access")]
+        {
             let arguments = exec_arguments(&Job { policy, ..job() }, false, &[]);
             assert!(arguments.windows(2).any(|pair| pair[0] == "-s" && pair[1] == sandbox), "{arguments:?}");
         }
@@ -66,22 +68,45 @@ mod tests {
 
     #[test]
     fn arguments_of_exec() {
-        let job = Job { model: Some("-m".into()), resume: Some("01a2".into()), folder: "/p/a \"b\"".into(), prompt: "--help".into(), ..job() };
+        let job = Job {
+            model: Some("-m".into()),
+            resume: Some("01a2".into()),
+            folder: "/p/a \"b\"".into(),
+            prompt: "--help".into(),
+            ..job()
+        };
         let arguments = exec_arguments(&job, false, &["--oss".into()]);
         assert_eq!(
             arguments,
             [
-                "exec", "--json", "--skip-git-repo-check", "-c", "projects={\"/p/a \\\"b\\\"\"={trust_level=\"untrusted\"}}", "-s",
-                "workspace-write", "--model=-m", "--oss", "resume", "--", "01a2", "-"
+                "exec",
+                "--json",
+                "--skip-git-repo-check",
+                "-c",
+                "projects={\"/p/a \\\"b\\\"\"={trust_level=\"untrusted\"}}",
+                "-s",
+                "workspace-write",
+                "--model=-m",
+                "--oss",
+                "resume",
+                "--",
+                "01a2",
+                "-"
             ]
         );
         let arguments = exec_arguments(&Job { resume: None, ..job }, true, &[]);
-        assert!(arguments[4].contains("\"trusted\"") && arguments.ends_with(&["--".into(), "-".into()]), "{arguments:?}");
+        assert!(
+            arguments[4].contains("\"trusted\"") && arguments.ends_with(&["--".into(), "-".into()]),
+            "{arguments:?}"
+        );
     }
 
     #[test]
     fn arguments_of_the_app_server() {
         let arguments = app_server_arguments(&job(), false, &["-c".into(), "x=1".into()]);
-        assert_eq!(arguments, ["app-server", "-c", "projects={\"/home/dev/project\"={trust_level=\"untrusted\"}}", "-c", "x=1"]);
+        assert_eq!(
+            arguments,
+            ["app-server", "-c", "projects={\"/home/dev/project\"={trust_level=\"untrusted\"}}", "-c", "x=1"]
+        );
     }
 }

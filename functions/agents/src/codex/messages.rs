@@ -4,12 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::{
-    Class, Event, Limit, LimitSource, Tokens, Window,
-    failure::Failure,
-    rpc::lenient,
-    story::Story,
-};
+use crate::{Class, Event, Limit, LimitSource, Tokens, Window, failure::Failure, rpc::lenient, story::Story};
 
 #[derive(Default, Deserialize)]
 pub(super) struct Initialized {
@@ -48,6 +43,24 @@ pub(super) struct Turn {
     pub(super) status: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) error: Option<Fault>,
+    #[serde(default, deserialize_with = "lenient")]
+    items: Option<Vec<Item>>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    #[serde(default, rename = "type", deserialize_with = "lenient")]
+    kind: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    text: Option<String>,
+}
+
+impl Turn {
+    /// The last words, which come once more with the end of a turn.
+    pub(super) fn last_words(&self) -> Option<&str> {
+        let words = self.items.iter().flatten().filter(|item| item.kind.as_deref() == Some("agentMessage"));
+        words.last()?.text.as_deref()
+    }
 }
 
 /// What a notification tells: the fields of all of them.
@@ -136,7 +149,9 @@ impl Fault {
         let class = match kind {
             "contextWindowExceeded" => Some(Class::ContextFull),
             "usageLimitExceeded" | "sessionBudgetExceeded" | "rateLimitExceeded" => Some(Class::Limit),
-            "serverOverloaded" | "internalServerError" | "flexUnavailable" | "policyCapacityUnavailable" => Some(Class::Overloaded),
+            "serverOverloaded" | "internalServerError" | "flexUnavailable" | "policyCapacityUnavailable" => {
+                Some(Class::Overloaded)
+            }
             "unauthorized" => Some(Class::Auth),
             "modelNotFound" => Some(Class::BadConfig),
             "cyberPolicy" | "bioPolicy" | "misalignmentPolicyViolation" => Some(Class::Refused),
@@ -150,11 +165,24 @@ impl Fault {
                 failure = Failure { limit, ..Failure::of(class, message) };
                 // `rateLimitExceeded` without a word of one.
                 if class == Class::Limit && failure.limit.is_none() {
-                    failure.limit = Some(Limit { met: true, until: None, source: LimitSource::Guess, window: None, model: None, used: None, text: message.chars().take(300).collect() });
+                    failure.limit = Some(Limit {
+                        met: true,
+                        until: None,
+                        source: LimitSource::Guess,
+                        window: None,
+                        model: None,
+                        used: None,
+                        text: message.chars().take(300).collect(),
+                    });
                 }
             }
-            None if failure.class == Class::Crashed && kind.starts_with("response") => failure = Failure::of(Class::Overloaded, message),
-            None if failure.class == Class::Crashed && kind == "httpConnectionFailed" && status.is_none_or(|status| status >= 500) => {
+            None if failure.class == Class::Crashed && kind.starts_with("response") => {
+                failure = Failure::of(Class::Overloaded, message)
+            }
+            None if failure.class == Class::Crashed
+                && kind == "httpConnectionFailed"
+                && status.is_none_or(|status| status >= 500) =>
+            {
                 failure = Failure::of(Class::Overloaded, message);
             }
             None if kind == "badRequest" => (failure.retry, failure.resumable) = (false, false),

@@ -16,5 +16,8 @@ pub use launch::{app_server_arguments, exec_arguments};
 use crate::story::Name;
 
 fn name() -> Name {
-    Name { name: "Codex".into(), login: "Run codex login on this machine as the worker's user, or give it a valid CODEX_API_KEY.".into() }
+    Name {
+        name: "Codex".into(),
+        login: "Run codex login on this machine as the worker's user, or give it a valid CODEX_API_KEY.".into(),
+    }
 }
