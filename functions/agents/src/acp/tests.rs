@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Policy;
 pub(crate) use crate::testing::job;
 use crate::{End, LimitSource, Window, testing};
 use testing::{Recorded, heard, recorded};

@@ -58,8 +58,8 @@ struct Item {
 impl Turn {
     /// The last words, which come once more with the end of a turn.
     pub(super) fn last_words(&self) -> Option<&str> {
-        let words = self.items.iter().flatten().filter(|item| item.kind.as_deref() == Some("agentMessage"));
-        words.last()?.text.as_deref()
+        let mut words = self.items.iter().flatten().filter(|item| item.kind.as_deref() == Some("agentMessage"));
+        words.next_back()?.text.as_deref()
     }
 }
 

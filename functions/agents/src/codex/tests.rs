@@ -403,7 +403,7 @@ fn questions_are_answered_once_and_only_with_an_answer() {
         let taken = codec.command(Command::Answer { id: id.into(), decision }, &mut turn);
         (taken, String::from_utf8(turn.input).unwrap(), turn.events.len())
     };
-    assert_eq!(answer("0", Decision::Choose("nothing of it".into())).0, false);
+    assert!(!answer("0", Decision::Choose("nothing of it".into())).0);
     let (taken, written, events) = answer("0", Decision::Deny("no".into()));
     assert!(taken && written.contains("\"decision\":\"decline\"") && events == 1);
     assert!(!answer("0", Decision::Allow(None)).0, "once");
