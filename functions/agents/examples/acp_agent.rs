@@ -66,8 +66,10 @@ fn main() {
     while let Some(message) = agent.next() {
         agent.answer(&message);
     }
-    while agent.linger {
-        thread::park();
+    if agent.linger {
+        loop {
+            thread::park();
+        }
     }
 }
 
