@@ -27,7 +27,8 @@ comment on table public.mesh_devices is
 comment on column public.mesh_devices.platform is 'Null until it has registered.';
 comment on column public.mesh_devices.agents is
   'What it offers: [{"agent": "claude", "models": ["claude"], "memory_bytes": 2000000000}]. The model "any" '
-  'stands for all; memory_bytes, how much must be free to start it, may be left out.';
+  'stands for all; memory_bytes, how much must be free to start it, may be left out. The account that it may '
+  'name beside them is not kept here.';
 comment on column public.mesh_devices.serves_all is
   'Serves every server, those made later too. Enrolled by service_role or postgres.';
 comment on column public.mesh_devices.drained_at is 'Since then it gets nothing new.';

@@ -223,6 +223,7 @@ declare
   v_noted   boolean;
   v_note    text;
   v_attempt public.hub_task_attempts;
+  v_said    public.mac_tasks;
   v_told    boolean;
 begin
   if new.channel_id is null then
@@ -256,11 +257,16 @@ begin
         from public.hub_task_attempts a
        where a.task_id = new.id
          and a.attempt = new.attempt;
+      v_said := new;
+      -- Who had it: the row does not say so any more.
+      v_said.agent := old.agent;
+      v_said.claimed_by := old.claimed_by;
       perform hub_internal.tell(case when v_attempt.outcome = 'lost' then 'lease_lost'
+                                     when v_attempt.reason in ('limit', 'auth') then 'waits'
                                      when v_attempt.reason in ('worker_stopped', 'worker_gone', 'host_gone',
                                                                'no_project') then 'handed_back'
                                      else 'retried' end,
-                                new, new.thread_id,
+                                v_said, new.thread_id,
                                 p_reason => hub_internal.task_reason(new),
                                 p_device => old.claimed_by);
     elsif new.status = 'pending' and old.status in ('failed', 'cancelled') then

@@ -96,7 +96,7 @@ begin
          partial_output = null,
          run_after = null,
          cancel_requested_at = null,
-         max_attempts = least(100, greatest(t.max_attempts, t.attempt + 1))
+         max_attempts = greatest(t.max_attempts, t.attempt + 1)
    where t.id = p_task_id
   returning t.* into v_task;
   return v_task;

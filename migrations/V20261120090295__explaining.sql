@@ -222,6 +222,13 @@ begin
   end if;
 
   v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.logged_in and x.within_limits);
+  if cardinality(v_left) = 0 then
+    return query select * from hub_internal.explain_stops(v_were, p_lane.model);
+    return;
+  end if;
+
+  v_were := v_left;
   v_left := array(select x from unnest(v_were) x where hub_internal.held_count(x.device) < x.capacity);
   if cardinality(v_left) = 0 then
     select string_agg(format('%s %s/%s', x.device, hub_internal.held_count(x.device), x.capacity),
