@@ -145,7 +145,7 @@ begin
   perform hub_internal.require_present(p_now);
   v_device := hub_internal.acting_device(p_device);
   perform hub_internal.require_offered(v_device, p_agent);
-  if char_length(p_model) not between 1 and 200 or hub_internal.said_line(p_model) <> p_model then
+  if char_length(p_model) not between 1 and 200 or hub_internal.said_line(p_model) is distinct from p_model then
     perform hub_internal.refuse('UH001', 'bad input', 'p_model',
       'The name of a model, 1 to 200 characters that are seen, or null for all of the agent.');
   elsif not isfinite(p_until) then
