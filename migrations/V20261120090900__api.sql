@@ -215,9 +215,10 @@ comment on function public.hub_sign_off is
 revoke all on function public.hub_sign_off from public, anon, authenticated, service_role;
 grant execute on function public.hub_sign_off, hub_internal.sign_off to authenticated, service_role;
 
+-- The defaults let a client whose REST layer can not say null leave it out.
 create function public.hub_report_rate_limit(
-  p_device text, p_agent text, p_model text, p_until timestamptz, p_reason text,
-  p_source text default 'structured', p_window text default null, p_used numeric default null)
+  p_device text, p_agent text, p_model text default null, p_until timestamptz default null,
+  p_reason text default null, p_source text default 'structured', p_window text default null, p_used numeric default null)
   returns void
   language plpgsql volatile set search_path = ''
 as $$ begin

@@ -273,6 +273,18 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// What keeps an agent from getting tasks, behind its name.
+fn stop(stop: &hub::types::AgentStop) -> String {
+    let of = stop.model.as_deref().map(|model| format!(" for {}", tame(model))).unwrap_or_default();
+    match stop.until {
+        Some(until) => {
+            let guess = if stop.source.as_deref() == Some("guess") { " (a guess)" } else { "" };
+            format!(": at its limit{of} until {}{guess}", until.format("%Y-%m-%d %H:%M UTC"))
+        }
+        None => ": not logged in".to_owned(),
+    }
+}
+
 pub async fn devices(target: &Target, out: Output) -> Result<ExitCode> {
     let devices = target.connect(As::Operator).await?.devices().await?;
     out.show(&devices, |devices| {
@@ -291,7 +303,10 @@ pub async fn devices(target: &Target, out: Output) -> Result<ExitCode> {
                 (_, _, _, None) => "never seen".to_owned(),
             };
             let room = |bytes: Option<u64>| bytes.map_or_else(|| "—".into(), size);
-            let agents = d.agents.iter().map(|offer| format!("{} ({})", offer.agent, offer.models.join(", ")));
+            let agents = d.agents.iter().map(|offer| {
+                let stops = d.stops.iter().filter(|stop| stop.agent == offer.agent).map(stop);
+                format!("{} ({}){}", offer.agent, offer.models.join(", "), stops.collect::<String>())
+            });
             vec![
                 d.name.clone(),
                 d.platform.clone().unwrap_or_else(|| "—".into()),

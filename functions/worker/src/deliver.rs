@@ -114,7 +114,7 @@ async fn tell(shared: &Shared, key: hub::types::Running, stop: &Stop, mut report
                 report = Report::Fail {
                     error: format!("the result could not be stored: {}", refusal.message),
                     retryable: false,
-                    meta: Meta { reason: Some(EndReason::Refused), ..Meta::default() },
+                    meta: Meta { reason: Some(EndReason::NotStored), ..Meta::default() },
                 };
                 continue;
             }

@@ -324,7 +324,12 @@ impl AgentConfig {
     /// What the device registers.
     #[must_use]
     pub fn offer(&self) -> AgentOffer {
-        AgentOffer { agent: self.agent.clone(), models: self.models.clone(), memory_bytes: self.memory_bytes }
+        AgentOffer {
+            agent: self.agent.clone(),
+            models: self.models.clone(),
+            memory_bytes: self.memory_bytes,
+            account: None,
+        }
     }
 
     /// Makes it ready to run.
