@@ -140,7 +140,6 @@ create function hub_internal.report_rate_limit(
 as $$
 declare
   v_device public.mesh_devices;
-  v_pool   public.mesh_quota_pools;
 begin
   perform hub_internal.require_present(p_now);
   v_device := hub_internal.acting_device(p_device);
@@ -161,8 +160,8 @@ begin
   elsif p_used not between 0 and 100 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_used', 'A share: 0 is nothing, 1 is all.');
   end if;
-  v_pool := hub_internal.note_limit(p_device, p_agent, p_model, p_until, p_reason, p_source, p_window, p_used,
-                                    p_now);
+  perform hub_internal.note_limit(p_device, p_agent, p_model, p_until, p_reason, p_source, p_window, p_used,
+                                  p_now);
 end;
 $$;
 
