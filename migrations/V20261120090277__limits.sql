@@ -93,15 +93,18 @@ begin
         reported_at = excluded.reported_at,
         used_share = coalesce(excluded.used_share, q.used_share)
   returning * into v_pool;
-  -- Who names models without end forgets what they named first.
+  -- Who names models without end forgets what they named first. Looked for, then locked: OFFSET would lock all
+  -- that it leaves out, too, and in no order.
   delete from public.mesh_quota_pools q
    where q.id in (select o.id
                     from public.mesh_quota_pools o
-                   where o.account = v_pool.account
-                     and o.servers is not distinct from v_pool.servers
-                     and o.id <> v_pool.id
-                   order by o.limited_until > p_now desc nulls last, o.reported_at desc
-                  offset 200
+                   where o.id in (select x.id
+                                    from public.mesh_quota_pools x
+                                   where x.account = v_pool.account
+                                     and x.servers is not distinct from v_pool.servers
+                                     and x.id <> v_pool.id
+                                   order by x.limited_until > p_now desc nulls last, x.reported_at desc
+                                  offset 200)
                      for update skip locked);
   if p_until is null then
     if (p_used < 1) is true then
