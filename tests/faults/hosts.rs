@@ -1,9 +1,9 @@
 //! The host of an attempt, its guard and its agent, killed the hard way at the start, in the middle and at the end.
 
-use hub_tests::{Part, World, agent, wait};
+use hub_tests::{Part, Process, World, agent, wait};
 use nix::sys::signal::Signal;
 
-use crate::work::{attempts, gated, nothing_left, open, reasons, runs, shut, told_once};
+use crate::work::{attempts, counted, gated, nothing_left, open, reasons, runs, shut, told_once};
 
 async fn killed_at_each_step(part: Part, expected: &[&str]) {
     let world = World::new().await;
@@ -58,4 +58,60 @@ async fn a_host_that_is_killed_at_each_step() {
 #[tokio::test]
 async fn an_agent_that_is_killed_at_each_step() {
     killed_at_each_step(Part::Agent, &["signal"]).await;
+}
+
+/// Runs on for ever at first. Whoever comes after writes down what it finds of that.
+fn first_for_ever(world: &World, marker: &str) -> String {
+    let file = |name: &str| world.root().join(name).display().to_string();
+    let first = format!("(setsid sleep {marker} &); echo up; sleep {marker}");
+    let next = format!("pgrep -f '^sleep {marker}$' >> {}", file("beside"));
+    counted(world, &format!("trap '' TERM; if mkdir {} 2>/dev/null; then {first}; else {next}; fi", file("first")))
+}
+
+/// Guard and host, held, so that neither sees what becomes of the other or of the worker.
+async fn held(world: &World, marker: &str) -> [Process; 2] {
+    let both = [world.until_part(marker, Part::Guard).await, world.until_part(marker, Part::Host).await];
+    for process in &both {
+        process.signal(Signal::SIGSTOP);
+    }
+    both
+}
+
+async fn ran_alone(world: &World, marker: &str, task: uuid::Uuid, expected: &str) {
+    told_once(world, task, "complete").await;
+    assert_eq!(reasons(world, task).await, expected);
+    assert_eq!(std::fs::read_to_string(world.root().join("beside")).unwrap(), "", "it ran beside the one before it");
+    nothing_left(world, marker).await;
+}
+
+#[tokio::test]
+async fn what_guard_and_host_leave_that_are_killed_at_once_does_not_run_beside_the_next_attempt() {
+    let world = World::new().await;
+    let marker = world.marker();
+    let worker = world.worker("w1", &[agent("sh", &first_for_ever(&world, &marker))]).await;
+    let task = world.send("work").await;
+    world.until_note(task, "up").await;
+    for process in held(&world, &marker).await {
+        process.signal(Signal::SIGKILL);
+    }
+    ran_alone(&world, &marker, task, "host_gone complete").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_guard_host_and_worker_leave_that_are_killed_at_once_another_worker_of_the_device_ends() {
+    let world = World::new().await;
+    let marker = world.marker();
+    let agents = [agent("sh", &first_for_ever(&world, &marker))];
+    let doomed = world.worker("twin", &agents).await;
+    let task = world.send("work").await;
+    world.until_note(task, "up").await;
+    let living = world.worker("twin", &agents).await;
+    let both = held(&world, &marker).await;
+    doomed.kill().await;
+    for process in both {
+        process.signal(Signal::SIGKILL);
+    }
+    ran_alone(&world, &marker, task, "worker_gone complete").await;
+    living.stop().await;
 }

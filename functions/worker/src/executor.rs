@@ -23,7 +23,7 @@ use crate::{
     deliver::deliver,
     journal::{Entry, Journal, Report},
     machine::Facts,
-    process::{ATTEMPT_MARK, WORKER_MARK},
+    process::{ATTEMPT_MARK, WORKER_MARK, end_marked},
     progress,
     project::{self, Refused},
     redact::Redactor,
@@ -261,10 +261,16 @@ pub(crate) async fn adopt(shared: Arc<Shared>, folder: PathBuf, shutdown: Cancel
 async fn recorded(shared: &Shared, entry: &Entry) -> Report {
     let agent = entry.about.agent.as_deref().and_then(|name| shared.agents.get(name)).cloned();
     let folder = entry.folder().to_path_buf();
-    let judged = tokio::task::spawn_blocking(move || {
-        let recorded = Recorded::read(&folder).ok().flatten()?;
-        agent?.verdict(&recorded)
-    });
+    let recorded = tokio::task::spawn_blocking(move || Recorded::read(&folder).ok().flatten()).await.ok().flatten();
+    let Some(recorded) = recorded else {
+        // Nobody wrote down that nothing of it is left: host and guard may have been killed as well.
+        let left = end_marked(format!("{}.{}", entry.about.task, entry.about.attempt)).await;
+        if left > 0 {
+            tracing::error!(task.id = %entry.about.task, processes = left, "processes of an agent could not be ended");
+        }
+        return gone(Meta::default());
+    };
+    let judged = tokio::task::spawn_blocking(move || agent?.verdict(&recorded));
     match judged.await.ok().flatten().map(|outcome| outcome.shown(&shared.redactor)) {
         Some(Outcome::Complete { result, meta }) => Report::Complete { result, meta },
         Some(Outcome::Failed { error, retryable, meta }) => Report::Fail { error, retryable, meta },

@@ -137,10 +137,10 @@ pub(crate) struct Tree {
     spared: Option<i32>,
 }
 
-#[cfg(not(target_os = "linux"))]
 impl Tree {
     /// The tree under a program that was just started, in a process group of its own, with `mark` in its environment. Neither this
     /// process nor its parent belong to it.
+    #[cfg(not(target_os = "linux"))]
     pub(crate) fn of(pid: i32, mark: String) -> Self {
         // Gone before we could look: its group and its mark are still what to look for.
         let leader = one(pid).unwrap_or(Process { pid, parent: 0, group: pid, started: 0 });
@@ -235,6 +235,12 @@ impl Shared {
         }
         living.len()
     }
+}
+
+/// Ends at once what carries an attempt's mark, where its host and its guard are gone without having done so. Gives how many would not
+/// go.
+pub(crate) async fn end_marked(mark: String) -> usize {
+    Shared(Arc::new(Mutex::new(Tree::marked(mark)))).end(Duration::ZERO).await
 }
 
 /// A name for this worker on this machine, and the mark its processes carry. A worker of the same device that serves the same
