@@ -15,7 +15,10 @@ use hub::{
     Error, Hub, Result,
     types::{EndReason, Meta, Running, Task},
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -31,6 +34,9 @@ use crate::{
 
 /// A call that takes longer hangs: the connection is half open.
 pub(crate) const CALL_WITHIN: Duration = Duration::from_secs(20);
+
+/// Between two tries to ask a hub that is away.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 pub(crate) async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(CALL_WITHIN, call).await.unwrap_or_else(|_| Err(Error::Unreachable("the hub does not answer".into())))
@@ -245,8 +251,20 @@ pub(crate) async fn adopt(shared: Arc<Shared>, folder: PathBuf, shutdown: Cancel
         () = shutdown.cancelled() => return,
         entry = shared.journal.adopt(folder) => entry,
     };
-    let Some(entry) = entry else { return };
+    let Some(mut entry) = entry else { return };
     let key = entry.key();
+    if !entry.certain {
+        let agent = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            agent = agent_of(&shared, key) => agent,
+        };
+        let Some(agent) = agent else {
+            tracing::warn!(folder = %entry.folder().display(), "the folder of an attempt is left alone: this hub does not know of its task");
+            return;
+        };
+        entry.about.agent = agent;
+    }
     let stop = shared.enter(key);
     let report = match entry.report() {
         Some(report) => report,
@@ -255,6 +273,20 @@ pub(crate) async fn adopt(shared: Arc<Shared>, folder: PathBuf, shutdown: Cancel
     tracing::info!(task.id = %key.task, task.attempt = key.attempt, "an attempt of a worker that is gone: telling how it ended");
     deliver(&shared, key, Some(entry), &stop, report, true).await;
     shared.leave(key);
+}
+
+/// Which agent had the attempt, as the hub has it. None where the hub has no such task to show, so that it may be another hub's.
+async fn agent_of(shared: &Shared, key: Running) -> Option<Option<String>> {
+    loop {
+        match bounded(shared.hub.task(&key.task.to_string())).await {
+            Ok(task) => return Some(task.agent),
+            Err(error) if error.is_transient() => sleep(ASK_AGAIN).await,
+            Err(error) => {
+                tracing::warn!(task.id = %key.task, error = %error, "the hub does not say whose attempt it was");
+                return None;
+            }
+        }
+    }
 }
 
 /// The end of an attempt whose worker did not live to see it.

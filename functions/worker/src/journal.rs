@@ -65,6 +65,8 @@ pub(crate) enum Report {
 pub(crate) struct Entry {
     folder: PathBuf,
     pub(crate) about: About,
+    /// Whether what it is an attempt at could be read. Else only its folder's name says it, and not for which hub.
+    pub(crate) certain: bool,
     _lock: File,
 }
 
@@ -89,7 +91,7 @@ impl Journal {
             private(&making.join(ABOUT))?.write_all(&serde_json::to_vec(&about)?)?;
             let folder = self.attempts.join(format!("{}.{}", about.task, about.attempt));
             fs::rename(&making, &folder)?;
-            Ok(Entry { folder, about, _lock: lock })
+            Ok(Entry { folder, about, certain: true, _lock: lock })
         })();
         if entry.is_err() {
             fs::remove_dir_all(&making).ok();
@@ -120,7 +122,17 @@ impl Journal {
 
     /// Waits until nobody living has the folder, and takes it. None if its end was delivered meanwhile, or if it is of another hub.
     pub(crate) async fn adopt(&self, folder: PathBuf) -> Option<Entry> {
-        let about: About = serde_json::from_slice(&fs::read(folder.join(ABOUT)).ok()?).ok()?;
+        let written = fs::read(folder.join(ABOUT)).ok()?;
+        let (about, certain) = match serde_json::from_slice::<About>(&written) {
+            Ok(about) => (about, true),
+            Err(error) => {
+                tracing::warn!(
+                    folder = %folder.display(), error = %error,
+                    "what the folder of an attempt says of it can not be read; going by the folder's name"
+                );
+                (self.named(&folder)?, false)
+            }
+        };
         if about.hub != self.hub {
             return None;
         }
@@ -138,7 +150,13 @@ impl Journal {
         // The same file is still there: who had it did not deliver and remove it.
         let here = fs::metadata(folder.join(LOCK)).ok()?;
         let held = lock.metadata().ok()?;
-        (here.dev() == held.dev() && here.ino() == held.ino()).then_some(Entry { folder, about, _lock: lock })
+        (here.dev() == held.dev() && here.ino() == held.ino()).then_some(Entry { folder, about, certain, _lock: lock })
+    }
+
+    /// What a folder's name says of an attempt.
+    fn named(&self, folder: &Path) -> Option<About> {
+        let (task, attempt) = folder.file_name()?.to_str()?.split_once('.')?;
+        Some(About { task: task.parse().ok()?, attempt: attempt.parse().ok()?, agent: None, hub: self.hub.clone() })
     }
 }
 
@@ -254,6 +272,25 @@ mod tests {
         assert_eq!(journal.left(), std::slice::from_ref(&folder), "whoever is removing it still has it");
         drop(entry);
         assert!(journal.left().is_empty() && !folder.exists());
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_read_goes_by_the_name_of_its_folder() {
+        let state = tempfile::tempdir().unwrap();
+        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        for written in ["", "{garbage"] {
+            let entry = journal.begin(&task()).unwrap();
+            let key = entry.key();
+            fs::write(entry.folder().join(ABOUT), written).unwrap();
+            drop(entry);
+            let adopted = journal.adopt(journal.left().remove(0)).await.unwrap();
+            assert_eq!((adopted.key(), adopted.certain), (key, false));
+            adopted.remove();
+        }
+        let odd = state.path().join("attempts/odd");
+        fs::create_dir(&odd).unwrap();
+        fs::write(odd.join(ABOUT), "{garbage").unwrap();
+        assert!(journal.adopt(odd).await.is_none());
     }
 
     #[tokio::test]
