@@ -102,8 +102,19 @@ impl Ready {
         let mut attempts = JoinSet::new();
         let capacity = usize::from(worker.capacity);
         let ended = work(&shared, &device, capacity, &wake, &mut attempts, &mut fault, shutdown).await;
+        // Until the last attempt has ended it goes on hearing that one is to be cancelled.
+        let listening = async {
+            loop {
+                if let Signal::Device = wake.next().await {
+                    shared.beat.notify_one();
+                }
+            }
+        };
+        tokio::select! {
+            () = drain(&shared, &worker, &mut attempts, &mut adopting, ended.is_err()) => {}
+            () = listening => {}
+        }
         drop(wake);
-        drain(&shared, &worker, &mut attempts, &mut adopting, ended.is_err()).await;
 
         // One that comes after the device has signed off would sign it on again.
         stopping.cancel();
