@@ -12,6 +12,7 @@ create table public.mesh_devices (
   drained_at        timestamptz,
   revoked_at        timestamptz,
   signed_off_at     timestamptz,
+  stopping_at       timestamptz,
   disk_free_bytes   bigint,
   memory_free_bytes bigint,
   projects_told     boolean not null default false,
@@ -34,6 +35,9 @@ comment on column public.mesh_devices.drained_at is 'Since then it gets nothing 
 comment on column public.mesh_devices.revoked_at is 'Since then its token is good for nothing here.';
 comment on column public.mesh_devices.signed_off_at is
   'Since then it is offline by its own word, until it is heard of again.';
+comment on column public.mesh_devices.stopping_at is
+  'Since then its worker ends what it has and takes nothing new, by its own word; taken back by whatever says '
+  'otherwise.';
 comment on column public.mesh_devices.disk_free_bytes is 'As it last said; null: it never did.';
 comment on column public.mesh_devices.memory_free_bytes is 'As it last said; null: it never did.';
 comment on column public.mesh_devices.projects_told is

@@ -225,7 +225,7 @@ select d.name as device,
              d.last_heartbeat_at
                + (select s.value from hub_internal.settings s where s.name = 'device_offline_after'))
          as offline_at,
-       d.drained_at is null as accepts,
+       d.drained_at is null and d.stopping_at is null as accepts,
        d.capacity
   from public.mesh_devices d
  cross join hub_internal.lanes l

@@ -97,6 +97,7 @@ begin
         capacity = excluded.capacity,
         user_id = coalesce(excluded.user_id, d.user_id),
         signed_off_at = null,
+        stopping_at = null,
         last_heartbeat_at = greatest(d.last_heartbeat_at, excluded.last_heartbeat_at)
     where d.revoked_at is null
   returning d.* into v_device;

@@ -157,13 +157,7 @@ begin
   v_were := v_left;
   v_left := array(select x from unnest(v_were) x where x.accepts);
   if cardinality(v_left) = 0 then
-    select string_agg(x.device, ', ' order by x.device) into v_names from unnest(v_were) x;
-    return query select
-      'all devices are draining'::text,
-      hub_internal.shorten(
-        v_names || '; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again',
-        1000),
-      null::timestamptz;
+    return query select * from hub_internal.explain_draining(v_were);
     return;
   end if;
 

@@ -197,8 +197,9 @@ create function public.hub_heartbeat(
 as $$ begin return hub_internal.heartbeat(p_device, p_running, p_machine, now()); end $$;
 comment on function public.hub_heartbeat is
   'Says that the device is alive and extends the leases of p_running = [{"task","attempt"}] by 60 seconds. '
-  'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true | false}}, each optional, is how '
-  'it is and what it has; a device that ever gave projects gets work only of those it has. Returns {cancel: '
+  'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true | false}, stopping}, each '
+  'optional, is how it is and what it has; a device that ever gave projects gets work only of those it has, '
+  'and one with stopping = true is given none until it says false, claims or registers. Returns {cancel: '
   '[task], steer: [{task,text}], lost: [task], projects: [path]}; it looks for the projects and says with '
   'the next one whether it has them. Errors: UH001, UH005, 42501.';
 revoke all on function public.hub_heartbeat from public, anon, authenticated, service_role;

@@ -8,7 +8,8 @@ select d.name, d.platform, d.capacity,
        case when d.revoked_at is not null then 'revoked'
             when d.signed_off_at is not null then 'signed off'
             when d.last_heartbeat_at > now() - hub_internal.setting('device_offline_after') is not true then 'offline'
-            when d.drained_at is not null then 'draining' else 'online' end as state,
+            when d.drained_at is not null then 'draining'
+            when d.stopping_at is not null then 'stopping' else 'online' end as state,
        pg_size_pretty(d.disk_free_bytes) as free_disk, pg_size_pretty(d.memory_free_bytes) as free_memory,
        x.has_disk, x.lacks, x.to_ask,
        case when d.serves_all then 'all' else coalesce((select string_agg(s.name, ', ' order by s.name) from public.mesh_device_servers e

@@ -1576,6 +1576,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -1595,6 +1596,7 @@ export type Database = {
           "revoked_at"?: string | null;
           "serves_all"?: boolean;
           "signed_off_at"?: string | null;
+          "stopping_at"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
         };
@@ -1613,6 +1615,7 @@ export type Database = {
           "revoked_at"?: string | null;
           "serves_all"?: boolean;
           "signed_off_at"?: string | null;
+          "stopping_at"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
         };
@@ -1986,6 +1989,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -2013,6 +2017,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -2252,6 +2257,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -2378,6 +2384,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };

@@ -49,9 +49,9 @@ end $$;
 -- What may be said
 select throws_ok(format('select public.hub_heartbeat(%L, %L, %L)', 'one', '[]', m), 'UH001', 'bad input', 'p_machine ' || m)
   from unnest(array['[]', '"x"', '{"disk_free_bytes": -1}', '{"disk_free_bytes": 1.5}', '{"memory_free_bytes": "much"}', '{"memory_free_bytes": 1e18}',
-                    '{"projects": []}', '{"projects": {"a": 1}}', '{"projects": {"a": null}}', format('{"projects": {%s: true}}', to_json(repeat('x', 200000))::text)]) m;
+                    '{"stopping": "yes"}', '{"stopping": 1}', '{"projects": []}', '{"projects": {"a": 1}}', '{"projects": {"a": null}}', format('{"projects": {%s: true}}', to_json(repeat('x', 200000))::text)]) m;
 select lives_ok(format('select public.hub_heartbeat(%L, %L, %L)', 'one', '[]', m), 'p_machine ' || coalesce(m, 'null'))
-  from unnest(array[null, 'null', '{}', '{"disk_free_bytes": null, "projects": null}', '{"unknown": 1}']) m;
+  from unnest(array[null, 'null', '{}', '{"disk_free_bytes": null, "projects": null, "stopping": null}', '{"unknown": 1}']) m;
 select is((select projects_told from public.mesh_devices where name = 'one'), false, 'none of these tells of projects');
 select throws_ok($$ select public.hub_register_device('one', 'linux', '[{"agent":"a","models":[],"memory_bytes":"4 GB"}]', 1) $$, 'UH001', 'bad input', 'the memory of an agent is a number');
 
@@ -149,6 +149,7 @@ select ok(pg_temp.without(x), 'and where ' || why)
   from (values ($$ update public.mesh_devices set last_heartbeat_at = now() - interval '1 hour' where name = 'one' $$, 'it is silent'),
                ($$ select public.hub_sign_off('one') $$, 'it signed off'),
                ($$ select public.hub_drain_device('one') $$, 'it is drained'),
+               ($$ select pg_temp.beat('{"stopping": true}') $$, 'it stops'),
                ($$ select public.hub_revoke_device('one') $$, 'it is revoked'),
                ($$ delete from public.mesh_device_servers where device = 'one' $$, 'it does not serve the server'),
                ($$ update public.mesh_devices set capacity = 0 where name = 'one' $$, 'it takes nothing at all'),
@@ -180,6 +181,33 @@ create temp table s as select c.id from public.hub_claim_tasks('one', 1) c;
 select is((select signed_off_at from public.mesh_devices where name = 'one'), null, 'or when it claims');
 select from s, public.hub_fail_task(s.id, 1, 'x', true, '{"reason": "worker_stopped"}');
 
+-- Stopping: of two workers of a device one may
+select pg_temp.hush();
+select pg_temp.beat('{"stopping": true}');
+select is(pg_temp.why(id), 'one is stopping | one is stopping: `hub worker --device one` starts it again', 'a device that stops is promised to nobody') from d;
+select is(pg_temp.woken(), 'wake ask true', 'another worker of it is asked');
+select pg_temp.hush();
+select pg_temp.beat('{"stopping": true}');
+select pg_temp.work();
+select is(pg_temp.woken(), null, 'once, and not woken for work');
+select pg_temp.beat('{}');
+select matches(pg_temp.why(id), '^one is stopping', 'what says nothing of it leaves it so') from d;
+select pg_temp.beat('{"stopping": false}');
+select matches(pg_temp.why(id), '^claimable', 'the other says that it goes on') from d;
+select is(pg_temp.woken(), 'wake', 'and is told of what came meanwhile');
+create function pg_temp.stops_no_more(p_by text) returns boolean language plpgsql as $$
+declare v_stops boolean;
+begin
+  begin
+    perform pg_temp.beat('{"stopping": true}');
+    execute p_by;
+    v_stops := (select d.stopping_at is not null from public.mesh_devices d where d.name = 'one');
+    raise exception sqlstate 'TAP00';
+  exception when sqlstate 'TAP00' then return not v_stops; end;
+end $$;
+select ok(pg_temp.stops_no_more(x), 'it stops no more: ' || x)
+  from unnest(array[$$ select public.hub_register_device('one', 'linux', '[]', 2) $$, $$ select public.hub_claim_tasks('one', 1) $$, $$ select public.hub_sign_off('one') $$]) x;
+
 -- Explain names the machine that could do it, and what to change
 create function pg_temp.explained(p_change text) returns text language plpgsql as $$
 declare v_said text;
@@ -195,6 +223,8 @@ select is(pg_temp.explained($$ select public.hub_drain_device('one') $$),
   'all devices are draining | one; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again', 'a drained one with the agent beside one without it');
 select is(pg_temp.explained($$ update public.mesh_devices set last_heartbeat_at = now() - interval '1 hour' where name = 'one' $$),
   'no device online that could take it | one has claude for it and is offline: `hub worker --device one`', 'an offline one with the agent beside an online one without it');
+select is(pg_temp.explained($$ select pg_temp.device('three'), public.hub_drain_device('one'), pg_temp.beat('{"stopping": true}', p_device => 'three') $$),
+  'all devices are draining or stopping | one; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again; three is stopping: `hub worker --device three` starts it again', 'a drained one and one that stops');
 select is(pg_temp.explained($$ update public.mesh_devices set agents = '[]' where name = 'one' $$),
   'no device offers the model claude | Offered by those that serve this server: one: nothing; tap-own: never started; two: codex (codex). Start a worker that has it, or give the task to another.',
   'nobody has it: what they have')

@@ -286,6 +286,7 @@ pub async fn devices(target: &Target, out: Output) -> Result<ExitCode> {
                 (Some(_), _, _, _) => "revoked".to_owned(),
                 (_, Some(at), _, _) => format!("signed off {}", at.format("%Y-%m-%d %H:%M UTC")),
                 (_, _, Some(_), _) => "draining".to_owned(),
+                (_, _, _, Some(seconds)) if seconds < 90 && d.stopping_at.is_some() => "stopping".to_owned(),
                 (_, _, _, Some(seconds)) if seconds < 90 => "online".to_owned(),
                 (_, _, _, Some(seconds)) => format!("silent for {seconds} s"),
                 (_, _, _, None) => "never seen".to_owned(),

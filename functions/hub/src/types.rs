@@ -237,6 +237,9 @@ pub struct Device {
     /// Since when it has ended, and said so.
     #[serde(default, deserialize_with = "moment")]
     pub signed_off_at: Option<DateTime<Utc>>,
+    /// Since when it takes nothing more, because it stops once what it has is done.
+    #[serde(default, deserialize_with = "moment")]
+    pub stopping_at: Option<DateTime<Utc>>,
     /// How much room its disk has; none if it never said.
     #[serde(default)]
     pub disk_free_bytes: Option<u64>,
@@ -521,6 +524,9 @@ pub struct Machine {
     /// answer such questions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projects: Option<BTreeMap<String, bool>>,
+    /// Whether it takes nothing more, because it stops. None leaves it as it was: one of two workers of a device may stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<bool>,
 }
 
 /// What a heartbeat answers.

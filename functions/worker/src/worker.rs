@@ -355,6 +355,8 @@ async fn drain(
     };
     if !attempts.is_empty() && !at_once {
         tracing::info!(attempts = attempts.len(), drain.seconds = worker.drain.as_secs_f64(), "draining");
+        shared.facts.stop();
+        shared.beat.notify_one();
         let finished = async { while attempts.join_next().await.is_some() {} };
         if timeout(worker.drain, finished).await.is_err() {
             for (_, stop) in shared.snapshot() {
