@@ -27,7 +27,7 @@ as $$
 declare
   v_left    hub_internal.device_lanes[];
   v_were    hub_internal.device_lanes[];
-  v_online  boolean;
+  v_online  text[];
   v_floor   bigint := (select q.amount from hub_internal.quotas q where q.name = 'device_free_disk');
   v_names   text;
   v_ahead   bigint;
@@ -45,7 +45,9 @@ begin
       null::timestamptz;
     return;
   end if;
-  v_online := exists (select from unnest(v_left) x where x.offline_at > p_now);
+  v_online := array(select x.device
+                      from unnest(v_left) x
+                     where x.offline_at > p_now);
 
   v_left := array(select x from unnest(v_left) x where x.has_session);
   if cardinality(v_left) = 0 then
@@ -120,20 +122,14 @@ begin
   end if;
 
   v_were := v_left;
-  v_left := array(select x from unnest(v_were) x where x.has_project or x.must_look);
+  v_left := hub_internal.left_with_project(v_were, p_lane.project, v_online);
   if cardinality(v_left) = 0 then
-    select string_agg(x.device, ', ' order by x.device) into v_names from unnest(v_were) x;
-    return query select
-      format('no device has the project %s', p_lane.project),
-      hub_internal.shorten(
-        format('Make the folder %s below the projects root of one of them; it looks again within seconds: %s',
-               p_lane.project, v_names), 1000),
-      null::timestamptz;
+    return query select * from hub_internal.explain_project(v_were, p_lane.project, v_online);
     return;
   end if;
 
   v_were := v_left;
-  v_left := array(select x from unnest(v_were) x where x.offline_at > p_now);
+  v_left := array(select x from unnest(v_were) x where x.device = any (v_online));
   if cardinality(v_left) = 0 then
     select string_agg(format('%s has %s for it and is offline: `hub worker --device %s`',
                              x.device, x.agent, x.device), '; ' order by x.device)
@@ -142,7 +138,7 @@ begin
     return query select
       case when p_lane.device is not null then format('device %s is not online', p_lane.device)
            when p_lane.platform <> 'any' then format('no device online with platform %s', p_lane.platform)
-           when v_online then 'no device online that could take it'
+           when cardinality(v_online) > 0 then 'no device online that could take it'
            else 'no device online' end,
       hub_internal.shorten(
         v_names

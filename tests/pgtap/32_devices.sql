@@ -225,6 +225,22 @@ select is(pg_temp.explained($$ update public.mesh_devices set last_heartbeat_at 
   'no device online that could take it | one has claude for it and is offline: `hub worker --device one`', 'an offline one with the agent beside an online one without it');
 select is(pg_temp.explained($$ select pg_temp.device('three'), public.hub_drain_device('one'), pg_temp.beat('{"stopping": true}', p_device => 'three') $$),
   'all devices are draining or stopping | one; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again; three is stopping: `hub worker --device three` starts it again', 'a drained one and one that stops');
+create function pg_temp.without_folder(p_then text) returns text language sql as $$
+  select replace(pg_temp.explained(format($x$
+    select pg_temp.device('three'), pg_temp.device('gone');
+    select pg_temp.beat('{"projects": {}}', p_device => x) from unnest(array['one', 'three', 'gone']) x;
+    select pg_temp.beat(pg_temp.has(id, false), p_device => x) from d, unnest(array['one', 'three']) x;
+    %s; select public.hub_sign_off('gone') $x$, p_then)), (select pg_temp.project(id) from d), 'FOLDER') $$;
+select is(pg_temp.without_folder('select'),
+  'no device has the project FOLDER | Make the folder FOLDER below the projects root of one of them; it looks again within seconds: one, three. Or start one that is offline and may have it: gone (`hub worker --device gone`)',
+  'those that are online and lack only the folder come before an offline one that was never asked');
+select is(pg_temp.without_folder($$ update public.mesh_devices set projects_told = false where name = 'gone' $$), pg_temp.without_folder('select'), 'also before one that never tells');
+select is(pg_temp.without_folder($$ select pg_temp.beat(pg_temp.has(id, true), p_device => 'gone') from d $$),
+  'no device online that could take it | gone has claude for it and is offline: `hub worker --device gone`', 'but not before one that said that it has it');
+select is(pg_temp.without_folder($$ update public.mesh_devices set disk_free_bytes = 5 where name in ('one', 'three') $$),
+  'no device online that could take it | gone has claude for it and is offline: `hub worker --device gone`', 'nor where they lack more');
+select is(pg_temp.without_folder($$ update public.mesh_devices set agents = '[]' where name = 'gone' $$),
+  'no device has the project FOLDER | Make the folder FOLDER below the projects root of one of them; it looks again within seconds: one, three', 'one that could not do it is not named');
 select is(pg_temp.explained($$ update public.mesh_devices set agents = '[]' where name = 'one' $$),
   'no device offers the model claude | Offered by those that serve this server: one: nothing; tap-own: never started; two: codex (codex). Start a worker that has it, or give the task to another.',
   'nobody has it: what they have')
