@@ -45,9 +45,12 @@ begin
       null::timestamptz;
     return;
   end if;
+  -- One that was silent for as long as a lease lasts is promised to nobody, though it counts as online for a
+  -- while yet.
   v_online := array(select x.device
                       from unnest(v_left) x
-                     where x.offline_at > p_now);
+                      join public.mesh_devices d on d.name = x.device
+                     where x.offline_at > p_now and d.last_heartbeat_at > p_now - interval '60 seconds');
 
   v_left := array(select x from unnest(v_left) x where x.has_session);
   if cardinality(v_left) = 0 then
@@ -131,10 +134,15 @@ begin
   v_were := v_left;
   v_left := array(select x from unnest(v_were) x where x.device = any (v_online));
   if cardinality(v_left) = 0 then
-    select string_agg(format('%s has %s for it and is offline: `hub worker --device %s`',
-                             x.device, x.agent, x.device), '; ' order by x.device)
+    select string_agg(case when x.offline_at > p_now
+                           then format('%s has %s for it and was not heard of since %s: is its worker running?',
+                                       x.device, x.agent, hub_internal.moment_text(d.last_heartbeat_at))
+                           else format('%s has %s for it and is offline: `hub worker --device %s`',
+                                       x.device, x.agent, x.device) end,
+                      '; ' order by x.device)
       into v_names
-      from unnest(v_were) x;
+      from unnest(v_were) x
+      join public.mesh_devices d on d.name = x.device;
     return query select
       case when p_lane.device is not null then format('device %s is not online', p_lane.device)
            when p_lane.platform <> 'any' then format('no device online with platform %s', p_lane.platform)
@@ -288,7 +296,7 @@ begin
       return query select
         format('running on %s', v_task.claimed_by),
         format('attempt %s of %s by %s since %s', v_task.attempt, v_task.max_attempts, v_task.agent,
-               to_char(v_task.claimed_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')),
+               hub_internal.moment_text(v_task.claimed_at)),
         v_task.lease_expires_at;
     end if;
     if v_task.cancel_requested_at is not null then

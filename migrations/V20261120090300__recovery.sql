@@ -14,6 +14,7 @@ declare
   v_ids     uuid[];
   v_task    public.mac_tasks;
   v_error   text;
+  v_device  public.mesh_devices;
   v_gone    boolean;
   v_done    integer := 0;
   v_settled boolean := p_now >= pg_postmaster_start_time() + hub_internal.setting('outage_grace');
@@ -33,12 +34,19 @@ begin
       from public.mac_tasks t
      where t.id = any (v_ids)
   loop
-    v_gone := exists (select from public.mesh_devices d
-                       where d.name = v_task.claimed_by and d.revoked_at is not null);
+    select d.* into v_device from public.mesh_devices d where d.name = v_task.claimed_by;
+    v_gone := v_device.revoked_at is not null;
     v_error := case
       when v_gone then format('lease lost: %s was revoked', v_task.claimed_by)
+      -- With a heartbeat that named the attempt the lease would end a minute after it. One that was on its way
+      -- while the task was claimed could not name it.
+      when v_device.signed_off_at is null
+           and v_device.last_heartbeat_at > v_task.claimed_at + interval '10 seconds'
+           and v_device.last_heartbeat_at > v_task.lease_expires_at - interval '60 seconds'
+           and v_device.last_heartbeat_at > p_now - interval '60 seconds'
+        then format('lease lost: %s is there and did not go on with it', v_task.claimed_by)
       else format('lease lost: %s was not heard of since %s', v_task.claimed_by,
-                  to_char(v_task.lease_expires_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')) end;
+                  hub_internal.moment_text(greatest(v_device.last_heartbeat_at, v_task.claimed_at))) end;
     perform hub_internal.end_attempt(v_task, 'lost', v_error,
                                      case when v_gone then '{"reason": "revoked"}'::jsonb end, p_now);
     if v_task.cancel_requested_at is not null then

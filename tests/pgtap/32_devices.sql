@@ -310,6 +310,27 @@ select is(pg_temp.ended(how), ends, ends)
                ($$ select public.hub_recover(now() + interval '1 hour') from public.hub_revoke_device('one'), (values ($1)) x $$, 'lost revoked')) x (how, ends);
 select public.hub_revoke_device('one', false);
 
+-- A lease that is lost
+create function pg_temp.lost(p_meanwhile text, p_after interval) returns text language plpgsql as $$
+declare v_id uuid := pg_temp.work(); v_said text;
+begin
+  update public.mesh_devices set last_heartbeat_at = now() where name = 'one';
+  perform public.hub_claim_tasks('one', 5);
+  execute p_meanwhile using v_id;
+  perform hub_internal.recover_leases(now() + p_after, 10);
+  v_said := (select t.status || ': ' || t.error from public.mac_tasks t where t.id = v_id)
+    || (select ' | ' || string_agg(concat_ws(' | ', e.reason, e.detail), ' || ') from hub_internal.explain_task(v_id, now() + p_after) e);
+  update public.mac_tasks set status = 'cancelled' where id = v_id;
+  return replace(replace(v_said, hub_internal.moment_text(now()), 'NOW'), hub_internal.moment_text(now() + interval '20 seconds'), 'NOW+20');
+end $$;
+select is(pg_temp.lost('select $1', '61 seconds'),
+  'pending: lease lost: one was not heard of since NOW | no device online | one has claude for it and was not heard of since NOW: is its worker running?',
+  'a silent device is named with when it was last heard of, and is promised to nobody');
+select is(pg_temp.lost($$ select hub_internal.heartbeat('one', jsonb_build_array(jsonb_build_object('task', $1, 'attempt', 1)), '{}', now() + interval '20 seconds') $$, '81 seconds'),
+  'pending: lease lost: one was not heard of since NOW+20 | no device online | one has claude for it and was not heard of since NOW+20: is its worker running?', 'that was its last heartbeat');
+select matches(pg_temp.lost($$ select hub_internal.heartbeat('one', '[]', '{}', now() + interval '50 seconds') from (values ($1)) x $$, '61 seconds'),
+  '^pending: lease lost: one is there and did not go on with it \| claimable', 'a device that beats without the attempt is there');
+
 -- Handing back
 create function pg_temp.back(p_reason text, p_retryable boolean default true, p_most int default 3) returns text language plpgsql as $$
 declare v_id uuid := pg_temp.work(); v_task public.mac_tasks;
