@@ -134,11 +134,11 @@ begin
   v_were := v_left;
   v_left := array(select x from unnest(v_were) x where x.device = any (v_online));
   if cardinality(v_left) = 0 then
-    select string_agg(case when x.offline_at > p_now
-                           then format('%s has %s for it and was not heard of since %s: is its worker running?',
-                                       x.device, x.agent, hub_internal.moment_text(d.last_heartbeat_at))
-                           else format('%s has %s for it and is offline: `hub worker --device %s`',
-                                       x.device, x.agent, x.device) end,
+    select string_agg(format('%s has %s for it and ', x.device, x.agent)
+                        || case when x.offline_at > p_now
+                                then format('was not heard of since %s: is its worker running?',
+                                            hub_internal.moment_text(d.last_heartbeat_at))
+                                else format('is offline: `hub worker --device %s`', x.device) end,
                       '; ' order by x.device)
       into v_names
       from unnest(v_were) x

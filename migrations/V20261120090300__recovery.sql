@@ -38,8 +38,8 @@ begin
     v_gone := v_device.revoked_at is not null;
     v_error := case
       when v_gone then format('lease lost: %s was revoked', v_task.claimed_by)
-      -- With a heartbeat that named the attempt the lease would end a minute after it. One that was on its way
-      -- while the task was claimed could not name it.
+      -- After a heartbeat that names the attempt its lease lasts a minute. One that was on its way while the
+      -- task was claimed could not name it.
       when v_device.signed_off_at is null
            and v_device.last_heartbeat_at > v_task.claimed_at + interval '10 seconds'
            and v_device.last_heartbeat_at > v_task.lease_expires_at - interval '60 seconds'
