@@ -68,10 +68,11 @@ fn first_for_ever(world: &World, marker: &str) -> String {
     counted(world, &format!("trap '' TERM; if mkdir {} 2>/dev/null; then {first}; else {next}; fi", file("first")))
 }
 
-/// Guard and host, held, so that neither sees what becomes of the other or of the worker.
+/// Host and guard, held, so that neither sees what becomes of the other or of the worker. In this order: where the guard ends first
+/// the system wakes the host.
 async fn held(world: &World, marker: &str) -> [Process; 2] {
-    let both = [world.until_part(marker, Part::Guard).await, world.until_part(marker, Part::Host).await];
-    for process in &both {
+    let both = [world.until_part(marker, Part::Host).await, world.until_part(marker, Part::Guard).await];
+    for process in both.iter().rev() {
         process.signal(Signal::SIGSTOP);
     }
     both

@@ -594,12 +594,12 @@ async fn what_guard_and_host_leave_when_both_are_killed_at_once_the_worker_ends(
     let script = format!("trap '' TERM; (setsid sleep {tag} &); echo ready; sleep {tag}");
     let mut run = begin(&spec(&script));
     run.says("ready").await;
-    let both = [run.guard_pid(), run.host_pid().unwrap()].map(Pid::from_raw);
-    // Held first, so that neither sees the other's end.
-    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-        for pid in both {
-            kill(pid, signal).unwrap();
-        }
+    let (guard, host) = (Pid::from_raw(run.guard_pid()), Pid::from_raw(run.host_pid().unwrap()));
+    // Held, so that neither sees the other's end; where the guard ends first the system wakes the host.
+    for (pid, signal) in
+        [(guard, Signal::SIGSTOP), (host, Signal::SIGSTOP), (host, Signal::SIGKILL), (guard, Signal::SIGKILL)]
+    {
+        kill(pid, signal).unwrap();
     }
     let exit = run.ends().await;
     assert_eq!((exit.reason, exit.processes_left, living(&tag)), (Reason::HostGone, 0, 0));
