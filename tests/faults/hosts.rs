@@ -107,7 +107,9 @@ async fn what_guard_host_and_worker_leave_that_are_killed_at_once_another_worker
     let doomed = world.worker("twin", &agents).await;
     let task = world.send("work").await;
     world.until_note(task, "up").await;
-    let living = world.worker("twin", &agents).await;
+    let living = world.worker_with("twin", &agents, &[("HUB_WORKER_CAPACITY", "5")]).await;
+    // It has looked for what is left of others, and begun.
+    world.until_text("select capacity::text from public.mesh_devices", "5").await;
     let both = held(&world, &marker).await;
     doomed.kill().await;
     for process in both {
