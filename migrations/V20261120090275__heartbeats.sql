@@ -171,6 +171,11 @@ begin
                where s.task not in (select e.id from extended e)),
              '[]'))
     into v_answer;
+  if v_answer -> 'lost' <> '[]' then
+    -- One that was handed back while its row was waited for is locked until this commits: a claim that came in
+    -- between passed it by.
+    perform pg_notify('hub_tasks', '');
+  end if;
 
   update public.mesh_devices d
      set last_heartbeat_at = greatest(d.last_heartbeat_at, p_now),
