@@ -24,8 +24,10 @@ use std::{
 
 use hub::types::{Meta, Running, Task};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
+
+use crate::process::end_of_dead;
 
 const LOCK: &str = "lock";
 const ABOUT: &str = "attempt.json";
@@ -34,6 +36,8 @@ const REPORT: &str = "report.json";
 const UNFINISHED: &str = ".new-";
 /// After this nobody will ask for what is left: the lease ended long ago, or another hub was meant.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// A host whose worker is gone ends within seconds. One that has its folder for longer is frozen.
+const HELD_FOR: Duration = Duration::from_secs(30);
 
 /// Where the attempts of one machine are kept.
 #[derive(Debug, Clone)]
@@ -134,7 +138,13 @@ impl Journal {
                 found.send(locked).ok();
             })
             .ok()?;
-        let lock = taken.await.ok()?.ok()?;
+        tokio::pin!(taken);
+        let lock = loop {
+            match timeout(HELD_FOR, &mut taken).await {
+                Ok(taken) => break taken.ok()?.ok()?,
+                Err(_) => end_of_dead(&format!("{}.{}", about.task, about.attempt)).await,
+            }
+        };
         // The same file is still there: who had it did not deliver and remove it.
         let here = fs::metadata(folder.join(LOCK)).ok()?;
         let held = lock.metadata().ok()?;
