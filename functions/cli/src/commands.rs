@@ -550,15 +550,12 @@ pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitC
 
 /// Takes tasks and, where it may, keeps time, until it is told to stop; then drains.
 pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<ExitCode> {
-    let hub = target.connect_device(&options.device).await?;
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    tokio::spawn(until_told_to_stop(shutdown.clone()));
     let state = match options.state_dir {
         Some(dir) => dir,
         None => state_dir(&options.device, &|name| std::env::var_os(name))?,
     };
-    let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root, state);
-    worker.secrets = target.secrets();
-    worker.capacity = options.capacity;
-    worker.drain = std::time::Duration::from_secs(options.drain_seconds);
     let listed = match &options.agents {
         Some(file) => Some((
             format!("--agents {}", file.display()),
@@ -566,15 +563,23 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
         )),
         None => target.get("HUB_WORKER_AGENTS").map(|text| ("HUB_WORKER_AGENTS".to_owned(), text)),
     };
-    if let Some((source, text)) = listed {
-        worker.agents = hub_worker::AgentConfig::parse(&text).with_context(|| source)?;
+    let agents =
+        listed.map(|(source, text)| hub_worker::AgentConfig::parse(&text).with_context(|| source)).transpose()?;
+    let sweeps = hub_keeper::SweepSource::read(&|name| target.get(name))?;
+    let delivery = hub_keeper::Delivery::read(&|name| target.get(name))?;
+    // What is wrong here is said before a hub is waited for.
+    let Some(hub) = target.connect_device(&options.device, &shutdown).await? else { return Ok(ExitCode::SUCCESS) };
+    let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root, state);
+    worker.secrets = target.secrets();
+    worker.capacity = options.capacity;
+    worker.drain = std::time::Duration::from_secs(options.drain_seconds);
+    if let Some(agents) = agents {
+        worker.agents = agents;
     }
     let mut keeper = hub_keeper::Keeper::new(worker.hub.clone());
-    keeper.sweeps = hub_keeper::SweepSource::read(&|name| target.get(name))?;
-    keeper.delivery = Some(hub_keeper::Delivery::read(&|name| target.get(name))?);
+    keeper.sweeps = sweeps;
+    keeper.delivery = Some(delivery);
     keeper.drain = worker.drain;
-    let shutdown = tokio_util::sync::CancellationToken::new();
-    tokio::spawn(until_told_to_stop(shutdown.clone()));
     if let Some(ready) = worker.start(&shutdown).await? {
         let keeping = keeper.start(ready.wake(), &shutdown);
         let ended = ready.run(&shutdown).await;

@@ -12,6 +12,7 @@ pub mod db;
 pub mod error;
 pub mod follow;
 mod hub;
+pub mod patience;
 mod pooler;
 pub mod realtime;
 pub mod types;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use hub::{
     Error, Hub, Result,
     config::is_device_name,
+    patience::until_there,
     types::{AgentOffer, Running, Task},
     wake::{Signal, Wake},
 };
@@ -63,7 +64,7 @@ pub(crate) async fn start(worker: Worker, shutdown: &CancellationToken) -> Resul
         () = shutdown.cancelled() => return Ok(None),
     };
     tokio::select! {
-        registered = device.register_patiently(&shared) => registered?,
+        registered = until_there(|| device.register(&shared)) => registered?,
         () = shutdown.cancelled() => return Ok(None),
     }
     // Before the first claim, so that it gets nothing of a project that this machine does not have. One that fails is made up for.
@@ -222,21 +223,6 @@ impl Device {
         // Its row may be new.
         shared.facts.forgotten();
         Ok(())
-    }
-
-    /// Registers, waiting for a hub that is away.
-    async fn register_patiently(&self, shared: &Shared) -> Result<()> {
-        let mut pause = Duration::from_millis(250);
-        loop {
-            match self.register(shared).await {
-                Err(error) if error.is_transient() => {
-                    tracing::warn!(device.name = %self.name, error = %error, "the hub is away; trying again");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(5));
-                }
-                other => return other,
-            }
-        }
     }
 }
 
