@@ -296,6 +296,22 @@ begin
 end;
 $$;
 
+-- Which hub this is -----------------------------------------------------------------------------------------
+
+-- A machine that works for several hubs keeps what it owes each of them by this: addresses change, and one hub
+-- has several (a pooler, a project's URL). It goes with the data, into a dump and out of it.
+create table hub_internal.hub (
+  id  uuid primary key default gen_random_uuid(),
+  one boolean not null default true,
+  constraint hub_one_key unique (one),
+  constraint hub_one_check check (one)
+);
+comment on table hub_internal.hub is 'One row: which hub this is, whatever its address. Devices are told.';
+
+alter table hub_internal.hub enable row level security;
+
+insert into hub_internal.hub default values;
+
 -- Settings --------------------------------------------------------------------------------------------------
 
 create table hub_internal.settings (

@@ -186,6 +186,7 @@ begin
                          or jsonb_typeof(p_machine -> 'projects') is not distinct from 'object'
    where d.name = p_device
   returning d.projects_told into v_told;
+  v_answer := v_answer || jsonb_build_object('hub', (select h.id from hub_internal.hub h));
   if not v_told then
     return v_answer || '{"projects": []}';
   end if;

@@ -199,8 +199,9 @@ comment on function public.hub_heartbeat is
   'Says that the device is alive and extends the leases of p_running = [{"task","attempt"}] by 60 seconds. '
   'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true | false}}, each optional, is how '
   'it is and what it has; a device that ever gave projects gets work only of those it has. Returns {cancel: '
-  '[task], steer: [{task,text}], lost: [task], projects: [path]}; it looks for the projects and says with '
-  'the next one whether it has them. Errors: UH001, UH005, 42501.';
+  '[task], steer: [{task,text}], lost: [task], projects: [path], hub: uuid}; it looks for the projects and '
+  'says with the next one whether it has them. hub is this hub, whatever its address. Errors: UH001, UH005, '
+  '42501.';
 revoke all on function public.hub_heartbeat from public, anon, authenticated, service_role;
 grant execute on function public.hub_heartbeat, hub_internal.heartbeat to authenticated, service_role;
 

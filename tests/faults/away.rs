@@ -280,6 +280,33 @@ async fn a_worker_with_a_wrong_address_says_so_and_ends() {
     }
 }
 
+#[tokio::test]
+async fn a_result_is_delivered_by_a_worker_that_has_the_hub_by_another_address_and_by_none_of_another_hub() {
+    let behind = Behind::new().await;
+    let worker = behind.worker().await;
+    let task = behind.world.send("work").await;
+    behind.world.until_note(task, "up").await;
+    behind.line.set(Line::Frozen);
+    open(&behind.world);
+    until_ended(&behind.world, task).await;
+    behind.world.until_no_process(&behind.marker).await;
+    worker.kill().await;
+
+    let elsewhere = World::new().await;
+    let state = behind.world.state("w1").display().to_string();
+    let stranger = elsewhere.starting("w1", &[], &[("HUB_WORKER_STATE_DIR", &state)]);
+    stranger.until_said("it is of another hub").await;
+    assert!(stranger.log().contains(&behind.world.journal()[0]), "the folder is not named: {}", stranger.log());
+    stranger.stop().await;
+    assert_eq!(behind.world.journal().len(), 1);
+
+    let url = behind.world.url.expose_secret().replace("127.0.0.1", "localhost");
+    let environment = [("DATABASE_URL", url.as_str()), ("HUB_WORKER_CAPACITY", "1")];
+    let worker = behind.world.worker_with("w1", &[agent("sh", &behind.script)], &environment).await;
+    behind.once(task, "complete").await;
+    worker.stop().await;
+}
+
 /// A disk that is soon out of room for files, not of bytes: the device is to stay one that has enough of those.
 struct SmallDisk(std::path::PathBuf);
 

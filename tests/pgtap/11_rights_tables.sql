@@ -57,6 +57,7 @@ insert into reads values
   ($$public.hub_errands where name = 'outbox'$$,                                         '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$hub_internal.quotas where name = 'person_messages'$$,                                '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
   ($$public.hub_outbox where body ->> 'text' = 'out'$$,                                   '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$hub_internal.hub$$,                                                                  '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
   ($$hub_internal.bridge_messages$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
   ($$hub_internal.command_answers$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
   ($$hub_internal.webhook_tasks$$,                                                        '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}');

@@ -121,15 +121,6 @@ impl Api {
         })))
     }
 
-    /// Where the project is, without what the address may hold of a password.
-    pub(crate) fn address(&self) -> String {
-        let Ok(mut url) = Url::parse(&self.0.base) else { return String::new() };
-        // Both fail only for an address that has no host, and so no password.
-        url.set_username("").ok();
-        url.set_password(None).ok();
-        url.to_string()
-    }
-
     /// The project's Realtime, as the same caller. Clones share one socket. Must be called inside a runtime.
     ///
     /// # Errors

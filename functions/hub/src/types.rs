@@ -538,6 +538,8 @@ pub struct Heartbeat {
     /// Projects that work asks for, and of which the device has not said whether it has them; at most 200.
     #[serde(default, deserialize_with = "list")]
     pub projects: Vec<String>,
+    /// Which hub answers, whatever its address: a hub keeps it for good, and has it to itself.
+    pub hub: Uuid,
 }
 
 /// Why an attempt ended: a closed set, which the database checks.

@@ -18,7 +18,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -43,7 +46,8 @@ const HELD_FOR: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     attempts: PathBuf,
-    hub: String,
+    /// Which hub this worker works for. It says so with its first answer, before there is anything to keep.
+    hub: Arc<OnceLock<Uuid>>,
 }
 
 /// What an attempt is an attempt at.
@@ -52,8 +56,8 @@ pub(crate) struct About {
     pub(crate) task: Uuid,
     pub(crate) attempt: i32,
     pub(crate) agent: Option<String>,
-    /// Which hub has the task: a machine may work for several.
-    hub: String,
+    /// Which hub has the task: a machine may work for several, and has one of them by several addresses.
+    hub: Option<Uuid>,
 }
 
 /// How an attempt ended, as the hub is to be told.
@@ -73,17 +77,23 @@ pub(crate) struct Entry {
 }
 
 impl Journal {
-    /// The journal below `state`, for attempts at tasks of `hub`. Makes the folders where they are missing, for this user alone.
-    pub(crate) fn open(state: &Path, hub: String) -> io::Result<Self> {
+    /// The journal below `state`. Makes the folders where they are missing, for this user alone.
+    pub(crate) fn open(state: &Path) -> io::Result<Self> {
         let attempts = state.join("attempts");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&attempts)?;
-        Ok(Self { attempts, hub })
+        Ok(Self { attempts, hub: Arc::default() })
+    }
+
+    /// Says whose tasks are attempted from now on: that of the first call.
+    pub(crate) fn belongs_to(&self, hub: Uuid) {
+        self.hub.get_or_init(|| hub);
     }
 
     /// Makes the folder of an attempt that was just claimed. It appears whole: with its lock held and with what it is.
     pub(crate) fn begin(&self, task: &Task) -> io::Result<Entry> {
         static MADE: AtomicU64 = AtomicU64::new(0);
-        let about = About { task: task.id, attempt: task.attempt, agent: task.agent.clone(), hub: self.hub.clone() };
+        let about =
+            About { task: task.id, attempt: task.attempt, agent: task.agent.clone(), hub: self.hub.get().copied() };
         let making =
             self.attempts.join(format!("{UNFINISHED}{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed)));
         let entry = (|| {
@@ -125,7 +135,16 @@ impl Journal {
     /// Waits until nobody living has the folder, and takes it. None if its end was delivered meanwhile, or if it is of another hub.
     pub(crate) async fn adopt(&self, folder: PathBuf) -> Option<Entry> {
         let about: About = serde_json::from_slice(&fs::read(folder.join(ABOUT)).ok()?).ok()?;
-        if about.hub != self.hub {
+        if about.hub.is_none() || about.hub != self.hub.get().copied() {
+            // One that a living worker has is its own business.
+            if is_nobodys(&folder) {
+                let why =
+                    if about.hub.is_some() { "it is of another hub" } else { "it does not say of which hub it is" };
+                tracing::warn!(
+                    folder = %folder.display(), reason = why,
+                    "an attempt in the journal is left alone: a worker for its hub is to deliver it; after 14 days it is removed"
+                );
+            }
             return None;
         }
         let lock = File::open(folder.join(LOCK)).ok()?;
@@ -204,6 +223,14 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const HUB: Uuid = Uuid::from_u128(1);
+
+    fn journal(state: &Path) -> Journal {
+        let journal = Journal::open(state).unwrap();
+        journal.belongs_to(HUB);
+        journal
+    }
+
     fn task() -> Task {
         serde_json::from_value(serde_json::json!({
             "id": Uuid::new_v4(), "content": "x", "status": "running", "attempt": 1, "agent": "claude"
@@ -218,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn a_report_outlives_the_worker_that_wrote_it() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        let journal = journal(state.path());
         let entry = journal.begin(&task()).unwrap();
         entry.keep(&report()).unwrap();
         let key = entry.key();
@@ -235,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn an_attempt_is_adopted_once_and_only_when_its_worker_is_gone() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        let journal = journal(state.path());
         let entry = journal.begin(&task()).unwrap();
         let folder = journal.left().remove(0);
         let waiting: Vec<_> = (0..2)
@@ -257,7 +284,7 @@ mod tests {
     #[test]
     fn what_a_killed_worker_had_half_removed_goes_with_the_next() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        let journal = journal(state.path());
         let entry = journal.begin(&task()).unwrap();
         let folder = entry.folder().to_path_buf();
         fs::remove_file(folder.join(ABOUT)).unwrap();
@@ -267,19 +294,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn attempts_of_another_hub_are_left_alone() {
+    async fn attempts_of_another_hub_or_of_none_are_left_alone() {
         let state = tempfile::tempdir().unwrap();
-        drop(Journal::open(state.path(), "one".into()).unwrap().begin(&task()).unwrap());
-        let other = Journal::open(state.path(), "two".into()).unwrap();
-        let left = other.left();
-        assert!(other.adopt(left[0].clone()).await.is_none());
-        assert_eq!(other.left().len(), 1);
+        let of_none = Journal::open(state.path()).unwrap();
+        drop(journal(state.path()).begin(&task()).unwrap());
+        drop(of_none.begin(&task()).unwrap());
+        let other = Journal::open(state.path()).unwrap();
+        other.belongs_to(Uuid::new_v4());
+        for journal in [other, of_none] {
+            for folder in journal.left() {
+                assert!(journal.adopt(folder).await.is_none());
+            }
+            assert_eq!(journal.left().len(), 2);
+        }
     }
 
     #[test]
     fn a_half_written_report_is_none() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        let journal = journal(state.path());
         let entry = journal.begin(&task()).unwrap();
         fs::write(entry.folder().join("report.new"), b"{\"end\":").unwrap();
         assert_eq!(entry.report(), None);
@@ -290,7 +323,7 @@ mod tests {
     #[test]
     fn folders_are_this_users_alone() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&state.path().join("deep/er"), "hub".into()).unwrap();
+        let journal = journal(&state.path().join("deep/er"));
         let entry = journal.begin(&task()).unwrap();
         entry.keep(&report()).unwrap();
         for (path, mode) in [(entry.folder().to_path_buf(), 0o700), (entry.folder().join(REPORT), 0o600)] {

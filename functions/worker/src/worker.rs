@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use hub::{
-    Error, Hub, Result,
+    Error, Result,
     config::is_device_name,
     patience::until_there,
     types::{AgentOffer, Running, Task},
@@ -64,14 +64,7 @@ pub(crate) async fn start(worker: Worker, shutdown: &CancellationToken) -> Resul
         () = shutdown.cancelled() => return Ok(None),
     };
     tokio::select! {
-        registered = until_there(|| device.register(&shared)) => registered?,
-        () = shutdown.cancelled() => return Ok(None),
-    }
-    // Before the first claim, so that it gets nothing of a project that this machine does not have. One that fails is made up for.
-    tokio::select! {
-        beaten = beat(&shared, &device.name) => if let Err(error) = beaten {
-            tracing::warn!(device.name = %device.name, error = %error, "the first heartbeat failed");
-        },
+        introduced = until_there(|| device.introduce(&shared)) => introduced?,
         () = shutdown.cancelled() => return Ok(None),
     }
     tracing::info!(device.name = %worker.device, device.capacity = worker.capacity, "worker ready");
@@ -157,7 +150,7 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
             worker.projects_root.display()
         ));
     }
-    let journal = match open_journal(&worker.state, &worker.hub) {
+    let journal = match open_journal(&worker.state) {
         Ok(journal) => Some(journal),
         Err(problem) => {
             problems.push(problem);
@@ -198,8 +191,8 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
     }
 }
 
-fn open_journal(state: &Path, hub: &Hub) -> Result<Journal, String> {
-    Journal::open(state, hub.address()).map_err(|error| {
+fn open_journal(state: &Path) -> Result<Journal, String> {
+    Journal::open(state).map_err(|error| {
         format!(
             "the folder {} for the journal of attempts can not be made ({}): give another with --state-dir",
             state.display(),
@@ -222,6 +215,15 @@ impl Device {
         bounded(shared.hub.register_device(&self.name, &self.platform, &self.offers, self.capacity)).await?;
         // Its row may be new.
         shared.facts.forgotten();
+        Ok(())
+    }
+
+    /// Registers, and says how the machine is before the first claim, so that it gets nothing of a project that this machine does not
+    /// have. The answer says which hub this is.
+    async fn introduce(&self, shared: &Shared) -> Result<()> {
+        self.register(shared).await?;
+        let (_, answer) = beat(shared, &self.name).await?;
+        shared.journal.belongs_to(answer.hub);
         Ok(())
     }
 }
