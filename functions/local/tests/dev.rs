@@ -114,15 +114,18 @@ async fn starts_from_nothing_again_and_after_a_reset() {
     ))
     .await;
     assert_eq!(offers, (200, json!([{"last_heartbeat_at": null, "capacity": 4, "agent": "survey"}])));
-    let (reason, detail): (String, String) = sqlx::query_as(
-        "select e.reason, e.detail
-           from (select public.hub_send(c.id, 'ask any to look') -> 'task' ->> 'id' as id
-                   from public.hub_channels c where c.name = 'quick') t
-          cross join lateral public.hub_explain_task(t.id::uuid) e",
+    let task: String = sqlx::query_scalar(
+        "select public.hub_send(c.id, 'look') -> 'task' ->> 'id' from public.hub_channels c where c.name = 'quick'",
     )
     .fetch_one(&mut owner)
     .await
     .unwrap();
+    let (reason, detail): (String, String) =
+        sqlx::query_as("select e.reason, e.detail from public.hub_explain_task($1::uuid) e")
+            .bind(task)
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
     assert_eq!((reason.as_str(), detail.contains("hub worker --device dev")), ("no device online", true), "{detail}");
 
     // The folders that channels name, and a project to try things on.
