@@ -14,6 +14,7 @@ pub mod follow;
 mod hub;
 mod pooler;
 pub mod realtime;
+pub mod text;
 pub mod types;
 pub mod wake;
 

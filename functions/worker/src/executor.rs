@@ -85,7 +85,7 @@ pub(crate) struct Shared {
     pub(crate) grace: Duration,
     pub(crate) journal: Journal,
     pub(crate) facts: Arc<Facts>,
-    pub(crate) redactor: Redactor,
+    pub(crate) redactor: Arc<Redactor>,
     /// Attempts whose lease is to be kept.
     pub(crate) running: Mutex<HashMap<Running, Stop>>,
     /// "Send a heartbeat now."
@@ -180,6 +180,7 @@ async fn run(shared: &Shared, task: Task, entry: &Entry, stop: &Stop) -> Outcome
         cancel: stop.token.clone(),
         // A stopping worker has little time itself.
         grace: shared.grace,
+        redactor: Arc::clone(&shared.redactor),
     };
     let work = async {
         match AssertUnwindSafe(agent.run(context)).catch_unwind().await {
@@ -260,9 +261,9 @@ pub(crate) async fn adopt(shared: Arc<Shared>, folder: PathBuf, shutdown: Cancel
 /// The end of an attempt whose worker did not live to see it.
 async fn recorded(shared: &Shared, entry: &Entry) -> Report {
     let agent = entry.about.agent.as_deref().and_then(|name| shared.agents.get(name)).cloned();
-    let folder = entry.folder().to_path_buf();
+    let (folder, redactor) = (entry.folder().to_path_buf(), Arc::clone(&shared.redactor));
     let judged = tokio::task::spawn_blocking(move || {
-        let recorded = Recorded::read(&folder).ok().flatten()?;
+        let recorded = Recorded::read(&folder, &redactor).ok().flatten()?;
         agent?.verdict(&recorded)
     });
     match judged.await.ok().flatten().map(|outcome| outcome.shown(&shared.redactor)) {

@@ -186,7 +186,7 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
                 host: worker.host.clone(),
                 grace: worker.grace,
                 journal,
-                redactor,
+                redactor: Arc::new(redactor),
                 running: std::sync::Mutex::default(),
                 beat: Notify::new(),
                 abandon: CancellationToken::new(),

@@ -91,8 +91,8 @@ impl Command {
                 return Outcome::failed(why, passes(error.kind()), EndReason::NotStarted);
             }
         };
-        let (mut output, mut errors) = (Tail::new(RESULT), Tail::new(ERRORS));
-        let mut lines = Lines::default();
+        let (mut output, mut errors) = (Tail::new(RESULT, &context.redactor), Tail::new(ERRORS, &context.redactor));
+        let mut lines = Lines::new(&context.redactor);
         let mut final_word = self.final_word.as_deref().map(FinalWord::new);
         let mut asked = false;
         let exit = loop {
@@ -290,9 +290,12 @@ fn find(program: &str, path: Option<&std::ffi::OsStr>) -> Result<PathBuf, String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{host, progress};
+    use crate::{host, output::CUT, progress, redact::Redactor};
     use hub::types::Task;
-    use std::time::{Duration, Instant};
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
     use tokio::time::sleep;
     use tokio_util::sync::CancellationToken;
 
@@ -307,6 +310,12 @@ mod tests {
         let argv: Vec<String> = argv.iter().map(|text| (*text).to_owned()).collect();
         Command::new(&argv, watch, final_word.map(str::to_owned), Some("claude".into()), std::env::vars_os().collect())
             .unwrap()
+    }
+
+    const SECRET: &str = "0a1b2c3d4e5f6071829aabbccddeeff00112233445566778899aabbccddeeff0123456789abcdef1";
+
+    fn redactor() -> Arc<Redactor> {
+        Arc::new(Redactor::new([("A_KEY".into(), SECRET.into())].into_iter(), &[]).unwrap())
     }
 
     async fn run_agent(agent: &Command, prompt: &str, stop_after: Option<Duration>) -> Run {
@@ -329,6 +338,7 @@ mod tests {
             progress,
             cancel: cancel.clone(),
             grace: Duration::from_millis(500),
+            redactor: redactor(),
         };
         if let Some(after) = stop_after {
             tokio::spawn(async move {
@@ -492,12 +502,31 @@ mod tests {
             "echo out; echo why >&2; exit 3",
             "kill -9 $$",
             "head -c 200000 /dev/zero | tr '\\0' x",
+            "head -c 500000 /dev/zero | tr '\\0' x; echo end",
         ] {
             let agent = agent(&["sh", "-c", script], Watch::default(), None);
             let run = run_agent(&agent, "", None).await;
-            let recorded = Recorded::read(run.folder.path()).unwrap().unwrap();
+            let recorded = Recorded::read(run.folder.path(), &redactor()).unwrap().unwrap();
             assert_eq!(agent.verdict(&recorded), Some(run.outcome), "{script}");
             assert_eq!(Some(recorded.exit), run.exit);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_at_a_cut_is_shown_to_nobody_by_halves() {
+        let lengths = [RESULT - CUT.len(), ERRORS - CUT.len(), 4000, RESULT * 4, ERRORS * 4];
+        for (length, exit) in lengths.into_iter().flat_map(|length| [(length, 0), (length, 4)]) {
+            // On both streams, so that half of it lies where each is cut.
+            let script = format!(
+                "(head -c 500000 /dev/zero | tr '\\0' x; printf %s {SECRET}; head -c {} /dev/zero | tr '\\0' y) | tee /dev/stderr; exit {exit}",
+                length - SECRET.len() / 2
+            );
+            let agent = agent(&["sh", "-c", &script], Watch::default(), None);
+            let run = run_agent(&agent, "", None).await;
+            let later = agent.verdict(&Recorded::read(run.folder.path(), &redactor()).unwrap().unwrap()).unwrap();
+            assert_eq!(later, run.outcome);
+            let shown = format!("{:?}", later.shown(&redactor()));
+            assert!(!(0..SECRET.len() - 6).any(|at| shown.contains(&SECRET[at..at + 6])), "{length} {exit}");
         }
     }
 

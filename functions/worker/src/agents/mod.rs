@@ -63,6 +63,8 @@ pub struct Context {
     pub host: PathBuf,
     /// Between TERM and KILL.
     pub grace: Duration,
+    /// What people are not to read. What an agent cuts, it blacks out before.
+    pub(crate) redactor: Arc<Redactor>,
 }
 
 /// How an attempt went.
@@ -127,9 +129,9 @@ fn shown(mut meta: Meta, redactor: &Redactor) -> Meta {
 pub struct Recorded {
     /// How it ended.
     pub exit: Exit,
-    /// The end of its standard output, as text.
+    /// The end of its standard output, as text without secrets.
     pub output: String,
-    /// The end of its standard error, as text.
+    /// The end of its standard error, as text without secrets.
     pub errors: String,
 }
 
@@ -138,12 +140,12 @@ impl Recorded {
     ///
     /// # Errors
     /// It can not be read.
-    pub fn read(folder: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn read(folder: &Path, redactor: &Arc<Redactor>) -> io::Result<Option<Self>> {
         let Some(exit) = Exit::read(folder)? else { return Ok(None) };
         let text = |name, limit| {
-            let mut tail = Tail::new(limit);
-            // A character has four bytes at most; one more, so that the tail knows that something is cut off.
-            tail.push(&host::kept_tail(folder, name, limit * 4 + 1)?);
+            let mut tail = Tail::new(limit, redactor);
+            // One more, so that the tail knows that something is cut off.
+            tail.push(&host::kept_tail(folder, name, tail.room() + 1)?);
             io::Result::Ok(tail.text())
         };
         Ok(Some(Self { exit, output: text(host::OUTPUT, RESULT)?, errors: text(host::ERRORS, ERRORS)? }))
