@@ -30,14 +30,16 @@ pub fn text(attempt: &Attempt, now: DateTime<Utc>) -> String {
         format!("            {}", facts.join(", ")),
     ];
     if let Some(error) = attempt.error.as_deref().filter(|error| !error.is_empty()) {
-        lines.push(format!("            {}", tame(&shorten(error, 300))));
+        lines.push(format!("            {}", shorten(error, 300)));
     }
-    let said: Vec<&str> = attempt.stderr.as_deref().unwrap_or_default().lines().collect();
+    // Tamed before it is in lines: what ends one is more than one character.
+    let said = tame(attempt.stderr.as_deref().unwrap_or_default());
+    let said: Vec<&str> = said.lines().collect();
     let left_out = said.len().saturating_sub(LINES);
     if left_out > 0 {
         lines.push(format!("            | … {left_out} more"));
     }
-    lines.extend(said[left_out..].iter().map(|line| format!("            | {}", tame(line))));
+    lines.extend(said[left_out..].iter().map(|line| format!("            | {line}")));
     lines.join("\n")
 }
 
@@ -86,7 +88,7 @@ mod tests {
                 "| … 2 more",
             ]
         );
-        assert_eq!(lines[4], "| line 3[31m", "what would steer the terminal is left out");
+        assert_eq!(lines[4], "| line 3", "what would steer the terminal is left out");
         assert_eq!(lines.len(), 16);
     }
 

@@ -9,7 +9,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Dev, Global};
-use crate::output::{Output, print_line};
+use crate::output::{Output, print_line, tame, try_print_json_line};
 
 pub async fn run(global: &Global, options: Dev, out: Output) -> Result<ExitCode> {
     let shutdown = CancellationToken::new();
@@ -34,7 +34,7 @@ fn tell(event: &DevEvent, out: Output) {
                 "api_url": ready.api_url, "database_url": ready.database_url, "env_file": ready.env_file,
                 "projects_root": ready.projects_root, "device": ready.device, "postgres_major": ready.postgres_major,
             });
-            print_line(&ready.to_string());
+            try_print_json_line(&ready);
         }
         return;
     }
@@ -43,7 +43,7 @@ fn tell(event: &DevEvent, out: Output) {
         DevEvent::Progress(what) if std::io::stdout().is_terminal() => {
             // One line that changes, so that a hundred small steps are not a hundred lines.
             let mut stdout = std::io::stdout().lock();
-            let _ = write!(stdout, "\r\u{1b}[2K  {what}\r").and_then(|()| stdout.flush());
+            let _ = write!(stdout, "\r\u{1b}[2K  {}\r", tame(what)).and_then(|()| stdout.flush());
         }
         // In a log, only what says that something long goes on.
         DevEvent::Progress(what) if what.starts_with("still") => print_line(&format!("  {what}")),

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         // Into memory first: clap_complete panics where nobody reads its output (`hub completions bash | head`).
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "hub", &mut script);
-        output::print_line(String::from_utf8_lossy(&script).trim_end());
+        output::print_script(String::from_utf8_lossy(&script).trim_end());
         return ExitCode::SUCCESS;
     }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
