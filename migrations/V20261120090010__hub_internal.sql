@@ -296,6 +296,22 @@ begin
 end;
 $$;
 
+-- Which hub this is -----------------------------------------------------------------------------------------
+
+-- A machine that works for several hubs keeps what it owes each of them by this: addresses change, and one hub
+-- has several (a pooler, a project's URL). It goes with the data, into a dump and out of it.
+create table hub_internal.hub (
+  id  uuid primary key default gen_random_uuid(),
+  one boolean not null default true,
+  constraint hub_one_key unique (one),
+  constraint hub_one_check check (one)
+);
+comment on table hub_internal.hub is 'One row: which hub this is, whatever its address. Devices are told.';
+
+alter table hub_internal.hub enable row level security;
+
+insert into hub_internal.hub default values;
+
 -- Settings --------------------------------------------------------------------------------------------------
 
 create table hub_internal.settings (
@@ -315,7 +331,8 @@ insert into hub_internal.settings (name, value, about) values
   ('thread_decay_after',   '1 hour',     'an idle thread becomes decaying this long after it became idle'),
   ('device_offline_after', '90 seconds', 'a device that was silent for this long counts as offline'),
   ('outage_grace',         '30 seconds',
-   'for this long after the database started, attempts claimed before are not taken back'),
+   'for this long after the database was away or nobody kept time, attempts that could not be renewed are '
+   'not taken back'),
   ('daily_feeds_at',       '7 hours',    'when after midnight UTC the daily feeds are posted');
 
 create function hub_internal.setting(p_name text)

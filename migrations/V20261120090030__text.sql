@@ -170,6 +170,17 @@ begin
 end;
 $$;
 
+create function hub_internal.moment_text(p_at timestamptz)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return to_char(p_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"');
+end;
+$$;
+
 -- Names of folders and repositories -------------------------------------------------------------------------
 
 -- Whether a place of the kind github (owner/name, owner/*, or * for all) holds a repository. GitHub's names

@@ -118,6 +118,27 @@ end;
 $$;
 grant execute on function hub_internal.my_device_names to authenticated, service_role;
 
+-- Those of what I operate or own: who is responsible for them learns more of them.
+create function hub_internal.my_operated_device_names()
+  returns setof text
+  language plpgsql
+  stable
+  security definer
+  set search_path = ''
+as $$
+begin
+  return query
+    select d.name
+      from public.mesh_devices d
+     where exists (select from hub_internal.my_operated_server_ids() s (id)
+                    where d.serves_all
+                       or exists (select from public.mesh_device_servers e
+                                   where e.device = d.name
+                                     and e.server_id = s.id));
+end;
+$$;
+grant execute on function hub_internal.my_operated_device_names to authenticated, service_role;
+
 -- The tokens that reach one of my servers, or its people by its right: its owners see and revoke them,
 -- whoever made them.
 create function hub_internal.my_hook_token_ids()

@@ -12,6 +12,7 @@ create table public.mesh_devices (
   drained_at        timestamptz,
   revoked_at        timestamptz,
   signed_off_at     timestamptz,
+  stopping_at       timestamptz,
   disk_free_bytes   bigint,
   memory_free_bytes bigint,
   projects_told     boolean not null default false,
@@ -27,13 +28,17 @@ comment on table public.mesh_devices is
 comment on column public.mesh_devices.platform is 'Null until it has registered.';
 comment on column public.mesh_devices.agents is
   'What it offers: [{"agent": "claude", "models": ["claude"], "memory_bytes": 2000000000}]. The model "any" '
-  'stands for all; memory_bytes, how much must be free to start it, may be left out.';
+  'stands for all; memory_bytes, how much must be free to start it, may be left out. The account that it may '
+  'name beside them is not kept here.';
 comment on column public.mesh_devices.serves_all is
   'Serves every server, those made later too. Enrolled by service_role or postgres.';
 comment on column public.mesh_devices.drained_at is 'Since then it gets nothing new.';
 comment on column public.mesh_devices.revoked_at is 'Since then its token is good for nothing here.';
 comment on column public.mesh_devices.signed_off_at is
   'Since then it is offline by its own word, until it is heard of again.';
+comment on column public.mesh_devices.stopping_at is
+  'Since then its worker ends what it has and takes nothing new, by its own word; taken back by whatever says '
+  'otherwise.';
 comment on column public.mesh_devices.disk_free_bytes is 'As it last said; null: it never did.';
 comment on column public.mesh_devices.memory_free_bytes is 'As it last said; null: it never did.';
 comment on column public.mesh_devices.projects_told is

@@ -212,18 +212,35 @@ create table public.hub_task_attempts (
   peak_memory_bytes bigint,
   agent_started_at  timestamptz,
   agent_ended_at    timestamptz,
+  tokens_cached bigint,
+  turns         integer,
+  tool_calls    integer,
+  cost_notional boolean,
+  agent_version text,
+  limited_until timestamptz,
+  limit_source  text,
   primary key (task_id, attempt),
   constraint hub_task_attempts_outcome_check check (outcome in ('complete', 'failed', 'cancelled', 'lost')),
   constraint hub_task_attempts_reason_check
     check (reason in ('complete', 'failed', 'cancelled', 'exit', 'signal', 'timeout', 'no_output', 'silent',
                       'lingered', 'out_of_memory', 'not_started', 'no_project', 'worker_stopped',
-                      'worker_gone', 'host_gone', 'lease_lost', 'revoked', 'refused'))
+                      'worker_gone', 'host_gone', 'lease_lost', 'revoked', 'not_stored',
+                      'auth', 'limit', 'overloaded', 'context_full', 'denied', 'refused', 'crashed',
+                      'bad_config')),
+  constraint hub_task_attempts_limit_source_check check (limit_source in ('structured', 'text', 'guess'))
 ) with (fillfactor = 80);
 comment on table public.hub_task_attempts is
   'The run record of each attempt: where, by whom, from when to when, how it ended, what it cost.';
 comment on column public.hub_task_attempts.outcome is 'Null while it runs.';
 comment on column public.hub_task_attempts.reason is
   'Why it ended: what its device said, else what follows from the outcome. Null while it runs.';
+comment on column public.hub_task_attempts.tokens_cached is
+  'Of those it read, how many it had read before and paid less for.';
+comment on column public.hub_task_attempts.cost_notional is
+  'Nobody is billed cost_usd: a subscription pays for it, or it is reckoned from a price table.';
+comment on column public.hub_task_attempts.limited_until is 'The limit that it met, or was told of.';
+comment on column public.hub_task_attempts.limit_source is
+  'How that is known, as in mesh_quota_pools.';
 comment on column public.hub_task_attempts.signal is 'The number of the signal that ended its program.';
 comment on column public.hub_task_attempts.stderr is 'The last lines of its standard error.';
 comment on column public.hub_task_attempts.output_bytes is 'How much its program wrote.';
@@ -242,3 +259,17 @@ grant select, insert, update, delete on public.hub_task_attempts to service_role
 -- An attempt is seen by whoever sees its task (the subquery stands under the policies of mac_tasks).
 create policy hub_task_attempts_select_readers on public.hub_task_attempts for select to authenticated
   using (exists (select from public.mac_tasks t where t.id = task_id));
+
+-- What costs no attempt adds one to max_attempts, since attempt goes on counting.
+create table hub_internal.task_allowances (
+  task_id  uuid primary key references public.mac_tasks (id) on delete cascade,
+  attempts integer not null,
+  since    integer not null default 0
+);
+comment on table hub_internal.task_allowances is
+  'With how many attempts a task was made, for those that were given more: hub_retry_task gives as many '
+  'again.';
+comment on column hub_internal.task_allowances.since is
+  'The last attempt before somebody queued it again; 0 for none.';
+
+alter table hub_internal.task_allowances enable row level security;

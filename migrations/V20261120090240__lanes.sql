@@ -146,26 +146,41 @@ insert into public.hub_errands (name, about, function, position, counts) values
 
 -- Agents ----------------------------------------------------------------------------------------------------
 
-create function hub_internal.offer(p_agents jsonb, p_agent text, p_model text)
+-- Survey is no model, and takes the place of none that is only limited or not logged in.
+create function hub_internal.offer(
+  p_agents jsonb, p_agent text, p_model text, p_stopped text[] default null)
   returns jsonb
   language plpgsql
   immutable
   set search_path = ''
 as $$
 begin
+  -- Nearly always nothing is stopped, and a claim asks this for each of its lanes.
+  if p_stopped is null then
+    return (
+      select o
+        from jsonb_array_elements(p_agents) with ordinality as e (o, n)
+       where (p_agent is null or o ->> 'agent' = p_agent)
+         and (p_model = 'any' or o -> 'models' ? p_model or o -> 'models' ? 'any')
+       order by o ->> 'agent' = 'survey', n
+       limit 1
+    );
+  end if;
   return (
     select o
       from jsonb_array_elements(p_agents) with ordinality as e (o, n)
      where (p_agent is null or o ->> 'agent' = p_agent)
        and (p_model = 'any' or o -> 'models' ? p_model or o -> 'models' ? 'any')
-     order by o ->> 'agent' = 'survey', n
+     order by o ->> 'agent' = 'survey',
+              p_stopped && array[o ->> 'agent' || '/', o ->> 'agent' || '/' || p_model],
+              n
      limit 1
   );
 end;
 $$;
-comment on function hub_internal.offer(jsonb, text, text) is
+comment on function hub_internal.offer(jsonb, text, text, text[]) is
   'What a device offers that fits: the agent asked for, if any, with the model asked for; else the first of '
-  'those that do, survey, which is no model, last. Null: nothing does.';
+  'those that do, those that are stopped after the others, survey last of all. Null: nothing does.';
 
 -- An agent is a name that somebody means: one that is shipped, or that a machine of these servers offers.
 -- Else anybody could make lanes without end, or find out what others' machines run.
@@ -221,18 +236,38 @@ select d.name as device,
          as has_disk,
        o.offer ->> 'agent' as agent,
        coalesce(d.memory_free_bytes >= (o.offer ->> 'memory_bytes')::numeric, true) as has_memory,
+       s.broken is null or (o.offer ->> 'agent' = any (s.broken)) is not true as logged_in,
+       s.limited is null
+         or (s.limited && array[o.offer ->> 'agent' || '/', o.offer ->> 'agent' || '/' || l.model])
+            is not true
+         as within_limits,
+       case when s.limited is not null
+            then (hub_internal.limit_of(d.name, o.offer ->> 'agent', l.model)).limited_until end
+         as limited_until,
        least(d.signed_off_at,
              d.last_heartbeat_at
                + (select s.value from hub_internal.settings s where s.name = 'device_offline_after'))
          as offline_at,
-       d.drained_at is null as accepts,
+       d.drained_at is null and d.stopping_at is null as accepts,
        d.capacity
   from public.mesh_devices d
+ -- Once a device, and only where there is a limit or a broken login anywhere.
+ cross join lateral (
+   select case when (select exists (select from public.mesh_quota_pools q where q.limited_until > now()))
+               then hub_internal.limited_agents(d.name) end as limited,
+          case when (select exists (select from public.mesh_logins))
+               then (select array_agg(b.agent) from public.mesh_logins b where b.device = d.name) end
+            as broken
+   offset 0) s
  cross join hub_internal.lanes l
   left join hub_internal.device_projects p on p.device = d.name and p.project = l.project
  -- offset 0: asked once a row, and only where the rest holds.
  cross join lateral (
-   select hub_internal.offer(d.agents, l.agent, l.model) as offer offset 0) o
+   select hub_internal.offer(
+            d.agents, l.agent, l.model,
+            case when s.limited is null and s.broken is null then null
+                 else s.limited || (select array_agg(b || '/') from unnest(s.broken) b) end) as offer
+   offset 0) o
  where d.revoked_at is null;
 comment on view hub_internal.device_offers is
   'What speaks for and against each device taking from each lane, condition by condition, and which agent it '
@@ -241,6 +276,8 @@ comment on column hub_internal.device_offers.has_session is
   'The lane is for any device, or pinned to this one, which has the session.';
 comment on column hub_internal.device_offers.has_project is
   'It said so, or it never tells of projects and did not say that it has not.';
+comment on column hub_internal.device_offers.within_limits is
+  'Its account is not at a limit of that agent, all of it or what it runs for the model of the lane.';
 comment on column hub_internal.device_offers.offline_at is
   'Since when it is offline, or will be unless it is heard of before. Null: it never was heard of.';
 
@@ -250,13 +287,13 @@ comment on column hub_internal.device_offers.offline_at is
 -- looks at its own.
 --
 -- What a device does not decide alone: survey only lists what is in a folder, so it leaves work that did not
--- ask for it by name to a machine that has an agent for it, even where that is busy. One that has not said
--- yet whether it has the project may have it. Looked for only where survey was chosen: CASE keeps it from
--- costing any other claim.
+-- ask for it by name to a machine that has an agent for it, even where that is busy, at its limit or not
+-- logged in. One that has not said yet whether it has the project may have it. Looked for only where survey
+-- was chosen: CASE keeps it from costing any other claim.
 create view hub_internal.device_lanes as
 select c.*,
        c.on_platform and c.has_session and c.serves and c.has_folder and c.has_project and c.has_disk
-         and c.agent is not null and c.has_memory and not c.yields
+         and c.agent is not null and c.has_memory and c.logged_in and c.within_limits and not c.yields
          as eligible
   from (select x.*,
                case when x.agent = 'survey'

@@ -37,7 +37,8 @@ begin
   elsif p_task.requested_agent !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' then
     perform hub_internal.refuse('UH001', 'bad input', 'agent',
       'The name of an agent: 1 to 63 letters, digits, dots, dashes and underscores.');
-  elsif p_task.max_attempts not between 1 and 100 then
+  elsif p_task.max_attempts not between 1 and 100 + greatest(p_task.attempt, 0) then
+    -- More than those it had: an attempt that costs none adds one.
     perform hub_internal.refuse('23514', 'bad input', format('max_attempts %s', p_task.max_attempts),
       '1 to 100.');
   elsif char_length(p_task.model) > 200 then

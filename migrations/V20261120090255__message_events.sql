@@ -232,7 +232,11 @@ values
    'An attempt failed, and the task is tried again by itself.'),
   ('handed_back', 'system', 'notice', '↩️ {task} handed back by {device}: {reason}; waits for a machine',
    'Task Handed Back', 9807270, '', 'Task {id} · attempt {attempt}', '{}',
-   'A machine could not go on, through no fault of the task, which others take at once.'),
+   'A machine could not go on, through no fault of the task. Where that comes again and again the task rests '
+   'before others may take it, which is told once a row.'),
+  ('waits', 'system', 'notice', E'⏸️ {task} waits [{runner}]\n{reason}',
+   'Task Waits', 9807270, '{reason}', 'Task {id} · attempt {attempt}', '{}',
+   'An agent is at its limit or not logged in; the task waits, at no cost of attempts.'),
   ('lease_lost', 'system', 'notice',
    '⚠️ {task} lost by {device}: {reason}; trying again{delay} (attempt {next} of {attempts})',
    'Lease Lost', 9807270, '{result}', 'Task {id} · attempt {attempt}', '{}',

@@ -223,6 +223,9 @@ declare
   v_noted   boolean;
   v_note    text;
   v_attempt public.hub_task_attempts;
+  v_said    public.mac_tasks;
+  v_event   text;
+  v_reason  text;
   v_told    boolean;
 begin
   if new.channel_id is null then
@@ -256,13 +259,21 @@ begin
         from public.hub_task_attempts a
        where a.task_id = new.id
          and a.attempt = new.attempt;
-      perform hub_internal.tell(case when v_attempt.outcome = 'lost' then 'lease_lost'
-                                     when v_attempt.reason in ('worker_stopped', 'worker_gone', 'host_gone',
-                                                               'no_project') then 'handed_back'
-                                     else 'retried' end,
-                                new, new.thread_id,
-                                p_reason => hub_internal.task_reason(new),
-                                p_device => old.claimed_by);
+      v_said := new;
+      -- Who had it: the row does not say so any more.
+      v_said.agent := old.agent;
+      v_said.claimed_by := old.claimed_by;
+      v_event := case when v_attempt.outcome = 'lost' then 'lease_lost'
+                      when v_attempt.reason in ('limit', 'auth') then 'waits'
+                      when hub_internal.hand_back(v_attempt.reason) is not null then 'handed_back'
+                      else 'retried' end;
+      v_reason := hub_internal.task_reason(new)
+                  || case when v_event = 'handed_back' then hub_internal.hand_back_text(new, v_attempt.reason)
+                          else '' end;
+      if v_reason is not null then
+        perform hub_internal.tell(v_event, v_said, new.thread_id, p_reason => v_reason,
+                                  p_device => old.claimed_by);
+      end if;
     elsif new.status = 'pending' and old.status in ('failed', 'cancelled') then
       new.told := null;
       perform hub_internal.tell('requeued', new, new.thread_id);

@@ -44,6 +44,7 @@ as $$
 declare
   v_trusted boolean := hub_internal.is_trusted();
   v_device  public.mesh_devices;
+  v_agents  jsonb;
 begin
   perform hub_internal.require_present(p_now);
   if p_name is null or p_name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' then
@@ -80,16 +81,32 @@ begin
                  where o ->> 'agent' !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents: agent',
       'The name of an agent: 1 to 63 letters, digits, dots, dashes and underscores.');
+  elsif exists (select from jsonb_array_elements(p_agents) e (o)
+                 where jsonb_typeof(o -> 'account') not in ('string', 'null')
+                    or char_length(o ->> 'account') not between 1 and 200
+                    or hub_internal.one_line(hub_internal.tamed(o ->> 'account')) <> o ->> 'account'
+                    or o ->> 'account' like 'device:%') then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: account',
+      'The name of a login, never its secret: 1 to 200 characters that are seen, not device:….');
+  elsif exists (select from jsonb_array_elements(p_agents) e (o)
+                 group by o ->> 'agent'
+                having count(distinct coalesce(o ->> 'account', '')) > 1) then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: account',
+      'One agent has one account; give another account to an agent of another name.');
   end if;
   if octet_length(p_agents::text) > 100000 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents', 'At most 100 KB.');
   end if;
   perform hub_internal.require_room('device_agents', jsonb_array_length(p_agents) - 1);
 
+  -- Who may see the device does not learn of its accounts.
+  select coalesce(jsonb_agg(e.o - 'account' order by e.n), '[]')
+    into v_agents
+    from jsonb_array_elements(p_agents) with ordinality e (o, n);
   insert into public.mesh_devices as d
     (name, platform, agents, capacity, user_id, serves_all, last_heartbeat_at)
   values
-    (p_name, p_platform, p_agents, p_capacity,
+    (p_name, p_platform, v_agents, p_capacity,
      case when not v_trusted then (hub_internal.claims() ->> 'sub')::uuid end, v_trusted, p_now)
   on conflict (name) do update
     set platform = excluded.platform,
@@ -97,6 +114,7 @@ begin
         capacity = excluded.capacity,
         user_id = coalesce(excluded.user_id, d.user_id),
         signed_off_at = null,
+        stopping_at = null,
         last_heartbeat_at = greatest(d.last_heartbeat_at, excluded.last_heartbeat_at)
     where d.revoked_at is null
   returning d.* into v_device;
@@ -106,6 +124,16 @@ begin
   end if;
   -- A worker that starts may keep its projects elsewhere than the one before it: it is asked anew.
   delete from hub_internal.device_projects p where p.device = p_name;
+  delete from hub_internal.device_accounts a where a.device = p_name;
+  insert into hub_internal.device_accounts (device, agent, account)
+  select distinct p_name, o ->> 'agent', o ->> 'account'
+    from jsonb_array_elements(p_agents) e (o)
+   where o ->> 'account' is not null;
+  -- And may be logged in now, which it finds out by trying.
+  delete from public.mesh_logins b where b.device = p_name;
+  if found then
+    perform pg_notify('hub_tasks', '');
+  end if;
   return v_device;
 end;
 $$;

@@ -20,6 +20,8 @@ begin
     v_bad := 'p_machine.disk_free_bytes is not a whole number of at most 18 digits';
   elsif p_machine ->> 'memory_free_bytes' !~ '^[0-9]{1,18}$' then
     v_bad := 'p_machine.memory_free_bytes is not a whole number of at most 18 digits';
+  elsif jsonb_typeof(p_machine -> 'stopping') not in ('boolean', 'null') then
+    v_bad := 'p_machine.stopping is neither true nor false';
   elsif jsonb_typeof(p_machine -> 'projects') not in ('object', 'null') then
     v_bad := 'p_machine.projects is not an object';
   elsif octet_length((p_machine -> 'projects')::text) > 200000 then
@@ -31,7 +33,7 @@ begin
   end if;
   if v_bad is not null then
     perform hub_internal.refuse('UH001', 'bad input', v_bad,
-      'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true}}, each optional.');
+      'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true}, stopping}, each optional.');
   end if;
 end;
 $$;
@@ -117,6 +119,8 @@ begin
 end;
 $$;
 
+-- One of two workers of a device may stop: it says so once, the other is asked, and says at once that it goes
+-- on.
 create function hub_internal.heartbeat(
   p_device text, p_running jsonb, p_machine jsonb, p_now timestamptz)
   returns jsonb
@@ -126,11 +130,13 @@ create function hub_internal.heartbeat(
   set search_path = ''
 as $$
 declare
-  v_answer jsonb;
-  v_told   boolean;
+  v_device   public.mesh_devices;
+  v_stopping boolean;
+  v_answer   jsonb;
+  v_told     boolean;
 begin
   perform hub_internal.require_present(p_now);
-  perform hub_internal.acting_device(p_device);
+  v_device := hub_internal.acting_device(p_device);
   p_running := coalesce(p_running, '[]');
   if jsonb_typeof(p_running) <> 'array'
      or exists (select from jsonb_array_elements(p_running) e (o)
@@ -142,6 +148,7 @@ begin
   end if;
   p_machine := coalesce(nullif(p_machine, 'null'), '{}');
   perform hub_internal.check_machine(p_machine);
+  v_stopping := (p_machine ->> 'stopping')::boolean;
 
   with said as (
     select distinct (o ->> 'task')::uuid as task, (o ->> 'attempt')::int as attempt
@@ -171,16 +178,34 @@ begin
                where s.task not in (select e.id from extended e)),
              '[]'))
     into v_answer;
+  if v_answer -> 'lost' <> '[]' then
+    -- One that was handed back while its row was waited for is locked until this commits: a claim that came in
+    -- between passed it by.
+    perform pg_notify('hub_tasks', '');
+  end if;
 
   update public.mesh_devices d
      set last_heartbeat_at = greatest(d.last_heartbeat_at, p_now),
          signed_off_at = null,
+         stopping_at = case v_stopping when true then coalesce(d.stopping_at, p_now)
+                                       when false then null
+                                       else d.stopping_at end,
          disk_free_bytes = coalesce((p_machine ->> 'disk_free_bytes')::bigint, d.disk_free_bytes),
          memory_free_bytes = coalesce((p_machine ->> 'memory_free_bytes')::bigint, d.memory_free_bytes),
          projects_told = d.projects_told
                          or jsonb_typeof(p_machine -> 'projects') is not distinct from 'object'
    where d.name = p_device
   returning d.projects_told into v_told;
+  if v_stopping and v_device.stopping_at is null then
+    -- What was left to it others may take now.
+    perform pg_notify('hub_tasks', '');
+    perform hub_internal.wake_device(p_device, true);
+  elsif not v_stopping and v_device.stopping_at is not null then
+    -- It was not told of work meanwhile.
+    perform pg_notify('hub_tasks', '');
+    perform hub_internal.wake_device(p_device);
+  end if;
+  v_answer := v_answer || jsonb_build_object('hub', (select h.id from hub_internal.hub h));
   if not v_told then
     return v_answer || '{"projects": []}';
   end if;
@@ -201,7 +226,10 @@ as $$
 begin
   perform hub_internal.require_present(p_now);
   perform hub_internal.acting_device(p_device);
-  update public.mesh_devices d set signed_off_at = p_now where d.name = p_device;
+  update public.mesh_devices d
+     set signed_off_at = p_now,
+         stopping_at = null
+   where d.name = p_device;
   -- What was left to it others may take now.
   perform pg_notify('hub_tasks', '');
 end;

@@ -42,8 +42,11 @@ begin
       format('p_lease %s', coalesce(p_lease::text, 'is null')), 'A lease is 1 second to 1 day.');
   end if;
   v_device := hub_internal.acting_device(p_device);
-  if v_device.signed_off_at is not null then
-    update public.mesh_devices d set signed_off_at = null where d.name = p_device;
+  if v_device.signed_off_at is not null or v_device.stopping_at is not null then
+    update public.mesh_devices d
+       set signed_off_at = null,
+           stopping_at = null
+     where d.name = p_device;
   end if;
   if v_device.drained_at is not null then
     return;

@@ -83,11 +83,16 @@ as $$
 declare
   v_task public.mac_tasks :=
     hub_internal.operated_task(p_task_id, 'retrying a task', array['failed', 'cancelled']);
+  v_given integer;
 begin
   if v_task.status not in ('failed', 'cancelled') then
     perform hub_internal.refuse('UH003', 'conflict', format('task %s is %s', v_task.id, v_task.status),
       'Only a failed or cancelled task is tried again.');
   end if;
+  insert into hub_internal.task_allowances as w (task_id, attempts, since)
+  values (v_task.id, v_task.max_attempts, v_task.attempt)
+  on conflict (task_id) do update set since = excluded.since
+  returning w.attempts into v_given;
   update public.mac_tasks t
      set status = 'pending',
          finished_at = null,
@@ -96,7 +101,7 @@ begin
          partial_output = null,
          run_after = null,
          cancel_requested_at = null,
-         max_attempts = least(100, greatest(t.max_attempts, t.attempt + 1))
+         max_attempts = greatest(t.max_attempts, t.attempt + least(v_given, 100))
    where t.id = p_task_id
   returning t.* into v_task;
   return v_task;

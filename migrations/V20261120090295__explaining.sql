@@ -27,7 +27,7 @@ as $$
 declare
   v_left    hub_internal.device_lanes[];
   v_were    hub_internal.device_lanes[];
-  v_online  boolean;
+  v_online  text[];
   v_floor   bigint := (select q.amount from hub_internal.quotas q where q.name = 'device_free_disk');
   v_names   text;
   v_ahead   bigint;
@@ -45,7 +45,12 @@ begin
       null::timestamptz;
     return;
   end if;
-  v_online := exists (select from unnest(v_left) x where x.offline_at > p_now);
+  -- One that was silent for as long as a lease lasts is promised to nobody, though it counts as online for a
+  -- while yet.
+  v_online := array(select x.device
+                      from unnest(v_left) x
+                      join public.mesh_devices d on d.name = x.device
+                     where x.offline_at > p_now and d.last_heartbeat_at > p_now - interval '60 seconds');
 
   v_left := array(select x from unnest(v_left) x where x.has_session);
   if cardinality(v_left) = 0 then
@@ -120,29 +125,28 @@ begin
   end if;
 
   v_were := v_left;
-  v_left := array(select x from unnest(v_were) x where x.has_project or x.must_look);
+  v_left := hub_internal.left_with_project(v_were, p_lane.project, v_online);
   if cardinality(v_left) = 0 then
-    select string_agg(x.device, ', ' order by x.device) into v_names from unnest(v_were) x;
-    return query select
-      format('no device has the project %s', p_lane.project),
-      hub_internal.shorten(
-        format('Make the folder %s below the projects root of one of them; it looks again within seconds: %s',
-               p_lane.project, v_names), 1000),
-      null::timestamptz;
+    return query select * from hub_internal.explain_project(v_were, p_lane.project, v_online);
     return;
   end if;
 
   v_were := v_left;
-  v_left := array(select x from unnest(v_were) x where x.offline_at > p_now);
+  v_left := array(select x from unnest(v_were) x where x.device = any (v_online));
   if cardinality(v_left) = 0 then
-    select string_agg(format('%s has %s for it and is offline: `hub worker --device %s`',
-                             x.device, x.agent, x.device), '; ' order by x.device)
+    select string_agg(format('%s has %s for it and ', x.device, x.agent)
+                        || case when x.offline_at > p_now
+                                then format('was not heard of since %s: is its worker running?',
+                                            hub_internal.moment_text(d.last_heartbeat_at))
+                                else format('is offline: `hub worker --device %s`', x.device) end,
+                      '; ' order by x.device)
       into v_names
-      from unnest(v_were) x;
+      from unnest(v_were) x
+      join public.mesh_devices d on d.name = x.device;
     return query select
       case when p_lane.device is not null then format('device %s is not online', p_lane.device)
            when p_lane.platform <> 'any' then format('no device online with platform %s', p_lane.platform)
-           when v_online then 'no device online that could take it'
+           when cardinality(v_online) > 0 then 'no device online that could take it'
            else 'no device online' end,
       hub_internal.shorten(
         v_names
@@ -157,13 +161,7 @@ begin
   v_were := v_left;
   v_left := array(select x from unnest(v_were) x where x.accepts);
   if cardinality(v_left) = 0 then
-    select string_agg(x.device, ', ' order by x.device) into v_names from unnest(v_were) x;
-    return query select
-      'all devices are draining'::text,
-      hub_internal.shorten(
-        v_names || '; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again',
-        1000),
-      null::timestamptz;
+    return query select * from hub_internal.explain_draining(v_were);
     return;
   end if;
 
@@ -218,6 +216,13 @@ begin
       'left to a device with an agent for it'::text,
       hub_internal.shorten(v_names || ' could only run survey, and another is there', 1000),
       null::timestamptz;
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.logged_in and x.within_limits);
+  if cardinality(v_left) = 0 then
+    return query select * from hub_internal.explain_stops(v_were, p_lane.model);
     return;
   end if;
 
@@ -298,7 +303,7 @@ begin
       return query select
         format('running on %s', v_task.claimed_by),
         format('attempt %s of %s by %s since %s', v_task.attempt, v_task.max_attempts, v_task.agent,
-               to_char(v_task.claimed_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"')),
+               hub_internal.moment_text(v_task.claimed_at)),
         v_task.lease_expires_at;
     end if;
     if v_task.cancel_requested_at is not null then

@@ -103,8 +103,8 @@ create function public.hub_retry_task(p_task_id uuid)
   language plpgsql volatile set search_path = ''
 as $$ begin return hub_internal.retry_task(p_task_id); end $$;
 comment on function public.hub_retry_task is
-  'Queues a failed or cancelled task again; its attempts go on counting. Errors: UH003 in another state, '
-  'UH004, 42501.';
+  'Queues a failed or cancelled task again, with as many attempts as it was made with; they go on counting. '
+  'Errors: UH003 in another state, UH004, 42501.';
 revoke all on function public.hub_retry_task from public, anon, authenticated, service_role;
 grant execute on function public.hub_retry_task, hub_internal.retry_task to authenticated, service_role;
 
@@ -171,8 +171,10 @@ create function public.hub_register_device(p_name text, p_platform text, p_agent
   language plpgsql volatile set search_path = ''
 as $$ begin return hub_internal.register_device(p_name, p_platform, p_agents, p_capacity, now()); end $$;
 comment on function public.hub_register_device is
-  'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…],"memory_bytes"}], '
-  'memory_bytes optional, p_capacity tasks at once. Registered by service_role or postgres it serves every '
+  'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…],"memory_bytes",'
+  '"account"}], the last two optional, p_capacity tasks at once. account names the login, never its secret, '
+  'that it shares with machines of the same servers. Its agents count as logged in '
+  'again. Registered by service_role or postgres it serves every '
   'server; by its own token, what it is enrolled for. Errors: UH001, UH005 revoked, 42501 another device''s '
   'name.';
 revoke all on function public.hub_register_device from public, anon, authenticated, service_role;
@@ -197,10 +199,12 @@ create function public.hub_heartbeat(
 as $$ begin return hub_internal.heartbeat(p_device, p_running, p_machine, now()); end $$;
 comment on function public.hub_heartbeat is
   'Says that the device is alive and extends the leases of p_running = [{"task","attempt"}] by 60 seconds. '
-  'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true | false}}, each optional, is how '
-  'it is and what it has; a device that ever gave projects gets work only of those it has. Returns {cancel: '
-  '[task], steer: [{task,text}], lost: [task], projects: [path]}; it looks for the projects and says with '
-  'the next one whether it has them. Errors: UH001, UH005, 42501.';
+  'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true | false}, stopping}, each '
+  'optional, is how it is and what it has; a device that ever gave projects gets work only of those it has, '
+  'and one with stopping = true is given none until it says false, claims or registers. Returns {cancel: '
+  '[task], steer: [{task,text}], lost: [task], projects: [path], hub: uuid}; it looks for the projects and '
+  'says with the next one whether it has them. hub is this hub, whatever its address. Errors: UH001, UH005, '
+  '42501.';
 revoke all on function public.hub_heartbeat from public, anon, authenticated, service_role;
 grant execute on function public.hub_heartbeat, hub_internal.heartbeat to authenticated, service_role;
 
@@ -212,6 +216,47 @@ comment on function public.hub_sign_off is
   'Says that the device ends: it is offline until it is heard of again. Errors: UH001, UH005, 42501.';
 revoke all on function public.hub_sign_off from public, anon, authenticated, service_role;
 grant execute on function public.hub_sign_off, hub_internal.sign_off to authenticated, service_role;
+
+-- The defaults let a client whose REST layer can not say null leave it out.
+create function public.hub_report_rate_limit(
+  p_device text, p_agent text, p_model text default null, p_until timestamptz default null,
+  p_reason text default null, p_source text default 'structured', p_window text default null, p_used numeric default null)
+  returns void
+  language plpgsql volatile set search_path = ''
+as $$ begin
+  perform hub_internal.report_rate_limit(
+    p_device, p_agent, p_model, p_until, p_reason, p_source, p_window, p_used, now());
+end $$;
+comment on function public.hub_report_rate_limit is
+  'The account of an agent that the device offers is at its limit until p_until (in a minute to 8 days; null '
+  'is a guess, of 5 minutes at first), for p_model or null for all: nobody with that account takes such '
+  'tasks before. p_source structured, text or guess; p_window five_hour, seven_day, day, minute or null; '
+  'with p_used below 1 and no p_until it only says how much is used. Errors: UH001, UH005, 42501.';
+revoke all on function public.hub_report_rate_limit from public, anon, authenticated, service_role;
+grant execute on function public.hub_report_rate_limit, hub_internal.report_rate_limit
+  to authenticated, service_role;
+
+create function public.hub_report_login(
+  p_device text, p_agent text, p_ok boolean, p_reason text default null)
+  returns void
+  language plpgsql volatile set search_path = ''
+as $$ begin perform hub_internal.report_login(p_device, p_agent, p_ok, p_reason, now()); end $$;
+comment on function public.hub_report_login is
+  'Whether an agent that the device offers is logged in there. One that is not gets no tasks until it is, or '
+  'the device registers anew. Errors: UH001, UH005, 42501.';
+revoke all on function public.hub_report_login from public, anon, authenticated, service_role;
+grant execute on function public.hub_report_login, hub_internal.report_login to authenticated, service_role;
+
+create function public.hub_agent_stops()
+  returns table (device text, agent text, model text, reason text, since timestamptz, until timestamptz,
+                 source text, window_name text, detail text)
+  language plpgsql stable set search_path = ''
+as $$ begin return query select * from hub_internal.agent_stops(); end $$;
+comment on function public.hub_agent_stops is
+  'Which agents of which devices get no tasks, as reason limit or login: of devices that serve what the '
+  'caller operates, or of the device that calls. Nothing for others.';
+revoke all on function public.hub_agent_stops from public, anon, authenticated, service_role;
+grant execute on function public.hub_agent_stops, hub_internal.agent_stops to authenticated, service_role;
 
 create function public.hub_report_progress(
   p_task_id uuid, p_attempt int, p_note text, p_quiet boolean default false)
@@ -232,8 +277,10 @@ create function public.hub_complete_task(
 as $$ begin return hub_internal.complete_task(p_task_id, p_attempt, p_result, p_meta, now()); end $$;
 comment on function public.hub_complete_task is
   'Ends the live attempt well. p_meta = {model, session_id, cost_usd, tokens_in, tokens_out, exit_code, '
-  'receipt, reason, signal, stderr, output_bytes, peak_memory_bytes, agent_started_at, agent_ended_at}, each '
-  'optional: columns of hub_task_attempts. Errors: UH001, UH002 lease lost, UH005, 42501.';
+  'receipt, reason, signal, stderr, output_bytes, peak_memory_bytes, agent_started_at, agent_ended_at, '
+  'tokens_cached, turns, tool_calls, cost_notional, agent_version, limit: {until, source, model, window}}, '
+  'each optional: columns of hub_task_attempts; reason is complete or left out. p_result: at most 1,000,000 '
+  'characters. Errors: UH001, UH002 lease lost, UH005, 42501.';
 revoke all on function public.hub_complete_task from public, anon, authenticated, service_role;
 grant execute on function public.hub_complete_task, hub_internal.complete_task to authenticated, service_role;
 
@@ -244,9 +291,13 @@ create function public.hub_fail_task(
 as $$ begin return hub_internal.fail_task(p_task_id, p_attempt, p_error, p_retryable, p_meta, now()); end $$;
 comment on function public.hub_fail_task is
   'Ends the live attempt badly: pending again with a backoff if p_retryable and attempts are left, failed '
-  'otherwise, cancelled if that was asked for. p_meta as of hub_complete_task; with p_retryable its reason '
+  'otherwise, cancelled if that was asked for. p_error: at most 100,000 characters. p_meta as of '
+  'hub_complete_task, its reason anything but complete; with p_retryable its reason '
   'may hand the task back: pending again at once, worker_gone and host_gone if attempts are left, '
-  'worker_stopped and no_project at no cost of attempts. Errors: UH001, UH002 lease lost, UH005, 42501.';
+  'worker_stopped, no_project and limit at no cost of attempts, limit once it is over or somebody else can '
+  'take it. From the second worker_gone or host_gone in a row on, and the fourth of worker_stopped or '
+  'no_project, with a backoff. auth hands back if somebody else can take it now, else it has failed. Errors: '
+  'UH001, UH002 lease lost, UH005, 42501.';
 revoke all on function public.hub_fail_task from public, anon, authenticated, service_role;
 grant execute on function public.hub_fail_task, hub_internal.fail_task to authenticated, service_role;
 

@@ -1,7 +1,8 @@
 -- How did the attempts of the last day end, by reason, and where? What did the last bad one say?
 -- Good: mostly complete. signal, out_of_memory: the machine is too small, or somebody kills agents. timeout, no_output, silent, lingered:
 -- the agent hangs; `hub task show` of `last_task` has its last lines. no_project, not_started: that machine is not set up for it.
--- worker_gone, host_gone, lease_lost: the machine or its worker dies; its own log says why.
+-- worker_gone, host_gone, lease_lost: the machine or its worker dies; its own log says why. auth, limit: `limits.sql`. denied, bad_config:
+-- the agent's configuration there permits too little, or is wrong. overloaded: the service behind it; it is tried again by itself.
 
 select a.device, a.agent, a.outcome, a.reason, count(*) as attempts,
        max(date_trunc('second', a.finished_at - a.started_at)) as longest,

@@ -743,12 +743,16 @@ export type Database = {
           "agent": string | null;
           "agent_ended_at": string | null;
           "agent_started_at": string | null;
+          "agent_version": string | null;
           "attempt": number;
+          "cost_notional": boolean | null;
           "cost_usd": number | null;
           "device": string | null;
           "error": string | null;
           "exit_code": number | null;
           "finished_at": string | null;
+          "limit_source": string | null;
+          "limited_until": string | null;
           "model": string | null;
           "outcome": string | null;
           "output_bytes": number | null;
@@ -760,20 +764,27 @@ export type Database = {
           "started_at": string;
           "stderr": string | null;
           "task_id": string;
+          "tokens_cached": number | null;
           "tokens_in": number | null;
           "tokens_out": number | null;
+          "tool_calls": number | null;
+          "turns": number | null;
         };
         ComputedFields: never;
         Insert: {
           "agent"?: string | null;
           "agent_ended_at"?: string | null;
           "agent_started_at"?: string | null;
+          "agent_version"?: string | null;
           "attempt": number;
+          "cost_notional"?: boolean | null;
           "cost_usd"?: number | null;
           "device"?: string | null;
           "error"?: string | null;
           "exit_code"?: number | null;
           "finished_at"?: string | null;
+          "limit_source"?: string | null;
+          "limited_until"?: string | null;
           "model"?: string | null;
           "outcome"?: string | null;
           "output_bytes"?: number | null;
@@ -785,19 +796,26 @@ export type Database = {
           "started_at"?: string;
           "stderr"?: string | null;
           "task_id": string;
+          "tokens_cached"?: number | null;
           "tokens_in"?: number | null;
           "tokens_out"?: number | null;
+          "tool_calls"?: number | null;
+          "turns"?: number | null;
         };
         Update: {
           "agent"?: string | null;
           "agent_ended_at"?: string | null;
           "agent_started_at"?: string | null;
+          "agent_version"?: string | null;
           "attempt"?: number;
+          "cost_notional"?: boolean | null;
           "cost_usd"?: number | null;
           "device"?: string | null;
           "error"?: string | null;
           "exit_code"?: number | null;
           "finished_at"?: string | null;
+          "limit_source"?: string | null;
+          "limited_until"?: string | null;
           "model"?: string | null;
           "outcome"?: string | null;
           "output_bytes"?: number | null;
@@ -809,8 +827,11 @@ export type Database = {
           "started_at"?: string;
           "stderr"?: string | null;
           "task_id"?: string;
+          "tokens_cached"?: number | null;
           "tokens_in"?: number | null;
           "tokens_out"?: number | null;
+          "tool_calls"?: number | null;
+          "turns"?: number | null;
         };
         Relationships: [
           {
@@ -1576,6 +1597,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -1595,6 +1617,7 @@ export type Database = {
           "revoked_at"?: string | null;
           "serves_all"?: boolean;
           "signed_off_at"?: string | null;
+          "stopping_at"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
         };
@@ -1613,8 +1636,91 @@ export type Database = {
           "revoked_at"?: string | null;
           "serves_all"?: boolean;
           "signed_off_at"?: string | null;
+          "stopping_at"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
+        };
+        Relationships: [];
+      };
+      "mesh_logins": {
+        Row: {
+          "agent": string;
+          "broken_since": string;
+          "device": string;
+          "reason": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "agent": string;
+          "broken_since": string;
+          "device": string;
+          "reason"?: string | null;
+        };
+        Update: {
+          "agent"?: string;
+          "broken_since"?: string;
+          "device"?: string;
+          "reason"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "mesh_logins_device_fkey";
+            columns: ["device"];
+            isOneToOne: false;
+            referencedRelation: "mesh_devices";
+            referencedColumns: ["name"];
+          },
+        ];
+      };
+      "mesh_quota_pools": {
+        Row: {
+          "account": string;
+          "agent": string;
+          "id": number;
+          "lifted_at": string | null;
+          "limited_since": string | null;
+          "limited_until": string | null;
+          "model": string | null;
+          "reason": string | null;
+          "reported_at": string;
+          "reported_by": string;
+          "servers": (string)[] | null;
+          "source": string;
+          "used_share": number | null;
+          "window_name": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "account": string;
+          "agent": string;
+          "id"?: never;
+          "lifted_at"?: string | null;
+          "limited_since"?: string | null;
+          "limited_until"?: string | null;
+          "model"?: string | null;
+          "reason"?: string | null;
+          "reported_at": string;
+          "reported_by": string;
+          "servers"?: (string)[] | null;
+          "source": string;
+          "used_share"?: number | null;
+          "window_name"?: string | null;
+        };
+        Update: {
+          "account"?: string;
+          "agent"?: string;
+          "id"?: never;
+          "lifted_at"?: string | null;
+          "limited_since"?: string | null;
+          "limited_until"?: string | null;
+          "model"?: string | null;
+          "reason"?: string | null;
+          "reported_at"?: string;
+          "reported_by"?: string;
+          "servers"?: (string)[] | null;
+          "source"?: string;
+          "used_share"?: number | null;
+          "window_name"?: string | null;
         };
         Relationships: [];
       };
@@ -1638,6 +1744,20 @@ export type Database = {
           isOneToOne: true;
           isSetofReturn: false;
         };
+      };
+      "hub_agent_stops": {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          "agent": string;
+          "detail": string;
+          "device": string;
+          "model": string;
+          "reason": string;
+          "since": string;
+          "source": string;
+          "until": string;
+          "window_name": string;
+        }[];
       };
       "hub_cancel_task": {
         Args: { "p_task_id": string };
@@ -1986,6 +2106,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -2013,6 +2134,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -2252,6 +2374,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };
@@ -2262,8 +2385,22 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      "hub_report_login": { Args: { "p_agent": string; "p_device": string; "p_ok": boolean; "p_reason"?: string }; Returns: undefined };
       "hub_report_progress": {
         Args: { "p_attempt": number; "p_note": string; "p_quiet"?: boolean; "p_task_id": string };
+        Returns: undefined;
+      };
+      "hub_report_rate_limit": {
+        Args: {
+          "p_agent": string;
+          "p_device": string;
+          "p_model"?: string;
+          "p_reason"?: string;
+          "p_source"?: string;
+          "p_until"?: string;
+          "p_used"?: number;
+          "p_window"?: string;
+        };
         Returns: undefined;
       };
       "hub_retry_outbox": {
@@ -2378,6 +2515,7 @@ export type Database = {
           "revoked_at": string | null;
           "serves_all": boolean;
           "signed_off_at": string | null;
+          "stopping_at": string | null;
           "updated_at": string;
           "user_id": string | null;
         };

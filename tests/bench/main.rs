@@ -5,6 +5,7 @@ mod attempts;
 mod backlog;
 mod cancel;
 mod changes;
+mod codecs;
 mod decay;
 mod drain;
 mod ears;
@@ -33,7 +34,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use tools::{Aim, Bench, Figure};
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "life",
     "drain",
     "backlog",
@@ -53,6 +54,7 @@ const NAMES: [&str; 19] = [
     "fleet",
     "cancel",
     "output",
+    "codecs",
 ];
 
 /// Measures the hub against its peers, in one run on one machine.
@@ -60,7 +62,7 @@ const NAMES: [&str; 19] = [
 #[command(name = "tests/bench/run")]
 struct Args {
     /// Which benches: life, drain, backlog, pickup, koji, decay, page, push, fanout, changes, edge-koji, edge-webhook, edge-wasm, neighbour, start, host,
-    /// fleet, cancel, output; all when none is named.
+    /// fleet, cancel, output, codecs; all when none is named.
     names: Vec<String>,
     /// How long one round of one side runs.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
@@ -128,6 +130,7 @@ async fn measure() -> Result<ExitCode> {
             "fleet" => fleet::run(&bench).await,
             "cancel" => cancel::run(&bench).await,
             "output" => output::run(&bench).await,
+            "codecs" => codecs::run(&bench),
             _ => edge_wasm::run(&bench).await,
         };
         match done {

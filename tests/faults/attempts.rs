@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use std::time::Duration;
 
-use crate::work::{QUICK, attempts, counted, gated, nothing_left, open, reasons, runs, told_once, until_ended};
+use crate::work::{QUICK, attempts, counted, gated, nothing_left, open, reasons, runs, shut, told_once, until_ended};
 
 const FOR_EVER: &str = "echo started; sleep 86399";
 
@@ -17,12 +17,13 @@ async fn a_killed_workers_task_is_finished_by_another() {
     world.until(task, "running").await;
     doomed.kill().await;
 
-    // The keeper's clock is an argument: two minutes later the lease is over. It passes over a row that another session
-    // holds, and the statement that the killed worker was in may still run, so it is asked until it took the task, as a
+    // The keeper's clock is an argument: two minutes later the lease is over, though for all the hub knows an outage has just
+    // ended, and three minutes later that is over. It passes over a row that another session holds, and the statement that the killed worker was in may still run, so it is asked until it took the task, as a
     // keeper asks each minute.
     let lost = async {
         while world.text("select status from public.mac_tasks where id = $1", task).await != "pending" {
             world.sql("select public.hub_recover(now() + interval '2 minutes')").await;
+            world.sql("select public.hub_recover(now() + interval '3 minutes')").await;
         }
     };
     tokio::time::timeout(BOUND, lost).await.unwrap();
@@ -248,7 +249,7 @@ async fn hermes_agent_88562_nothing_survives_an_attempt_however_it_forked() {
     open(&world);
     told_once(&world, task, "complete").await;
     nothing_left(&world, &marker).await;
-    crate::work::shut(&world);
+    shut(&world);
 
     // After it was cancelled.
     let task = world.send("is cancelled").await;
@@ -334,4 +335,43 @@ async fn a_clock_that_went_back_an_hour_keeps_nobody_waiting() {
     until_ended(&world, task).await;
     nothing_left(&world, &marker).await;
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_folder_of_the_journal_does_not_say_any_more_its_name_says() {
+    let world = World::new().await;
+    let marker = world.marker();
+    let agents = [agent("sh", &gated(&world, &marker))];
+    for written in ["", "{garbage"] {
+        // The agent ended by itself, and nobody was there to tell.
+        shut(&world);
+        let doomed = world.worker("w1", &agents).await;
+        let task = world.send("ends").await;
+        world.until_note(task, "up").await;
+        doomed.signal(Signal::SIGSTOP);
+        open(&world);
+        until_ended(&world, task).await;
+        world.until_no_process(&marker).await;
+        doomed.kill().await;
+        let about = |task| world.state("w1").join(format!("attempts/{task}.1/attempt.json"));
+        std::fs::write(about(task), written).unwrap();
+        let worker = world.worker("w1", &agents).await;
+        told_once(&world, task, "complete").await;
+        assert_eq!((attempts(&world, task).await, runs(&world, task)), (1, (1, 1)));
+        nothing_left(&world, &marker).await;
+
+        // It was ended with its worker.
+        shut(&world);
+        let task = world.send("is ended").await;
+        world.until_note(task, "up").await;
+        worker.kill().await;
+        world.until_no_process(&marker).await;
+        std::fs::write(about(task), written).unwrap();
+        open(&world);
+        let worker = world.worker("w1", &agents).await;
+        told_once(&world, task, "complete").await;
+        assert_eq!(reasons(&world, task).await, "worker_gone complete");
+        nothing_left(&world, &marker).await;
+        worker.stop().await;
+    }
 }

@@ -4,7 +4,7 @@ use hub_tests::{Cluster, Line, Proxy, World, agent};
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 
-use crate::work::{attempts, gated, nothing_left, open, reasons, runs, told_once, until_ended};
+use crate::work::{QUICK, attempts, gated, nothing_left, open, reasons, runs, told_once, until_ended};
 
 #[tokio::test]
 async fn a_backend_that_dies_under_load_loses_nothing() {
@@ -229,6 +229,81 @@ async fn a_disk_that_is_full_in_the_journal_loses_no_end() {
     told_once(&world, next, "complete").await;
     assert_eq!(runs(&world, next), (1, 1));
     nothing_left(&world, &marker).await;
+    worker.stop().await;
+}
+
+/// How often a worker said that its hub is away.
+fn said_away(worker: &hub_tests::Worker) -> usize {
+    worker.log().matches("the hub is away").count()
+}
+
+#[tokio::test]
+async fn a_worker_that_is_started_while_the_hub_is_away_waits_for_it() {
+    let behind = Behind::new().await;
+    let url = behind.line.url(behind.world.url.expose_secret());
+    for fault in [Line::Cut, Line::Frozen, Line::Unanswered] {
+        behind.line.set(fault);
+        let agents = [agent("sh", QUICK)];
+        let worker = behind.world.starting("w1", &agents, &[("DATABASE_URL", &url)]);
+        worker.until_said("the hub is away").await;
+        assert!(worker.log().contains("host and port"), "what to look at is not said: {}", worker.log());
+        behind.line.set(Line::Open);
+        worker.until_said("worker ready").await;
+        assert_eq!(said_away(&worker), 1, "{}", worker.log());
+        let task = behind.world.send(&format!("{fault:?}")).await;
+        told_once(&behind.world, task, "complete").await;
+        worker.stop().await;
+    }
+    // Nobody listens: it waits until it is told to go.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).unwrap();
+    let url = format!("postgres://postgres@{nobody}/hub");
+    let worker = behind.world.starting("w1", &[], &[("DATABASE_URL", &url)]);
+    worker.until_said("is it running?").await;
+    worker.signal(Signal::SIGTERM);
+    assert!(worker.ended().await.success());
+    assert_eq!(said_away(&worker), 1, "{}", worker.log());
+}
+
+#[tokio::test]
+async fn a_worker_with_a_wrong_address_says_so_and_ends() {
+    let world = World::new().await;
+    let url = world.url.expose_secret();
+    let (server, _) = url.rsplit_once('/').unwrap();
+    for (wrong, remedy) in [
+        (format!("{server}/nowhere"), "check the name at the end of the database URL"),
+        (format!("{server}/postgres?sslmode=require"), "check sslmode in the database URL"),
+    ] {
+        let worker = world.starting("w1", &[], &[("DATABASE_URL", &wrong)]);
+        assert!(!worker.ended().await.success());
+        worker.until_said(remedy).await;
+        assert_eq!(said_away(&worker), 0, "{}", worker.log());
+    }
+}
+
+#[tokio::test]
+async fn a_result_is_delivered_by_a_worker_that_has_the_hub_by_another_address_and_by_none_of_another_hub() {
+    let behind = Behind::new().await;
+    let worker = behind.worker().await;
+    let task = behind.world.send("work").await;
+    behind.world.until_note(task, "up").await;
+    behind.line.set(Line::Frozen);
+    open(&behind.world);
+    until_ended(&behind.world, task).await;
+    behind.world.until_no_process(&behind.marker).await;
+    worker.kill().await;
+
+    let elsewhere = World::new().await;
+    let state = behind.world.state("w1").display().to_string();
+    let stranger = elsewhere.starting("w1", &[], &[("HUB_WORKER_STATE_DIR", &state)]);
+    stranger.until_said("it is of another hub").await;
+    assert!(stranger.log().contains(&behind.world.journal()[0]), "the folder is not named: {}", stranger.log());
+    stranger.stop().await;
+    assert_eq!(behind.world.journal().len(), 1);
+
+    let url = behind.world.url.expose_secret().replace("127.0.0.1", "localhost");
+    let environment = [("DATABASE_URL", url.as_str()), ("HUB_WORKER_CAPACITY", "1")];
+    let worker = behind.world.worker_with("w1", &[agent("sh", &behind.script)], &environment).await;
+    behind.once(task, "complete").await;
     worker.stop().await;
 }
 

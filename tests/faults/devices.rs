@@ -1,6 +1,7 @@
 //! Which device gets a task, and what a device says of itself.
 
 use hub_tests::{PROJECT, World, agent, wait};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::work::{QUICK, gated, nothing_left, open, reasons, runs, told_once};
@@ -60,6 +61,7 @@ async fn of_two_workers_of_one_name_the_living_one_hands_back_what_the_killed_on
     living.stop().await;
 }
 
+const STOPPING: &str = "select (stopping_at is not null)::text from public.mesh_devices";
 const EXPLAINED: &str = "select string_agg(concat_ws(': ', reason, detail), '; ') from public.hub_explain_task($1)";
 
 #[tokio::test]
@@ -112,6 +114,58 @@ async fn a_device_whose_worker_stopped_is_offline_at_once() {
     told_once(&world, task, "complete").await;
     assert_eq!(world.one_text(online).await, "true");
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_drains_is_promised_to_nobody_and_hears_a_cancel_at_once() {
+    let world = World::new().await;
+    let marker = world.marker();
+    let long = &[("HUB_WORKER_DRAIN_SECONDS", "600")];
+    let worker = world.worker_with("w1", &[agent("sh", &gated(&world, &marker))], long).await;
+    let task = world.send("work").await;
+    world.until_note(task, "up").await;
+    worker.signal(Signal::SIGTERM);
+    world.until_text(STOPPING, "true").await;
+    let next = world.send("more").await;
+    let said = world.text(EXPLAINED, next).await;
+    assert!(said.starts_with("w1 is stopping: "), "{said}");
+
+    let asked = std::time::Instant::now();
+    world.sql(&format!("select public.hub_cancel_task('{task}')")).await;
+    told_once(&world, task, "cancelled").await;
+    println!("a draining worker had its task cancelled after {:?}", asked.elapsed());
+    // It beats every twenty seconds.
+    assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
+    worker.ended().await;
+    let said = world.text(EXPLAINED, next).await;
+    assert!(said.contains("w1 has sh for it and is offline"), "{said}");
+    nothing_left(&world, &marker).await;
+}
+
+#[tokio::test]
+async fn of_two_workers_of_one_name_one_that_stops_does_not_stop_the_other() {
+    let world = World::new().await;
+    let marker = world.marker();
+    let long = &[("HUB_WORKER_DRAIN_SECONDS", "600")];
+    let one = world.worker_with("twin", &[agent("sh", &gated(&world, &marker))], long).await;
+    let first = world.send("first").await;
+    world.until_note(first, "up").await;
+    let two = world.worker("twin", &[agent("sh", QUICK)]).await;
+    let mut heard = world.listen("hub_device").await;
+    one.signal(Signal::SIGTERM);
+    // It said that it stops, and the other was asked.
+    world.heard(&mut heard).await;
+    world.until_text(STOPPING, "false").await;
+    let task = world.send("more").await;
+    told_once(&world, task, "complete").await;
+    assert_eq!(world.one_text(STOPPING).await, "false");
+    open(&world);
+    told_once(&world, first, "complete").await;
+    one.ended().await;
+    let task = world.send("and more").await;
+    told_once(&world, task, "complete").await;
+    nothing_left(&world, &marker).await;
+    two.stop().await;
 }
 
 #[tokio::test]

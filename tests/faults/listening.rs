@@ -34,6 +34,39 @@ async fn releasing_a_locked_pending_task_wakes_the_workers() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_that_met_a_hand_back_wakes_the_workers() {
+    // A worker that starts hands back what the one before it had, and its heartbeat names that still: the heartbeat waits for the row, and
+    // then holds it without having it. A claim in this moment goes away with nothing.
+    let world = World::new().await;
+    world
+        .sql("select public.hub_register_device('d', 'linux', '[{\"agent\": \"sh\", \"models\": [\"any\"]}]', 1)")
+        .await;
+    let task = world.send("work").await;
+    let claim = "select count(*) from public.hub_claim_tasks('d', 1)";
+    assert_eq!(world.count_all(claim).await, 1);
+
+    let mut back = world.pool.begin().await.unwrap();
+    let fail = "select public.hub_fail_task($1, 1, 'gone', true, '{\"reason\": \"worker_gone\"}')";
+    sqlx::query(fail).bind(task).execute(&mut *back).await.unwrap();
+    let mut beat = world.pool.begin().await.unwrap();
+    let beating = tokio::spawn(async move {
+        let running =
+            "select public.hub_heartbeat('d', jsonb_build_array(jsonb_build_object('task', $1, 'attempt', 1)))";
+        sqlx::query(running).bind(task).execute(&mut *beat).await.unwrap();
+        beat
+    });
+    world.until_text("select count(*)::text from pg_locks where not granted", "1").await;
+    back.commit().await.unwrap();
+    let beat = beating.await.unwrap();
+    assert_eq!(world.count_all(claim).await, 0, "the heartbeat holds the row");
+
+    let mut listener = world.listen("hub_tasks").await;
+    beat.commit().await.unwrap();
+    world.heard(&mut listener).await;
+    assert_eq!(world.count_all(claim).await, 1);
+}
+
+#[tokio::test]
 async fn without_notify_the_slow_poll_finds_the_task() {
     let world = World::new().await;
     world.sql("alter table public.mac_tasks disable trigger mac_tasks_60_wake_insert").await;

@@ -102,3 +102,24 @@ async fn by_url_a_token_that_the_project_calls_expired_is_renewed_without_a_pers
     }
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn by_url_what_a_folder_of_the_journal_does_not_say_any_more_its_name_says() {
+    let far = SignedIn::new().await;
+    let url = far.dev.get("SUPABASE_URL").to_owned();
+    let doomed = far.worker(&url).await;
+    let task = far.world.send("work").await;
+    far.world.until_note(task, "up").await;
+    doomed.signal(nix::sys::signal::Signal::SIGSTOP);
+    open(&far.world);
+    until_ended(&far.world, task).await;
+    far.world.until_no_process(&far.marker).await;
+    doomed.kill().await;
+    let about = far.world.state("far").join(format!("attempts/{task}.1/attempt.json"));
+    std::fs::write(about, "{garbage").unwrap();
+    let worker = far.worker(&url).await;
+    told_once(&far.world, task, "complete").await;
+    assert_eq!((runs(&far.world, task), attempts(&far.world, task).await), ((1, 1), 1));
+    nothing_left(&far.world, &far.marker).await;
+    worker.stop().await;
+}

@@ -72,6 +72,9 @@ insert into matrix values
   ($$select * from public.hub_claim_tasks('tap-all')$$,                       '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select public.hub_heartbeat('tap-all')$$,                                '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select public.hub_sign_off('tap-all')$$,                                 '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select public.hub_report_rate_limit('tap-all', 'claude', null, null, 'x')$$, '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select public.hub_report_login('tap-all', 'claude', false, 'x')$$,       '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select * from public.hub_agent_stops()$$,                                '{42501,ok,ok,ok,ok,ok,ok,ok,ok,ok}'),
   ($$select public.hub_report_progress(running, 1, 'x') from stage$$,         '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
   ($$select public.hub_complete_task(running, 1, 'x') from stage$$,           '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
   ($$select public.hub_fail_task(running, 1, 'x') from stage$$,               '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
@@ -154,6 +157,8 @@ select is(tap.outcome(a, format(c, t)) = '42501', t <> 'now()', format('%s may n
        (values ('device:tap-all', $$select hub_internal.register_device('tap-all', 'linux', '[]', 1, %s)$$),
                ('device:tap-all', $$select hub_internal.heartbeat('tap-all', '[]', null, %s)$$),
                ('device:tap-all', $$select hub_internal.sign_off('tap-all', %s)$$),
+               ('device:tap-all', $$select hub_internal.report_rate_limit('tap-all', 'claude', null, null, null, 'text', null, null, %s)$$),
+               ('device:tap-all', $$select hub_internal.report_login('tap-all', 'claude', true, null, %s)$$),
                ('device:tap-all', $$select hub_internal.claim_tasks('tap-all', 1, '1 minute', %s)$$),
                ('device:tap-all', $$select hub_internal.complete_task(running, 1, 'x', '{}', %s) from stage$$),
                ('device:tap-all', $$select hub_internal.fail_task(running, 1, 'x', true, '{}', %s) from stage$$),
@@ -161,7 +166,7 @@ select is(tap.outcome(a, format(c, t)) = '42501', t <> 'now()', format('%s may n
                ('owner', $$select hub_internal.retry_outbox(dead, %s) from stage$$)) v (a, c);
 select set_eq($$ select p.proname::text from pg_proc p where p.pronamespace = 'hub_internal'::regnamespace and p.provolatile = 'v'
                     and 'p_now' = any (p.proargnames) and has_function_privilege('authenticated', p.oid, 'execute') $$,
-              $$ values ('register_device'), ('heartbeat'), ('sign_off'), ('claim_tasks'), ('complete_task'), ('fail_task'), ('cancel_task'), ('retry_outbox') $$,
+              $$ values ('register_device'), ('heartbeat'), ('sign_off'), ('claim_tasks'), ('complete_task'), ('fail_task'), ('cancel_task'), ('retry_outbox'), ('report_rate_limit'), ('report_login') $$,
               'and these are all that take one');
 update public.mesh_devices set agents = '[{"agent":"secret-agent","models":["any"]}]' where name = 'tap-own';
 create function pg_temp.knows(p_actor text) returns boolean language plpgsql as $$

@@ -19,6 +19,7 @@ select public.hub_process_webhooks();
 select public.hub_send(tap.channel('leads'), '!help', null, 'tap');
 create temp table token as select public.hub_create_hook_token('tap', array['channel:' || prototypes, 'user:' || tap.id('viewer')]) as t from stage;
 select public.hub_receive_hook(t ->> 'token', 'for the viewer', 'user:' || tap.id('viewer')) from token;
+select public.hub_report_rate_limit('tap-all', 'claude', null, null, 'x'), public.hub_report_login('tap-all', 'claude', false, 'x');
 grant select on stage to public;
 
 -- What each sees: anon, an anonymous sign-in, an outsider, a viewer, an operator, an owner, the device that holds the task, another, service, postgres.
@@ -37,6 +38,10 @@ insert into reads values
   ($$public.mac_tasks t where t.id = (select running from stage)$$,                       '{42501,0,1,1,1,1,1,0,1,1}'),
   ($$public.mac_tasks t where t.id = (select labs_task from stage)$$,                     '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_task_attempts a where a.task_id = (select running from stage)$$,          '{42501,0,1,1,1,1,1,0,1,1}'),
+  ($$public.mesh_quota_pools where agent = 'claude'$$,                                    '{42501,0,0,0,1,1,0,0,1,1}'),
+  ($$public.mesh_logins where device = 'tap-all'$$,                                       '{42501,0,0,0,1,1,1,0,1,1}'),
+  ($$public.hub_agent_stops() where device = 'tap-all'$$,                                 '{42501,0,0,0,2,2,2,0,2,2}'),
+  ($$hub_internal.device_accounts$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
   ($$public.hub_routing_rules where server_id is null and model = 'codex' and query like 'rename:A%'$$,                        '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.hub_routing_rules where server_id = tap.server('aura-labs')$$,                '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_message_events where event = 'queued'$$,                                  '{42501,0,1,1,1,1,0,0,1,1}'),
@@ -57,6 +62,9 @@ insert into reads values
   ($$public.hub_errands where name = 'outbox'$$,                                         '{42501,0,0,0,0,1,0,0,1,1}'),
   ($$hub_internal.quotas where name = 'person_messages'$$,                                '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
   ($$public.hub_outbox where body ->> 'text' = 'out'$$,                                   '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$hub_internal.hub$$,                                                                  '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
+  ($$hub_internal.rounds$$,                                                               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
+  ($$hub_internal.task_allowances$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
   ($$hub_internal.bridge_messages$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
   ($$hub_internal.command_answers$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
   ($$hub_internal.webhook_tasks$$,                                                        '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}');
@@ -87,6 +95,8 @@ insert into writes values
   ($$update public.hub_channels set project_path = 'x'$$,                                                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_task_threads set status = 'archived'$$,                                            '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.mesh_devices set revoked_at = now()$$,                                                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$delete from public.mesh_quota_pools$$,                                                               '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$delete from public.mesh_logins$$,                                                                    '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.mesh_device_servers (device, server_id) select 'tap-all', barista from stage$$,   '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$update public.hub_task_attempts set outcome = null$$,                                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_projects (server_id, name, path) select barista, 'p', 'a/b' from stage$$,     '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),

@@ -106,6 +106,16 @@ select results_eq($$ select m.content, m.embed_data ->> 'title', (m.embed_data -
                        from public.hub_channel_messages m join back on m.task_id = back.id where m.event = 'handed_back' $$,
   $$ select format('↩️ %s handed back by tap-all: the worker was stopped; waits for a machine', left(id::text, 4)), 'Task Handed Back', 9807270, 'notice' from back $$, 'in one grey line');
 
+-- An agent is at its limit
+create temp table dry as select tap.task('garden') as id;
+select public.hub_fail_task(id, pg_temp.claim(id), 'Limit reached', true, '{"reason": "limit"}') from dry;
+select is(pg_temp.events(id), 'queued started waits', 'at its limit') from dry;
+select results_eq($$ select m.content ~ format('^⏸️ %s waits \[claude/tap-all\]\nclaude on tap-all is at its limit until ....-..-.. ..:.. UTC \(a guess\)$', left(dry.id::text, 4)),
+                            m.embed_data ->> 'title', (m.embed_data ->> 'color')::int, m.content_type
+                       from public.hub_channel_messages m join dry on m.task_id = dry.id where m.event = 'waits' $$,
+  $$ values (true, 'Task Waits', 9807270, 'notice') $$, 'in grey, with until when and how that is known');
+delete from public.mesh_quota_pools;
+
 -- Bridges and feeds
 insert into public.hub_bridges (server_id, channel_id, provider, target)
   values (tap.server('buf-barista'), tap.channel('workshop'), 'discord', 'channel:7');
@@ -160,7 +170,8 @@ insert into hub_internal.webhook_tasks (delivery_id, channel_id, task_id, provid
 select gen_random_uuid(), tap.channel('research'), id, 'github', 'acme/app', 8, true from lost;
 update public.mac_tasks t set max_attempts = 1 from lost where t.id = lost.id;
 select pg_temp.claim(id) from lost;
-select from public.hub_recover(now() + interval '1 hour');
+select from public.hub_recover(now() + interval '1 hour');                   -- which ends an outage
+select from public.hub_recover(now() + interval '1 hour 30 seconds');
 select matches((select t.status || ' ' || t.error from public.mac_tasks t join lost using (id)), '^failed lease lost: tap-all was not heard of', 'people of the server read which machine lost a task');
 select is((select split_part(body ->> 'text', E'\n\n', 2) from public.hub_outbox where kind = 'github_comment' order by seq desc limit 1),
   'lease lost: the machine that ran it was not heard of again', 'strangers on GitHub do not');

@@ -46,11 +46,11 @@ select is((select public.hub_recover(now() + interval '1 hour'))::int, 0, 'a fai
 -- Heartbeats
 create temp table h as select tap.running('quick') as id;
 select is((select public.hub_heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', id, 'attempt', 1))) from h),
-          '{"cancel": [], "lost": [], "steer": [], "projects": []}'::jsonb, 'a heartbeat returns empty lists when nothing happened');
+          (select '{"cancel": [], "lost": [], "steer": [], "projects": []}'::jsonb || jsonb_build_object('hub', i.id) from hub_internal.hub i), 'a heartbeat returns empty lists when nothing happened');
 select from h, public.hub_cancel_task(h.id);
 select is((select status from public.mac_tasks join h using (id)), 'running', 'cancelling a running task leaves it running until its device stops it');
 select is((select public.hub_heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', h.id, 'attempt', 1), jsonb_build_object('task', f.id, 'attempt', 1))) from h, f),
-          (select jsonb_build_object('cancel', jsonb_build_array(h.id), 'steer', '[]'::jsonb, 'lost', jsonb_build_array(f.id), 'projects', '[]'::jsonb) from h, f), 'a heartbeat returns the tasks to stop and the lost ones');
+          (select jsonb_build_object('cancel', jsonb_build_array(h.id), 'steer', '[]'::jsonb, 'lost', jsonb_build_array(f.id), 'projects', '[]'::jsonb, 'hub', i.id) from h, f, hub_internal.hub i), 'a heartbeat returns the tasks to stop and the lost ones');
 select from h, public.hub_fail_task(h.id, 1, 'stopped', true);
 select is((select status from public.mac_tasks join h using (id)), 'cancelled', 'a task that failed after a cancel request is cancelled');
 select throws_ok($$ select public.hub_heartbeat('tap-all', '[{"task": 1}]') $$, 'UH001', 'bad input');

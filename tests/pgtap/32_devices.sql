@@ -49,9 +49,9 @@ end $$;
 -- What may be said
 select throws_ok(format('select public.hub_heartbeat(%L, %L, %L)', 'one', '[]', m), 'UH001', 'bad input', 'p_machine ' || m)
   from unnest(array['[]', '"x"', '{"disk_free_bytes": -1}', '{"disk_free_bytes": 1.5}', '{"memory_free_bytes": "much"}', '{"memory_free_bytes": 1e18}',
-                    '{"projects": []}', '{"projects": {"a": 1}}', '{"projects": {"a": null}}', format('{"projects": {%s: true}}', to_json(repeat('x', 200000))::text)]) m;
+                    '{"stopping": "yes"}', '{"stopping": 1}', '{"projects": []}', '{"projects": {"a": 1}}', '{"projects": {"a": null}}', format('{"projects": {%s: true}}', to_json(repeat('x', 200000))::text)]) m;
 select lives_ok(format('select public.hub_heartbeat(%L, %L, %L)', 'one', '[]', m), 'p_machine ' || coalesce(m, 'null'))
-  from unnest(array[null, 'null', '{}', '{"disk_free_bytes": null, "projects": null}', '{"unknown": 1}']) m;
+  from unnest(array[null, 'null', '{}', '{"disk_free_bytes": null, "projects": null, "stopping": null}', '{"unknown": 1}']) m;
 select is((select projects_told from public.mesh_devices where name = 'one'), false, 'none of these tells of projects');
 select throws_ok($$ select public.hub_register_device('one', 'linux', '[{"agent":"a","models":[],"memory_bytes":"4 GB"}]', 1) $$, 'UH001', 'bad input', 'the memory of an agent is a number');
 
@@ -149,6 +149,7 @@ select ok(pg_temp.without(x), 'and where ' || why)
   from (values ($$ update public.mesh_devices set last_heartbeat_at = now() - interval '1 hour' where name = 'one' $$, 'it is silent'),
                ($$ select public.hub_sign_off('one') $$, 'it signed off'),
                ($$ select public.hub_drain_device('one') $$, 'it is drained'),
+               ($$ select pg_temp.beat('{"stopping": true}') $$, 'it stops'),
                ($$ select public.hub_revoke_device('one') $$, 'it is revoked'),
                ($$ delete from public.mesh_device_servers where device = 'one' $$, 'it does not serve the server'),
                ($$ update public.mesh_devices set capacity = 0 where name = 'one' $$, 'it takes nothing at all'),
@@ -180,6 +181,33 @@ create temp table s as select c.id from public.hub_claim_tasks('one', 1) c;
 select is((select signed_off_at from public.mesh_devices where name = 'one'), null, 'or when it claims');
 select from s, public.hub_fail_task(s.id, 1, 'x', true, '{"reason": "worker_stopped"}');
 
+-- Stopping: of two workers of a device one may
+select pg_temp.hush();
+select pg_temp.beat('{"stopping": true}');
+select is(pg_temp.why(id), 'one is stopping | one is stopping: `hub worker --device one` starts it again', 'a device that stops is promised to nobody') from d;
+select is(pg_temp.woken(), 'wake ask true', 'another worker of it is asked');
+select pg_temp.hush();
+select pg_temp.beat('{"stopping": true}');
+select pg_temp.work();
+select is(pg_temp.woken(), null, 'once, and not woken for work');
+select pg_temp.beat('{}');
+select matches(pg_temp.why(id), '^one is stopping', 'what says nothing of it leaves it so') from d;
+select pg_temp.beat('{"stopping": false}');
+select matches(pg_temp.why(id), '^claimable', 'the other says that it goes on') from d;
+select is(pg_temp.woken(), 'wake', 'and is told of what came meanwhile');
+create function pg_temp.stops_no_more(p_by text) returns boolean language plpgsql as $$
+declare v_stops boolean;
+begin
+  begin
+    perform pg_temp.beat('{"stopping": true}');
+    execute p_by;
+    v_stops := (select d.stopping_at is not null from public.mesh_devices d where d.name = 'one');
+    raise exception sqlstate 'TAP00';
+  exception when sqlstate 'TAP00' then return not v_stops; end;
+end $$;
+select ok(pg_temp.stops_no_more(x), 'it stops no more: ' || x)
+  from unnest(array[$$ select public.hub_register_device('one', 'linux', '[]', 2) $$, $$ select public.hub_claim_tasks('one', 1) $$, $$ select public.hub_sign_off('one') $$]) x;
+
 -- Explain names the machine that could do it, and what to change
 create function pg_temp.explained(p_change text) returns text language plpgsql as $$
 declare v_said text;
@@ -195,6 +223,24 @@ select is(pg_temp.explained($$ select public.hub_drain_device('one') $$),
   'all devices are draining | one; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again', 'a drained one with the agent beside one without it');
 select is(pg_temp.explained($$ update public.mesh_devices set last_heartbeat_at = now() - interval '1 hour' where name = 'one' $$),
   'no device online that could take it | one has claude for it and is offline: `hub worker --device one`', 'an offline one with the agent beside an online one without it');
+select is(pg_temp.explained($$ select pg_temp.device('three'), public.hub_drain_device('one'), pg_temp.beat('{"stopping": true}', p_device => 'three') $$),
+  'all devices are draining or stopping | one; `hub device drain NAME --undo`, or hub_drain_device(name, false), lets one work again; three is stopping: `hub worker --device three` starts it again', 'a drained one and one that stops');
+create function pg_temp.without_folder(p_then text) returns text language sql as $$
+  select replace(pg_temp.explained(format($x$
+    select pg_temp.device('three'), pg_temp.device('gone');
+    select pg_temp.beat('{"projects": {}}', p_device => x) from unnest(array['one', 'three', 'gone']) x;
+    select pg_temp.beat(pg_temp.has(id, false), p_device => x) from d, unnest(array['one', 'three']) x;
+    %s; select public.hub_sign_off('gone') $x$, p_then)), (select pg_temp.project(id) from d), 'FOLDER') $$;
+select is(pg_temp.without_folder('select'),
+  'no device has the project FOLDER | Make the folder FOLDER below the projects root of one of them; it looks again within seconds: one, three. Or start one that is offline and may have it: gone (`hub worker --device gone`)',
+  'those that are online and lack only the folder come before an offline one that was never asked');
+select is(pg_temp.without_folder($$ update public.mesh_devices set projects_told = false where name = 'gone' $$), pg_temp.without_folder('select'), 'also before one that never tells');
+select is(pg_temp.without_folder($$ select pg_temp.beat(pg_temp.has(id, true), p_device => 'gone') from d $$),
+  'no device online that could take it | gone has claude for it and is offline: `hub worker --device gone`', 'but not before one that said that it has it');
+select is(pg_temp.without_folder($$ update public.mesh_devices set disk_free_bytes = 5 where name in ('one', 'three') $$),
+  'no device online that could take it | gone has claude for it and is offline: `hub worker --device gone`', 'nor where they lack more');
+select is(pg_temp.without_folder($$ update public.mesh_devices set agents = '[]' where name = 'gone' $$),
+  'no device has the project FOLDER | Make the folder FOLDER below the projects root of one of them; it looks again within seconds: one, three', 'one that could not do it is not named');
 select is(pg_temp.explained($$ update public.mesh_devices set agents = '[]' where name = 'one' $$),
   'no device offers the model claude | Offered by those that serve this server: one: nothing; tap-own: never started; two: codex (codex). Start a worker that has it, or give the task to another.',
   'nobody has it: what they have')
@@ -241,10 +287,35 @@ select throws_ok(format('select public.hub_complete_task(%L, 1, %L, %L)', id, 'x
   from n, unnest(array['{"reason": "tired"}', '{"reason": 1}', '{"signal": -9}', '{"signal": "KILL"}', '{"output_bytes": 1.5}', '{"peak_memory_bytes": "all"}',
                        '{"agent_started_at": "yesterday"}', '{"agent_started_at": "infinity"}', '{"agent_ended_at": "2026-02-30T00:00:00Z"}', '{"agent_ended_at": 7}',
                        format('{"stderr": "%s"}', repeat('x', 8001))]) m;
+create function pg_temp.refused(p_call text) returns text language plpgsql as $$
+declare v_detail text;
+begin
+  execute replace(p_call, '$1', quote_literal((select id from n)));
+  return 'accepted';
+exception when sqlstate 'UH001' then
+  get stacked diagnostics v_detail = pg_exception_detail;
+  return v_detail;
+end $$;
+select is(pg_temp.refused($$ select public.hub_complete_task($1, 1, 'x', '{"agent_started_at": "2026-11-29T12:00:00Z", "agent_ended_at": "2026-11-29T12:59:59+01:00"}') $$),
+  'p_meta.agent_ended_at is before p_meta.agent_started_at', 'an end before the beginning');
+select is(pg_temp.refused(format($$ select public.hub_complete_task($1, 1, 'x', '{"reason": "%s"}') $$, r)), format('p_meta.reason %L of an attempt that is complete', r), 'complete is not ' || r)
+  from unnest(array['signal', 'lease_lost', 'cancelled', 'worker_stopped', 'limit', 'lingered']) r;
+select is(pg_temp.refused($$ select public.hub_fail_task($1, 1, 'x', true, '{"reason": "complete"}') $$), $$p_meta.reason 'complete' of an attempt that is not complete$$, 'nor is what failed complete');
+select is(pg_temp.refused($$ select public.hub_complete_task($1, 1, repeat('ü', 1000001)) $$), 'p_result has 1000001 characters', 'a result has an end');
+select is(pg_temp.refused($$ select public.hub_fail_task($1, 1, repeat('ü', 100001)) $$), 'p_error has 100001 characters', 'and so has an error');
+select is((select status from public.mac_tasks join n using (id)), 'running', 'the attempt goes on');
+create temp table large as select pg_temp.work() as id;
+select from public.hub_claim_tasks('one', 5);
+select is((select char_length(t.result) from large, public.hub_complete_task(large.id, 1, repeat('ü', 1000000)) t), 1000000, 'one of a million is kept whole');
+select is((select char_length(m.content) from public.hub_channel_messages m join large on m.task_id = large.id where m.event = 'complete'), 100000, 'its message has as much of it as a message may');
+create temp table wrong as select pg_temp.work() as id;
+select from public.hub_claim_tasks('one', 5);
+select is((select char_length(t.error) from wrong, public.hub_fail_task(wrong.id, 1, repeat('x', 100000), false) t), 100000, 'and an error of a hundred thousand');
 select public.hub_complete_task(id, 1, 'Done.', '{"reason": "complete", "signal": 15, "stderr": "warning: x", "output_bytes": 123456789012, "peak_memory_bytes": 345000000,
   "agent_started_at": "2026-11-29T12:00:00.123456789Z", "agent_ended_at": "2026-11-29T13:00:01+01:00"}') from n;
 select results_eq($$ select (r).reason, (r).signal, (r).stderr, (r).output_bytes, (r).peak_memory_bytes, (r).agent_started_at, (r).agent_ended_at from n, pg_temp.record(id) r $$,
   $$ values ('complete', 15, 'warning: x', 123456789012, 345000000::bigint, '2026-11-29 12:00:00.123457+00'::timestamptz, '2026-11-29 12:00:01+00'::timestamptz) $$, 'all that was said is kept');
+update hub_internal.rounds set due_at = null;                                 -- so that an hour later is no outage
 create function pg_temp.ended(p_how text) returns text language plpgsql as $$
 declare v_id uuid := pg_temp.work(); v_row public.hub_task_attempts;
 begin
@@ -264,6 +335,27 @@ select is(pg_temp.ended(how), ends, ends)
                ($$ select public.hub_recover(now() + interval '1 hour') from public.hub_revoke_device('one'), (values ($1)) x $$, 'lost revoked')) x (how, ends);
 select public.hub_revoke_device('one', false);
 
+-- A lease that is lost
+create function pg_temp.lost(p_meanwhile text, p_after interval) returns text language plpgsql as $$
+declare v_id uuid := pg_temp.work(); v_said text;
+begin
+  update public.mesh_devices set last_heartbeat_at = now() where name = 'one';
+  perform public.hub_claim_tasks('one', 5);
+  execute p_meanwhile using v_id;
+  perform hub_internal.recover_leases(now() + p_after, 10);
+  v_said := (select t.status || ': ' || t.error from public.mac_tasks t where t.id = v_id)
+    || (select ' | ' || string_agg(concat_ws(' | ', e.reason, e.detail), ' || ') from hub_internal.explain_task(v_id, now() + p_after) e);
+  update public.mac_tasks set status = 'cancelled' where id = v_id;
+  return replace(replace(v_said, hub_internal.moment_text(now()), 'NOW'), hub_internal.moment_text(now() + interval '20 seconds'), 'NOW+20');
+end $$;
+select is(pg_temp.lost('select $1', '61 seconds'),
+  'pending: lease lost: one was not heard of since NOW | no device online | one has claude for it and was not heard of since NOW: is its worker running?',
+  'a silent device is named with when it was last heard of, and is promised to nobody');
+select is(pg_temp.lost($$ select hub_internal.heartbeat('one', jsonb_build_array(jsonb_build_object('task', $1, 'attempt', 1)), '{}', now() + interval '20 seconds') $$, '81 seconds'),
+  'pending: lease lost: one was not heard of since NOW+20 | no device online | one has claude for it and was not heard of since NOW+20: is its worker running?', 'that was its last heartbeat');
+select matches(pg_temp.lost($$ select hub_internal.heartbeat('one', '[]', '{}', now() + interval '50 seconds') from (values ($1)) x $$, '61 seconds'),
+  '^pending: lease lost: one is there and did not go on with it \| claimable', 'a device that beats without the attempt is there');
+
 -- Handing back
 create function pg_temp.back(p_reason text, p_retryable boolean default true, p_most int default 3) returns text language plpgsql as $$
 declare v_id uuid := pg_temp.work(); v_task public.mac_tasks;
@@ -277,7 +369,7 @@ begin
 end $$;
 select is(pg_temp.back('worker_stopped'), 'pending, at once, 3 left, handed_back', 'a worker that stops hands back at no cost');
 select is(pg_temp.back('worker_stopped', true, 1), 'pending, at once, 1 left, handed_back', 'also at the last attempt');
-select is(pg_temp.back('worker_stopped', true, 100), 'pending, at once, 99 left, handed_back', 'but not for ever');
+select is(pg_temp.back('worker_stopped', true, 100), 'pending, at once, 100 left, handed_back', 'and with as many as a task may have');
 select is(pg_temp.back('worker_stopped', false), 'failed, at once, 2 left, failed', 'what is not to be tried again is not handed back');
 select is(pg_temp.back('worker_gone'), 'pending, at once, 2 left, handed_back', 'a worker that died hands back, and it counts');
 select is(pg_temp.back('host_gone', true, 1), 'failed, at once, 0 left, failed', 'what kills its hosts ends');
@@ -289,6 +381,48 @@ select matches(pg_temp.why(id), '^no device has the project', 'which explain say
 select pg_temp.beat(pg_temp.has(id, true)) from again;
 select ok(pg_temp.takes(id), 'until it says that it has it') from again;
 
+-- Again and again: a machine that is out of order
+update public.mac_tasks set run_after = 'tomorrow' from again where mac_tasks.id = again.id;
+create temp table rests as select pg_temp.work() as id;
+create function pg_temp.backs(p_reason text, p_times int) returns text language plpgsql as $$
+declare v_id uuid := (select id from rests); v_task public.mac_tasks; v_said text[] := '{}'; v_seen bigint; v_told text;
+begin
+  for i in 1 .. p_times loop
+    update public.mac_tasks set run_after = null where id = v_id and run_after is not null;
+    update hub_internal.device_projects set present = true;
+    perform public.hub_claim_tasks('one', 5);
+    select max(m.seq) into v_seen from public.hub_channel_messages m where m.task_id = v_id;
+    v_task := public.hub_fail_task(v_id, t.attempt, 'because', true, jsonb_build_object('reason', p_reason)) from public.mac_tasks t where t.id = v_id;
+    select string_agg(m.event, ' ') into v_told from public.hub_channel_messages m where m.task_id = v_id and m.seq > v_seen;
+    v_said := v_said || concat_ws(' ', case when v_task.status = 'pending' then to_char(coalesce(extract(epoch from v_task.run_after - now()), 0), 'FM999') || 's' else v_task.status end, v_told);
+  end loop;
+  return array_to_string(v_said, ', ') || format('; %s left', v_task.max_attempts - v_task.attempt);
+end $$;
+create function pg_temp.last_back() returns text language sql as $$
+  select substr(m.content, position('because' in m.content)) from public.hub_channel_messages m join rests on m.task_id = rests.id where m.event = 'handed_back' order by m.seq desc limit 1 $$;
+select is(pg_temp.backs('worker_stopped', 3), '0s handed_back, 0s handed_back, 0s handed_back; 3 left', 'three hand-backs in a row are told, and others may take it at once');
+select is(pg_temp.last_back(), 'because; waits for a machine');
+select is(pg_temp.backs('no_project', 1), '10s handed_back; 3 left', 'from the fourth on it rests');
+select is(pg_temp.last_back(), 'because; rests 10s, and longer each time it is handed back again; waits for a machine', 'which is told once');
+select is(pg_temp.backs('worker_stopped', 7), '20s, 40s, 80s, 160s, 320s, 600s, 600s; 3 left', 'longer and longer, and no more is told');
+select is(pg_temp.backs('worker_stopped', 130), array_to_string(array_fill('600s'::text, array[130]), ', ') || '; 3 left', 'any number of times, at no cost');
+select is(pg_temp.backs('exit', 1), '600s retried; 2 left', 'a failure costs an attempt');
+select is(pg_temp.backs('worker_stopped', 4), '0s handed_back, 0s handed_back, 0s handed_back, 10s handed_back; 2 left', 'and ends the row');
+select is(pg_temp.backs('exit', 2), '600s retried, failed failed; 0 left');
+select from rests, public.hub_retry_task(id);
+select is((select max_attempts - attempt from public.mac_tasks join rests using (id)), 3, 'queued again it has all its attempts');
+select is(pg_temp.backs('worker_gone', 1), '0s handed_back; 2 left', 'a worker that died');
+select matches(pg_temp.last_back(), '^because; attempt [0-9]+ of [0-9]+ is used up; waits for a machine$', 'the line says that it counts');
+select is(pg_temp.backs('host_gone', 1), '10s handed_back; 1 left', 'the second in a row rests');
+select matches(pg_temp.last_back(), '^because; attempt [0-9]+ of [0-9]+ is used up; rests 10s; waits for a machine$', 'and says so');
+select is(pg_temp.backs('worker_stopped', 4), '0s handed_back, 0s handed_back, 0s handed_back, 10s handed_back; 1 left');
+select from rests, public.hub_cancel_task(id);
+select from rests, public.hub_retry_task(id);
+select is(pg_temp.backs('worker_stopped', 1), '0s handed_back; 3 left', 'queued again the row begins anew');
+do $$ begin for i in 1 .. 2 loop perform public.hub_cancel_task(id) from rests; perform public.hub_retry_task(id) from rests; end loop; end $$;
+select is(pg_temp.backs('worker_gone', 3), '0s handed_back, 10s handed_back, failed failed; 0 left', 'however often');
+update public.mac_tasks set run_after = null from again where mac_tasks.id = again.id;
+
 -- While the database was away nobody could renew a lease
 create temp table away as select c.id from public.hub_claim_tasks('one', 1, '1 second') c;
 update public.mac_tasks set claimed_at = pg_postmaster_start_time() - interval '1 hour', lease_expires_at = pg_postmaster_start_time() - interval '59 minutes' from away where mac_tasks.id = away.id;
@@ -297,6 +431,45 @@ select is(hub_internal.recover_leases(pg_postmaster_start_time() + interval '31 
 create temp table since as select c.id from public.hub_claim_tasks('one', 1, '1 second') c;
 update public.mac_tasks set claimed_at = pg_postmaster_start_time(), lease_expires_at = pg_postmaster_start_time() + interval '1 second' from since where mac_tasks.id = since.id;
 select is(hub_internal.recover_leases(pg_postmaster_start_time() + interval '2 seconds', 10), 1, 'one from after the start is over when it is over');
+
+-- While it was frozen neither, nor could the keeper see it
+create temp table frozen as select pg_temp.work() as id;
+create function pg_temp.claims() returns void language plpgsql as $$
+begin
+  update public.mac_tasks t set status = 'cancelled' where t.status in ('pending', 'running') and t.id <> (select id from frozen);
+  update public.mac_tasks t set status = 'pending' from frozen where t.id = frozen.id and t.status = 'running';
+  update public.mac_tasks t set max_attempts = 50, run_after = null from frozen where t.id = frozen.id;
+  update hub_internal.rounds set ran_at = null, due_at = null, outage_from = null, outage_to = null;
+  perform public.hub_claim_tasks('one', 1, '60 seconds');
+end $$;
+create function pg_temp.rounds(variadic p_seconds int[]) returns text language sql as $$
+  select string_agg(hub_internal.recover_leases(now() + make_interval(secs => s), 10)::text, ' ' order by n) from unnest(p_seconds) with ordinality x (s, n) $$;
+select pg_temp.claims() is null as claimed \gset
+select is(pg_temp.rounds(30, 61), '0 1', 'a round that is on time takes a lease when it is over');
+select pg_temp.claims() is null as claimed \gset
+select is(pg_temp.rounds(30, 70), '0 1', 'one that is late by ten seconds, too');
+select pg_temp.claims() is null as claimed \gset
+select is(pg_temp.rounds(30, 102, 103, 131), '0 0 0 0', 'one that is later ends an outage: what ran out meanwhile is left alone for a moment');
+select is((select status from public.mac_tasks join frozen using (id)), 'running', 'and its device may deliver it');
+select is(pg_temp.rounds(132), '1', 'and not for longer');
+select pg_temp.claims() is null as claimed \gset
+select is(pg_temp.rounds(30, 102, 160, 220, 280), '0 0 1 0 0', 'once');
+select pg_temp.claims() is null as claimed \gset
+select is(pg_temp.rounds(102), '1', 'before the first round nothing is known of an outage');
+select pg_temp.claims() is null as claimed \gset
+select is(pg_temp.rounds(30, 102, -3600, 20, 95), '0 0 0 0 0', 'a clock that was set back takes nothing');
+select pg_temp.claims() is null as claimed \gset
+select pg_temp.rounds(30, 102) is null as frozen \gset
+update hub_internal.rounds set due_at = now() + interval '104 seconds';
+select is(pg_temp.rounds(125, 154, 155), '0 0 1', 'frozen again before anything could be delivered it waits again');
+select pg_temp.claims() is null as claimed \gset
+update hub_internal.rounds set ran_at = now() + interval '61 seconds', due_at = now() + interval '70 seconds';
+select is(pg_temp.rounds(100), '1', 'what was over before the last round is taken at once');
+select pg_temp.claims() is null as claimed \gset
+update hub_internal.rounds set ran_at = now(), due_at = now() + interval '60 seconds';
+update public.mac_tasks set lease_expires_at = now() + interval '5 seconds' from frozen where mac_tasks.id = frozen.id;
+select is(pg_temp.rounds(1, 17, 46, 47), '0 0 0 1', 'a round is due when the next lease ends');
+select is((select count(*)::int from hub_internal.rounds), 1, 'one row');
 
 select * from finish();
 rollback;

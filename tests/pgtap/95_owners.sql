@@ -27,6 +27,7 @@ begin
   v.held := (public.hub_send(v.room, 'runs') #>> '{task,id}')::uuid;
   perform public.hub_claim_tasks(p_who || '-mac', 50);
   perform public.hub_fail_task(v.failed, 1, 'no', false);
+  perform public.hub_report_rate_limit(p_who || '-mac', 'claude', 'gemini', null, 'x'), public.hub_report_login(p_who || '-mac', 'claude', false, 'x');
   v.task := (public.hub_send(v.room, 'waits') #>> '{task,id}')::uuid;
   v.thread := (public.hub_send(v.hall, 'in a thread') #>> '{thread,id}')::uuid;
   perform tap.become(p_who);
@@ -78,6 +79,9 @@ insert into deeds values
   ('hub_claim_tasks', $$select public.hub_claim_tasks(%L || '-mac', 5)$$, '42501', '42501'),
   ('hub_heartbeat', $$select public.hub_heartbeat(%L || '-mac')$$, '42501', '42501'),
   ('hub_sign_off', $$select public.hub_sign_off(%L || '-mac')$$, '42501', '42501'),
+  ('hub_report_rate_limit', $$select public.hub_report_rate_limit(%L || '-mac', 'claude', null, null, 'x')$$, '42501', '42501'),
+  ('hub_report_login', $$select public.hub_report_login(%L || '-mac', 'claude', false)$$, '42501', '42501'),
+  ('hub_agent_stops', $$select 1 / count(*) from public.hub_agent_stops() s where s.device = %L || '-mac'$$, '22012', 'ok'),
   ('hub_report_progress', $$select public.hub_report_progress(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
   ('hub_complete_task', $$select public.hub_complete_task(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
   ('hub_fail_task', $$select public.hub_fail_task(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
@@ -133,6 +137,8 @@ insert into writes values
   ('hub_task_attempts', $$update public.hub_task_attempts set outcome = null where task_id = (select held from party where who = %L)$$, '42501', '42501'),
   ('mesh_devices', $$update public.mesh_devices set capacity = 9 where name = %L || '-mac'$$, '42501', '42501'),
   ('mesh_device_servers', $$insert into public.mesh_device_servers (device, server_id) select %2$L || '-mac', server from party where who = %1$L$$, '42501', '42501'),
+  ('mesh_quota_pools', $$delete from public.mesh_quota_pools where account = 'device:' || %L || '-mac'$$, '42501', '42501'),
+  ('mesh_logins', $$update public.mesh_logins set reason = 'x' where device = %L || '-mac'$$, '42501', '42501'),
   ('hub_routing_rules', $$insert into public.hub_routing_rules (server_id, query, model) select server, 'x', 'codex' from party where who = %L$$, '42501', 'ok'),
   ('hub_routing_rules', $$update public.hub_routing_rules set model = 'any' where id = (select routing from party where who = %L)$$, 'none', 'ok'),
   ('hub_routing_rules', $$delete from public.hub_routing_rules where id = (select routing from party where who = %L)$$, 'none', 'ok'),
@@ -180,6 +186,8 @@ insert into sights values
   ('hub_task_attempts', $$public.hub_task_attempts where task_id = (select held from party where who = %L)$$, '1'),
   ('mesh_devices', $$public.mesh_devices where name = %L || '-mac'$$, '1'),
   ('mesh_device_servers', $$public.mesh_device_servers where device = %L || '-mac' and server_id in (select server from party)$$, '1'),
+  ('mesh_quota_pools', $$public.mesh_quota_pools where account = 'device:' || %L || '-mac'$$, '1'),
+  ('mesh_logins', $$public.mesh_logins where device = %L || '-mac'$$, '1'),
   ('hub_routing_rules', $$public.hub_routing_rules where id = (select routing from party where who = %L)$$, '1'),
   ('hub_webhook_rules', $$public.hub_webhook_rules where id = (select rule from party where who = %L)$$, '1'),
   ('hub_webhook_deliveries', $$(select id from public.hub_webhook_deliveries where delivery_id = %L || '-1') d$$, '1'),

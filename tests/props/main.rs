@@ -24,7 +24,8 @@ async fn forget(world: &World) {
     world
         .sql(
             "truncate public.mac_tasks, public.hub_channel_messages, public.hub_task_threads cascade;
-             update public.hub_channels set message_count = 0",
+             update public.hub_channels set message_count = 0;
+             update hub_internal.rounds set ran_at = null, due_at = null, outage_from = null, outage_to = null",
         )
         .await;
 }

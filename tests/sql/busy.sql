@@ -67,3 +67,9 @@ begin
 end;
 $$;
 select count(public.hub_create_hook_token('busy', array['channel:' || c.id])) from public.hub_channels c where c.name = 'garden';
+-- Agents that can not work: one is at its limit, one for a model alone, one is not logged in, one limit is over and nobody said so.
+select public.hub_report_rate_limit('busy-2', 'claude', null, now() + interval '3 hours', 'You have hit your limit', 'structured', 'five_hour', 1),
+       public.hub_report_rate_limit('busy-3', 'claude', 'gemini', null, 'slow down'),
+       public.hub_report_login('busy-3', 'claude', false, 'Invalid API key');
+insert into public.mesh_quota_pools (account, agent, limited_since, limited_until, source, reported_by, reported_at)
+values ('ann@example.com', 'claude', now() - interval '2 hours', now() - interval '1 hour', 'text', 'busy-1', now() - interval '2 hours');

@@ -6,7 +6,12 @@ use nix::{
 };
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use std::{ffi::OsStr, path::PathBuf, process::Stdio};
+use std::{
+    ffi::OsStr,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -17,6 +22,7 @@ use crate::{BOUND, World, program, wait};
 
 pub struct Worker {
     child: tokio::sync::Mutex<Child>,
+    log: Arc<Mutex<String>>,
 }
 
 impl World {
@@ -27,6 +33,13 @@ impl World {
 
     /// The same, with more in its environment, which counts over what is here. Without agents it offers `survey`.
     pub async fn worker_with(&self, device: &str, agents: &[Value], environment: &[(&str, &str)]) -> Worker {
+        let worker = self.starting(device, agents, environment);
+        self.until_registered(device).await;
+        worker
+    }
+
+    /// The same, without waiting for anything.
+    pub fn starting(&self, device: &str, agents: &[Value], environment: &[(&str, &str)]) -> Worker {
         let file = self.root().join(format!("{device}-{}.json", Uuid::new_v4()));
         std::fs::write(&file, serde_json::to_string(agents).expect("JSON")).expect("writes");
         let mut command = Command::new(program());
@@ -42,7 +55,10 @@ impl World {
         if environment.iter().any(|(name, _)| *name == "HUB_URL") {
             command.env_remove("DATABASE_URL");
         }
-        let worker = Worker::spawn(command, device);
+        Worker::spawn(command, device)
+    }
+
+    pub async fn until_registered(&self, device: &str) {
         let registered = || async {
             let known: bool = sqlx::query_scalar(
                 "select exists (select from public.mesh_devices where name = $1 and platform is not null)",
@@ -54,7 +70,6 @@ impl World {
             known.then_some(())
         };
         assert!(wait(registered).await.is_some(), "the worker never registered");
-        worker
     }
 
     /// Where the device's workers keep their journal.
@@ -84,13 +99,28 @@ impl Worker {
             .expect("hub starts: cargo build --release first");
         let stderr = child.stderr.take().expect("piped");
         let name = device.to_owned();
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
         tokio::spawn(async move {
             let mut lines = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 eprintln!("[{name}] {line}");
+                let mut kept = kept.lock().expect("nobody panics");
+                kept.push_str(&line);
+                kept.push('\n');
             }
         });
-        Worker { child: tokio::sync::Mutex::new(child) }
+        Worker { child: tokio::sync::Mutex::new(child), log }
+    }
+
+    /// What it said so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("nobody panics").clone()
+    }
+
+    pub async fn until_said(&self, text: &str) {
+        let said = || async { self.log().contains(text).then_some(()) };
+        assert!(wait(said).await.is_some(), "it never said {text:?}");
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -98,9 +128,9 @@ impl Worker {
         kill(Pid::from_raw(i32::try_from(id).expect("a pid")), signal).expect("signals");
     }
 
-    pub async fn ended(&self) {
+    pub async fn ended(&self) -> ExitStatus {
         let mut child = self.child.lock().await;
-        tokio::time::timeout(BOUND, child.wait()).await.expect("the worker ends").expect("waits");
+        tokio::time::timeout(BOUND, child.wait()).await.expect("the worker ends").expect("waits")
     }
 
     pub async fn stop(self) {

@@ -128,6 +128,17 @@ pub enum Command {
         #[command(subcommand)]
         command: Task,
     },
+    /// Which agents this machine can run, add one, try them; asks no hub
+    #[command(
+        after_help = "Examples:\n  hub agents                          # what is installed, logged in, new enough\n  hub agents add claude               # a configuration that works\n  hub agents add claude --policy full --model opus\n  hub agents check claude             # one small task"
+    )]
+    Agents {
+        #[command(subcommand)]
+        command: Option<Agents>,
+        /// The list of agents [default: aura-hub/agents.json in XDG_CONFIG_HOME or ~/.config]
+        #[arg(long, global = true, value_name = "FILE")]
+        agents: Option<PathBuf>,
+    },
     /// The machines of the mesh
     #[command(after_help = "Example:\n  hub devices --json")]
     Devices,
@@ -208,6 +219,10 @@ pub struct Dev {
     /// Start over: delete the data of an earlier `hub dev` first
     #[arg(long)]
     pub reset: bool,
+    /// JSON list of the agents it runs; without it HUB_WORKER_AGENTS (the list itself), else those of claude, codex and gemini that are in
+    /// PATH, and survey
+    #[arg(long, value_name = "FILE")]
+    pub agents: Option<PathBuf>,
     /// Do not start the worker (its device is there all the same)
     #[arg(long)]
     pub no_worker: bool,
@@ -234,7 +249,7 @@ pub struct Worker {
     /// This machine's name
     #[arg(long, env = "HUB_WORKER_DEVICE")]
     pub device: String,
-    /// JSON list of the agents it runs; without it HUB_WORKER_AGENTS (the list itself), else `survey` for every model.
+    /// JSON list of the agents it runs; without it HUB_WORKER_AGENTS (the list itself), else the list of `hub agents`, else `survey` for every model.
     /// An agent gets of this environment only what its kind needs and what its key `env` names (functions/worker/README.md)
     #[arg(long, value_name = "FILE")]
     pub agents: Option<PathBuf>,
@@ -250,6 +265,54 @@ pub struct Worker {
     /// Where it keeps its journal: what its agents did, until the hub knows. Without it $XDG_STATE_HOME/aura-hub/DEVICE, or ~/.local/state
     #[arg(long, env = "HUB_WORKER_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Agents {
+    /// Add one to the list, configured so that it works
+    #[command(
+        after_help = "Examples:\n  hub agents add claude\n  hub agents add claude-review --program claude --policy read-only"
+    )]
+    Add {
+        /// Its name; that of its program, if it is a known one
+        name: String,
+        /// A full path, or a name in PATH
+        #[arg(long)]
+        program: Option<String>,
+        /// The model to ask for, as the program takes it
+        #[arg(long)]
+        model: Option<String>,
+        /// What it may do without asking [default: edit]
+        #[arg(long)]
+        policy: Option<Policy>,
+        /// A name for its login: machines that say the same share its limits
+        #[arg(long)]
+        account: Option<String>,
+    },
+    /// Give one, or each that is configured, a small task; exit 1 unless all did it
+    #[command(after_help = "Example:\n  hub agents check claude")]
+    Check { name: Option<String> },
+}
+
+/// What an agent may do without asking.
+#[derive(ValueEnum, Debug, Clone, Copy)]
+pub enum Policy {
+    /// Read and search in its folder
+    ReadOnly,
+    /// Change files in its folder and run programs there
+    Edit,
+    /// Everything that the worker's user can
+    Full,
+}
+
+impl Policy {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read-only",
+            Self::Edit => "edit",
+            Self::Full => "full",
+        }
+    }
 }
 
 #[derive(Subcommand, Debug)]

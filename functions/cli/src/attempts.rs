@@ -23,22 +23,62 @@ pub fn text(attempt: &Attempt, now: DateTime<Utc>) -> String {
     facts.extend(attempt.signal.map(|signal| format!("signal {signal}")));
     facts.extend(attempt.output_bytes.map(|bytes| format!("{} of output", size(bytes))));
     facts.extend(attempt.peak_memory_bytes.map(|bytes| format!("{} of memory", size(bytes))));
-    facts.extend(attempt.cost_usd.map(|cost| format!("{cost:.2} USD")));
+    facts.extend(attempt.cost_usd.map(|cost| match attempt.cost_notional {
+        Some(true) => format!("{cost:.2} USD (not billed)"),
+        _ => format!("{cost:.2} USD"),
+    }));
+    facts.extend(tokens(attempt));
+    facts.extend(attempt.turns.map(|turns| count(turns, "turn")));
+    facts.extend(attempt.tool_calls.map(|calls| count(calls, "tool call")));
+    facts.extend(attempt.limited_until.map(|until| {
+        let known = attempt.limit_source.as_deref().filter(|source| *source != "structured");
+        let known = known.map(|source| format!(" ({})", tame(source))).unwrap_or_default();
+        format!("limited until {}{known}", until.format("%Y-%m-%d %H:%M UTC"))
+    }));
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "—".into());
     let mut lines = vec![
-        format!("  attempt {} {began}  {}/{}", attempt.attempt, or_dash(&attempt.agent), or_dash(&attempt.device)),
+        format!(
+            "  attempt {} {began}  {}/{}{}",
+            attempt.attempt,
+            or_dash(&attempt.agent),
+            or_dash(&attempt.device),
+            with(attempt)
+        ),
         format!("            {}", facts.join(", ")),
     ];
     if let Some(error) = attempt.error.as_deref().filter(|error| !error.is_empty()) {
-        lines.push(format!("            {}", tame(&shorten(error, 300))));
+        lines.push(format!("            {}", shorten(error, 300)));
     }
-    let said: Vec<&str> = attempt.stderr.as_deref().unwrap_or_default().lines().collect();
+    // Tamed before it is in lines: what ends one is more than one character.
+    let said = tame(attempt.stderr.as_deref().unwrap_or_default());
+    let said: Vec<&str> = said.lines().collect();
     let left_out = said.len().saturating_sub(LINES);
     if left_out > 0 {
         lines.push(format!("            | … {left_out} more"));
     }
-    lines.extend(said[left_out..].iter().map(|line| format!("            | {}", tame(line))));
+    lines.extend(said[left_out..].iter().map(|line| format!("            | {line}")));
     lines.join("\n")
+}
+
+/// What ran: the model, and the version of the program.
+fn with(attempt: &Attempt) -> String {
+    let model = attempt.model.as_deref().map(|model| format!("  {}", tame(&shorten(model, 60))));
+    let version = attempt.agent_version.as_deref().map(|version| format!("  version {}", tame(&shorten(version, 60))));
+    [model, version].into_iter().flatten().collect()
+}
+
+fn tokens(attempt: &Attempt) -> Option<String> {
+    let read = attempt.tokens_in.map(|count| match attempt.tokens_cached {
+        Some(cached) => format!("{count} ({cached} cached) in"),
+        None => format!("{count} in"),
+    });
+    let written = attempt.tokens_out.map(|count| format!("{count} out"));
+    let both: Vec<String> = [read, written].into_iter().flatten().collect();
+    (!both.is_empty()).then(|| format!("tokens {}", both.join(" and ")))
+}
+
+fn count(number: u32, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn duration(seconds: i64) -> String {
@@ -86,8 +126,26 @@ mod tests {
                 "| … 2 more",
             ]
         );
-        assert_eq!(lines[4], "| line 3[31m", "what would steer the terminal is left out");
+        assert_eq!(lines[4], "| line 3", "what would steer the terminal is left out");
         assert_eq!(lines.len(), 16);
+    }
+
+    #[test]
+    fn what_an_agent_told_of_its_run_is_shown() {
+        let said = attempt(serde_json::json!({
+            "finished_at": "2026-11-29T12:00:05Z", "outcome": "failed", "reason": "limit", "cost_usd": 0.5,
+            "cost_notional": true, "tokens_in": 1200, "tokens_cached": 1000, "tokens_out": 34, "turns": 1,
+            "tool_calls": 12, "model": "opus", "agent_version": "2.1.0", "limited_until": "2026-11-30T00:00:00Z",
+            "limit_source": "guess",
+        }));
+        let text = text(&said, at("2026-11-29T13:00:00Z"));
+        assert_eq!(
+            text.lines().map(str::trim).collect::<Vec<_>>(),
+            [
+                "attempt 1 2026-11-29 12:00:00 UTC  claude/mac1  opus  version 2.1.0",
+                "failed: limit, after 5 s, 0.50 USD (not billed), tokens 1200 (1000 cached) in and 34 out, 1 turn, 12 tool calls, limited until 2026-11-30 00:00 UTC (guess)",
+            ]
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::accounts;
 use crate::args::{Device, Member, Places, Task, ThreadStatus, TokenOf};
 use crate::attempts;
-use crate::output::{Output, print_line, shorten, size, table, tame, tell, try_print_line};
+use crate::output::{Output, print_json, print_line, shorten, size, tell, try_print_json_line, try_print_line};
 use crate::target::{As, Target};
 
 pub async fn migrate(target: &Target, platform: bool, repair: bool, out: Output) -> Result<ExitCode> {
@@ -147,7 +147,7 @@ async fn follow(hub: &Hub, channel: Uuid, sent: &Sent, out: Output) -> Result<Ex
         }
         if now.is_final() && seen.iter().any(ends) {
             if out.json {
-                print_line(&serde_json::to_string_pretty(&json!({ "task": now, "messages": seen }))?);
+                print_json(&json!({ "task": now, "messages": seen }));
             }
             return Ok(if now.status == "complete" { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -187,14 +187,14 @@ pub async fn tail(
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
         };
         for message in messages {
-            let line = if out.json {
-                serde_json::to_string(&message)?
+            let read = if out.json {
+                try_print_json_line(&message)
             } else {
                 let who = message.sender_label.as_deref().unwrap_or(&message.sender_type);
                 let at = message.created_at.map(|at| at.format("%H:%M:%S ").to_string()).unwrap_or_default();
-                tame(&format!("{at}{who}: {}", message.content))
+                try_print_line(&format!("{at}{who}: {}", message.content))
             };
-            if !try_print_line(&line) {
+            if !read {
                 return Ok(ExitCode::SUCCESS);
             }
         }
@@ -273,38 +273,49 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// What keeps an agent from getting tasks, behind its name.
+fn stop(stop: &hub::types::AgentStop) -> String {
+    let of = stop.model.as_deref().map(|model| format!(" for {model}")).unwrap_or_default();
+    match stop.until {
+        Some(until) => {
+            let guess = if stop.source.as_deref() == Some("guess") { " (a guess)" } else { "" };
+            format!(": at its limit{of} until {}{guess}", until.format("%Y-%m-%d %H:%M UTC"))
+        }
+        None => ": not logged in".to_owned(),
+    }
+}
+
 pub async fn devices(target: &Target, out: Output) -> Result<ExitCode> {
     let devices = target.connect(As::Operator).await?.devices().await?;
-    out.show(&devices, |devices| {
-        if devices.is_empty() {
-            return "No devices. Enrol one: `hub device add NAME`.".into();
-        }
-        let now = chrono::Utc::now();
-        let row = |d: &hub::types::Device| {
-            let silent = d.last_heartbeat_at.map(|at| (now - at).num_seconds().max(0));
-            let state = match (d.revoked_at, d.signed_off_at, d.drained_at, silent) {
-                (Some(_), _, _, _) => "revoked".to_owned(),
-                (_, Some(at), _, _) => format!("signed off {}", at.format("%Y-%m-%d %H:%M UTC")),
-                (_, _, Some(_), _) => "draining".to_owned(),
-                (_, _, _, Some(seconds)) if seconds < 90 => "online".to_owned(),
-                (_, _, _, Some(seconds)) => format!("silent for {seconds} s"),
-                (_, _, _, None) => "never seen".to_owned(),
-            };
-            let room = |bytes: Option<u64>| bytes.map_or_else(|| "—".into(), size);
-            let agents = d.agents.iter().map(|offer| format!("{} ({})", offer.agent, offer.models.join(", ")));
-            vec![
-                d.name.clone(),
-                d.platform.clone().unwrap_or_else(|| "—".into()),
-                d.capacity.to_string(),
-                state,
-                room(d.disk_free_bytes),
-                room(d.memory_free_bytes),
-                agents.collect::<Vec<_>>().join(", "),
-            ]
+    let now = chrono::Utc::now();
+    let row = |d: &hub::types::Device| {
+        let silent = d.last_heartbeat_at.map(|at| (now - at).num_seconds().max(0));
+        let state = match (d.revoked_at, d.signed_off_at, d.drained_at, silent) {
+            (Some(_), _, _, _) => "revoked".to_owned(),
+            (_, Some(at), _, _) => format!("signed off {}", at.format("%Y-%m-%d %H:%M UTC")),
+            (_, _, Some(_), _) => "draining".to_owned(),
+            (_, _, _, Some(seconds)) if seconds < 90 && d.stopping_at.is_some() => "stopping".to_owned(),
+            (_, _, _, Some(seconds)) if seconds < 90 => "online".to_owned(),
+            (_, _, _, Some(seconds)) => format!("silent for {seconds} s"),
+            (_, _, _, None) => "never seen".to_owned(),
         };
-        let head = ["device", "platform", "at once", "state", "free disk", "free memory", "agents"];
-        table(&head, &devices.iter().map(row).collect::<Vec<_>>())
-    });
+        let room = |bytes: Option<u64>| bytes.map_or_else(|| "—".into(), size);
+        let agents = d.agents.iter().map(|offer| {
+            let stops = d.stops.iter().filter(|stop| stop.agent == offer.agent).map(stop);
+            format!("{} ({}){}", offer.agent, offer.models.join(", "), stops.collect::<String>())
+        });
+        vec![
+            d.name.clone(),
+            d.platform.clone().unwrap_or_else(|| "—".into()),
+            d.capacity.to_string(),
+            state,
+            room(d.disk_free_bytes),
+            room(d.memory_free_bytes),
+            agents.collect::<Vec<_>>().join(", "),
+        ]
+    };
+    let head = ["device", "platform", "at once", "state", "free disk", "free memory", "agents"];
+    out.show_table(&devices, "No devices. Enrol one: `hub device add NAME`.", &head, row);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -313,20 +324,15 @@ pub async fn threads(target: &Target, channel: &str, status: Option<ThreadStatus
     let (_, channel) = hub.channel_named(channel).await?;
     let mut threads = hub.threads(Some(channel.id), true, 100).await?;
     threads.retain(|thread| status.is_none_or(|status| thread.status == status.as_str()));
-    out.show(&threads, |threads| {
-        if threads.is_empty() {
-            return "No threads.".into();
-        }
-        let row = |t: &hub::types::Thread| {
-            let mark = match t.status.as_str() {
-                "active" => "🟢",
-                "idle" | "decaying" => "🟡",
-                _ => "⚫",
-            };
-            vec![t.id.to_string(), format!("{mark} {}", t.status), t.message_count.to_string(), shorten(&t.name, 60)]
+    let row = |t: &hub::types::Thread| {
+        let mark = match t.status.as_str() {
+            "active" => "🟢",
+            "idle" | "decaying" => "🟡",
+            _ => "⚫",
         };
-        table(&["thread", "state", "messages", "name"], &threads.iter().map(row).collect::<Vec<_>>())
-    });
+        vec![t.id.to_string(), format!("{mark} {}", t.status), t.message_count.to_string(), shorten(&t.name, 60)]
+    };
+    out.show_table(&threads, "No threads.", &["thread", "state", "messages", "name"], row);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -439,12 +445,10 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
         }
         Member::Invitations => {
             let invitations = target.connect(As::Person).await?.invitations().await?;
-            out.show(&invitations, |invitations| {
-                let row = |i: &hub::types::Invitation| {
-                    vec![i.server_name.clone(), i.server_id.to_string(), i.user_id.to_string(), i.role.clone()]
-                };
-                table(&["server", "id", "invited", "as"], &invitations.iter().map(row).collect::<Vec<_>>())
-            });
+            let row = |i: &hub::types::Invitation| {
+                vec![i.server_name.clone(), i.server_id.to_string(), i.user_id.to_string(), i.role.clone()]
+            };
+            out.show_table(&invitations, "No invitations.", &["server", "id", "invited", "as"], row);
             return Ok(ExitCode::SUCCESS);
         }
         Member::Accept { server } => {
@@ -481,19 +485,17 @@ pub async fn places(target: &Target, command: Places, out: Output) -> Result<Exi
     match command {
         Places::List => {
             let places = db.places().await?;
-            out.show(&places, |places| {
-                let row = |p: &hub::types::Place| {
-                    let or = |text: &Option<String>, other: &str| text.clone().unwrap_or_else(|| other.to_owned());
-                    vec![
-                        p.server.clone(),
-                        p.kind.clone(),
-                        p.target.clone(),
-                        or(&p.device, "all"),
-                        or(&p.secret_name, "the default"),
-                    ]
-                };
-                table(&["server", "kind", "target", "device", "secret"], &places.iter().map(row).collect::<Vec<_>>())
-            });
+            let row = |p: &hub::types::Place| {
+                let or = |text: &Option<String>, other: &str| text.clone().unwrap_or_else(|| other.to_owned());
+                vec![
+                    p.server.clone(),
+                    p.kind.clone(),
+                    p.target.clone(),
+                    or(&p.device, "all"),
+                    or(&p.secret_name, "the default"),
+                ]
+            };
+            out.show_table(&places, "No places.", &["server", "kind", "target", "device", "secret"], row);
         }
         Places::Add { kind, server: name, target, device, secret } => {
             let server = server(name).await?;
@@ -550,31 +552,31 @@ pub async fn serve(target: &Target, options: crate::args::Serve) -> Result<ExitC
 
 /// Takes tasks and, where it may, keeps time, until it is told to stop; then drains.
 pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<ExitCode> {
-    let hub = target.connect_device(&options.device).await?;
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    tokio::spawn(until_told_to_stop(shutdown.clone()));
     let state = match options.state_dir {
         Some(dir) => dir,
         None => state_dir(&options.device, &|name| std::env::var_os(name))?,
     };
+    let agents = match crate::agents::named(options.agents.as_deref(), target.get("HUB_WORKER_AGENTS"))? {
+        Some(named) => Some(named),
+        None => crate::agents::default_file().map_or(Ok(None), |file| crate::agents::read(&file))?,
+    };
+    let sweeps = hub_keeper::SweepSource::read(&|name| target.get(name))?;
+    let delivery = hub_keeper::Delivery::read(&|name| target.get(name))?;
+    // What is wrong here is said before a hub is waited for.
+    let Some(hub) = target.connect_device(&options.device, &shutdown).await? else { return Ok(ExitCode::SUCCESS) };
     let mut worker = hub_worker::Worker::new(hub, &options.device, &options.projects_root, state);
     worker.secrets = target.secrets();
     worker.capacity = options.capacity;
     worker.drain = std::time::Duration::from_secs(options.drain_seconds);
-    let listed = match &options.agents {
-        Some(file) => Some((
-            format!("--agents {}", file.display()),
-            std::fs::read_to_string(file).with_context(|| format!("--agents {} can not be read", file.display()))?,
-        )),
-        None => target.get("HUB_WORKER_AGENTS").map(|text| ("HUB_WORKER_AGENTS".to_owned(), text)),
-    };
-    if let Some((source, text)) = listed {
-        worker.agents = hub_worker::AgentConfig::parse(&text).with_context(|| source)?;
+    if let Some(agents) = agents {
+        worker.agents = agents;
     }
     let mut keeper = hub_keeper::Keeper::new(worker.hub.clone());
-    keeper.sweeps = hub_keeper::SweepSource::read(&|name| target.get(name))?;
-    keeper.delivery = Some(hub_keeper::Delivery::read(&|name| target.get(name))?);
+    keeper.sweeps = sweeps;
+    keeper.delivery = Some(delivery);
     keeper.drain = worker.drain;
-    let shutdown = tokio_util::sync::CancellationToken::new();
-    tokio::spawn(until_told_to_stop(shutdown.clone()));
     if let Some(ready) = worker.start(&shutdown).await? {
         let keeping = keeper.start(ready.wake(), &shutdown);
         let ended = ready.run(&shutdown).await;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use hub_local::{DevEvent, DevOptions};
+use hub_worker::{AgentConfig, agents::installed::installed};
 use std::{
     io::{IsTerminal, Write},
     process::ExitCode,
@@ -9,7 +10,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Dev, Global};
-use crate::output::{Output, print_line};
+use crate::output::{Output, print_line, tame, try_print_json_line};
 
 pub async fn run(global: &Global, options: Dev, out: Output) -> Result<ExitCode> {
     let shutdown = CancellationToken::new();
@@ -20,11 +21,30 @@ pub async fn run(global: &Global, options: Dev, out: Output) -> Result<ExitCode>
         data_dir: global.data_dir(),
         reset: options.reset,
         worker: !options.no_worker,
+        agents: agents(options.agents.as_deref(), out).await?,
         projects_root: options.projects_root,
         ..DevOptions::default()
     };
     hub_local::run(dev, shutdown, move |event| tell(&event, out)).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the device `dev` offers: what a file or the environment says, else the known programs that are here, and `survey`.
+async fn agents(named: Option<&std::path::Path>, out: Output) -> Result<Vec<AgentConfig>> {
+    if let Some(agents) = crate::agents::named(named, hub::config::environment("HUB_WORKER_AGENTS"))? {
+        return Ok(agents);
+    }
+    let mut agents = Vec::new();
+    for found in installed().await {
+        let config = AgentConfig::known(found.known);
+        let hint = crate::agents::hint(&config, &Ok(Some(found)));
+        if let Some(hint) = hint.filter(|_| !out.json) {
+            print_line(&format!("! {hint}"));
+        }
+        agents.push(config);
+    }
+    agents.push(AgentConfig::survey());
+    Ok(agents)
 }
 
 fn tell(event: &DevEvent, out: Output) {
@@ -34,7 +54,7 @@ fn tell(event: &DevEvent, out: Output) {
                 "api_url": ready.api_url, "database_url": ready.database_url, "env_file": ready.env_file,
                 "projects_root": ready.projects_root, "device": ready.device, "postgres_major": ready.postgres_major,
             });
-            print_line(&ready.to_string());
+            try_print_json_line(&ready);
         }
         return;
     }
@@ -43,7 +63,7 @@ fn tell(event: &DevEvent, out: Output) {
         DevEvent::Progress(what) if std::io::stdout().is_terminal() => {
             // One line that changes, so that a hundred small steps are not a hundred lines.
             let mut stdout = std::io::stdout().lock();
-            let _ = write!(stdout, "\r\u{1b}[2K  {what}\r").and_then(|()| stdout.flush());
+            let _ = write!(stdout, "\r\u{1b}[2K  {}\r", tame(what)).and_then(|()| stdout.flush());
         }
         // In a log, only what says that something long goes on.
         DevEvent::Progress(what) if what.starts_with("still") => print_line(&format!("  {what}")),

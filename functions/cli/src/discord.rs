@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 use crate::args::{Bridge, Discord};
-use crate::output::{Output, print_line, table, tame};
+use crate::output::{Output, print_json, table};
 use crate::target::{As, Target};
 
 pub async fn discord(target: &Target, command: Discord, out: Output) -> Result<ExitCode> {
@@ -14,7 +14,7 @@ pub async fn discord(target: &Target, command: Discord, out: Output) -> Result<E
     let settings = if dry_run { None } else { Some(Settings::read(&|name| target.get(name))?) };
     let commands = slash_commands(&target.connect(As::Operator).await?.commands().await?)?;
     let Some(settings) = settings else {
-        print_line(&serde_json::to_string_pretty(&commands)?);
+        print_json(&commands);
         return Ok(ExitCode::SUCCESS);
     };
     // A database's address says nothing of where its functions are.
@@ -22,7 +22,7 @@ pub async fn discord(target: &Target, command: Discord, out: Output) -> Result<E
     let endpoint = format!("{}/functions/v1/koji-discord-bot", project.trim_end_matches('/'));
     let registered = register(&settings, &commands, guild.as_deref(), &endpoint).await?;
     out.show(&registered, |registered| {
-        let text = |value: &Value, name: &str| tame(value[name].as_str().unwrap_or_default());
+        let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
         let rows: Vec<Vec<String>> = registered
             .commands
             .as_array()

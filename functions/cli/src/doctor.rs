@@ -164,6 +164,7 @@ async fn people(hub: &Hub, report: &mut Report) {
             let online = devices.iter().filter(|d| {
                 d.revoked_at.is_none()
                     && d.signed_off_at.is_none()
+                    && d.stopping_at.is_none()
                     && d.last_heartbeat_at.is_some_and(|at| (now - at).num_seconds() < 90)
             });
             let names: Vec<&str> = online.map(|d| d.name.as_str()).collect();

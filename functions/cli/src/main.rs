@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
 
 mod accounts;
+mod agents;
 mod args;
 mod attempts;
 mod commands;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         // Into memory first: clap_complete panics where nobody reads its output (`hub completions bash | head`).
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "hub", &mut script);
-        output::print_line(String::from_utf8_lossy(&script).trim_end());
+        output::print_script(String::from_utf8_lossy(&script).trim_end());
         return ExitCode::SUCCESS;
     }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -109,6 +110,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Koji { command, channel } => commands::koji(&target, &channel, &command.join(" "), out).await,
         Command::Serve(options) => commands::serve(&target, options).await,
         Command::Task { command } => commands::task(&target, command, out).await,
+        Command::Agents { command, agents } => agents::agents(command, agents, out).await,
         Command::Devices => commands::devices(&target, out).await,
         Command::Threads { channel, status } => commands::threads(&target, &channel, status, out).await,
         Command::Device { command } => commands::device(&target, command, out).await,

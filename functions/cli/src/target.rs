@@ -7,9 +7,11 @@ use anyhow::{Context, Result, bail};
 use hub::{
     Hub,
     config::{Config, Lookup, file_problem},
+    patience::until_there,
 };
 use secrecy::SecretString;
 use std::{collections::BTreeMap, path::PathBuf};
+use tokio_util::sync::CancellationToken;
 
 use crate::args::Global;
 
@@ -159,8 +161,14 @@ impl Target {
         Ok(Hub::connect(&self.config(who, None)?).await?)
     }
 
-    pub async fn connect_device(&self, device: &str) -> Result<Hub> {
-        Ok(Hub::connect(&self.config(As::Operator, Some(device))?).await?)
+    /// For a worker, which waits for a hub that is away. None if `shutdown` came first.
+    pub async fn connect_device(&self, device: &str, shutdown: &CancellationToken) -> Result<Option<Hub>> {
+        let config = self.config(As::Operator, Some(device))?;
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(None),
+            hub = until_there(|| Hub::connect(&config)) => Ok(Some(hub?)),
+        }
     }
 
     fn config(&self, who: As, device: Option<&str>) -> Result<Config> {

@@ -20,7 +20,7 @@ use crate::{
     config::Credential,
     error::{Error, Refusal, Result},
     realtime::{Realtime, Token, TokenSource},
-    types::{Device, Message},
+    types::{AgentStop, Device, Message},
 };
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -119,15 +119,6 @@ impl Api {
             tokens: Mutex::new(None),
             realtime: OnceLock::new(),
         })))
-    }
-
-    /// Where the project is, without what the address may hold of a password.
-    pub(crate) fn address(&self) -> String {
-        let Ok(mut url) = Url::parse(&self.0.base) else { return String::new() };
-        // Both fail only for an address that has no host, and so no password.
-        url.set_username("").ok();
-        url.set_password(None).ok();
-        url.to_string()
     }
 
     /// The project's Realtime, as the same caller. Clones share one socket. Must be called inside a runtime.
@@ -276,7 +267,7 @@ impl Api {
         self.run(|rest| rest.rpc(function, body.clone())).await
     }
 
-    /// Devices, with where they serve and what they run: three tables.
+    /// Devices, with where they serve, what they run, and what keeps their agents from it: three tables and a function.
     pub(crate) async fn devices_with_work(&self) -> Result<Vec<Device>> {
         #[derive(Deserialize)]
         struct Enrolled {
@@ -300,10 +291,12 @@ impl Api {
                 )
             })
             .await?;
+        let stops: Vec<AgentStop> = self.call("hub_agent_stops", json!({})).await?;
         for device in &mut devices {
             device.servers = enrolled.iter().filter(|e| e.device == device.name).map(|e| e.server_id).collect();
             let count = busy.iter().filter(|b| b.claimed_by.as_deref() == Some(device.name.as_str())).count();
             device.running = i64::try_from(count).unwrap_or(i64::MAX);
+            device.stops = stops.iter().filter(|stop| stop.device == device.name).cloned().collect();
         }
         Ok(devices)
     }

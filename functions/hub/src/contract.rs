@@ -40,8 +40,8 @@ use crate::{
     hub::Hub,
     types::{
         AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
-        Lead, Machine, Member, Message, Meta, Outgoing, Place, Reply, Running, Sent, Server, Sweep, Task, Thread,
-        Undelivered, moment,
+        Lead, Limit, Machine, Member, Message, Meta, Outgoing, Place, Reply, Running, Sent, Server, Sweep, Task,
+        Thread, Undelivered, moment,
     },
 };
 
@@ -257,6 +257,34 @@ contract! {
     pub fn sign_off(device: &str) -> () {
         postgres { done "../../sql/queries/devices/sign_off.sql" (device) }
         url { void hub_sign_off { p_device: device } }
+    }
+
+    /// Says that the account of an agent that the device offers is at a limit, for nobody to take from it before; or, with `used` below 1
+    /// and no `until`, only how much of it is used.
+    ///
+    /// # Errors
+    /// `BadInput`, `DeviceRevoked`, `Forbidden`.
+    pub fn report_rate_limit(device: &str, agent: &str, limit: &Limit, reason: &str, used: Option<f64>) -> () {
+        postgres {
+            done "../../sql/queries/devices/report_rate_limit.sql" (
+                device, agent, limit.model.as_deref(), limit.until, reason, as_json(&limit.known())?, as_json(&limit.window)?, used
+            )
+        }
+        url {
+            void hub_report_rate_limit {
+                p_device: device, p_agent: agent, p_model: limit.model, p_until: limit.until, p_reason: reason,
+                p_source: limit.known(), p_window: limit.window, p_used: used
+            }
+        }
+    }
+
+    /// Says whether an agent that the device offers is logged in there: one that is not gets no tasks until it is.
+    ///
+    /// # Errors
+    /// `BadInput`, `DeviceRevoked`, `Forbidden`.
+    pub fn report_login(device: &str, agent: &str, ok: bool, reason: Option<&str>) -> () {
+        postgres { done "../../sql/queries/devices/report_login.sql" (device, agent, ok, reason) }
+        url { void hub_report_login { p_device: device, p_agent: agent, p_ok: ok, p_reason: reason } }
     }
 
     /// Says what the attempt is doing now, in 1 to 100,000 characters. `quiet`: in the task's row alone, without a message.
@@ -697,12 +725,12 @@ contract! {
         url { hub_recover { p_limit: limit } }
     }
 
-    /// In how many seconds the next lease of a running task ends; zero or less if it is over, none if nothing runs with one.
+    /// In how many seconds the next lease of a running task ends, or the next limit; zero or less if it is over, none if there is none.
     ///
     /// # Errors
     /// Only those of any call.
-    pub fn next_lease_end() -> Option<f64> {
-        postgres { value "../../sql/queries/keeper/next_lease_end.sql" () in KeeperSession }
+    pub fn next_due() -> Option<f64> {
+        postgres { value "../../sql/queries/keeper/next_due.sql" () in KeeperSession }
         url {
             |api| {
                 #[derive(Deserialize)]
@@ -716,8 +744,20 @@ contract! {
                     running.order("lease_expires_at.asc").limit(1)
                 })
                 .await?;
-                let end = rows.first().and_then(|row| row.lease_expires_at);
-                Ok(end.map(|end| (end - Utc::now()).as_seconds_f64()))
+                #[derive(Deserialize)]
+                struct Pool {
+                    #[serde(deserialize_with = "moment")]
+                    limited_until: Option<DateTime<Utc>>,
+                }
+                let pools: Vec<Pool> = api.run(|rest| {
+                    let limited = rest.from("mesh_quota_pools").select("limited_until").is("lifted_at", "null");
+                    limited.order("limited_until.asc").limit(1)
+                })
+                .await?;
+                let lease = rows.first().and_then(|row| row.lease_expires_at);
+                let limit = pools.first().and_then(|pool| pool.limited_until);
+                let due = [lease, limit].into_iter().flatten().min();
+                Ok(due.map(|due| (due - Utc::now()).as_seconds_f64()))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The hub over Postgres: a small pool, and the session that keeps time. What is asked is in `contract`.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{fmt::Display, io::ErrorKind, str::FromStr, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     query_file_scalar,
 };
+use tokio::time::timeout;
 
 use crate::{
     error::{Error, Result},
@@ -91,7 +92,8 @@ impl Db {
         let db = Self::new(url, application, connections)?;
         let mut connection = open(&db.options).await?;
         // Where that can not be tried (a standby takes no LISTEN, one connection more is one too many) none is counted on.
-        db.way.found(pooler::keeps_sessions(&db.options, &mut connection).await.unwrap_or(false));
+        let session = timeout(CONNECT_WITHIN, pooler::keeps_sessions(&db.options, &mut connection)).await;
+        db.way.found(session.map_err(|_| silent(&db.options))?.unwrap_or(false));
         drop(connection.close().await);
         Ok(db)
     }
@@ -230,18 +232,41 @@ impl Db {
 /// # Errors
 /// As [`Db::connect`].
 pub async fn open(options: &PgConnectOptions) -> Result<PgConnection> {
-    let place = format!("{}:{}", options.get_host(), options.get_port());
-    match tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(options)).await {
-        Err(_) => Err(Error::Unreachable(format!(
-            "Postgres at {place} does not answer within {} s: check host and port, and that no firewall stands between",
-            CONNECT_WITHIN.as_secs()
-        ))),
+    let place = place(options);
+    match timeout(CONNECT_WITHIN, PgConnection::connect_with(options)).await {
+        Err(_) => Err(silent(options)),
+        // What rustls refuses comes as data that are not valid. It would do so again.
+        Ok(Err(sqlx::Error::Io(io))) if io.kind() == ErrorKind::InvalidData => Err(no_tls(&place, &io)),
+        Ok(Err(sqlx::Error::Tls(tls))) => Err(no_tls(&place, &tls)),
         Ok(Err(sqlx::Error::Io(io))) => Err(Error::Unreachable(format!(
             "Postgres at {place} can not be reached ({io}): is it running? `hub dev` starts one on this machine; \
              otherwise check the host and port of the database URL"
         ))),
+        Ok(Err(sqlx::Error::Protocol(text))) => Err(Error::Unreachable(format!(
+            "the connection to Postgres at {place} broke as it was made ({text}): is it Postgres that listens there, and is it running? \
+             Check the host and port of the database URL"
+        ))),
         Ok(outcome) => Ok(outcome?),
     }
+}
+
+fn place(options: &PgConnectOptions) -> String {
+    format!("{}:{}", options.get_host(), options.get_port())
+}
+
+fn silent(options: &PgConnectOptions) -> Error {
+    Error::Unreachable(format!(
+        "Postgres at {} does not answer within {} s: check host and port, and that no firewall stands between",
+        place(options),
+        CONNECT_WITHIN.as_secs()
+    ))
+}
+
+fn no_tls(place: &str, why: &dyn Display) -> Error {
+    Error::Config(format!(
+        "no TLS connection to Postgres at {place} ({why}): check sslmode in the database URL, and for verify-ca and verify-full \
+         sslrootcert and the name of the host"
+    ))
 }
 
 /// A session of its own that keeps time while it holds the lock.
@@ -295,7 +320,8 @@ pub(crate) async fn make_way(meetings: u32) {
 
 async fn try_out(options: &PgConnectOptions) -> Result<bool> {
     let mut connection = open(options).await?;
-    let session = pooler::keeps_sessions(options, &mut connection).await?;
+    let session = timeout(CONNECT_WITHIN, pooler::keeps_sessions(options, &mut connection));
+    let session = session.await.map_err(|_| silent(options))??;
     drop(connection.close().await);
     Ok(session)
 }

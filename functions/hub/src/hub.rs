@@ -34,19 +34,6 @@ impl Hub {
         }
     }
 
-    /// Where it is, without secrets: the same for every process that has it under the same address.
-    #[must_use]
-    pub fn address(&self) -> String {
-        match self {
-            Self::Postgres(db) => {
-                let options = db.options();
-                let database = options.get_database().unwrap_or_else(|| options.get_username());
-                format!("postgres://{}:{}/{database}", options.get_host(), options.get_port())
-            }
-            Self::Api(api) => api.address(),
-        }
-    }
-
     /// Whether this caller may keep time: a database connection, or the service key.
     #[must_use]
     pub fn keeps_time(&self) -> bool {

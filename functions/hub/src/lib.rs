@@ -12,8 +12,10 @@ pub mod db;
 pub mod error;
 pub mod follow;
 mod hub;
+pub mod patience;
 mod pooler;
 pub mod realtime;
+pub mod text;
 pub mod types;
 pub mod wake;
 

@@ -190,6 +190,33 @@ pub struct Attempt {
     /// When its program ended, by the device's clock.
     #[serde(default, deserialize_with = "moment")]
     pub agent_ended_at: Option<DateTime<Utc>>,
+    /// Tokens read.
+    #[serde(default)]
+    pub tokens_in: Option<u64>,
+    /// Tokens written.
+    #[serde(default)]
+    pub tokens_out: Option<u64>,
+    /// Of those it read, how many it had read before.
+    #[serde(default)]
+    pub tokens_cached: Option<u64>,
+    /// How often the model was asked.
+    #[serde(default)]
+    pub turns: Option<u32>,
+    /// How often it used a tool.
+    #[serde(default)]
+    pub tool_calls: Option<u32>,
+    /// Whether nobody is billed what it cost.
+    #[serde(default)]
+    pub cost_notional: Option<bool>,
+    /// The version of its program.
+    #[serde(default)]
+    pub agent_version: Option<String>,
+    /// The limit that it met, or was told of.
+    #[serde(default, deserialize_with = "moment")]
+    pub limited_until: Option<DateTime<Utc>>,
+    /// How that is known: `structured`, `text` or `guess`.
+    #[serde(default)]
+    pub limit_source: Option<String>,
 }
 
 /// What a device offers: an agent, and the model preferences it takes (`any` stands for all).
@@ -203,9 +230,42 @@ pub struct AgentOffer {
     /// How much memory must be free for it to be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// The name of the login it uses, never its secret: a limit of it holds on all machines of the same servers that use it. Only
+    /// told, never read back. None: a login of this machine alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
 }
 
-/// A row of `mesh_devices`; `servers` and `running` only where a list was asked for.
+/// What keeps an agent of a device from getting tasks, of `hub_agent_stops`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStop {
+    /// The device.
+    pub device: String,
+    /// The agent.
+    pub agent: String,
+    /// The model it is about; none: all that it runs.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// `limit` or `login`.
+    pub reason: String,
+    /// Since when.
+    #[serde(default, deserialize_with = "moment")]
+    pub since: Option<DateTime<Utc>>,
+    /// Until when; none for a login, which somebody has to mend.
+    #[serde(default, deserialize_with = "moment")]
+    pub until: Option<DateTime<Utc>>,
+    /// How a limit is known: `structured`, `text` or `guess`.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// What the limit counts: `five_hour`, `seven_day`, `day` or `minute`.
+    #[serde(default)]
+    pub window_name: Option<String>,
+    /// What the agent said.
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+/// A row of `mesh_devices`; `servers`, `running` and `stops` only where a list was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Device {
     /// Its name.
@@ -237,6 +297,9 @@ pub struct Device {
     /// Since when it has ended, and said so.
     #[serde(default, deserialize_with = "moment")]
     pub signed_off_at: Option<DateTime<Utc>>,
+    /// Since when it takes nothing more, because it stops once what it has is done.
+    #[serde(default, deserialize_with = "moment")]
+    pub stopping_at: Option<DateTime<Utc>>,
     /// How much room its disk has; none if it never said.
     #[serde(default)]
     pub disk_free_bytes: Option<u64>,
@@ -249,6 +312,9 @@ pub struct Device {
     /// How many tasks it runs now, as far as the caller may see them.
     #[serde(default)]
     pub running: i64,
+    /// Which of its agents get no tasks, and why, as far as the caller may know.
+    #[serde(default, deserialize_with = "list")]
+    pub stops: Vec<AgentStop>,
 }
 
 /// A row of `hub_servers`.
@@ -521,6 +587,9 @@ pub struct Machine {
     /// answer such questions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projects: Option<BTreeMap<String, bool>>,
+    /// Whether it takes nothing more, because it stops. None leaves it as it was: one of two workers of a device may stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<bool>,
 }
 
 /// What a heartbeat answers.
@@ -538,6 +607,8 @@ pub struct Heartbeat {
     /// Projects that work asks for, and of which the device has not said whether it has them; at most 200.
     #[serde(default, deserialize_with = "list")]
     pub projects: Vec<String>,
+    /// Which hub answers, whatever its address: a hub keeps it for good, and has it to itself.
+    pub hub: Uuid,
 }
 
 /// Why an attempt ended: a closed set, which the database checks.
@@ -578,8 +649,75 @@ pub enum EndReason {
     LeaseLost,
     /// The device was revoked.
     Revoked,
-    /// The device would not do it.
+    /// The hub would not store its result.
+    NotStored,
+    /// The agent is not logged in there. The task goes to who can take it now, or has failed; other tasks do not follow.
+    Auth,
+    /// The agent's account is at a limit. The task waits for it, or for another agent, at no cost of attempts.
+    Limit,
+    /// The service behind the agent was overloaded.
+    Overloaded,
+    /// The task needs more context than the model has.
+    ContextFull,
+    /// The agent was not permitted to do something that it needed to do.
+    Denied,
+    /// The model would not do it.
     Refused,
+    /// The agent's program failed in itself.
+    Crashed,
+    /// The agent's configuration does not work.
+    BadConfig,
+}
+
+/// How a limit is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitSource {
+    /// The agent reports it.
+    Structured,
+    /// Its message says so.
+    Text,
+    /// Nobody says until when.
+    Guess,
+}
+
+/// The time in which a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitWindow {
+    /// Five hours.
+    FiveHour,
+    /// Seven days.
+    SevenDay,
+    /// A day.
+    Day,
+    /// A minute.
+    Minute,
+}
+
+/// A limit of an account that an agent met, or was told of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Until when; none: nobody says, and the hub guesses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// How that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<LimitSource>,
+    /// The model it is of; none: all that the agent runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// What it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<LimitWindow>,
+}
+
+impl Limit {
+    /// How it is known, where nothing was said of that.
+    #[must_use]
+    pub fn known(&self) -> LimitSource {
+        self.source.unwrap_or(if self.until.is_some() { LimitSource::Text } else { LimitSource::Guess })
+    }
 }
 
 /// What is known about a run, `p_meta` of the contract. What is not known is not sent.
@@ -627,6 +765,24 @@ pub struct Meta {
     /// When the program ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_ended_at: Option<DateTime<Utc>>,
+    /// Of the tokens read, how many had been read before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_cached: Option<i64>,
+    /// How often the model was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<i32>,
+    /// How often it used a tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<i32>,
+    /// Whether nobody is billed `cost_usd`: a subscription pays, or it is reckoned from a price table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_notional: Option<bool>,
+    /// The version of its program, at most 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
+    /// The limit that it met, or was told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
 }
 
 /// One reason why a task is, or is not, running.
@@ -773,7 +929,9 @@ mod tests {
         assert_eq!(task.short(), "a1b2");
         assert_eq!(task.lease_expires_at, Some(DateTime::<Utc>::MIN_UTC));
         assert!(!task.is_final());
-        let beat: Heartbeat = serde_json::from_str(r#"{"cancel": null, "lost": []}"#).unwrap();
+        let beat: Heartbeat =
+            serde_json::from_str(r#"{"cancel": null, "lost": [], "hub": "00000000-0000-0000-0000-000000000000"}"#)
+                .unwrap();
         assert_eq!(beat, Heartbeat::default());
     }
 
@@ -782,7 +940,7 @@ mod tests {
         let meta = Meta { exit_code: Some(0), ..Meta::default() };
         assert_eq!(serde_json::to_string(&meta).unwrap(), r#"{"exit_code":0}"#);
         assert_eq!(serde_json::to_string(&Machine::default()).unwrap(), "{}");
-        let offer = AgentOffer { agent: "a".into(), models: vec![], memory_bytes: None };
+        let offer = AgentOffer { agent: "a".into(), models: vec![], memory_bytes: None, account: None };
         assert_eq!(serde_json::to_string(&offer).unwrap(), r#"{"agent":"a","models":[]}"#);
     }
 
@@ -790,5 +948,11 @@ mod tests {
     fn reasons_are_written_as_the_database_checks_them() {
         let meta = Meta { reason: Some(EndReason::OutOfMemory), signal: Some(9), ..Meta::default() };
         assert_eq!(serde_json::to_string(&meta).unwrap(), r#"{"reason":"out_of_memory","signal":9}"#);
+        let limit = Limit { source: Some(LimitSource::Text), window: Some(LimitWindow::FiveHour), ..Limit::default() };
+        let meta = Meta { reason: Some(EndReason::Limit), limit: Some(limit), ..Meta::default() };
+        assert_eq!(
+            serde_json::to_string(&meta).unwrap(),
+            r#"{"reason":"limit","limit":{"source":"text","window":"five_hour"}}"#
+        );
     }
 }

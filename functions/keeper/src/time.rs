@@ -89,8 +89,8 @@ async fn lead(mut session: KeeperSession, told: &Errands) -> Result<()> {
         if decayed > 0 || recovered > 0 || posted > 0 {
             tracing::info!(threads.decayed = decayed, tasks.recovered = recovered, feeds.posted = posted, "kept time");
         }
-        // Told of a shorter lease, it looks again when the next one ends.
-        while timeout(pause(bounded(session.next_lease_end()).await?, begun.elapsed()), told.next()).await.is_ok() {}
+        // Told of a shorter lease, it looks again when the next one ends, or a limit does.
+        while timeout(pause(bounded(session.next_due()).await?, begun.elapsed()), told.next()).await.is_ok() {}
     }
 }
 
@@ -105,15 +105,15 @@ async fn unlocked(hub: &Hub, told: &Errands) -> Result<()> {
             Ok(())
         })
         .await?;
-        while timeout(pause(bounded(hub.next_lease_end()).await?, begun.elapsed()), told.next()).await.is_ok() {}
+        while timeout(pause(bounded(hub.next_due()).await?, begun.elapsed()), told.next()).await.is_ok() {}
     }
 }
 
-/// How long until the next round: a minute after the last one began, or when the next lease ends, in so many seconds. A lost attempt is
-/// taken back when its lease is over, and not at the next full minute.
-fn pause(lease_end: Option<f64>, since: Duration) -> Duration {
+/// How long until the next round: a minute after the last one began, or when the next lease or limit ends, in so many seconds. A lost
+/// attempt is taken back when its lease is over, what waits for a limit goes on when that is, and not at the next full minute.
+fn pause(due: Option<f64>, since: Duration) -> Duration {
     let round = EVERY.saturating_sub(since);
-    let end = lease_end.map_or(EVERY, |seconds| {
+    let end = due.map_or(EVERY, |seconds| {
         Duration::try_from_secs_f64(seconds.max(0.0)).map_or(EVERY, |left| left.saturating_add(OVER))
     });
     round.min(end).max(APART.saturating_sub(since))

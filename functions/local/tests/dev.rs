@@ -106,6 +106,28 @@ async fn starts_from_nothing_again_and_after_a_reset() {
         answer(stack.ask_as("HUB_DEVICE_JWT", Method::GET, "/rest/v1/mesh_devices?select=name,serves_all")).await;
     assert_eq!((status, devices), (200, json!([{"name": "dev", "serves_all": true}])));
 
+    // Nobody started its worker: it is enrolled, with what it will offer, and not there.
+    let offers = answer(stack.ask_as(
+        "HUB_DEVICE_JWT",
+        Method::GET,
+        "/rest/v1/mesh_devices?select=last_heartbeat_at,capacity,agents->0->>agent",
+    ))
+    .await;
+    assert_eq!(offers, (200, json!([{"last_heartbeat_at": null, "capacity": 4, "agent": "survey"}])));
+    let task: String = sqlx::query_scalar(
+        "select public.hub_send(c.id, 'look') -> 'task' ->> 'id' from public.hub_channels c where c.name = 'quick'",
+    )
+    .fetch_one(&mut owner)
+    .await
+    .unwrap();
+    let (reason, detail): (String, String) =
+        sqlx::query_as("select e.reason, e.detail from public.hub_explain_task($1::uuid) e")
+            .bind(task)
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+    assert_eq!((reason.as_str(), detail.contains("hub worker --device dev")), ("no device online", true), "{detail}");
+
     // The folders that channels name, and a project to try things on.
     let project = dir.join("projects/Desktop/homelab");
     assert!(project.join("README.md").is_file() && project.join(".git").is_dir());

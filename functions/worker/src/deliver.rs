@@ -79,7 +79,7 @@ async fn kept(entry: Entry, report: Report) -> Entry {
 
 async fn tell(shared: &Shared, key: hub::types::Running, stop: &Stop, mut report: Report, mut unsure: bool) -> Told {
     let mut pause = Duration::from_millis(200);
-    let mut odd = 0;
+    let (mut odd, mut bare, mut told_so) = (0, false, false);
     loop {
         let call = async {
             match &report {
@@ -109,12 +109,22 @@ async fn tell(shared: &Shared, key: hub::types::Running, stop: &Stop, mut report
                 tracing::warn!(task.id = %key.task, task.attempt = key.attempt, error = %error, "attempt discarded");
                 return Told::Nobodys;
             }
-            Err(Error::BadInput(refusal)) if matches!(report, Report::Complete { .. }) => {
-                tracing::error!(task.id = %key.task, error = %refusal, "the result was refused");
+            // A figure that the hub does not take is worth less than the end itself.
+            Err(Error::BadInput(refusal)) if !bare => {
+                tracing::error!(task.id = %key.task, error = %refusal, "the end of an attempt was refused; telling it without its record");
+                bare = true;
+                let (Report::Complete { meta, .. } | Report::Fail { meta, .. }) = &mut report;
+                *meta = Meta { reason: meta.reason, ..Meta::default() };
+                continue;
+            }
+            Err(Error::BadInput(refusal)) if !told_so => {
+                tracing::error!(task.id = %key.task, error = %refusal, "what was to be told was refused");
+                told_so = true;
+                let what = if matches!(report, Report::Complete { .. }) { "result" } else { "error" };
                 report = Report::Fail {
-                    error: format!("the result could not be stored: {}", refusal.message),
+                    error: format!("the {what} could not be stored: {refusal}"),
                     retryable: false,
-                    meta: Meta { reason: Some(EndReason::Refused), ..Meta::default() },
+                    meta: Meta { reason: Some(EndReason::NotStored), ..Meta::default() },
                 };
                 continue;
             }

@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, path::Path};
 
-use crate::agents::{AgentConfig, Kind};
+use crate::agents::AgentConfig;
 
 /// What any program needs, and toolchains to be found. Places, languages, proxies and certificates: none of it is a secret, but for
 /// a password in a proxy's URL, without which nothing works behind that proxy. Not among them: sockets that speak for a person
@@ -59,10 +59,7 @@ fn names(variables: &[(OsString, OsString)]) -> Vec<&OsString> {
 
 /// By its name (`claude`, `claude-opus`), or by the program that it runs.
 fn is_like(config: &AgentConfig, agent: &str) -> bool {
-    let program = match &config.kind {
-        Kind::Command { argv, .. } => argv.first().and_then(|program| Path::new(program).file_name()?.to_str()),
-        Kind::Survey => None,
-    };
+    let program = config.program().and_then(|program| Path::new(program).file_name()?.to_str());
     program == Some(agent) || config.agent.split(['-', '_', '.']).next() == Some(agent)
 }
 

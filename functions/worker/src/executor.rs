@@ -15,15 +15,19 @@ use hub::{
     Error, Hub, Result,
     types::{EndReason, Meta, Running, Task},
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agents::{Agent, Context, Outcome, Recorded},
+    agents::{Agent, Context, Outcome, login::Logins},
     deliver::deliver,
+    host::Exit,
     journal::{Entry, Journal, Report},
     machine::Facts,
-    process::{ATTEMPT_MARK, WORKER_MARK},
+    process::{ATTEMPT_MARK, WORKER_MARK, end_marked},
     progress,
     project::{self, Refused},
     redact::Redactor,
@@ -31,6 +35,9 @@ use crate::{
 
 /// A call that takes longer hangs: the connection is half open.
 pub(crate) const CALL_WITHIN: Duration = Duration::from_secs(20);
+
+/// Between two tries to ask a hub that is away.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 pub(crate) async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(CALL_WITHIN, call).await.unwrap_or_else(|_| Err(Error::Unreachable("the hub does not answer".into())))
@@ -85,7 +92,10 @@ pub(crate) struct Shared {
     pub(crate) grace: Duration,
     pub(crate) journal: Journal,
     pub(crate) facts: Arc<Facts>,
-    pub(crate) redactor: Redactor,
+    pub(crate) redactor: Arc<Redactor>,
+    pub(crate) logins: Logins,
+    /// With whom an agent shares its login.
+    pub(crate) families: HashMap<String, Vec<String>>,
     /// Attempts whose lease is to be kept.
     pub(crate) running: Mutex<HashMap<Running, Stop>>,
     /// "Send a heartbeat now."
@@ -120,6 +130,7 @@ impl Shared {
 pub(crate) async fn attempt(shared: Arc<Shared>, task: Task, stop: Stop) -> Option<DateTime<Utc>> {
     let key = Running { task: task.id, attempt: task.attempt };
     tracing::info!(task.id = %key.task, task.attempt = key.attempt, agent.name = task.agent.as_deref().unwrap_or("-"), "attempt started");
+    let agent = task.agent.clone().unwrap_or_default();
     let (entry, outcome) = match begin(&shared, &task).await {
         Ok(entry) => {
             let outcome = run(&shared, task, &entry, &stop).await.shown(&shared.redactor);
@@ -132,7 +143,7 @@ pub(crate) async fn attempt(shared: Arc<Shared>, task: Task, stop: Stop) -> Opti
             (None, Outcome::failed(why, true, EndReason::NotStarted))
         }
     };
-    let due = end(&shared, key, entry, &stop, outcome).await;
+    let due = end(&shared, key, &agent, entry, &stop, outcome).await;
     shared.leave(key);
     due
 }
@@ -165,6 +176,8 @@ async fn run(shared: &Shared, task: Task, entry: &Entry, stop: &Stop) -> Outcome
     };
     let (progress, reporter) = progress::channel();
     let (id, attempt) = (task.id, task.attempt);
+    let (name, login) =
+        (task.agent.clone().unwrap_or_default(), shared.logins.stamps(task.agent.as_deref().unwrap_or_default()));
     let context = Context {
         marks: vec![
             ("HUB_TASK_ID".into(), id.to_string().into()),
@@ -180,6 +193,7 @@ async fn run(shared: &Shared, task: Task, entry: &Entry, stop: &Stop) -> Outcome
         cancel: stop.token.clone(),
         // A stopping worker has little time itself.
         grace: shared.grace,
+        redactor: Arc::clone(&shared.redactor),
     };
     let work = async {
         match AssertUnwindSafe(agent.run(context)).catch_unwind().await {
@@ -200,13 +214,21 @@ async fn run(shared: &Shared, task: Task, entry: &Entry, stop: &Stop) -> Outcome
             () = stop.token.cancelled() => {}
         }
     };
-    tokio::join!(work, telling).0
+    let (outcome, ()) = tokio::join!(work, telling);
+    if let Outcome::Failed { meta: Meta { reason: Some(EndReason::Auth), .. }, .. } = &outcome {
+        for kin in shared.families.get(&name).into_iter().flatten() {
+            shared.logins.broke(kin, shared.logins.stamps(kin));
+        }
+        shared.logins.broke(&name, login);
+    }
+    outcome
 }
 
 /// Tells the end, unless the attempt is nobody's any more.
 async fn end(
     shared: &Shared,
     key: Running,
+    agent: &str,
     entry: Option<Entry>,
     stop: &Stop,
     outcome: Outcome,
@@ -230,7 +252,30 @@ async fn end(
         }
         (_, Outcome::Failed { error, retryable, meta }) => Report::Fail { error, retryable, meta },
     };
+    spare_family(shared, agent, &report).await;
     deliver(shared, key, entry, stop, report, false).await
+}
+
+/// Before a task is handed back for a limit or a login: what else this device would run under that login is kept from it too, or the task
+/// would go there at once. Not told, it learns it by itself.
+async fn spare_family(shared: &Shared, agent: &str, report: &Report) {
+    let Report::Fail { error, meta, .. } = report else { return };
+    let reason = error.lines().next().unwrap_or_default();
+    for kin in shared.families.get(agent).into_iter().flatten() {
+        let told = match (meta.reason, &meta.limit) {
+            (Some(EndReason::Limit), limit) => {
+                let limit = limit.clone().unwrap_or_default();
+                bounded(shared.hub.report_rate_limit(&shared.device, kin, &limit, reason, None)).await
+            }
+            (Some(EndReason::Auth), _) => {
+                bounded(shared.hub.report_login(&shared.device, kin, false, Some(reason))).await
+            }
+            _ => return,
+        };
+        if let Err(error) = told {
+            tracing::warn!(agent.name = %kin, error = %error, "it could not be told that an agent has to wait");
+        }
+    }
 }
 
 fn ended(meta: Meta, reason: EndReason) -> Meta {
@@ -245,8 +290,20 @@ pub(crate) async fn adopt(shared: Arc<Shared>, folder: PathBuf, shutdown: Cancel
         () = shutdown.cancelled() => return,
         entry = shared.journal.adopt(folder) => entry,
     };
-    let Some(entry) = entry else { return };
+    let Some(mut entry) = entry else { return };
     let key = entry.key();
+    if !entry.certain {
+        let agent = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            agent = agent_of(&shared, key) => agent,
+        };
+        let Some(agent) = agent else {
+            tracing::warn!(folder = %entry.folder().display(), "the folder of an attempt is left alone: this hub does not know of its task");
+            return;
+        };
+        entry.about.agent = agent;
+    }
     let stop = shared.enter(key);
     let report = match entry.report() {
         Some(report) => report,
@@ -257,14 +314,35 @@ pub(crate) async fn adopt(shared: Arc<Shared>, folder: PathBuf, shutdown: Cancel
     shared.leave(key);
 }
 
+/// Which agent had the attempt, as the hub has it. None where the hub has no such task to show, so that it may be another hub's.
+async fn agent_of(shared: &Shared, key: Running) -> Option<Option<String>> {
+    loop {
+        match bounded(shared.hub.task(&key.task.to_string())).await {
+            Ok(task) => return Some(task.agent),
+            Err(error) if error.is_transient() => sleep(ASK_AGAIN).await,
+            Err(error) => {
+                tracing::warn!(task.id = %key.task, error = %error, "the hub does not say whose attempt it was");
+                return None;
+            }
+        }
+    }
+}
+
 /// The end of an attempt whose worker did not live to see it.
 async fn recorded(shared: &Shared, entry: &Entry) -> Report {
     let agent = entry.about.agent.as_deref().and_then(|name| shared.agents.get(name)).cloned();
-    let folder = entry.folder().to_path_buf();
-    let judged = tokio::task::spawn_blocking(move || {
-        let recorded = Recorded::read(&folder).ok().flatten()?;
-        agent?.verdict(&recorded)
-    });
+    let (folder, redactor) = (entry.folder().to_path_buf(), Arc::clone(&shared.redactor));
+    let place = folder.clone();
+    let exit = tokio::task::spawn_blocking(move || Exit::read(&place).ok().flatten()).await.ok().flatten();
+    let Some(exit) = exit else {
+        // Nobody wrote down that nothing of it is left: host and guard may have been killed as well.
+        let left = end_marked(format!("{}.{}", entry.about.task, entry.about.attempt)).await;
+        if left > 0 {
+            tracing::error!(task.id = %entry.about.task, processes = left, "processes of an agent could not be ended");
+        }
+        return gone(Meta::default());
+    };
+    let judged = tokio::task::spawn_blocking(move || agent?.verdict(exit, &folder, &redactor).ok().flatten());
     match judged.await.ok().flatten().map(|outcome| outcome.shown(&shared.redactor)) {
         Some(Outcome::Complete { result, meta }) => Report::Complete { result, meta },
         Some(Outcome::Failed { error, retryable, meta }) => Report::Fail { error, retryable, meta },

@@ -32,6 +32,10 @@ pub(crate) async fn beat(shared: &Shared, device: &str) -> Result<(Vec<(Running,
         let running = shared.snapshot();
         let keys: Vec<Running> = running.iter().map(|(key, _)| *key).collect();
         let answer = bounded(shared.hub.heartbeat(device, &keys, &machine)).await?;
+        for agent in shared.logins.changed() {
+            bounded(shared.hub.report_login(device, &agent, true, None)).await?;
+            shared.logins.told(&agent);
+        }
         shared.facts.told(machine);
         asked += 1;
         if answer.projects.is_empty() || asked == QUESTIONS {

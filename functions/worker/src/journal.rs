@@ -18,14 +18,19 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use hub::types::{Meta, Running, Task};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
+
+use crate::process::end_of_dead;
 
 const LOCK: &str = "lock";
 const ABOUT: &str = "attempt.json";
@@ -34,12 +39,15 @@ const REPORT: &str = "report.json";
 const UNFINISHED: &str = ".new-";
 /// After this nobody will ask for what is left: the lease ended long ago, or another hub was meant.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// A host whose worker is gone ends within seconds. One that has its folder for longer is frozen.
+const HELD_FOR: Duration = Duration::from_secs(30);
 
 /// Where the attempts of one machine are kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     attempts: PathBuf,
-    hub: String,
+    /// Which hub this worker works for. It says so with its first answer, before there is anything to keep.
+    hub: Arc<OnceLock<Uuid>>,
 }
 
 /// What an attempt is an attempt at.
@@ -48,8 +56,8 @@ pub(crate) struct About {
     pub(crate) task: Uuid,
     pub(crate) attempt: i32,
     pub(crate) agent: Option<String>,
-    /// Which hub has the task: a machine may work for several.
-    hub: String,
+    /// Which hub has the task: a machine may work for several, and has one of them by several addresses.
+    hub: Option<Uuid>,
 }
 
 /// How an attempt ended, as the hub is to be told.
@@ -65,21 +73,29 @@ pub(crate) enum Report {
 pub(crate) struct Entry {
     folder: PathBuf,
     pub(crate) about: About,
+    /// Whether what it is an attempt at could be read. Else only its folder's name says it, and not for which hub.
+    pub(crate) certain: bool,
     _lock: File,
 }
 
 impl Journal {
-    /// The journal below `state`, for attempts at tasks of `hub`. Makes the folders where they are missing, for this user alone.
-    pub(crate) fn open(state: &Path, hub: String) -> io::Result<Self> {
+    /// The journal below `state`. Makes the folders where they are missing, for this user alone.
+    pub(crate) fn open(state: &Path) -> io::Result<Self> {
         let attempts = state.join("attempts");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&attempts)?;
-        Ok(Self { attempts, hub })
+        Ok(Self { attempts, hub: Arc::default() })
+    }
+
+    /// Says whose tasks are attempted from now on: that of the first call.
+    pub(crate) fn belongs_to(&self, hub: Uuid) {
+        self.hub.get_or_init(|| hub);
     }
 
     /// Makes the folder of an attempt that was just claimed. It appears whole: with its lock held and with what it is.
     pub(crate) fn begin(&self, task: &Task) -> io::Result<Entry> {
         static MADE: AtomicU64 = AtomicU64::new(0);
-        let about = About { task: task.id, attempt: task.attempt, agent: task.agent.clone(), hub: self.hub.clone() };
+        let about =
+            About { task: task.id, attempt: task.attempt, agent: task.agent.clone(), hub: self.hub.get().copied() };
         let making =
             self.attempts.join(format!("{UNFINISHED}{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed)));
         let entry = (|| {
@@ -89,7 +105,7 @@ impl Journal {
             private(&making.join(ABOUT))?.write_all(&serde_json::to_vec(&about)?)?;
             let folder = self.attempts.join(format!("{}.{}", about.task, about.attempt));
             fs::rename(&making, &folder)?;
-            Ok(Entry { folder, about, _lock: lock })
+            Ok(Entry { folder, about, certain: true, _lock: lock })
         })();
         if entry.is_err() {
             fs::remove_dir_all(&making).ok();
@@ -120,8 +136,27 @@ impl Journal {
 
     /// Waits until nobody living has the folder, and takes it. None if its end was delivered meanwhile, or if it is of another hub.
     pub(crate) async fn adopt(&self, folder: PathBuf) -> Option<Entry> {
-        let about: About = serde_json::from_slice(&fs::read(folder.join(ABOUT)).ok()?).ok()?;
-        if about.hub != self.hub {
+        let written = fs::read(folder.join(ABOUT)).ok()?;
+        let (about, certain) = match serde_json::from_slice::<About>(&written) {
+            Ok(about) => (about, true),
+            Err(error) => {
+                tracing::warn!(
+                    folder = %folder.display(), error = %error,
+                    "what the folder of an attempt says of it can not be read; going by the folder's name"
+                );
+                (self.named(&folder)?, false)
+            }
+        };
+        if about.hub.is_none() || about.hub != self.hub.get().copied() {
+            // One that a living worker has is its own business.
+            if is_nobodys(&folder) {
+                let why =
+                    if about.hub.is_some() { "it is of another hub" } else { "it does not say of which hub it is" };
+                tracing::warn!(
+                    folder = %folder.display(), reason = why,
+                    "an attempt in the journal is left alone: a worker for its hub is to deliver it; after 14 days it is removed"
+                );
+            }
             return None;
         }
         let lock = File::open(folder.join(LOCK)).ok()?;
@@ -134,11 +169,28 @@ impl Journal {
                 found.send(locked).ok();
             })
             .ok()?;
-        let lock = taken.await.ok()?.ok()?;
+        tokio::pin!(taken);
+        let lock = loop {
+            match timeout(HELD_FOR, &mut taken).await {
+                Ok(taken) => break taken.ok()?.ok()?,
+                Err(_) => end_of_dead(&format!("{}.{}", about.task, about.attempt)).await,
+            }
+        };
         // The same file is still there: who had it did not deliver and remove it.
         let here = fs::metadata(folder.join(LOCK)).ok()?;
         let held = lock.metadata().ok()?;
-        (here.dev() == held.dev() && here.ino() == held.ino()).then_some(Entry { folder, about, _lock: lock })
+        (here.dev() == held.dev() && here.ino() == held.ino()).then_some(Entry { folder, about, certain, _lock: lock })
+    }
+
+    /// What a folder's name says of an attempt.
+    fn named(&self, folder: &Path) -> Option<About> {
+        let (task, attempt) = folder.file_name()?.to_str()?.split_once('.')?;
+        Some(About {
+            task: task.parse().ok()?,
+            attempt: attempt.parse().ok()?,
+            agent: None,
+            hub: self.hub.get().copied(),
+        })
     }
 }
 
@@ -194,6 +246,14 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const HUB: Uuid = Uuid::from_u128(1);
+
+    fn journal(state: &Path) -> Journal {
+        let journal = Journal::open(state).unwrap();
+        journal.belongs_to(HUB);
+        journal
+    }
+
     fn task() -> Task {
         serde_json::from_value(serde_json::json!({
             "id": Uuid::new_v4(), "content": "x", "status": "running", "attempt": 1, "agent": "claude"
@@ -208,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn a_report_outlives_the_worker_that_wrote_it() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        let journal = journal(state.path());
         let entry = journal.begin(&task()).unwrap();
         entry.keep(&report()).unwrap();
         let key = entry.key();
@@ -225,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn an_attempt_is_adopted_once_and_only_when_its_worker_is_gone() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        let journal = journal(state.path());
         let entry = journal.begin(&task()).unwrap();
         let folder = journal.left().remove(0);
         let waiting: Vec<_> = (0..2)
@@ -247,7 +307,7 @@ mod tests {
     #[test]
     fn what_a_killed_worker_had_half_removed_goes_with_the_next() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        let journal = journal(state.path());
         let entry = journal.begin(&task()).unwrap();
         let folder = entry.folder().to_path_buf();
         fs::remove_file(folder.join(ABOUT)).unwrap();
@@ -257,19 +317,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn attempts_of_another_hub_are_left_alone() {
+    async fn what_can_not_be_read_goes_by_the_name_of_its_folder() {
         let state = tempfile::tempdir().unwrap();
-        drop(Journal::open(state.path(), "one".into()).unwrap().begin(&task()).unwrap());
-        let other = Journal::open(state.path(), "two".into()).unwrap();
-        let left = other.left();
-        assert!(other.adopt(left[0].clone()).await.is_none());
-        assert_eq!(other.left().len(), 1);
+        let journal = journal(state.path());
+        for written in ["", "{garbage"] {
+            let entry = journal.begin(&task()).unwrap();
+            let key = entry.key();
+            fs::write(entry.folder().join(ABOUT), written).unwrap();
+            drop(entry);
+            let adopted = journal.adopt(journal.left().remove(0)).await.unwrap();
+            assert_eq!((adopted.key(), adopted.certain), (key, false));
+            adopted.remove();
+        }
+        let odd = state.path().join("attempts/odd");
+        fs::create_dir(&odd).unwrap();
+        fs::write(odd.join(ABOUT), "{garbage").unwrap();
+        assert!(journal.adopt(odd).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn attempts_of_another_hub_or_of_none_are_left_alone() {
+        let state = tempfile::tempdir().unwrap();
+        let of_none = Journal::open(state.path()).unwrap();
+        drop(journal(state.path()).begin(&task()).unwrap());
+        drop(of_none.begin(&task()).unwrap());
+        let other = Journal::open(state.path()).unwrap();
+        other.belongs_to(Uuid::new_v4());
+        for journal in [other, of_none] {
+            for folder in journal.left() {
+                assert!(journal.adopt(folder).await.is_none());
+            }
+            assert_eq!(journal.left().len(), 2);
+        }
     }
 
     #[test]
     fn a_half_written_report_is_none() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(state.path(), "hub".into()).unwrap();
+        let journal = journal(state.path());
         let entry = journal.begin(&task()).unwrap();
         fs::write(entry.folder().join("report.new"), b"{\"end\":").unwrap();
         assert_eq!(entry.report(), None);
@@ -280,7 +365,7 @@ mod tests {
     #[test]
     fn folders_are_this_users_alone() {
         let state = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&state.path().join("deep/er"), "hub".into()).unwrap();
+        let journal = journal(&state.path().join("deep/er"));
         let entry = journal.begin(&task()).unwrap();
         entry.keep(&report()).unwrap();
         for (path, mode) in [(entry.folder().to_path_buf(), 0o700), (entry.folder().join(REPORT), 0o600)] {

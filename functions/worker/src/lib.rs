@@ -27,7 +27,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::{
-    agents::{Agent, AgentConfig, Context, Kind, Outcome, Recorded},
+    agents::{Adapter, Agent, AgentConfig, Context, Kind, Outcome, Speaks},
     progress::Progress,
     worker::Ready,
 };

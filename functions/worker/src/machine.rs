@@ -5,7 +5,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use hub::types::Machine;
@@ -23,11 +26,19 @@ pub(crate) struct Facts {
     state: PathBuf,
     /// By path: whether it was there when the hub was last told. None: not told yet.
     projects: Mutex<BTreeMap<String, Option<bool>>>,
+    stopping: AtomicBool,
+    stopping_told: AtomicBool,
 }
 
 impl Facts {
     pub(crate) fn new(root: PathBuf, state: PathBuf) -> Self {
-        Self { root, state, projects: Mutex::default() }
+        Self {
+            root,
+            state,
+            projects: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            stopping_told: AtomicBool::new(false),
+        }
     }
 
     /// Looks, off the runtime's threads: a disk that does not answer must hold up no heartbeat of another.
@@ -49,11 +60,24 @@ impl Facts {
             memory_free_bytes: memory_free(),
             // Also when there is nothing to say: from then on the device is held to what it said.
             projects: Some(changed.collect()),
+            // Said once: after that another worker of this device may have said that it takes more.
+            stopping: match (self.stopping.load(Ordering::Relaxed), self.stopping_told.load(Ordering::Relaxed)) {
+                (true, true) => None,
+                (stopping, _) => Some(stopping),
+            },
         }
+    }
+
+    /// From now on this worker takes nothing more.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// The hub has taken what [`Facts::look`] found.
     pub(crate) fn told(&self, machine: Machine) {
+        if machine.stopping == Some(true) {
+            self.stopping_told.store(true, Ordering::Relaxed);
+        }
         let mut projects = self.projects();
         for (path, there) in machine.projects.unwrap_or_default() {
             projects.insert(path, Some(there));
@@ -74,6 +98,7 @@ impl Facts {
 
     /// The hub has lost what it was told (the device's row is new).
     pub(crate) fn forgotten(&self) {
+        self.stopping_told.store(false, Ordering::Relaxed);
         self.projects().clear();
     }
 
@@ -156,5 +181,18 @@ mod tests {
         assert_eq!(projects(&facts.look().await), []);
         facts.asked(&["a".into()]);
         assert_eq!(projects(&facts.look().await), [("a", false)]);
+    }
+
+    #[tokio::test]
+    async fn that_it_stops_is_said_until_the_hub_has_taken_it() {
+        let root = tempfile::tempdir().unwrap();
+        let facts = facts(root.path());
+        assert_eq!(facts.look().await.stopping, Some(false));
+        facts.stop();
+        assert_eq!(facts.look().await.stopping, Some(true));
+        facts.told(facts.look().await);
+        assert_eq!(facts.look().await.stopping, None);
+        facts.forgotten();
+        assert_eq!(facts.look().await.stopping, Some(true));
     }
 }

@@ -24,6 +24,8 @@ pub(crate) const ATTEMPT_MARK: &str = "HUB_ATTEMPT";
 pub(crate) const WORKER_MARK: &str = "HUB_WORKER";
 /// How long KILL is repeated: a process in the middle of forking leaves another behind.
 const KILL_FOR: Duration = Duration::from_secs(4);
+/// A host that goes on without its worker has ended its agent by then.
+const RESUMED_FOR: Duration = Duration::from_secs(5);
 /// A guard of a host has this long to end what its host leaves, since it finds what has no mark any more.
 const GUARD_FOR: Duration = Duration::from_secs(2);
 
@@ -34,6 +36,8 @@ pub(crate) struct Process {
     pub(crate) parent: i32,
     group: i32,
     pub(crate) started: u64,
+    /// Somebody stopped it, and it does nothing until it is told to go on.
+    stopped: bool,
 }
 
 /// Every living process of this machine that we may see. Zombies are none: they only wait to be counted.
@@ -48,14 +52,15 @@ fn one(pid: i32) -> Option<Process> {
     // The second field is the program's name in parentheses, and may hold blanks and parentheses itself.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
-    if matches!(fields.next()?, "Z" | "X" | "x") {
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X" | "x") {
         return None;
     }
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
     // Field 22, in clock ticks since the machine started.
     let started = fields.nth(16)?.parse().ok()?;
-    Some(Process { pid, parent, group, started })
+    Some(Process { pid, parent, group, started, stopped: state == "T" })
 }
 
 /// The value of a mark in a process's environment. None also where we may not look.
@@ -80,12 +85,13 @@ fn read_line(line: &str) -> Option<Process> {
     let mut fields = line.split_whitespace();
     let (pid, parent, group) =
         (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    if fields.next()?.starts_with('Z') {
+    let state = fields.next()?;
+    if state.starts_with('Z') {
         return None;
     }
     // Five words of a date, to the second.
     let started = fnv(fields.collect::<Vec<_>>().join(" ").as_bytes());
-    Some(Process { pid, parent, group, started })
+    Some(Process { pid, parent, group, started, stopped: state.starts_with('T') })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -105,19 +111,63 @@ fn mark(pid: i32, name: &str) -> Option<String> {
     line[at..].split_whitespace().next().map(str::to_owned)
 }
 
-/// Whether it guards the host of an attempt (`hub agent-host FOLDER`).
+/// Whether it is the host of an attempt (`hub agent-host --inner … FOLDER`) or guards one (`hub agent-host FOLDER`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Guard,
+    Host,
+    Neither,
+}
+
 #[cfg(target_os = "linux")]
-fn is_guard(pid: i32) -> bool {
+fn role(pid: i32) -> Role {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
     // The last word ends with a zero, too.
-    matches!(words.as_slice(), [_, command, _, []] if *command == crate::host::COMMAND.as_bytes())
+    match words.as_slice() {
+        [_, command, _, []] if *command == crate::host::COMMAND.as_bytes() => Role::Guard,
+        [_, command, ..] if *command == crate::host::COMMAND.as_bytes() => Role::Host,
+        _ => Role::Neither,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_guard(pid: i32) -> bool {
+fn role(pid: i32) -> Role {
     let line = ps(&["-ww", "-o", "command=", "-p", &pid.to_string()]);
-    line.split_whitespace().nth(1) == Some(crate::host::COMMAND) && !line.contains(" --inner ")
+    match line.split_whitespace().nth(1) {
+        Some(crate::host::COMMAND) if line.contains(" --inner ") => Role::Host,
+        Some(crate::host::COMMAND) => Role::Guard,
+        _ => Role::Neither,
+    }
+}
+
+/// Whether the worker that has this mark is gone. A mark that can not be read is nobody's.
+fn is_gone(worker: &str) -> bool {
+    let numbers = worker.rsplit_once(':').and_then(|(_, numbers)| numbers.split_once('.'));
+    numbers
+        .and_then(|(pid, started)| Some((pid.parse().ok()?, started.parse::<u64>().ok()?)))
+        .is_some_and(|(pid, started)| one(pid).is_none_or(|process| process.started != started))
+}
+
+/// The processes of attempts whose worker is gone, with the marks of the attempts. `wanted` is asked with the marks of worker and attempt.
+fn of_the_dead(wanted: impl Fn(&str, &str) -> bool) -> Vec<(Process, String)> {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let of_dead = |process: Process| {
+        let (worker, attempt) = (mark(process.pid, WORKER_MARK)?, mark(process.pid, ATTEMPT_MARK)?);
+        (process.pid != own && wanted(&worker, &attempt) && is_gone(&worker)).then_some((process, attempt))
+    };
+    all().into_iter().filter_map(of_dead).collect()
+}
+
+/// Ends what there is of an attempt whose worker is gone, frozen or not. What a living worker runs is left alone.
+pub(crate) async fn end_of_dead(attempt: &str) {
+    let wanted = attempt.to_owned();
+    let left =
+        tokio::task::spawn_blocking(move || of_the_dead(|_, attempt| attempt == wanted)).await.unwrap_or_default();
+    if let Some(tree) = Shared::left(attempt, left.into_iter().map(|(process, _)| process)) {
+        tracing::warn!(attempt, "ending the host of an attempt whose worker is gone: it does not go by itself");
+        tree.end(Duration::ZERO).await;
+    }
 }
 
 fn signal(process: Process, signal: Signal) {
@@ -137,20 +187,20 @@ pub(crate) struct Tree {
     spared: Option<i32>,
 }
 
-#[cfg(not(target_os = "linux"))]
 impl Tree {
     /// The tree under a program that was just started, in a process group of its own, with `mark` in its environment. Neither this
     /// process nor its parent belong to it.
+    #[cfg(not(target_os = "linux"))]
     pub(crate) fn of(pid: i32, mark: String) -> Self {
         // Gone before we could look: its group and its mark are still what to look for.
-        let leader = one(pid).unwrap_or(Process { pid, parent: 0, group: pid, started: 0 });
+        let leader = one(pid).unwrap_or(Process { pid, parent: 0, group: pid, started: 0, stopped: false });
         let spared = Some(nix::unistd::getppid().as_raw());
         Self { leader, mark, seen: HashMap::from([(pid, leader.started)]), spared }
     }
 
     /// All with this mark but this process.
     pub(crate) fn marked(mark: String) -> Self {
-        let nobody = Process { pid: -1, parent: -1, group: -1, started: 0 };
+        let nobody = Process { pid: -1, parent: -1, group: -1, started: 0, stopped: false };
         Self { leader: nobody, mark, seen: HashMap::new(), spared: None }
     }
 }
@@ -202,9 +252,34 @@ impl Shared {
             .unwrap_or_default()
     }
 
-    /// Ends every process of the tree: TERM, `grace` to follow it, then KILL until none is left. Gives how many would not go.
+    /// What is left of an attempt, if anything is.
+    fn left(attempt: &str, processes: impl IntoIterator<Item = Process>) -> Option<Self> {
+        let processes: Vec<Process> = processes.into_iter().collect();
+        let leader = processes.iter().min_by_key(|process| process.started).copied()?;
+        let seen = processes.iter().map(|process| (process.pid, process.started)).collect();
+        Some(Self(Arc::new(Mutex::new(Tree { leader, mark: attempt.to_owned(), seen, spared: None }))))
+    }
+
+    /// Lets guards and hosts that somebody stopped go on, and waits for them: only they can write down what their agent said and how it
+    /// ended. Since their worker is gone they end it.
+    async fn resume(&self, living: &[Process]) {
+        let stopped = |process: &&Process| process.stopped && role(process.pid) != Role::Neither;
+        let mut resumed: Vec<Process> = living.iter().filter(stopped).copied().collect();
+        for process in &resumed {
+            signal(*process, Signal::SIGCONT);
+        }
+        let begun = Instant::now();
+        while !resumed.is_empty() && begun.elapsed() < RESUMED_FOR {
+            sleep(Duration::from_millis(20)).await;
+            resumed.retain(|process| one(process.pid).is_some_and(|now| now.started == process.started));
+        }
+    }
+
+    /// Ends every process of the tree: what is frozen of its host goes on first, then TERM, `grace` to follow it, then KILL until none is left. Gives how many would not go.
     async fn end(&self, grace: Duration) -> usize {
         let mut living = self.look().await;
+        self.resume(&living).await;
+        living = self.look().await;
         if living.is_empty() {
             return 0;
         }
@@ -224,7 +299,7 @@ impl Shared {
         let begun = Instant::now();
         while begun.elapsed() < KILL_FOR {
             let guards_too = begun.elapsed() > GUARD_FOR;
-            for process in living.iter().filter(|process| guards_too || !is_guard(process.pid)) {
+            for process in living.iter().filter(|process| guards_too || role(process.pid) != Role::Guard) {
                 signal(*process, Signal::SIGKILL);
             }
             sleep(Duration::from_millis(20)).await;
@@ -235,6 +310,12 @@ impl Shared {
         }
         living.len()
     }
+}
+
+/// Ends at once what carries an attempt's mark, where its host and its guard are gone without having done so. Gives how many would not
+/// go.
+pub(crate) async fn end_marked(mark: String) -> usize {
+    Shared(Arc::new(Mutex::new(Tree::marked(mark)))).end(Duration::ZERO).await
 }
 
 /// A name for this worker on this machine, and the mark its processes carry. A worker of the same device that serves the same
@@ -256,42 +337,17 @@ impl Identity {
     /// Ends what an earlier worker of this name left behind when it was killed. What a living one runs is left alone. Gives how
     /// many processes there were.
     pub(crate) async fn sweep(&self, grace: Duration) -> usize {
-        let this = self.clone();
-        let left: Vec<(Process, String)> = tokio::task::spawn_blocking(move || {
-            let own = i32::try_from(std::process::id()).unwrap_or(0);
-            let orphan = |mark: &str| {
-                let worker: Option<(&str, &str)> = mark
-                    .strip_prefix(&this.name)
-                    .and_then(|rest| rest.strip_prefix(':'))
-                    .and_then(|rest| rest.split_once('.'));
-                let Some((pid, started)) =
-                    worker.and_then(|(pid, started)| Some((pid.parse::<i32>().ok()?, started.parse::<u64>().ok()?)))
-                else {
-                    return false;
-                };
-                one(pid).is_none_or(|process| process.started != started)
-            };
-            all()
-                .into_iter()
-                .filter(|p| p.pid != own && mark(p.pid, WORKER_MARK).is_some_and(|mark| orphan(&mark)))
-                .filter_map(|p| Some((p, mark(p.pid, ATTEMPT_MARK)?)))
-                .collect()
-        })
-        .await
-        .unwrap_or_default();
+        let name = format!("{}:", self.name);
+        let left = tokio::task::spawn_blocking(move || of_the_dead(|worker, _| worker.starts_with(&name)));
+        let left = left.await.unwrap_or_default();
         let count = left.len();
         let mut attempts: HashMap<String, Vec<Process>> = HashMap::new();
         for (process, attempt) in left {
             attempts.entry(attempt).or_default().push(process);
         }
         let ends = attempts.into_iter().filter_map(|(attempt, processes)| {
-            let oldest = processes.iter().min_by_key(|process| process.started).copied()?;
-            let seen = processes.iter().map(|process| (process.pid, process.started)).collect();
-            Some(async move {
-                Shared(Arc::new(Mutex::new(Tree { leader: oldest, mark: attempt, seen, spared: None })))
-                    .end(grace)
-                    .await
-            })
+            let tree = Shared::left(&attempt, processes)?;
+            Some(async move { tree.end(grace).await })
         });
         futures_util::future::join_all(ends).await;
         count

@@ -3,17 +3,14 @@
 
 use std::time::Duration;
 
-use hub::{Error, Hub};
+use hub::{Error, Hub, text::clean};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use uuid::Uuid;
 
-use crate::{
-    output::{clean, short_line},
-    redact::Redactor,
-};
+use crate::{output::short_line, redact::Redactor};
 
 /// Between two notes that may stand for each other.
 const GAP: Duration = Duration::from_millis(300);

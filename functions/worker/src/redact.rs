@@ -10,9 +10,10 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memchr2, memmem, memrchr};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 const REDACTED: &str = "[redacted]";
 /// A shorter value is looked for only beside its name.
@@ -26,6 +27,18 @@ const MOST: usize = 16 * 1024;
 const FILE: u64 = 64 * 1024;
 /// A line of a secret of several lines, looked for by itself: notes are lines.
 const LINE: usize = 16;
+/// So many strings of a secret that is JSON are looked for by themselves, this deep in it; the whole of it in any case.
+const LEAVES: usize = 200;
+const DEPTH: usize = 16;
+/// JSON in a string of JSON.
+const ESCAPED: usize = 2;
+/// A line of base64 that goes on in the next.
+const WRAPPED: usize = 16;
+/// What of a text is not shown is looked at so far before and behind what is: a token or a key that lies at the cut is none without
+/// its other half.
+const REACH: usize = 8 * 1024;
+/// How much longer a secret may be as it is written: each byte as `\\\\u0026`, in JSON in JSON.
+const WRITTEN: usize = 7;
 /// So far a password is looked for behind the `://` of a URL.
 const AUTHORITY: usize = 512;
 
@@ -36,7 +49,7 @@ const NAMES: &str = "TOKEN SECRET KEY PASSWORD PASSWD PASSPHRASE CREDENTIAL CRED
 const COMMON: &str = "password passwort passphrase changeme changeit secretkey mysecret mypassword secretpassword yourpassword \
     yourapikey yoursecret yourtoken placeholder redacted postgres postgresql supabase supabaseadmin \
     administrator username localhost development production testtest undefined disabled required optional \
-    anonymous authenticated servicerole";
+    anonymous authenticated servicerole serviceaccount authorizeduser externalaccount googleapiscom";
 
 /// A token that shows by its form what it is: how it begins, of what it consists, and how much of that follows at least.
 struct Form {
@@ -67,6 +80,10 @@ fn capital(b: u8) -> bool {
 
 fn base64_letter(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')
+}
+
+fn any_base64_letter(b: u8) -> bool {
+    base64_letter(b) || matches!(b, b'-' | b'_')
 }
 
 /// From the vendors' own documentation of their tokens' forms.
@@ -120,9 +137,10 @@ enum Meaning {
 }
 
 /// Blacks out secrets. Built once a worker; nothing of it prints.
-pub(crate) struct Redactor {
+pub struct Redactor {
     patterns: AhoCorasick,
     meanings: Vec<Meaning>,
+    reach: usize,
 }
 
 impl fmt::Debug for Redactor {
@@ -144,36 +162,69 @@ impl Redactor {
         for secret in secrets {
             known.value(None, secret.expose_secret());
         }
+        let reach = REACH.max(known.longest * WRITTEN);
         let forms = FORMS.iter().enumerate().map(|(at, form)| (form.begin.to_owned(), Meaning::Form(at)));
         let marks = [(&b"://"[..], Meaning::Url), (KEY_BEGINS, Meaning::KeyBegins), (KEY_ENDS, Meaning::KeyEnds)];
         let marks = marks.map(|(mark, meaning)| (String::from_utf8_lossy(mark).into_owned(), meaning));
         let (patterns, meanings): (Vec<String>, Vec<Meaning>) =
             known.patterns.into_iter().chain(forms).chain(marks).unzip();
-        Ok(Self { patterns: AhoCorasick::new(patterns)?, meanings })
+        Ok(Self { patterns: AhoCorasick::new(patterns)?, meanings, reach })
+    }
+
+    /// How much has to be known of what stands before and behind a text to know what in it is a half of a secret, in bytes.
+    pub(crate) fn reach(&self) -> usize {
+        self.reach
     }
 
     /// The text without secrets.
     pub(crate) fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.part(text, 0..text.len())
+    }
+
+    /// A part of a text without secrets, also without those of which only a half is in it.
+    pub(crate) fn part<'t>(&self, text: &'t str, part: Range<usize>) -> Cow<'t, str> {
         let mut spans = self.spans(text);
+        spans.retain(|span| span.start < part.end && span.end > part.start);
         if spans.is_empty() {
-            return Cow::Borrowed(text);
+            return Cow::Borrowed(&text[part]);
         }
         spans.sort_unstable_by_key(|span| span.start);
-        let mut out = String::with_capacity(text.len());
-        let mut shown = 0;
+        let mut out = String::with_capacity(part.len());
+        let mut shown = part.start;
         for span in spans {
-            if span.start >= shown && (span.start > shown || !out.ends_with(REDACTED)) {
-                out.push_str(&text[shown..span.start]);
+            let start = span.start.max(part.start);
+            if start >= shown && (start > shown || !out.ends_with(REDACTED)) {
+                out.push_str(&text[shown..start]);
                 out.push_str(REDACTED);
             }
-            shown = shown.max(span.end);
+            shown = shown.max(span.end.min(part.end));
         }
-        out.push_str(&text[shown..]);
+        out.push_str(&text[shown..part.end]);
         Cow::Owned(out)
     }
 
     /// Where secrets are, in no order. All that overlap are found: what one leaves of another would be half a secret.
+    ///
+    /// What is known is also looked for in what the text means where it is JSON, or JSON in JSON: there are many ways to write the
+    /// same character, and this is all of them at once.
     fn spans(&self, text: &str) -> Vec<Range<usize>> {
+        let mut spans = self.written(text);
+        self.wrapped(text, |span| spans.push(span));
+        let mut meant: Vec<Unescaped> = Vec::new();
+        for _ in 0..ESCAPED {
+            let Some(next) = Unescaped::of(meant.last().map_or(text, |meant| &meant.text)) else { break };
+            meant.push(next);
+            let stood = |at: usize| meant.iter().rev().fold(at, |at, meant| meant.stood(at));
+            let mut found = |span: Range<usize>| spans.push(stood(span.start)..stood(span.end));
+            if let Some(next) = meant.last() {
+                self.known(next.text.as_bytes()).for_each(&mut found);
+                self.wrapped(&next.text, found);
+            }
+        }
+        spans
+    }
+
+    fn written(&self, text: &str) -> Vec<Range<usize>> {
         let bytes = text.as_bytes();
         let mut spans = Vec::new();
         // Up to where each form was looked at. A beginning inside of that can show nothing new, and looking again and again would
@@ -195,6 +246,120 @@ impl Redactor {
         }
         spans
     }
+
+    /// Where what is known stands as it is. Only that: what a token's form is would go on with the next line where lines are joined.
+    fn known(&self, bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+        self.patterns.find_overlapping_iter(bytes).filter_map(|found| match self.meanings[found.pattern().as_usize()] {
+            Meaning::Known { before, behind } => Some(found.start() + before..found.end() - behind),
+            _ => None,
+        })
+    }
+
+    /// What is known in base64 that is written in lines.
+    fn wrapped(&self, text: &str, mut found: impl FnMut(Range<usize>)) {
+        let bytes = text.as_bytes();
+        // The lines joined, and where each begins: there, and in the text.
+        let (mut joined, mut lines) = (Vec::new(), Vec::new());
+        let mut seen = 0;
+        while let Some(length) = memchr2(b'\n', b'\r', &bytes[seen..]) {
+            let mut end = seen + length;
+            let mut line = end - bytes[seen..end].iter().rev().take_while(|b| any_base64_letter(**b)).count();
+            joined.clear();
+            lines.clear();
+            let mut next = next_line(bytes, end);
+            while end - line >= WRAPPED && bytes.get(next).copied().is_some_and(any_base64_letter) {
+                lines.push((joined.len(), line));
+                joined.extend_from_slice(&bytes[line..end]);
+                line = next;
+                end = line + bytes[line..].iter().take_while(|b| any_base64_letter(**b)).count();
+                next = next_line(bytes, end);
+            }
+            if lines.is_empty() {
+                seen = next;
+                continue;
+            }
+            seen = end;
+            lines.push((joined.len(), line));
+            joined.extend_from_slice(&bytes[line..end]);
+            let stood = |at: usize| {
+                let (here, there) = lines[lines.partition_point(|(here, _)| *here <= at) - 1];
+                there + (at - here)
+            };
+            self.known(&joined).filter(|span| !span.is_empty()).for_each(|span| {
+                found(stood(span.start)..stood(span.end - 1) + 1);
+            });
+        }
+    }
+}
+
+/// A text as what is escaped in it means.
+struct Unescaped {
+    text: String,
+    /// From where on in this text what follows stood from where on in the other, in order.
+    from: Vec<(usize, usize)>,
+}
+
+impl Unescaped {
+    /// None where nothing is escaped.
+    fn of(text: &str) -> Option<Self> {
+        let mut from = Vec::new();
+        let mut out = String::new();
+        let (mut taken, mut seen) = (0, 0);
+        while let Some(length) = memchr(b'\\', &text.as_bytes()[seen..]) {
+            let at = seen + length;
+            let Some((c, length)) = escaped(&text[at..]) else {
+                seen = at + 1;
+                continue;
+            };
+            out.reserve(if from.is_empty() { text.len() } else { 0 });
+            out.push_str(&text[taken..at]);
+            from.push((out.len(), at));
+            out.push(c);
+            taken = at + length;
+            from.push((out.len(), taken));
+            seen = taken;
+        }
+        out.push_str(&text[taken..]);
+        (taken > 0).then_some(Self { text: out, from })
+    }
+
+    fn stood(&self, at: usize) -> usize {
+        let behind = self.from.partition_point(|(here, _)| *here <= at);
+        let (here, there) = behind.checked_sub(1).map_or((0, 0), |last| self.from[last]);
+        there + (at - here)
+    }
+}
+
+/// The character that is escaped as JSON does it at the beginning of a text, and how many bytes that takes.
+fn escaped(text: &str) -> Option<(char, usize)> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
+    };
+    Some(match text.as_bytes().get(1)? {
+        b'u' => {
+            let units = [unit(0)?, unit(6).unwrap_or_default()];
+            let c = char::decode_utf16(units).next()?.ok()?;
+            (c, 6 * c.len_utf16())
+        }
+        b'n' => ('\n', 2),
+        b'r' => ('\r', 2),
+        b't' => ('\t', 2),
+        b'b' => ('\u{8}', 2),
+        b'f' => ('\u{c}', 2),
+        b @ (b'"' | b'\'' | b'\\' | b'/') => (char::from(*b), 2),
+        _ => return None,
+    })
+}
+
+/// Where the text of the line begins behind the line end that is at `end`; the end of the text if there is none.
+fn next_line(bytes: &[u8], end: usize) -> usize {
+    let behind = match bytes[end..] {
+        [b'\r', b'\n', ..] => end + 2,
+        [b'\r' | b'\n', ..] => end + 1,
+        _ => return bytes.len(),
+    };
+    behind + bytes[behind..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count()
 }
 
 #[cfg(test)]
@@ -316,6 +481,8 @@ fn says_secret(name: &str) -> bool {
 #[derive(Default)]
 struct Known {
     patterns: BTreeMap<String, Meaning>,
+    /// In bytes, as it is.
+    longest: usize,
 }
 
 impl Known {
@@ -341,17 +508,21 @@ impl Known {
     }
 
     fn value(&mut self, name: Option<&str>, value: &str) {
+        self.part(name, value, DEPTH, &mut { LEAVES });
+    }
+
+    /// A value, or a string in one.
+    fn part(&mut self, name: Option<&str>, value: &str, depth: usize, left: &mut usize) {
         let value = value.trim();
         let value = ["Bearer ", "Basic "].iter().find_map(|scheme| value.strip_prefix(scheme)).unwrap_or(value);
         self.urls(value);
-        if value.contains("://") || (value.starts_with('/') && Path::new(value).exists()) {
-            // An address or a place: what is secret in it is known by now, or not in it.
-        } else if let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(value) {
-            for (name, field) in &fields {
-                if let Some(text) = field.as_str().filter(|_| says_secret(name)) {
-                    self.value(Some(name), text);
-                }
+        if let Ok(json @ (Value::Object(_) | Value::Array(_) | Value::String(_))) = serde_json::from_str(value) {
+            if !is_weak(value) {
+                self.secret(value);
             }
+            self.strings(name, &json, depth, left);
+        } else if value.contains("://") || (value.starts_with('/') && Path::new(value).exists()) {
+            // An address or a place: what is secret in it is known by now, or not in it.
         } else if !is_weak(value) {
             self.secret(value);
             let lines = value.lines().map(str::trim).filter(|line| line.len() >= LINE && line.len() < value.len());
@@ -362,6 +533,24 @@ impl Known {
             {
                 self.beside(&format!("{name}{before}"), value, behind);
             }
+        }
+    }
+
+    /// Every string in a JSON: which of them are secret, their names alone do not tell.
+    fn strings(&mut self, name: Option<&str>, json: &Value, depth: usize, left: &mut usize) {
+        let Some(depth) = depth.checked_sub(1) else { return };
+        match json {
+            Value::String(text) if *left > 0 => {
+                *left -= 1;
+                self.part(name, text, depth, left);
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.strings(name, item, depth, left)),
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    self.strings(Some(name.as_str()).filter(|name| says_secret(name)), field, depth, left);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -381,10 +570,11 @@ impl Known {
     }
 
     fn beside(&mut self, before: &str, value: &str, behind: &str) {
+        self.longest = self.longest.max(before.len() + value.len() + behind.len());
         self.add(format!("{before}{value}{behind}"), before.len(), behind.len());
     }
 
-    /// A secret, in every way it is written.
+    /// A secret, in every way it is written, but for those that are undone before it is looked for.
     fn secret(&mut self, value: &str) {
         // What `encodeURIComponent` and what a path leave as they are.
         const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -402,10 +592,8 @@ impl Known {
         if value.len() > MOST {
             return;
         }
+        self.longest = self.longest.max(value.len());
         self.add(value.to_owned(), 0, 0);
-        if let Ok(json) = serde_json::to_string(value) {
-            self.add(json[1..json.len() - 1].to_owned(), 0, 0);
-        }
         for set in [NON_ALPHANUMERIC, COMPONENT, UNRESERVED, PATH] {
             let encoded = utf8_percent_encode(value, set).to_string();
             self.add(encoded.replace("%20", "+"), 0, 0);
@@ -559,6 +747,124 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_is_json_is_known_whole_and_in_its_parts() {
+        let google = r#"{"installed":{"client_id":"0123-abcd.apps.example","auth_uri":"https://accounts.example/o/oauth2/auth",
+            "client_secret":"GOCSPX-9fK2mmQv7Lw31bbZ","redirect_uris":["http://localhost"]}}"#;
+        let docker = r#"{"auths":{"ghcr.example":{"auth":"b2N0b2NhdDpodW50ZXIyMg=="}}}"#;
+        let list = r#"["first-of-the-list", {"private": "line-one-of-the-key\nline-two-of-the-key", "type": "service_account"}]"#;
+        let quoted = serde_json::to_string(r#"{"deeper": "in-json-in-json"}"#).unwrap();
+        let redactor = of(&[
+            ("GOOGLE_CLIENT_SECRET", google),
+            ("DOCKER_AUTH", docker),
+            ("JSON_SECRET", list),
+            ("QUOTED_SECRET", &quoted),
+            ("WEAK_SECRET", r#"{"token": "12345678"}"#),
+        ]);
+        for whole in [google, docker, list, quoted.as_str()] {
+            assert_eq!(redactor.text(&format!("<{whole}>")), "<[redacted]>");
+        }
+        for part in [
+            "GOCSPX-9fK2mmQv7Lw31bbZ",
+            "0123-abcd.apps.example",
+            "b2N0b2NhdDpodW50ZXIyMg==",
+            "first-of-the-list",
+            "line-two-of-the-key",
+            "in-json-in-json",
+        ] {
+            assert_eq!(redactor.text(&format!("<{part}>")), "<[redacted]>");
+        }
+        let text = "https://accounts.example/o/oauth2/auth of a service_account with 12345678 rows";
+        assert_eq!(redactor.text(text), text);
+        assert_eq!(redactor.text(r#"{"token":"12345678", "x": 1}"#), r#"{"token":"[redacted]", "x": 1}"#);
+    }
+
+    #[test]
+    fn of_a_secret_of_many_strings_the_whole_and_the_first_are_known() {
+        let many: Vec<String> = (0..5000).map(|n| format!("string-number-{n}-of-many")).collect();
+        let many = serde_json::to_string(&many).unwrap();
+        let deep = format!("{}\"at-the-bottom-of-it\"{}", "[".repeat(100), "]".repeat(100));
+        let redactor = of(&[("A_SECRET", &many[..]), ("B_SECRET", &deep)]);
+        assert!(redactor.meanings.len() < 100 * LEAVES, "{}", redactor.meanings.len());
+        assert_eq!(redactor.text("string-number-7-of-many"), REDACTED);
+        assert_eq!(redactor.text(&deep), REDACTED);
+    }
+
+    #[test]
+    fn secrets_are_found_however_json_is_written() {
+        let secret = r#"p&<w>ä😀/"x"\y"#;
+        let redactor = of(&[("A_PASSWORD", secret)]);
+        let plain = serde_json::to_string(secret).unwrap();
+        let go = plain.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+        let python = plain.replace('ä', "\\u00e4").replace('😀', "\\ud83d\\ude00");
+        let all: String = secret.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+        for json in [plain.clone(), go, python, plain.replace('/', "\\/"), format!("\"{all}\"")] {
+            let read: String = serde_json::from_str(&json).unwrap();
+            assert_eq!(read, secret);
+            assert_eq!(redactor.text(&format!("{{\"a\": {json}}}")), "{\"a\": \"[redacted]\"}", "{json}");
+            let twice = serde_json::to_string(&format!("{{\"a\":{json}}}")).unwrap();
+            assert_eq!(redactor.text(&twice), r#""{\"a\":\"[redacted]\"}""#, "{twice}");
+            let php = twice.replace('/', "\\/");
+            assert_eq!(redactor.text(&php), r#""{\"a\":\"[redacted]\"}""#, "{php}");
+        }
+        for odd in ["\\", "\\u", "\\u12", "\\ud83d", "\\ud83dx", "\\ud83d\\u0041", "\\u00eä", "C:\\Users\\x", "\\ä"] {
+            assert_eq!(redactor.text(odd), odd);
+            assert_eq!(redactor.text(&format!("{odd}{secret}{odd}")), format!("{odd}[redacted]{odd}"));
+        }
+    }
+
+    #[test]
+    fn base64_that_is_written_in_lines_is_found() {
+        let secret = "0a1b2c3d4e5f6071829aabbccddeeff00112233445566778899aabbccddeeff0123456789abcdef1";
+        let redactor = of(&[("LONG_API_KEY", secret)]);
+        let wrap = |encoded: &str, columns: usize, end: &str| {
+            encoded
+                .as_bytes()
+                .chunks(columns)
+                .map(|line| String::from_utf8_lossy(line).into_owned() + end)
+                .collect::<String>()
+        };
+        for before in ["", "u", "us", "user-of-some-name:"] {
+            for behind in ["", "\n", " and more behind it, so that it ends within"] {
+                let plain = format!("{before}{secret}{behind}");
+                let padded = base64::engine::general_purpose::STANDARD.encode(&plain);
+                for encoded in [padded, STANDARD_NO_PAD.encode(&plain), URL_SAFE_NO_PAD.encode(&plain)] {
+                    for columns in [20, 64, 76] {
+                        for end in ["\n", "\r\n", "\n    ", "\\n"] {
+                            let written = wrap(&encoded, columns, end);
+                            let text = format!("Here it is:\n{written}\nThat was it, and goes on.");
+                            let shown = redactor.text(&text).into_owned();
+                            let rest = shown.replace(REDACTED, "");
+                            // Beside what belongs to what stands before and behind it.
+                            let most = (before.len() + behind.len()) * 4 / 3 + 12 + columns.min(4);
+                            assert!(
+                                shown.contains(REDACTED)
+                                    && rest.len() < text.len() - written.len() + most * (end.len() + 1),
+                                "{columns} {end:?}: {shown}"
+                            );
+                            assert!(shown.contains("Here it is:\n") && shown.ends_with("\nThat was it, and goes on."));
+                        }
+                    }
+                }
+            }
+        }
+        let prose = "a-very-long-word-at-an-end\nof-a-line-goes-on-here\r\n  and-here-it-does-too\n\nabc\n";
+        assert_eq!(redactor.text(prose), prose);
+    }
+
+    #[test]
+    fn of_a_part_of_a_text_no_half_of_a_secret_is_shown() {
+        let redactor = of(&[("A_KEY", "abcd1234efgh")]);
+        let text = "x abcd1234efgh y abcd1234efgh z";
+        assert_eq!(redactor.part(text, 6..text.len()), "[redacted] y [redacted] z");
+        assert_eq!(redactor.part(text, 0..20), "x [redacted] y [redacted]");
+        assert_eq!(redactor.part(text, 4..8), REDACTED);
+        assert_eq!(redactor.part(text, 14..17), " y ");
+        assert!(redactor.reach() >= REACH);
+        let long = "k7-".repeat(4000);
+        assert!(of(&[("A_KEY", &long)]).reach() >= long.len() * 6);
+    }
+
+    #[test]
     fn tokens_are_recognised_by_their_form() {
         let redactor = Redactor::default();
         let tail = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0";
@@ -696,7 +1002,7 @@ mod tests {
         fn no_known_secret_ever_appears(
             secrets in proptest::collection::vec("[!-~ä-ü漢]([ -~ä-ü漢]{6,40})[!-~ä-ü漢]", 1..5),
             between in proptest::collection::vec(any::<String>(), 6),
-            way in 0..6_usize,
+            way in 0..8_usize,
         ) {
             let secrets: Vec<String> = secrets.into_iter().filter(|secret| !is_weak(secret) && !secret.contains("://")).collect();
             let redactor = Redactor::new(
@@ -706,13 +1012,17 @@ mod tests {
                 2 => STANDARD_NO_PAD.encode(secret),
                 3 => URL_SAFE_NO_PAD.encode(secret),
                 4 => utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+                5 => secret.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect(),
                 _ => {
                     let json = serde_json::to_string(secret).unwrap();
+                    let json = if way == 7 { serde_json::to_string(&json[1..json.len() - 1]).unwrap() } else { json };
                     json[1..json.len() - 1].to_owned()
                 }
             };
             let mut text = String::new();
             for (n, part) in between.iter().enumerate() {
+                // Behind a backslash what JSON wrote begins with another escape: that is no JSON any more.
+                let part = if way >= 5 { part.trim_end_matches('\\') } else { part };
                 text.push_str(if way == 1 { "" } else { part });
                 if let Some(secret) = secrets.get(n % secrets.len().max(1)) {
                     text.push_str(&write(secret));
@@ -759,6 +1069,11 @@ mod tests {
             ("beginnings of private keys", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC".into()),
             ("ends of private keys", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----".into()),
             ("beginnings of URLs", "://a:".into()),
+            ("JSON", format!("{}\n", serde_json::json!({"level": "info", "text": prose, "path": "src/main.rs"}))),
+            ("JSON in JSON", serde_json::json!(serde_json::json!({"text": prose}).to_string()).to_string()),
+            ("backslashes", "\\".into()),
+            ("base64 in lines", format!("{}\n", "k7+/".repeat(19))),
+            ("short lines of letters", "abcdefghijklmnop\n".into()),
         ] {
             let text = piece.repeat(100_000 / piece.len());
             let begun = std::time::Instant::now();

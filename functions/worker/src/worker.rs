@@ -4,8 +4,9 @@ use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use hub::{
-    Error, Hub, Result,
+    Error, Result,
     config::is_device_name,
+    patience::until_there,
     types::{AgentOffer, Running, Task},
     wake::{Signal, Wake},
 };
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Worker,
-    agents::{self, Agent},
+    agents::{self, Agent, login::Logins},
     executor::{CALL_WITHIN, Reason, Shared, adopt, attempt, bounded},
     heartbeat::{beat, keep_beating},
     journal::Journal,
@@ -45,7 +46,7 @@ pub struct Ready {
 }
 
 pub(crate) async fn start(worker: Worker, shutdown: &CancellationToken) -> Result<Option<Ready>> {
-    let prepared = prepare(&worker)?;
+    let prepared = prepare(&worker).await?;
     let shared = Arc::new(prepared.shared);
     let swept = prepared.identity.sweep(worker.grace).await;
     if swept > 0 {
@@ -63,14 +64,7 @@ pub(crate) async fn start(worker: Worker, shutdown: &CancellationToken) -> Resul
         () = shutdown.cancelled() => return Ok(None),
     };
     tokio::select! {
-        registered = device.register_patiently(&shared) => registered?,
-        () = shutdown.cancelled() => return Ok(None),
-    }
-    // Before the first claim, so that it gets nothing of a project that this machine does not have. One that fails is made up for.
-    tokio::select! {
-        beaten = beat(&shared, &device.name) => if let Err(error) = beaten {
-            tracing::warn!(device.name = %device.name, error = %error, "the first heartbeat failed");
-        },
+        introduced = until_there(|| device.introduce(&shared)) => introduced?,
         () = shutdown.cancelled() => return Ok(None),
     }
     tracing::info!(device.name = %worker.device, device.capacity = worker.capacity, "worker ready");
@@ -102,8 +96,19 @@ impl Ready {
         let mut attempts = JoinSet::new();
         let capacity = usize::from(worker.capacity);
         let ended = work(&shared, &device, capacity, &wake, &mut attempts, &mut fault, shutdown).await;
+        // Until the last attempt has ended it goes on hearing that one is to be cancelled.
+        let listening = async {
+            loop {
+                if let Signal::Device = wake.next().await {
+                    shared.beat.notify_one();
+                }
+            }
+        };
+        tokio::select! {
+            () = drain(&shared, &worker, &mut attempts, &mut adopting, ended.is_err()) => {}
+            () = listening => {}
+        }
         drop(wake);
-        drain(&shared, &worker, &mut attempts, &mut adopting, ended.is_err()).await;
 
         // One that comes after the device has signed off would sign it on again.
         stopping.cancel();
@@ -138,7 +143,7 @@ struct Prepared {
 }
 
 /// Checks everything that can be wrong with this machine, and says all of it.
-fn prepare(worker: &Worker) -> Result<Prepared> {
+async fn prepare(worker: &Worker) -> Result<Prepared> {
     let mut problems = Vec::new();
     if !is_device_name(&worker.device) {
         problems.push(format!(
@@ -156,7 +161,7 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
             worker.projects_root.display()
         ));
     }
-    let journal = match open_journal(&worker.state, &worker.hub) {
+    let journal = match open_journal(&worker.state) {
         Ok(journal) => Some(journal),
         Err(problem) => {
             problems.push(problem);
@@ -166,7 +171,7 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
     problems.extend(agents::check(&worker.agents));
     let mut built: HashMap<String, Arc<dyn Agent>> = HashMap::new();
     for config in &worker.agents {
-        match config.build() {
+        match config.build(&worker.agents).await {
             Ok(agent) => drop(built.insert(config.agent.clone(), agent)),
             Err(problem) => problems.push(format!("agent {}: {problem}", config.agent)),
         }
@@ -186,7 +191,9 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
                 host: worker.host.clone(),
                 grace: worker.grace,
                 journal,
-                redactor,
+                redactor: Arc::new(redactor),
+                logins: Logins::of(&worker.agents),
+                families: worker.agents.iter().map(|one| (one.agent.clone(), one.family(&worker.agents))).collect(),
                 running: std::sync::Mutex::default(),
                 beat: Notify::new(),
                 abandon: CancellationToken::new(),
@@ -197,8 +204,8 @@ fn prepare(worker: &Worker) -> Result<Prepared> {
     }
 }
 
-fn open_journal(state: &Path, hub: &Hub) -> Result<Journal, String> {
-    Journal::open(state, hub.address()).map_err(|error| {
+fn open_journal(state: &Path) -> Result<Journal, String> {
+    Journal::open(state).map_err(|error| {
         format!(
             "the folder {} for the journal of attempts can not be made ({}): give another with --state-dir",
             state.display(),
@@ -224,19 +231,13 @@ impl Device {
         Ok(())
     }
 
-    /// Registers, waiting for a hub that is away.
-    async fn register_patiently(&self, shared: &Shared) -> Result<()> {
-        let mut pause = Duration::from_millis(250);
-        loop {
-            match self.register(shared).await {
-                Err(error) if error.is_transient() => {
-                    tracing::warn!(device.name = %self.name, error = %error, "the hub is away; trying again");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(5));
-                }
-                other => return other,
-            }
-        }
+    /// Registers, and says how the machine is before the first claim, so that it gets nothing of a project that this machine does not
+    /// have. The answer says which hub this is.
+    async fn introduce(&self, shared: &Shared) -> Result<()> {
+        self.register(shared).await?;
+        let (_, answer) = beat(shared, &self.name).await?;
+        shared.journal.belongs_to(answer.hub);
+        Ok(())
     }
 }
 
@@ -344,6 +345,8 @@ async fn drain(
     };
     if !attempts.is_empty() && !at_once {
         tracing::info!(attempts = attempts.len(), drain.seconds = worker.drain.as_secs_f64(), "draining");
+        shared.facts.stop();
+        shared.beat.notify_one();
         let finished = async { while attempts.join_next().await.is_some() {} };
         if timeout(worker.drain, finished).await.is_err() {
             for (_, stop) in shared.snapshot() {

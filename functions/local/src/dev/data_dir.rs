@@ -10,10 +10,14 @@ use std::{
     fs::{self, File, TryLockError},
     io::Write,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// Marks the directory as ours, and is locked while a `hub dev` runs.
 const MARK: &str = "hub-dev.lock";
+/// How long one that has ended may still be held, and how often that is looked at: nobody tells when it is over.
+const HELD_FOR: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Holds the directory until dropped.
 #[derive(Debug)]
@@ -51,10 +55,16 @@ impl DataDir {
         let mark = path.join(MARK);
         let opened = File::options().create(true).truncate(false).write(true).open(&mark);
         let mut lock = opened.attempt(|| format!("open {}", mark.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::AlreadyRunning(path)),
-            Err(TryLockError::Error(error)) => return Err(error).attempt(|| format!("lock {}", mark.display())),
+        // One that has just ended may be held a moment longer: a program that was being started then has a copy of the file until it is
+        // itself.
+        let given_up = Instant::now() + HELD_FOR;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < given_up => std::thread::sleep(LOOK_AGAIN),
+                Err(TryLockError::WouldBlock) => return Err(Error::AlreadyRunning(path)),
+                Err(TryLockError::Error(error)) => return Err(error).attempt(|| format!("lock {}", mark.display())),
+            }
         }
         let _ = lock.set_len(0);
         let _ = writeln!(

@@ -21,6 +21,7 @@ use crate::{
 use data_dir::DataDir;
 use hub::db::Db;
 use hub_api::Api;
+use hub_worker::AgentConfig;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection};
 use std::{
@@ -55,6 +56,8 @@ pub struct DevOptions {
     pub reset: bool,
     /// Runs a worker and the keeper in this process; the device exists either way.
     pub worker: bool,
+    /// What the device offers.
+    pub agents: Vec<AgentConfig>,
     /// Where the folders of the channels are; inside the data directory unless given.
     pub projects_root: Option<PathBuf>,
     /// What sign-in leaves open to strangers.
@@ -69,6 +72,7 @@ impl Default for DevOptions {
             data_dir: PathBuf::from(".hub"),
             reset: false,
             worker: true,
+            agents: vec![AgentConfig::survey()],
             projects_root: None,
             auth: AuthOptions::default(),
         }
@@ -183,7 +187,7 @@ impl Stack {
         if options.worker {
             let url = database.owner_url();
             let state = dir.join("worker");
-            let starting = Worker::start(&url, &projects_root, &state, &self.stop);
+            let starting = Worker::start(&url, options.agents.clone(), &projects_root, &state, &self.stop);
             self.worker = Some(step(out, "starting the worker", starting).await?);
         }
 
@@ -196,6 +200,7 @@ impl Stack {
             projects_root: shown(&projects_root),
             data_dir: (options.data_dir != DevOptions::default().data_dir).then(|| options.data_dir.clone()),
             device: options.worker.then(|| DEVICE.to_owned()),
+            agents: options.agents.iter().map(|config| config.agent.clone()).collect(),
             program: ready::program(),
             postgres_major: database.binaries.major,
             took: began.elapsed(),
@@ -286,7 +291,7 @@ impl Stack {
         let gateway =
             Gateway { keys: keys.clone(), rest, auth: auth.clone(), functions, realtime, bodies: Default::default() };
         self.gateway = Some(tokio::spawn(gateway.serve(listener, self.stop.clone())));
-        let people = people::prepare(&auth, database).await?;
+        let people = people::prepare(&auth, database, &options.agents).await?;
         projects::prepare(database, projects_root, options.projects_root.is_none()).await?;
         Ok(people)
     }

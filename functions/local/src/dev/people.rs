@@ -5,6 +5,7 @@ use crate::{
     auth::{Auth, NewUser, User},
     error::Result,
 };
+use hub_worker::AgentConfig;
 use secrecy::SecretString;
 use serde_json::{Map, json};
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
@@ -21,7 +22,7 @@ pub struct People {
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn prepare(auth: &Auth, database: &Database) -> Result<People> {
+pub async fn prepare(auth: &Auth, database: &Database, agents: &[AgentConfig]) -> Result<People> {
     let secrets = &database.secrets;
     let (operator, viewer, outsider, device) = tokio::try_join!(
         auth.ensure_user(person("operator@hub.local", "Operator", &secrets.operator_password)),
@@ -41,27 +42,20 @@ pub async fn prepare(auth: &Auth, database: &Database) -> Result<People> {
         .execute(&mut connection)
         .await?;
     }
-    // A device that somebody revoked on purpose stays revoked, and registering it would be refused.
-    let revoked: bool = sqlx::query_scalar(
-        "select exists (select from public.mesh_devices where name = $1 and revoked_at is not null)",
+    let offers: Vec<_> = agents.iter().map(AgentConfig::offer).collect();
+    // As it will register itself. Here it is only made known: one that registers counts as there, and a worker may never be started.
+    sqlx::query(
+        "insert into public.mesh_devices as d (name, platform, agents, capacity, user_id, serves_all)
+         values ($1, $2, $3, $4, $5, true)
+         on conflict (name) do update set user_id = excluded.user_id where d.user_id is distinct from excluded.user_id",
     )
     .bind(DEVICE)
-    .fetch_one(&mut connection)
+    .bind(platform())
+    .bind(json!(offers))
+    .bind(i32::from(super::worker::CAPACITY))
+    .bind(device.id)
+    .execute(&mut connection)
     .await?;
-    if !revoked {
-        sqlx::query("select public.hub_register_device($1, $2, $3, $4)")
-            .bind(DEVICE)
-            .bind(platform())
-            .bind(json!([super::worker::agent().offer()]))
-            .bind(i32::from(super::worker::CAPACITY))
-            .execute(&mut connection)
-            .await?;
-    }
-    sqlx::query("update public.mesh_devices set user_id = $2 where name = $1 and user_id is distinct from $2")
-        .bind(DEVICE)
-        .bind(device.id)
-        .execute(&mut connection)
-        .await?;
     connection.close().await?;
     Ok(People { operator, viewer, outsider, device })
 }

@@ -21,6 +21,8 @@ pub struct Ready {
     pub data_dir: Option<PathBuf>,
     /// The device that runs in this process.
     pub device: Option<String>,
+    /// The agents that it offers.
+    pub agents: Vec<String>,
     /// How this program is called from here.
     pub program: String,
     /// The major version of Postgres.
@@ -32,7 +34,10 @@ pub struct Ready {
 impl fmt::Display for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let device = match &self.device {
-            Some(name) => format!("{name}, which runs the agent survey for every model"),
+            Some(name) => match self.agents.as_slice() {
+                [only] if only == "survey" => format!("{name}, which runs the agent survey for every model"),
+                agents => format!("{name}, which runs {}", agents.join(", ")),
+            },
             None => "none here (--no-worker): tasks wait until a worker runs".into(),
         };
         writeln!(f, "Ready in {:.1} s.", self.took.as_secs_f64())?;
@@ -93,6 +98,7 @@ mod tests {
             projects_root: ".hub/projects".into(),
             data_dir: data_dir.map(PathBuf::from),
             device: device.map(Into::into),
+            agents: vec!["survey".into()],
             program: "target/release/hub".into(),
             postgres_major: 15,
             took: Duration::from_secs(3),

@@ -25,6 +25,7 @@ impl Worker {
     /// When the database can not be reached.
     pub async fn start(
         url: &SecretString,
+        agents: Vec<AgentConfig>,
         projects_root: &Path,
         state: &Path,
         stop: &CancellationToken,
@@ -33,7 +34,7 @@ impl Worker {
         let hub = Hub::Postgres(db);
         let mut worker = hub_worker::Worker::new(hub.clone(), DEVICE, projects_root, state);
         worker.secrets = vec![url.clone()];
-        worker.agents = vec![agent()];
+        worker.agents = agents;
         worker.capacity = CAPACITY;
         worker.drain = FINISH;
         worker.grace = FINISH;
@@ -60,11 +61,6 @@ async fn run(worker: hub_worker::Worker, keeper: Keeper, stop: CancellationToken
     let ended = ready.run(&stop).await;
     keeping.end().await;
     ended
-}
-
-/// What the device offers.
-pub fn agent() -> AgentConfig {
-    AgentConfig::survey()
 }
 
 /// Waits until the worker ends by itself (a person revoked its device, say), and says why. Without one, for ever.

@@ -3,18 +3,20 @@
 
 use std::{
     ffi::OsString,
-    io::ErrorKind,
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hub::types::{EndReason, Meta};
 use memchr::memmem;
 
-use super::{Agent, Context, ERRORS, Outcome, Recorded};
+use super::{Agent, Context, ERRORS, Outcome, kept_text, meta, program};
 use crate::{
-    host::{Event, Exit, Failure, Host, Input, Reason, Spec, Watch, write_new},
+    host::{self, Event, Exit, Host, Input, Reason, Spec, Watch, write_new},
     output::{Lines, RESULT, Tail},
+    redact::Redactor,
 };
 
 /// What the task's text takes the place of, in an argument.
@@ -48,7 +50,7 @@ impl Command {
         environment: Vec<(OsString, OsString)>,
     ) -> Result<Self, String> {
         let (program, arguments) = argv.split_first().ok_or("argv is empty")?;
-        let program = find(program, std::env::var_os("PATH").as_deref())?;
+        let program = program::find(program)?;
         Ok(Self { program, arguments: arguments.to_vec(), watch, final_word, model, environment })
     }
 
@@ -85,14 +87,10 @@ impl Command {
         let started = Host::start(&context.host, &spec, environment, &context.folder);
         let (host, mut events) = match started {
             Ok(started) => started,
-            Err(error) => {
-                tracing::error!(task.id = %context.task.id, error = %error, "no host for an agent");
-                let why = format!("no host for the agent: {}", error.kind());
-                return Outcome::failed(why, passes(error.kind()), EndReason::NotStarted);
-            }
+            Err(error) => return program::no_host(&context, &error),
         };
-        let (mut output, mut errors) = (Tail::new(RESULT), Tail::new(ERRORS));
-        let mut lines = Lines::default();
+        let (mut output, mut errors) = (Tail::new(RESULT, &context.redactor), Tail::new(ERRORS, &context.redactor));
+        let mut lines = Lines::new(&context.redactor);
         let mut final_word = self.final_word.as_deref().map(FinalWord::new);
         let mut asked = false;
         let exit = loop {
@@ -125,23 +123,18 @@ impl Command {
         if let Some(line) = lines.finish() {
             context.progress.say(&line);
         }
-        if exit.processes_left > 0 {
-            tracing::error!(task.id = %context.task.id, processes = exit.processes_left, "processes of an agent could not be ended");
-        }
-        self.judge(&Recorded { exit, output: output.text(), errors: errors.text() })
+        program::left_behind(&context, &exit);
+        self.judge(&exit, &output.text(), &errors.text())
     }
 
     /// Well is only what says that it is: it exited by itself with 0 and, where it has a final word, said it.
-    fn judge(&self, recorded: &Recorded) -> Outcome {
-        let Recorded { exit, output, errors } = recorded;
-        let meta = recorded.meta(self.model.clone());
+    fn judge(&self, exit: &Exit, output: &str, errors: &str) -> Outcome {
+        let meta = Meta { model: self.model.clone(), ..meta(exit, errors) };
         let failed = |first: String, retryable: bool| Outcome::Failed {
             error: with_tail(first, errors, output),
             retryable,
             meta: meta.clone(),
         };
-        let without_output = |why: &str| Outcome::Failed { error: why.into(), retryable: true, meta: meta.clone() };
-        let seconds = |limit: Option<f64>| limit.unwrap_or_default();
         let final_word = self.final_word.as_ref().map(|word| output.lines().any(|line| line.starts_with(word)));
         match (exit.reason, exit.code) {
             (Reason::Exit, Some(0)) if final_word == Some(false) => {
@@ -157,38 +150,21 @@ impl Command {
             }
             (Reason::Stopped, _) => Outcome::Stopped { meta },
             // It is handed on, so nobody is helped by half an output; the record has the end of it.
-            (Reason::WorkerGone, _) => without_output("its worker ended without warning"),
-            (Reason::HostGone, _) => without_output("its host was killed"),
-            (Reason::NoOutput, _) => {
-                let limit = seconds(self.watch.first_output_seconds);
-                failed(format!("it said nothing within {limit} s of its start"), true)
+            (Reason::WorkerGone | Reason::HostGone, _) => {
+                Outcome::Failed { error: program::gone(exit.reason).into(), retryable: true, meta: meta.clone() }
             }
-            (Reason::Silent, _) => {
-                failed(format!("it said nothing for {} s", seconds(self.watch.silence_seconds)), true)
+            (Reason::NoOutput | Reason::Silent | Reason::Timeout, _) => {
+                let (why, retryable) = program::watched(exit.reason, &self.watch);
+                failed(why, retryable)
             }
-            (Reason::Timeout, _) => failed(format!("timed out after {} s", seconds(self.watch.total_seconds)), false),
             (Reason::Lingered, _) => failed("it did not exit after its final word".into(), true),
-            (Reason::NotStarted, _) => self.not_started(exit.failure.as_ref(), meta),
+            (Reason::NotStarted, _) => program::not_started(&self.program, exit.failure.as_ref(), meta),
         }
     }
 
     fn complete(&self, output: &str, meta: Meta) -> Outcome {
         let meta = Meta { reason: Some(EndReason::Complete), ..meta };
         Outcome::Complete { result: if output.is_empty() { "(no output)".into() } else { output.to_owned() }, meta }
-    }
-
-    fn not_started(&self, failure: Option<&Failure>, meta: Meta) -> Outcome {
-        let kind = failure.map_or(ErrorKind::Other, Failure::kind);
-        let why = match (kind, failure) {
-            (ErrorKind::ArgumentListTooLong, _) => {
-                "the prompt and the environment are longer than this system takes: leave {prompt} out of argv, and \
-                 the agent finds the prompt at its standard input"
-                    .to_owned()
-            }
-            (ErrorKind::Other, Some(failure)) => failure.message.clone(),
-            (kind, _) => format!("{} can not be started: {kind}", self.program.display()),
-        };
-        Outcome::Failed { error: why, retryable: passes(kind), meta }
     }
 }
 
@@ -197,14 +173,10 @@ impl Agent for Command {
         self.execute(context).boxed()
     }
 
-    fn verdict(&self, recorded: &Recorded) -> Option<Outcome> {
-        Some(self.judge(recorded))
+    fn verdict(&self, exit: Exit, folder: &Path, redactor: &Arc<Redactor>) -> io::Result<Option<Outcome>> {
+        let output = kept_text(folder, host::OUTPUT, RESULT, redactor)?;
+        Ok(Some(self.judge(&exit, &output, &kept_text(folder, host::ERRORS, ERRORS, redactor)?)))
     }
-}
-
-/// Out of memory or processes may pass; a program that is not there will not appear by itself.
-fn passes(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::WouldBlock | ErrorKind::OutOfMemory | ErrorKind::ResourceBusy)
 }
 
 fn too_long(length: usize) -> String {
@@ -263,36 +235,15 @@ fn arguments(written: &[String], prompt: &str) -> Vec<String> {
         .collect()
 }
 
-fn find(program: &str, path: Option<&std::ffi::OsStr>) -> Result<PathBuf, String> {
-    let executable = |path: &Path| {
-        use std::os::unix::fs::PermissionsExt;
-        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    let given = Path::new(program);
-    if given.is_absolute() {
-        return if executable(given) {
-            Ok(given.into())
-        } else {
-            Err(format!("{program} is not there, or is no program"))
-        };
-    }
-    if program.contains('/') {
-        return Err(format!("{program}: give the whole path, or a name that is in PATH"));
-    }
-    std::env::split_paths(path.unwrap_or_default())
-        // A relative entry would mean the project folder.
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(program))
-        .find(|path| executable(path))
-        .ok_or_else(|| format!("{program} is not in PATH: install it, or give its whole path"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{host, progress};
+    use crate::{host, output::CUT, progress, redact::Redactor};
     use hub::types::Task;
-    use std::time::{Duration, Instant};
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
     use tokio::time::sleep;
     use tokio_util::sync::CancellationToken;
 
@@ -307,6 +258,12 @@ mod tests {
         let argv: Vec<String> = argv.iter().map(|text| (*text).to_owned()).collect();
         Command::new(&argv, watch, final_word.map(str::to_owned), Some("claude".into()), std::env::vars_os().collect())
             .unwrap()
+    }
+
+    const SECRET: &str = "0a1b2c3d4e5f6071829aabbccddeeff00112233445566778899aabbccddeeff0123456789abcdef1";
+
+    fn redactor() -> Arc<Redactor> {
+        Arc::new(Redactor::new([("A_KEY".into(), SECRET.into())].into_iter(), &[]).unwrap())
     }
 
     async fn run_agent(agent: &Command, prompt: &str, stop_after: Option<Duration>) -> Run {
@@ -329,6 +286,7 @@ mod tests {
             progress,
             cancel: cancel.clone(),
             grace: Duration::from_millis(500),
+            redactor: redactor(),
         };
         if let Some(after) = stop_after {
             tokio::spawn(async move {
@@ -492,12 +450,30 @@ mod tests {
             "echo out; echo why >&2; exit 3",
             "kill -9 $$",
             "head -c 200000 /dev/zero | tr '\\0' x",
+            "head -c 500000 /dev/zero | tr '\\0' x; echo end",
         ] {
             let agent = agent(&["sh", "-c", script], Watch::default(), None);
             let run = run_agent(&agent, "", None).await;
-            let recorded = Recorded::read(run.folder.path()).unwrap().unwrap();
-            assert_eq!(agent.verdict(&recorded), Some(run.outcome), "{script}");
-            assert_eq!(Some(recorded.exit), run.exit);
+            let judged = agent.verdict(run.exit.unwrap(), run.folder.path(), &redactor()).unwrap();
+            assert_eq!(judged, Some(run.outcome), "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_at_a_cut_is_shown_to_nobody_by_halves() {
+        let lengths = [RESULT - CUT.len(), ERRORS - CUT.len(), 4000, RESULT * 4, ERRORS * 4];
+        for (length, exit) in lengths.into_iter().flat_map(|length| [(length, 0), (length, 4)]) {
+            // On both streams, so that half of it lies where each is cut.
+            let script = format!(
+                "(head -c 500000 /dev/zero | tr '\\0' x; printf %s {SECRET}; head -c {} /dev/zero | tr '\\0' y) | tee /dev/stderr; exit {exit}",
+                length - SECRET.len() / 2
+            );
+            let agent = agent(&["sh", "-c", &script], Watch::default(), None);
+            let run = run_agent(&agent, "", None).await;
+            let later = agent.verdict(run.exit.unwrap(), run.folder.path(), &redactor()).unwrap().unwrap();
+            assert_eq!(later, run.outcome);
+            let shown = format!("{:?}", later.shown(&redactor()));
+            assert!(!(0..SECRET.len() - 6).any(|at| shown.contains(&SECRET[at..at + 6])), "{length} {exit}");
         }
     }
 
@@ -512,14 +488,5 @@ mod tests {
     async fn output_that_is_no_text_becomes_text() {
         let output = result(run(&["printf", "a\\377\\376b\\000c\\n\\303"], "").await);
         assert_eq!(output, "a\u{fffd}\u{fffd}bc\n\u{fffd}");
-    }
-
-    #[test]
-    fn a_program_is_found_in_path_and_never_in_the_project() {
-        let path = Some(std::ffi::OsStr::new("/bin:/usr/bin"));
-        assert!(find("sh", path).unwrap().is_absolute());
-        assert!(find("./sh", path).unwrap_err().contains("whole path"));
-        assert!(find("no-such-program", path).unwrap_err().contains("PATH"));
-        assert!(find("sh", Some(std::ffi::OsStr::new(".:bin"))).is_err());
     }
 }

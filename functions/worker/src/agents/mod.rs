@@ -1,10 +1,19 @@
-//! Agents: what runs a task. A new kind is a module here, a variant of [`Kind`] and a line in [`AgentConfig::build`].
+//! Agents: what runs a task. A new kind is a module here, a variant of [`Kind`] and a line in [`AgentConfig::build`]; a new program that
+//! speaks is a codec of `functions/agents` and an [`Adapter`].
 
+mod chain;
 pub mod command;
+mod config;
+pub mod installed;
+pub mod login;
+mod program;
+pub mod speaking;
 pub mod survey;
 
+pub(crate) use config::check;
+pub use config::{Adapter, AgentConfig, Kind, Speaks, Step};
+
 use std::{
-    collections::BTreeSet,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -12,31 +21,23 @@ use std::{
     time::Duration,
 };
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use hub::{
-    Error, Result,
-    types::{AgentOffer, EndReason, Meta, Task},
+    text::clean,
+    types::{EndReason, Meta, Task},
 };
-use serde::Deserialize;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
-    environment,
-    host::{self, Exit, Watch},
+    host::{self, Exit},
     output::{RESULT, Tail, ending},
-    progress::Progress,
+    progress::{self, Progress},
     redact::Redactor,
 };
 
-const MODELS: [&str; 4] = ["claude", "codex", "gemini", "any"];
-/// What an agent gets unless its configuration says otherwise.
-const WATCH: Watch = Watch {
-    first_output_seconds: Some(60.0),
-    silence_seconds: Some(600.0),
-    total_seconds: Some(3600.0),
-    linger_seconds: Some(10.0),
-};
 /// The end of standard error that tells why it failed.
 pub(crate) const ERRORS: usize = 8 * 1024;
 /// As much of it as the run record takes, in characters.
@@ -63,6 +64,8 @@ pub struct Context {
     pub host: PathBuf,
     /// Between TERM and KILL.
     pub grace: Duration,
+    /// What people are not to read. What an agent cuts, it blacks out before.
+    pub(crate) redactor: Arc<Redactor>,
 }
 
 /// How an attempt went.
@@ -104,79 +107,86 @@ impl Outcome {
     pub(crate) fn shown(self, redactor: &Redactor) -> Self {
         match self {
             Self::Complete { result, meta } => Self::Complete {
-                result: ending(&redactor.text(&result), RESULT, false).into_owned(),
+                result: ending(&redactor.text(&clean(&result)), RESULT, false).into_owned(),
                 meta: shown(meta, redactor),
             },
             Self::Failed { error, retryable, meta } => {
-                Self::Failed { error: redactor.text(&error).into_owned(), retryable, meta: shown(meta, redactor) }
+                let error = redactor.text(&clean(&error)).into_owned();
+                Self::Failed { error, retryable, meta: shown(meta, redactor) }
             }
             Self::Stopped { meta } => Self::Stopped { meta: shown(meta, redactor) },
         }
     }
 }
 
+/// Of what a program says of itself, what no record can have is left out: the hub would refuse the whole end for it.
 fn shown(mut meta: Meta, redactor: &Redactor) -> Meta {
+    let line = |text: Option<String>, most: usize| {
+        let text: String = clean(&text?).split_whitespace().collect::<Vec<_>>().join(" ");
+        (!text.is_empty() && text.chars().count() <= most).then_some(text)
+    };
+    let count = |number: Option<i64>| number.filter(|number| (0..1_000_000_000_000).contains(number));
+    let few = |number: Option<i32>| number.filter(|number| (0..1_000_000_000).contains(number));
     // What stands for a secret may be longer than it.
-    meta.stderr = meta.stderr.map(|text| ending(&redactor.text(&text), STDERR, false).into_owned());
+    meta.stderr = meta.stderr.map(|text| ending(&redactor.text(&clean(&text)), STDERR, false).into_owned());
+    meta.model = line(meta.model, 200);
+    meta.session_id = line(meta.session_id, 500);
+    meta.agent_version = line(meta.agent_version, 200);
+    (meta.tokens_in, meta.tokens_out, meta.tokens_cached) =
+        (count(meta.tokens_in), count(meta.tokens_out), count(meta.tokens_cached));
+    (meta.turns, meta.tool_calls) = (few(meta.turns), few(meta.tool_calls));
+    meta.cost_usd = meta.cost_usd.filter(|cost| (0.0..=1_000_000.0).contains(cost));
+    if let Some(limit) = &mut meta.limit {
+        limit.model = line(limit.model.take(), 200);
+        // A time that can not be is none: the hub guesses.
+        limit.until = limit.until.filter(|until| is_ahead(*until));
+    }
     meta
 }
 
-/// What is known of an agent's run once it is over: enough to judge it, for the worker that saw it and for one that only finds its
-/// folder.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
-    /// How it ended.
-    pub exit: Exit,
-    /// The end of its standard output, as text.
-    pub output: String,
-    /// The end of its standard error, as text.
-    pub errors: String,
+/// Whether a limit may end then: it is to come, and within a year.
+pub(crate) fn is_ahead(until: DateTime<Utc>) -> bool {
+    let now = Utc::now();
+    until > now && until < now + TimeDelta::days(366)
 }
 
-impl Recorded {
-    /// What a host left in a folder, once it has ended.
-    ///
-    /// # Errors
-    /// It can not be read.
-    pub fn read(folder: &Path) -> io::Result<Option<Self>> {
-        let Some(exit) = Exit::read(folder)? else { return Ok(None) };
-        let text = |name, limit| {
-            let mut tail = Tail::new(limit);
-            // A character has four bytes at most; one more, so that the tail knows that something is cut off.
-            tail.push(&host::kept_tail(folder, name, limit * 4 + 1)?);
-            io::Result::Ok(tail.text())
-        };
-        Ok(Some(Self { exit, output: text(host::OUTPUT, RESULT)?, errors: text(host::ERRORS, ERRORS)? }))
-    }
+/// A stream that a host kept in a folder: its end, as text without secrets, of at most so many characters.
+///
+/// # Errors
+/// It can not be read.
+pub(crate) fn kept_text(folder: &Path, name: &str, limit: usize, redactor: &Arc<Redactor>) -> io::Result<String> {
+    let mut tail = Tail::new(limit, redactor);
+    // One more, so that the tail knows that something is cut off.
+    tail.push(&host::kept_tail(folder, name, tail.room() + 1)?);
+    Ok(tail.text())
+}
 
-    /// What the run record is to say of it.
-    pub(crate) fn meta(&self, model: Option<String>) -> Meta {
-        let exit = &self.exit;
-        let moment = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis);
-        Meta {
-            model,
-            reason: Some(match exit.reason {
-                // What it means that it exited is the verdict's to say.
-                host::Reason::Exit => EndReason::Exit,
-                host::Reason::Signal => EndReason::Signal,
-                host::Reason::Stopped => EndReason::WorkerStopped,
-                host::Reason::WorkerGone => EndReason::WorkerGone,
-                host::Reason::HostGone => EndReason::HostGone,
-                host::Reason::NoOutput => EndReason::NoOutput,
-                host::Reason::Silent => EndReason::Silent,
-                host::Reason::Timeout => EndReason::Timeout,
-                host::Reason::Lingered => EndReason::Lingered,
-                host::Reason::NotStarted => EndReason::NotStarted,
-            }),
-            exit_code: exit.code,
-            signal: exit.signal.filter(|signal| *signal > 0),
-            stderr: Some(self.errors.clone()).filter(|text| !text.is_empty()),
-            output_bytes: exit.output_bytes.checked_add(exit.error_bytes),
-            peak_memory_bytes: exit.peak_memory_bytes,
-            agent_started_at: moment(exit.started_at_ms),
-            agent_ended_at: moment(Some(exit.ended_at_ms)),
-            ..Meta::default()
-        }
+/// What the run record is to say of a program's end.
+pub(crate) fn meta(exit: &Exit, errors: &str) -> Meta {
+    let moment = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis);
+    Meta {
+        reason: Some(match exit.reason {
+            // What it means that it exited is the verdict's to say.
+            host::Reason::Exit => EndReason::Exit,
+            host::Reason::Signal => EndReason::Signal,
+            host::Reason::Stopped => EndReason::WorkerStopped,
+            host::Reason::WorkerGone => EndReason::WorkerGone,
+            host::Reason::HostGone => EndReason::HostGone,
+            host::Reason::NoOutput => EndReason::NoOutput,
+            host::Reason::Silent => EndReason::Silent,
+            host::Reason::Timeout => EndReason::Timeout,
+            host::Reason::Lingered => EndReason::Lingered,
+            host::Reason::NotStarted => EndReason::NotStarted,
+        }),
+        exit_code: exit.code,
+        signal: exit.signal.filter(|signal| *signal > 0),
+        stderr: Some(errors.to_owned()).filter(|text| !text.is_empty()),
+        output_bytes: exit.output_bytes.checked_add(exit.error_bytes),
+        peak_memory_bytes: exit.peak_memory_bytes,
+        agent_started_at: moment(exit.started_at_ms),
+        // A clock that was set back meanwhile tells of an end before the beginning, which the hub refuses.
+        agent_ended_at: moment(exit.started_at_ms.max(Some(exit.ended_at_ms))),
+        ..Meta::default()
     }
 }
 
@@ -185,248 +195,97 @@ pub trait Agent: Send + Sync {
     /// Runs one attempt to its end. When it returns, nothing it started is left.
     fn run(&self, context: Context) -> BoxFuture<'_, Outcome>;
 
-    /// What to tell of a run that another worker began. None if this agent's runs leave nothing to judge by.
-    fn verdict(&self, recorded: &Recorded) -> Option<Outcome>;
-}
-
-/// What a machine offers under a name.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AgentConfig {
-    /// The agent's name, as conversations show it.
-    pub agent: String,
-    /// The model preferences it takes; `any` stands for all.
-    pub models: Vec<String>,
-    /// The memory it needs.
-    pub memory_bytes: Option<u64>,
-    /// What it is.
-    pub kind: Kind,
-    /// What it gets of the worker's environment, besides what any program and an agent of its name need: names of variables, with a
-    /// `*` at the end for all that begin so.
-    pub env: Vec<String>,
-}
-
-/// What an agent is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
-    /// Looks through the project folder and reports; needs nothing installed.
-    Survey,
-    /// Any program.
-    Command {
-        /// Program and arguments; `{prompt}` in an argument is replaced by the task's text. Without it the text is at standard input.
-        argv: Vec<String>,
-        /// When it is ended though nobody asked.
-        watch: Watch,
-        /// How a line of its output begins that says that it is done. An agent that has one and does not say it has failed.
-        final_word: Option<String>,
-    },
-}
-
-impl AgentConfig {
-    /// The agent `survey` for every model.
-    #[must_use]
-    pub fn survey() -> Self {
-        Self {
-            agent: "survey".into(),
-            models: MODELS.map(String::from).to_vec(),
-            memory_bytes: None,
-            kind: Kind::Survey,
-            env: Vec::new(),
-        }
-    }
-
-    /// Reads a list of agents (`HUB_WORKER_AGENTS`, or the file of `--agents`):
-    ///
-    /// ```json
-    /// [{"agent": "claude", "models": ["claude"], "kind": "command", "argv": ["claude", "-p"], "timeout_seconds": 3600,
-    ///   "first_output_seconds": 0, "silence_seconds": 0},
-    ///  {"agent": "survey", "models": ["any"], "kind": "survey"}]
-    /// ```
+    /// What to tell of a run that another worker began and that ended so; the folder has what the agent said. None if this agent's
+    /// runs leave nothing to judge by.
     ///
     /// # Errors
-    /// [`Error::Config`] with every problem, a line each, naming the agent.
-    pub fn parse(json: &str) -> Result<Vec<Self>> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Written {
-            agent: String,
-            models: Vec<String>,
-            kind: String,
-            #[serde(default)]
-            argv: Option<Vec<String>>,
-            #[serde(default)]
-            env: Vec<String>,
-            #[serde(default)]
-            memory_bytes: Option<u64>,
-            #[serde(default, rename = "final")]
-            final_word: Option<String>,
-            #[serde(default)]
-            first_output_seconds: Option<f64>,
-            #[serde(default)]
-            silence_seconds: Option<f64>,
-            #[serde(default)]
-            timeout_seconds: Option<f64>,
-            #[serde(default)]
-            linger_seconds: Option<f64>,
-        }
-        // 0 is written for "never".
-        let limit = |written: Option<f64>, otherwise: Option<f64>| written.or(otherwise).filter(|limit| *limit != 0.0);
-        let list: Vec<serde_json::Value> = serde_json::from_str(json)
-            .map_err(|error| Error::Config(format!("the agents are not a JSON list: {error}")))?;
-        let mut problems = Vec::new();
-        let mut agents = Vec::new();
-        for (at, value) in list.into_iter().enumerate() {
-            let name = value["agent"].as_str().map_or_else(|| format!("number {}", at + 1), str::to_owned);
-            let written: Written = match serde_json::from_value(value) {
-                Ok(written) => written,
-                Err(error) => {
-                    problems.push(format!("agent {name}: {error}"));
-                    continue;
-                }
-            };
-            let kind = match (written.kind.as_str(), written.argv) {
-                ("survey", None) => Kind::Survey,
-                ("survey", Some(_)) => {
-                    problems.push(format!("agent {name}: a survey takes no argv"));
-                    continue;
-                }
-                ("command", Some(argv)) => Kind::Command {
-                    argv,
-                    watch: Watch {
-                        first_output_seconds: limit(written.first_output_seconds, WATCH.first_output_seconds),
-                        silence_seconds: limit(written.silence_seconds, WATCH.silence_seconds),
-                        // Never ending is not to be had: `check` refuses it.
-                        total_seconds: written.timeout_seconds.or(WATCH.total_seconds),
-                        linger_seconds: limit(written.linger_seconds, WATCH.linger_seconds),
-                    },
-                    final_word: written.final_word,
-                },
-                ("command", None) => {
-                    problems.push(format!("agent {name}: a command needs argv, a list of program and arguments"));
-                    continue;
-                }
-                (kind, _) => {
-                    problems.push(format!("agent {name}: kind {kind:?} is neither \"command\" nor \"survey\""));
-                    continue;
-                }
-            };
-            agents.push(Self {
-                agent: written.agent,
-                models: written.models,
-                memory_bytes: written.memory_bytes,
-                kind,
-                env: written.env,
-            });
-        }
-        problems.extend(check(&agents));
-        if problems.is_empty() { Ok(agents) } else { Err(Error::Config(problems.join("\n"))) }
-    }
-
-    /// What the device registers.
-    #[must_use]
-    pub fn offer(&self) -> AgentOffer {
-        AgentOffer { agent: self.agent.clone(), models: self.models.clone(), memory_bytes: self.memory_bytes }
-    }
-
-    /// Makes it ready to run.
-    pub(crate) fn build(&self) -> Result<Arc<dyn Agent>, String> {
-        Ok(match &self.kind {
-            Kind::Survey => Arc::new(survey::Survey),
-            Kind::Command { argv, watch, final_word } => {
-                let environment = environment::for_agent(self, std::env::vars_os());
-                let model = self.only_model();
-                Arc::new(command::Command::new(argv, *watch, final_word.clone(), model, environment)?)
-            }
-        })
-    }
-
-    /// The model that surely ran, if the agent has just one.
-    fn only_model(&self) -> Option<String> {
-        match self.models.as_slice() {
-            [model] if model != "any" => Some(model.clone()),
-            _ => None,
-        }
-    }
+    /// The folder can not be read.
+    fn verdict(&self, exit: Exit, folder: &Path, redactor: &Arc<Redactor>) -> io::Result<Option<Outcome>>;
 }
 
-/// Every problem of a list of agents, by name.
-pub(crate) fn check(agents: &[AgentConfig]) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut names = BTreeSet::new();
-    if agents.is_empty() {
-        problems.push("there is no agent: a worker without one has nothing to offer".into());
-    }
-    for config in agents {
-        let name = &config.agent;
-        if name.is_empty()
-            || name.len() > 63
-            || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-        {
-            problems.push(format!("agent {name:?}: a name has 1 to 63 letters, digits, dots, dashes and underscores"));
-        }
-        if !names.insert(name) {
-            problems.push(format!("agent {name}: the name is there twice"));
-        }
-        if config.models.is_empty() {
-            problems.push(format!("agent {name}: models is empty; say [\"any\"] if it takes every task"));
-        }
-        for model in config.models.iter().filter(|model| !MODELS.contains(&model.as_str())) {
-            problems.push(format!("agent {name}: model {model:?} is none of claude, codex, gemini, any"));
-        }
-        if config.kind == Kind::Survey && !config.env.is_empty() {
-            problems.push(format!("agent {name}: a survey takes no env"));
-        }
-        problems
-            .extend(config.env.iter().filter_map(|env| Some(format!("agent {name}: {}", environment::problem(env)?))));
-        if config.memory_bytes == Some(0) {
-            problems.push(format!("agent {name}: memory_bytes is 0; leave it out if it needs none to speak of"));
-        }
-        if let Kind::Command { argv, watch, final_word } = &config.kind {
-            if argv.first().is_none_or(|program| program.is_empty()) {
-                problems.push(format!("agent {name}: argv is empty"));
-            }
-            if argv.first().is_some_and(|program| program.contains(command::PROMPT)) {
-                problems.push(format!("agent {name}: the program itself can not come from the prompt"));
-            }
-            if argv.iter().any(|argument| argument.contains('\0')) {
-                problems.push(format!("agent {name}: argv has a NUL character"));
-            }
-            if watch.total_seconds.is_none_or(|limit| limit == 0.0) {
-                problems.push(format!("agent {name}: timeout_seconds is 0; say how long it may run at most"));
-            }
-            for (key, limit) in [
-                ("first_output_seconds", watch.first_output_seconds),
-                ("silence_seconds", watch.silence_seconds),
-                ("timeout_seconds", watch.total_seconds),
-                ("linger_seconds", watch.linger_seconds),
-            ] {
-                if limit.is_some_and(|limit| !limit.is_finite() || limit < 0.0) {
-                    problems.push(format!("agent {name}: {key} is no time; give seconds, 0.5 or 60"));
-                }
-            }
-            if final_word.as_ref().is_some_and(|text| text.trim().is_empty() || text.contains(['\n', '\r'])) {
-                problems.push(format!("agent {name}: final is how a line begins, so it has text and no line break"));
-            }
-        }
-    }
-    problems
+/// Has an agent of a list do one thing in a folder of its own, and asks no hub.
+///
+/// # Errors
+/// It can not be run here; the text says why.
+pub async fn try_out(config: &AgentConfig, list: &[AgentConfig], prompt: &str) -> Result<Outcome, String> {
+    let agent = config.build(list).await?;
+    let redactor = Redactor::new(std::env::vars_os(), &[]);
+    let redactor = Arc::new(redactor.map_err(|error| format!("the secrets of this machine: {error}"))?);
+    let no_place = |error: io::Error| format!("no folder for it can be made: {error}");
+    let place = tempfile::tempdir().map_err(no_place)?;
+    let root = place.path().canonicalize().map_err(no_place)?;
+    let (directory, folder) = (root.join("project"), root.join("attempt"));
+    [&directory, &folder].into_iter().try_for_each(std::fs::create_dir).map_err(no_place)?;
+    let task = json!({"id": Uuid::new_v4(), "content": prompt, "status": "running", "attempt": 1});
+    let task: Task = serde_json::from_value(task).map_err(|error| error.to_string())?;
+    let (progress, reporter) = progress::channel();
+    // Nobody is told of its notes.
+    drop(reporter);
+    let context = Context {
+        task,
+        root,
+        directory,
+        folder,
+        progress,
+        cancel: CancellationToken::new(),
+        marks: Vec::new(),
+        host: host::own_program(),
+        redactor: Arc::clone(&redactor),
+        grace: Duration::from_secs(2),
+    };
+    let redactor =
+        Redactor::new(std::env::vars_os(), &[]).map_err(|error| format!("the secrets of this machine: {error}"))?;
+    Ok(agent.run(context).await.shown(&redactor))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
+    /// An attempt in a folder that is there, with nobody to tell.
+    pub(crate) fn context(prompt: &str, place: &Path) -> Context {
+        let task = json!({"id": Uuid::new_v4(), "content": prompt, "status": "running", "attempt": 1});
+        let (progress, reporter) = progress::channel();
+        drop(reporter);
+        let (directory, folder) = (place.join("project"), place.join("attempt"));
+        [&directory, &folder].into_iter().try_for_each(std::fs::create_dir_all).unwrap();
+        Context {
+            task: serde_json::from_value(task).unwrap(),
+            directory: directory.canonicalize().unwrap(),
+            root: directory.canonicalize().unwrap(),
+            folder,
+            progress,
+            cancel: CancellationToken::new(),
+            marks: Vec::new(),
+            host: host::tests::program(),
+            redactor: Arc::new(Redactor::new(std::iter::empty(), &[]).unwrap()),
+            grace: Duration::from_millis(500),
+        }
+    }
+
     #[test]
-    fn the_readmes_agents_list_is_read() {
-        let agents = AgentConfig::parse(
-            r#"[{"agent":"claude","models":["claude"],"kind":"command","argv":["claude","-p","{prompt}"],"timeout_seconds":60},
-                {"agent":"survey","models":["claude","codex","gemini","any"],"kind":"survey"}]"#,
-        )
-        .unwrap();
-        assert_eq!(agents[1], AgentConfig::survey());
-        assert!(
-            matches!(&agents[0].kind, Kind::Command { argv, watch, .. } if argv.len() == 3 && watch.total_seconds == Some(60.0))
-        );
-        assert_eq!(agents[0].only_model().as_deref(), Some("claude"));
+    fn what_a_program_says_of_itself_never_costs_the_end() {
+        let redactor = Redactor::new(std::iter::empty(), &[]).unwrap();
+        let meta = Meta {
+            model: Some("m".repeat(201)),
+            session_id: Some("a\u{0}\n b".into()),
+            cost_usd: Some(1e9),
+            tokens_in: Some(i64::MAX),
+            tokens_out: Some(7),
+            turns: Some(-1),
+            limit: Some(hub::types::Limit { until: DateTime::from_timestamp(0, 0), ..Default::default() }),
+            ..Meta::default()
+        };
+        let outcome = Outcome::Complete { result: "a\u{0}b \u{202e}".into(), meta }.shown(&redactor);
+        let Outcome::Complete { result, meta } = outcome else { panic!() };
+        assert_eq!(result, "ab ‹U+202E›");
+        let left = Meta {
+            session_id: Some("a b".into()),
+            tokens_out: Some(7),
+            limit: Some(hub::types::Limit::default()),
+            ..Meta::default()
+        };
+        assert_eq!(meta, left);
     }
 
     #[test]
@@ -439,56 +298,5 @@ mod tests {
         let failed = Outcome::failed("exit code 1\nabcd-efgh", true, EndReason::Exit).shown(&redactor);
         let meta = Meta { reason: Some(EndReason::Exit), ..meta };
         assert_eq!(failed, Outcome::Failed { error: "exit code 1\n[redacted]".into(), retryable: true, meta });
-    }
-
-    #[test]
-    fn watchdogs_are_there_unless_they_are_set_to_0() {
-        let of = |more: &str| {
-            let list = format!(r#"[{{"agent":"a","models":["any"],"kind":"command","argv":["true"]{more}}}]"#);
-            AgentConfig::parse(&list).map(|mut agents| agents.remove(0))
-        };
-        let Kind::Command { watch, final_word, .. } = of("").unwrap().kind else { panic!() };
-        assert_eq!((watch, final_word), (WATCH, None));
-        let config =
-            of(r#","first_output_seconds":0,"silence_seconds":0.5,"final":"DONE","memory_bytes":1000"#).unwrap();
-        assert_eq!(config.memory_bytes, Some(1000));
-        let Kind::Command { watch, final_word, .. } = config.kind else { panic!() };
-        assert_eq!((watch.first_output_seconds, watch.silence_seconds), (None, Some(0.5)));
-        assert_eq!(final_word.as_deref(), Some("DONE"));
-        for (wrong, key) in [
-            (r#","timeout_seconds":0"#, "timeout_seconds is 0"),
-            (r#","linger_seconds":-1"#, "linger_seconds is no time"),
-            (r#","final":" ""#, "final is how a line begins"),
-            (r#","memory_bytes":0"#, "memory_bytes is 0"),
-        ] {
-            let error = of(wrong).unwrap_err().to_string();
-            assert!(error.contains("agent a") && error.contains(key), "{error}");
-        }
-    }
-
-    #[test]
-    fn all_problems_are_reported_at_once_by_name() {
-        let error = AgentConfig::parse(
-            r#"[{"agent":"a","models":[],"kind":"command","argv":["{prompt}"]},
-                {"agent":"a","models":["gpt"],"kind":"survey"},
-                {"agent":"b","models":["any"],"kind":"magic"},
-                {"agent":"c","models":["any"],"kind":"command"},
-                {"agent":"d","models":["any"],"kind":"survey","shell":"rm"}]"#,
-        )
-        .unwrap_err()
-        .to_string();
-        for part in [
-            "agent a: models is empty",
-            "the program itself",
-            "the name is there twice",
-            "\"gpt\"",
-            "agent b: kind",
-            "agent c: a command needs argv",
-            "agent d: unknown field",
-        ] {
-            assert!(error.contains(part), "{part} is missing in:\n{error}");
-        }
-        assert!(AgentConfig::parse("{}").is_err());
-        assert!(AgentConfig::parse("[]").unwrap_err().to_string().contains("no agent"));
     }
 }

@@ -5,21 +5,25 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File, OpenOptions},
-    io::Read,
+    io::{self, Read},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hub::types::{EndReason, Meta};
+use hub::{
+    text::clean,
+    types::{EndReason, Meta},
+};
 use nix::fcntl::OFlag;
 use tokio::{task::spawn_blocking, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, Context, Outcome, Recorded};
-use crate::output::note;
+use super::{Agent, Context, Outcome};
+use crate::{host::Exit, output::note, redact::Redactor};
 
 /// Bounds: past them it stops looking, and the report says so.
 const ENTRIES: usize = 200_000;
@@ -46,13 +50,13 @@ impl Agent for Survey {
         survey(context).boxed()
     }
 
-    fn verdict(&self, _: &Recorded) -> Option<Outcome> {
-        None
+    fn verdict(&self, _: Exit, _: &Path, _: &Arc<Redactor>) -> io::Result<Option<Outcome>> {
+        Ok(None)
     }
 }
 
 async fn survey(context: Context) -> Outcome {
-    let Context { task, directory, root, progress, cancel, .. } = context;
+    let Context { task, directory, root, progress, cancel, redactor, .. } = context;
     let place = format!("the project `{}`", task.project.as_deref().unwrap_or_default());
     let begun = Instant::now();
 
@@ -75,8 +79,8 @@ async fn survey(context: Context) -> Outcome {
         .step(&format!("{} in {}; reading them", count(found.files.len(), "file"), count(found.folders, "folder")))
         .await;
     let (files, cancel_reading) = (found.files.clone(), cancel.clone());
-    let base = directory.clone();
-    let Ok(read) = spawn_blocking(move || read_all(&base, &files, &cancel_reading)).await else {
+    let (base, knows) = (directory.clone(), Arc::clone(&redactor));
+    let Ok(read) = spawn_blocking(move || read_all(&base, &files, &knows, &cancel_reading)).await else {
         return Outcome::failed("the survey failed inside the worker", true, EndReason::Failed);
     };
     if cancel.is_cancelled() {
@@ -114,7 +118,8 @@ async fn survey(context: Context) -> Outcome {
     if cancel.is_cancelled() {
         return Outcome::stopped();
     }
-    let result = report(&task.content, &place, &found, &languages, &commits, &read, begun.elapsed());
+    let result =
+        report(&redactor.text(&clean(&task.content)), &place, &found, &languages, &commits, &read, begun.elapsed());
     Outcome::Complete { result, meta: Meta { exit_code: Some(0), ..Meta::default() } }
 }
 
@@ -347,7 +352,7 @@ fn read_text(file: File, limit: u64) -> Option<(String, bool)> {
     Some((String::from_utf8_lossy(&bytes).into_owned(), text))
 }
 
-fn read_all(directory: &Path, files: &[Found], cancel: &CancellationToken) -> Contents {
+fn read_all(directory: &Path, files: &[Found], redactor: &Redactor, cancel: &CancellationToken) -> Contents {
     let begun = Instant::now();
     let mut contents = Contents::default();
     let mut bytes = 0;
@@ -374,7 +379,7 @@ fn read_all(directory: &Path, files: &[Found], cancel: &CancellationToken) -> Co
         for (number, line) in text.lines().enumerate().filter(|(_, line)| is_marked(line)) {
             contents.marks_total += 1;
             if contents.marks.len() < MARKS_SHOWN {
-                let shown: String = note(line).chars().take(120).collect();
+                let shown: String = note(&redactor.text(&clean(line))).chars().take(120).collect();
                 contents.marks.push(format!("{}:{}: {shown}", note(&file.name), number + 1));
             }
         }
@@ -682,6 +687,10 @@ mod tests {
     }
 
     async fn run(root: &Path, project: Option<&str>) -> Outcome {
+        run_knowing(Redactor::default(), root, project).await
+    }
+
+    async fn run_knowing(redactor: Redactor, root: &Path, project: Option<&str>) -> Outcome {
         let task = serde_json::json!({"id": uuid::Uuid::new_v4(), "content": "What is in this folder?", "status": "running", "attempt": 1, "project": project});
         let (progress, reporter) = progress::channel();
         drop(reporter);
@@ -697,6 +706,7 @@ mod tests {
                 host: PathBuf::new(),
                 folder: PathBuf::new(),
                 grace: Duration::from_secs(1),
+                redactor: Arc::new(redactor),
             })
             .await
     }
@@ -774,6 +784,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_secret_where_a_line_is_cut_is_not_shown_by_halves() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("p")).unwrap();
+        let line = format!("// TODO: {} 0a1b2c3d4e5f60718293\n", "x".repeat(100));
+        fs::write(root.path().join("p/main.rs"), line).unwrap();
+        let redactor = Redactor::new([("A_KEY".into(), "0a1b2c3d4e5f60718293".into())].into_iter(), &[]).unwrap();
+        let Outcome::Complete { result, .. } = run_knowing(redactor, root.path(), Some("p")).await else { panic!() };
+        assert!(result.contains("TODO: xxx") && !result.contains("0a1b"), "{result}");
+    }
+
+    #[tokio::test]
     async fn a_survey_stops_when_cancelled() {
         let cancel = CancellationToken::new();
         cancel.cancel();
@@ -792,6 +813,7 @@ mod tests {
             host: PathBuf::new(),
             folder: PathBuf::new(),
             grace: Duration::from_secs(1),
+            redactor: Arc::default(),
         };
         fs::create_dir_all(&context.directory).unwrap();
         assert_eq!(Survey.run(context).await, Outcome::stopped());

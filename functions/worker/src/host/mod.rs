@@ -8,7 +8,7 @@
 //!
 //! Guard and host are this same program, started as `hub agent-host FOLDER`. On Linux both are subreapers. If the worker is gone, the
 //! host sees its pipe end; if the guard is gone, too; if the host is gone, all that is left becomes the guard's. Only who kills both in
-//! the same instant leaves anything behind, and that the next worker finds by its marks ([`crate::process`]).
+//! the same instant leaves anything behind, and that the worker, or the next one, finds by its marks ([`crate::process`]).
 //!
 //! What the agent says and how it ended are also written to the attempt's folder. A host holds a shared lock on the file `lock` of the
 //! folder for as long as it lives.
@@ -44,7 +44,8 @@ use tokio::{
     sync::mpsc,
 };
 
-pub(crate) use record::{ERRORS, OUTPUT, tail as kept_tail, write_new};
+use crate::process::{self, ATTEMPT_MARK};
+pub(crate) use record::{ALL_FILES, ERRORS, OUTPUT, tail as kept_tail, write_new};
 pub use record::{Exit, Failure, Input, Reason, Spec, Watch};
 
 /// The first argument of a program that is to be a host: `hub agent-host FOLDER`.
@@ -161,6 +162,8 @@ impl Host {
         folder: &Path,
     ) -> io::Result<(Self, Events)> {
         spec.write(folder)?;
+        let mark = environment.iter().find(|(name, _)| name == ATTEMPT_MARK);
+        let mark = mark.and_then(|(_, value)| value.to_str()).map(str::to_owned);
         let mut child = tokio::process::Command::new(program)
             .arg0("hub")
             .arg(COMMAND)
@@ -183,6 +186,7 @@ impl Host {
             of: None,
             exit: None,
             folder: folder.to_owned(),
+            mark,
             over: false,
         };
         Ok((Self { control }, events))
@@ -236,6 +240,7 @@ pub struct Events {
     of: Option<(u8, usize)>,
     exit: Option<Exit>,
     folder: PathBuf,
+    mark: Option<String>,
     over: bool,
 }
 
@@ -254,12 +259,22 @@ impl Events {
                         self.size = READ_AT_MOST;
                     }
                 }
-                // The host is gone. If it could not say how it went, its guard ends what is left and writes that down.
+                // The host is gone. If it could not say how it went, its guard ends what is left and writes that down. If that is
+                // gone, too, nobody but this worker is left to do so.
                 Ok(_) | Err(_) => {
                     let guarded = self.child.wait().await;
-                    self.over = true;
                     let kept = || guarded.and_then(|_| Exit::read(&self.folder)).ok().flatten();
-                    let exit = self.exit.take().or_else(kept).unwrap_or_else(|| Exit::of(Reason::HostGone));
+                    let exit = match self.exit.take().or_else(kept) {
+                        Some(exit) => exit,
+                        None => {
+                            let left = match self.mark.clone() {
+                                Some(mark) => process::end_marked(mark).await,
+                                None => 0,
+                            };
+                            Exit { processes_left: left, ..Exit::of(Reason::HostGone) }
+                        }
+                    };
+                    self.over = true;
                     return Some(Event::Ended(exit));
                 }
             }

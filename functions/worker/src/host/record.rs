@@ -18,6 +18,8 @@ const LOCK: &str = "lock";
 pub(crate) const OUTPUT: &str = "output";
 /// What it wrote to standard error.
 pub(crate) const ERRORS: &str = "errors";
+/// All that one run leaves in the folder, but for the lock. The prompt is a command's.
+pub(crate) const ALL_FILES: [&str; 7] = [SPEC, EXIT, OUTPUT, "output.1", ERRORS, "errors.1", "prompt"];
 /// A file of what was said is put aside at this size, and the one before it goes.
 const PART: u64 = 8 * 1024 * 1024;
 
@@ -190,7 +192,7 @@ impl Spec {
         write_new(&folder.join(SPEC), &serde_json::to_vec(self)?)
     }
 
-    pub(super) fn read(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
         read_json(&folder.join(SPEC))
     }
 

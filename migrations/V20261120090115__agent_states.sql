@@ -1,0 +1,88 @@
+-- Why: what keeps an agent of a machine from working although it is there: its account is at a limit, or its
+-- login does not hold. What is done with it is …limits; who may take a task by it, …lanes.
+
+-- Which account an agent of a device uses, as its registration said; without a row it is the device's own.
+-- Not in mesh_devices, whose rows more people read than may know of an account.
+create table hub_internal.device_accounts (
+  device  text not null references public.mesh_devices (name) on delete cascade on update cascade,
+  agent   text not null,
+  account text not null,
+  primary key (device, agent)
+);
+comment on table hub_internal.device_accounts is
+  'The account that an agent of a device uses, where the device named one.';
+alter table hub_internal.device_accounts enable row level security;
+
+-- Whoever enrols a machine could give it any account's name. So an account is that name among machines that
+-- serve the same servers: what one of them says holds for the others, and for nobody else's.
+create table public.mesh_quota_pools (
+  id            bigint primary key generated always as identity,
+  account       text not null,
+  servers       uuid[],
+  agent         text not null,
+  model         text,
+  window_name   text,
+  used_share    numeric,
+  limited_since timestamptz,
+  limited_until timestamptz,
+  source        text not null,
+  reason        text,
+  reported_by   text not null,
+  reported_at   timestamptz not null,
+  lifted_at     timestamptz,
+  constraint mesh_quota_pools_key unique nulls not distinct (account, agent, model, window_name, servers),
+  constraint mesh_quota_pools_account_check check (char_length(account) between 1 and 200),
+  constraint mesh_quota_pools_model_check check (char_length(model) between 1 and 200),
+  constraint mesh_quota_pools_window_name_check
+    check (window_name in ('five_hour', 'seven_day', 'day', 'minute')),
+  constraint mesh_quota_pools_used_share_check check (used_share between 0 and 1),
+  constraint mesh_quota_pools_limited_check check ((limited_since is null) = (limited_until is null)),
+  constraint mesh_quota_pools_source_check check (source in ('structured', 'text', 'guess'))
+);
+comment on table public.mesh_quota_pools is
+  'What an account may use of an agent in a time, and until when it has used it up, as machines report it.';
+comment on column public.mesh_quota_pools.account is
+  'A login by its name; device:<name> is the login of that machine, which did not say whose it is.';
+comment on column public.mesh_quota_pools.servers is
+  'What the machines serve that share it, in order; null: they serve all.';
+comment on column public.mesh_quota_pools.model is
+  'Null: all that the agent runs. What tasks name as their model; another name is only kept.';
+comment on column public.mesh_quota_pools.window_name is 'The time that is counted; null: not known.';
+comment on column public.mesh_quota_pools.used_share is '0 to 1, where the agent tells it.';
+comment on column public.mesh_quota_pools.limited_until is
+  'Nothing takes from it before; null: it never was at its limit.';
+comment on column public.mesh_quota_pools.source is
+  'How that is known: the agent reports it (structured), its message says so (text), or it is a guess.';
+comment on column public.mesh_quota_pools.reported_by is
+  'The device; no foreign key: what it said holds when it is gone.';
+comment on column public.mesh_quota_pools.lifted_at is
+  'When machines were told that the limit is over.';
+create index mesh_quota_pools_limited_idx on public.mesh_quota_pools (limited_until);
+
+alter table public.mesh_quota_pools enable row level security;
+revoke all on public.mesh_quota_pools from public, anon, authenticated, service_role;
+revoke all on sequence public.mesh_quota_pools_id_seq from public, anon, authenticated, service_role;
+grant select on public.mesh_quota_pools to authenticated;
+grant select, insert, update, delete on public.mesh_quota_pools to service_role;
+create policy mesh_quota_pools_select_operators on public.mesh_quota_pools for select to authenticated
+  using (servers && array(select hub_internal.my_operated_server_ids())
+         or servers is null and exists (select hub_internal.my_operated_server_ids()));
+
+create table public.mesh_logins (
+  device       text not null references public.mesh_devices (name) on delete cascade on update cascade,
+  agent        text not null,
+  broken_since timestamptz not null,
+  reason       text,
+  primary key (device, agent)
+);
+comment on table public.mesh_logins is
+  'Agents of devices that are not logged in. Without a row an agent is, as far as anybody knows.';
+comment on column public.mesh_logins.reason is 'What the agent said, in one line.';
+
+alter table public.mesh_logins enable row level security;
+revoke all on public.mesh_logins from public, anon, authenticated, service_role;
+grant select on public.mesh_logins to authenticated;
+grant select, insert, update, delete on public.mesh_logins to service_role;
+create policy mesh_logins_select_operators on public.mesh_logins for select to authenticated
+  using (device in (select hub_internal.my_operated_device_names())
+         or device = (select hub_internal.live_device()));

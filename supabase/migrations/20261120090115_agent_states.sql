@@ -1,0 +1,1 @@
+../../migrations/V20261120090115__agent_states.sql

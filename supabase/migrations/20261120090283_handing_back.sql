@@ -1,0 +1,1 @@
+../../migrations/V20261120090283__handing_back.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090292__explaining_devices.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090293__explaining_stops.sql
