@@ -16,6 +16,8 @@ export const modes = {
   tool_big: [[{ shell: "seq 1 20000" }], pong],
   slow_tool: [[{ shell: "for i in 1 2 3 4 5 6; do echo $i; sleep 1; done" }], pong],
   outside: [[{ shell: "echo hi > ../outside.txt" }], pong],
+  write_outside: [[{ write: "../other.txt", content: "x\n" }], pong],
+  substitution: [[{ shell: "echo $(date) > made.txt" }], pong],
   edit: [[{ write: "notes.txt", content: "one\ntwo\n" }], pong],
   edit_and_run: [[{ write: "notes.txt", content: "one\ntwo\n" }], [{ shell: "cat notes.txt" }], pong],
   change: [[{ read: "README.md" }], [{ replace: "README.md", old: "hello", new: "goodbye" }], pong],

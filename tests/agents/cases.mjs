@@ -298,6 +298,9 @@ const gemini = {
   set_model: { steps: acpAsk({ then: [{ send: (said) => rpc(8, "session/set_model", { sessionId: said.session.result.sessionId, modelId: "gemini-2.5-flash" }) }, { until: { id: 8 } }] }) },
   untrusted: { mode: "edit_and_run", files: geminiHook, env: { GEMINI_CLI_TRUST_WORKSPACE: undefined }, steps: acpAsk(), answers: permit("allow_once"), expect: (end) => noHook(end) ?? notes(end) },
   untrusted_mode: { mode: "edit", env: { GEMINI_CLI_TRUST_WORKSPACE: undefined }, steps: acpAsk(mode("yolo")), answers: permit("allow_once"), expect: notes },
+  // What it refuses by itself: a tool that failed, and one that ended well.
+  write_outside: { mode: "write_outside", env: { GEMINI_CLI_TRUST_WORKSPACE: undefined }, steps: acpAsk(), answers: permit("allow_once") },
+  substitution: { mode: "substitution", env: { GEMINI_CLI_TRUST_WORKSPACE: undefined }, steps: acpAsk(), answers: permit("allow_once"), expect: ({ file }) => file("made.txt") === null ? undefined : "the command ran" },
   project_hook_runs: { files: geminiHook, steps: acpAsk(), expect: ({ file }) => file("hook-ran") === null ? "the project's hook did not run" : undefined },
   yolo_flag: { mode: "edit_and_run", args: () => ["--acp", "--approval-mode", "yolo"], steps: acpAsk(), expect: notes },
 };

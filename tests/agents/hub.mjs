@@ -10,7 +10,7 @@ import { programs } from "./cases.mjs";
 import { serve } from "./api.mjs";
 
 const [hub, root, ...filters] = process.argv.slice(2);
-const scratch = mkdtempSync("/tmp/hub-agents.");
+const scratch = mkdtempSync("/var/tmp/hub-agents.");       // not below /tmp, where Codex may write whatever its folder is
 execFileSync("chmod", ["711", scratch]);           // as root, the database in it belongs to another user
 const channel = "buf-barista/quick";
 
@@ -27,6 +27,8 @@ const cases = {
   figures: { status: "complete", check: ({ attempt }) => attempt.tokens_in > 0 && attempt.tokens_out > 0 && attempt.session_id && attempt.model && attempt.agent_version && (attempt.agent.startsWith("gemini") || attempt.cost_usd > 0) ? undefined
     : `the record lacks figures: ${JSON.stringify(attempt)}` },
   no_change_without_leave: { mode: "edit", policy: "read-only", status: "failed", reason: "denied", says: [/❌ \w+ failed/], check: untouched },
+  no_file_outside: { mode: "write_outside", status: "failed", reason: "denied", check: ({ project }) => existsSync(join(project, "../other.txt")) ? "a file was written outside" : undefined },
+  no_command_that_was_blocked: { mode: "substitution", not: ["claude", "codex", "claude-agent-acp"], status: "failed", reason: "denied", check: (world) => file("made.txt")(world) === null ? undefined : "the command ran" },
   no_hook_of_a_strange_folder: { not: ["claude-agent-acp"], files: { ".claude/settings.json": JSON.stringify({ hooks: { SessionStart: [{ hooks: [{ type: "command", command: "touch hook-ran" }] }] } }) },
     status: "complete", check: ({ project }) => existsSync(join(project, "hook-ran")) ? "the folder's hook ran" : undefined },
   unauthorized: { mode: "unauthorized", status: "failed", reason: "auth", says: [/log/i],

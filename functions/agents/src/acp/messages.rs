@@ -225,6 +225,11 @@ impl Tool<'_> {
         parts.into_iter().find_map(|part| part.content?.text).unwrap_or_default()
     }
 
+    /// The same where it is short: a reason, and no output of a program.
+    pub(super) fn printed_shortly(&self) -> Option<String> {
+        self.content.filter(|raw| raw.get().len() < 2000).map(|_| self.printed())
+    }
+
     /// What it does.
     pub(super) fn words(&self, folder: &str) -> String {
         let title = self.title.as_deref().or(self.name.as_deref()).unwrap_or("a tool").trim();

@@ -381,7 +381,17 @@ impl Run {
             self.changing.push_back((failure::shortened(id, 200), std::mem::take(&mut files)));
         }
         match ended {
-            Some(true) => story.tool_end(id, None, true, files, turn),
+            Some(true) => {
+                // Gemini ends a command well that it would not run.
+                let blocked = tool.printed_shortly().filter(|text| text.starts_with("Blocked: "));
+                match &blocked {
+                    Some(why) => {
+                        story.denied(&words, &failure::first_sentence(why), turn);
+                        story.tool_end(id, Some(format!("{words}: not allowed")), false, Vec::new(), turn);
+                    }
+                    None => story.tool_end(id, None, true, files, turn),
+                }
+            }
             Some(false) => {
                 let why = failure::first_sentence(&tool.printed());
                 if is_refusal(&why) {
@@ -493,6 +503,7 @@ fn is_refusal(why: &str) -> bool {
     let small = why.to_lowercase();
     [
         "access denied",
+        "path not in workspace",
         "denied by policy",
         "rejected by user",
         "user refused",

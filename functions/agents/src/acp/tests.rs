@@ -67,6 +67,8 @@ fn verdicts_of_what_was_recorded() {
         ("thinking", None, false, true),
         ("mode_refused", None, false, true),
         ("plan_mode", Some(Class::Denied), false, true),
+        ("write_outside", Some(Class::Denied), false, true),
+        ("substitution", Some(Class::Denied), false, true),
         ("unauthorized", Some(Class::Auth), false, true),
         ("limit", Some(Class::Limit), true, true),
         ("too_long", Some(Class::ContextFull), false, false),
