@@ -97,6 +97,24 @@ end;
 $$;
 grant execute on function hub_internal.my_owned_server_ids to authenticated, service_role;
 
+create function hub_internal.devices_serving(p_server_ids uuid[])
+  returns setof text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return query
+    select d.name
+      from public.mesh_devices d
+     where p_server_ids <> '{}'
+       and (d.serves_all
+            or exists (select from public.mesh_device_servers e
+                        where e.device = d.name
+                          and e.server_id = any (p_server_ids)));
+end;
+$$;
+
 -- People see the machines that serve what they may read.
 create function hub_internal.my_device_names()
   returns setof text
@@ -107,13 +125,7 @@ create function hub_internal.my_device_names()
 as $$
 begin
   return query
-    select d.name
-      from public.mesh_devices d
-     where exists (select from hub_internal.my_server_ids() s (id)
-                    where d.serves_all
-                       or exists (select from public.mesh_device_servers e
-                                   where e.device = d.name
-                                     and e.server_id = s.id));
+    select n from hub_internal.devices_serving(array(select hub_internal.my_server_ids())) n;
 end;
 $$;
 grant execute on function hub_internal.my_device_names to authenticated, service_role;
@@ -128,13 +140,7 @@ create function hub_internal.my_operated_device_names()
 as $$
 begin
   return query
-    select d.name
-      from public.mesh_devices d
-     where exists (select from hub_internal.my_operated_server_ids() s (id)
-                    where d.serves_all
-                       or exists (select from public.mesh_device_servers e
-                                   where e.device = d.name
-                                     and e.server_id = s.id));
+    select n from hub_internal.devices_serving(array(select hub_internal.my_operated_server_ids())) n;
 end;
 $$;
 grant execute on function hub_internal.my_operated_device_names to authenticated, service_role;
