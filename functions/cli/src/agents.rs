@@ -52,15 +52,20 @@ pub fn read(file: &Path) -> Result<Option<Vec<AgentConfig>>> {
     }
 }
 
-/// The agents of the file that is named, else of the environment. None if neither says any.
-pub fn named(file: Option<&Path>, environment: Option<String>) -> Result<Option<Vec<AgentConfig>>> {
+/// The agents of the file that is named, else of the environment, else of the file that `hub agents add` writes. None if there is none
+/// of them.
+pub fn listed(file: Option<&Path>, environment: Option<String>) -> Result<Option<Vec<AgentConfig>>> {
     if let Some(file) = file {
         let agents = read(file).context("--agents")?;
         return agents
             .map(Some)
             .with_context(|| format!("--agents {} can not be read: it is not there", file.display()));
     }
-    environment.map(|text| AgentConfig::parse(&text).context("HUB_WORKER_AGENTS")).transpose()
+    match environment {
+        Some(text) => Ok(Some(AgentConfig::parse(&text).context("HUB_WORKER_AGENTS")?)),
+        // Without a home there is no such file.
+        None => default_file().map_or(Ok(None), |file| read(&file)),
+    }
 }
 
 async fn list(file: &Path, out: Output) -> Result<ExitCode> {
@@ -149,6 +154,10 @@ fn row(config: &AgentConfig, listed: bool, found: &Found) -> Vec<String> {
 pub fn hint(config: &AgentConfig, found: &Found) -> Option<String> {
     let name = &config.agent;
     match found {
+        Err(_) if config.program().is_some_and(|program| program == name.as_str()) => {
+            let install = config.program().and_then(Known::of).map_or("", |known| known.install);
+            Some(format!("{name}: not in PATH: {install}"))
+        }
         Err(problem) => Some(format!("{name}: {problem}")),
         Ok(Some(installed)) if !installed.is_new_enough() => {
             let known = installed.known;
@@ -283,7 +292,7 @@ async fn check(file: &Path, name: Option<&str>, out: Output) -> Result<ExitCode>
         };
         let seconds = begun.elapsed().as_secs_f64();
         if well {
-            mark_checked(&config.agent);
+            mark_checked(config);
         }
         if !out.json {
             let sign = if well { "✅" } else { "❌" };
@@ -301,7 +310,7 @@ async fn check(file: &Path, name: Option<&str>, out: Output) -> Result<ExitCode>
 }
 
 /// Tells this user's workers that a login works again. One that can not be told notices when its files change.
-fn mark_checked(agent: &str) {
+fn mark_checked(agent: &AgentConfig) {
     let Some(file) = login::checked(agent) else { return };
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).ok();

@@ -219,8 +219,8 @@ pub struct Dev {
     /// Start over: delete the data of an earlier `hub dev` first
     #[arg(long)]
     pub reset: bool,
-    /// JSON list of the agents it runs; without it HUB_WORKER_AGENTS (the list itself), else those of claude, codex and gemini that are in
-    /// PATH, and survey
+    /// JSON list of the agents it runs; without it HUB_WORKER_AGENTS (the list itself), else the list of `hub agents`, else those of
+    /// claude, codex and gemini that are in PATH, and survey
     #[arg(long, value_name = "FILE")]
     pub agents: Option<PathBuf>,
     /// Do not start the worker (its device is there all the same)

@@ -558,10 +558,7 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
         Some(dir) => dir,
         None => state_dir(&options.device, &|name| std::env::var_os(name))?,
     };
-    let agents = match crate::agents::named(options.agents.as_deref(), target.get("HUB_WORKER_AGENTS"))? {
-        Some(named) => Some(named),
-        None => crate::agents::default_file().map_or(Ok(None), |file| crate::agents::read(&file))?,
-    };
+    let agents = crate::agents::listed(options.agents.as_deref(), target.get("HUB_WORKER_AGENTS"))?;
     let sweeps = hub_keeper::SweepSource::read(&|name| target.get(name))?;
     let delivery = hub_keeper::Delivery::read(&|name| target.get(name))?;
     // What is wrong here is said before a hub is waited for.

@@ -29,9 +29,9 @@ pub async fn run(global: &Global, options: Dev, out: Output) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the device `dev` offers: what a file or the environment says, else the known programs that are here, and `survey`.
+/// What the device `dev` offers: what any worker on this machine would, else the known programs that are here, and `survey`.
 async fn agents(named: Option<&std::path::Path>, out: Output) -> Result<Vec<AgentConfig>> {
-    if let Some(agents) = crate::agents::named(named, hub::config::environment("HUB_WORKER_AGENTS"))? {
+    if let Some(agents) = crate::agents::listed(named, hub::config::environment("HUB_WORKER_AGENTS"))? {
         return Ok(agents);
     }
     let mut agents = Vec::new();
