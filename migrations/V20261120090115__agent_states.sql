@@ -1,20 +1,23 @@
 -- Why: what keeps an agent of a machine from working although it is there: its account is at a limit, or its
 -- login does not hold. What is done with it is …limits; who may take a task by it, …lanes.
 
--- Which account an agent of a device uses, as its registration said; without a row it is the device's own.
--- Not in mesh_devices, whose rows more people read than may know of an account.
+-- Under which login an agent of a device works, as its registration said: whose account, and which program,
+-- since several agents may be one program. Without a row the account is the device's own, and the program is
+-- called as the agent is. Not in mesh_devices, whose rows more people read than may know of an account.
 create table hub_internal.device_accounts (
   device  text not null references public.mesh_devices (name) on delete cascade on update cascade,
   agent   text not null,
-  account text not null,
+  account text,
+  program text,
   primary key (device, agent)
 );
 comment on table hub_internal.device_accounts is
-  'The account that an agent of a device uses, where the device named one.';
+  'The account and the program of an agent of a device, where the device named one.';
 alter table hub_internal.device_accounts enable row level security;
 
 -- Whoever enrols a machine could give it any account's name. So an account is that name among machines that
--- serve the same servers: what one of them says holds for the others, and for nobody else's.
+-- serve the same servers: what one of them says holds for the others, and for nobody else's. A login that the
+-- machine did not name is the machine's alone, whatever it serves.
 create table public.mesh_quota_pools (
   id            bigint primary key generated always as identity,
   account       text not null,
@@ -44,7 +47,9 @@ comment on table public.mesh_quota_pools is
 comment on column public.mesh_quota_pools.account is
   'A login by its name; device:<name> is the login of that machine, which did not say whose it is.';
 comment on column public.mesh_quota_pools.servers is
-  'What the machines serve that share it, in order; null: they serve all.';
+  'What the machines serve that share it, in order; null: they serve all, or it is one machine''s.';
+comment on column public.mesh_quota_pools.agent is
+  'The program: all agents of an account that are it share it.';
 comment on column public.mesh_quota_pools.model is
   'Null: all that the agent runs. What tasks name as their model; another name is only kept.';
 comment on column public.mesh_quota_pools.window_name is 'The time that is counted; null: not known.';
@@ -66,7 +71,10 @@ grant select on public.mesh_quota_pools to authenticated;
 grant select, insert, update, delete on public.mesh_quota_pools to service_role;
 create policy mesh_quota_pools_select_operators on public.mesh_quota_pools for select to authenticated
   using (servers && array(select hub_internal.my_operated_server_ids())
-         or servers is null and exists (select hub_internal.my_operated_server_ids()));
+         or servers is null
+            and case when account like 'device:%'
+                     then substr(account, 8) in (select hub_internal.my_operated_device_names())
+                     else exists (select hub_internal.my_operated_server_ids()) end);
 
 create table public.mesh_logins (
   device       text not null references public.mesh_devices (name) on delete cascade on update cascade,

@@ -15,15 +15,48 @@ begin
 end;
 $$;
 
--- With whom a device shares its accounts: those that serve the same servers. Null: those that serve all.
-create function hub_internal.device_party(p_device text)
+create function hub_internal.program_of(p_device text, p_agent text)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return coalesce((select a.program
+                     from hub_internal.device_accounts a
+                    where a.device = p_device and a.agent = p_agent),
+                  p_agent);
+end;
+$$;
+
+-- The agents that a device offers, and the login of each: what keeps one from working keeps all of its login.
+create function hub_internal.device_logins(p_device text)
+  returns table (agent text, account text, program text)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return query
+    select distinct o.offer ->> 'agent',
+           hub_internal.account_of(d.name, o.offer ->> 'agent'),
+           hub_internal.program_of(d.name, o.offer ->> 'agent')
+      from public.mesh_devices d
+     cross join lateral jsonb_array_elements(d.agents) o (offer)
+     where d.name = p_device;
+end;
+$$;
+
+-- With whom a device shares an account: those that serve the same servers. Null: those that serve all, or
+-- nobody, since the account is the device's own.
+create function hub_internal.account_party(p_device text, p_account text)
   returns uuid[]
   language plpgsql
   stable
   set search_path = ''
 as $$
 begin
-  return (select case when not d.serves_all
+  return (select case when not d.serves_all and p_account not like 'device:%'
                       then array(select e.server_id
                                    from public.mesh_device_servers e
                                   where e.device = d.name
@@ -33,7 +66,25 @@ begin
 end;
 $$;
 
--- The pools of a device that are at their limit, by the agent and the model: claude/ is all that claude runs,
+-- The pools that an agent of a device draws from and that are at their limit now.
+create function hub_internal.limits_of(p_device text, p_account text, p_program text)
+  returns setof public.mesh_quota_pools
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return query
+    select q.*
+      from public.mesh_quota_pools q
+     where q.limited_until > now()
+       and q.account = p_account
+       and q.agent = p_program
+       and q.servers is not distinct from hub_internal.account_party(p_device, p_account);
+end;
+$$;
+
+-- What a device's agents are kept from by limits, by the agent and the model: claude/ is all that claude runs,
 -- claude/codex what it runs for tasks that name codex.
 create function hub_internal.limited_agents(p_device text)
   returns text[]
@@ -41,14 +92,10 @@ create function hub_internal.limited_agents(p_device text)
   stable
   set search_path = ''
 as $$
-declare
-  v_servers uuid[] := hub_internal.device_party(p_device);
 begin
-  return (select array_agg(q.agent || '/' || coalesce(q.model, ''))
-            from public.mesh_quota_pools q
-           where q.limited_until > now()
-             and q.account = hub_internal.account_of(p_device, q.agent)
-             and q.servers is not distinct from v_servers);
+  return (select array_agg(l.agent || '/' || coalesce(q.model, ''))
+            from hub_internal.device_logins(p_device) l
+           cross join lateral hub_internal.limits_of(p_device, l.account, l.program) q);
 end;
 $$;
 
@@ -63,14 +110,31 @@ declare
   v_pool public.mesh_quota_pools;
 begin
   select q.* into v_pool
-    from public.mesh_quota_pools q
-   where q.limited_until > now()
-     and q.agent = p_agent
-     and (q.model is null or q.model = p_model)
-     and q.account = hub_internal.account_of(p_device, p_agent)
-     and q.servers is not distinct from hub_internal.device_party(p_device)
+    from hub_internal.limits_of(p_device, hub_internal.account_of(p_device, p_agent),
+                                hub_internal.program_of(p_device, p_agent)) q
+   where q.model is null or q.model = p_model
    order by q.limited_until desc
    limit 1;
   return v_pool;
+end;
+$$;
+
+-- The agents of a device whose login does not hold: that of one is that of all of them that are the same
+-- program under the same account. since and reason are of the one that found out first.
+create function hub_internal.broken_agents(p_device text)
+  returns table (agent text, since timestamptz, reason text)
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return query
+    select distinct on (l.agent) l.agent, b.broken_since, b.reason
+      from public.mesh_logins b
+      join hub_internal.device_logins(p_device) l
+        on l.account = hub_internal.account_of(b.device, b.agent)
+       and l.program = hub_internal.program_of(b.device, b.agent)
+     where b.device = p_device
+     order by l.agent, b.broken_since;
 end;
 $$;

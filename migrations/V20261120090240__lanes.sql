@@ -256,7 +256,7 @@ select d.name as device,
    select case when (select exists (select from public.mesh_quota_pools q where q.limited_until > now()))
                then hub_internal.limited_agents(d.name) end as limited,
           case when (select exists (select from public.mesh_logins))
-               then (select array_agg(b.agent) from public.mesh_logins b where b.device = d.name) end
+               then (select array_agg(b.agent) from hub_internal.broken_agents(d.name) b) end
             as broken
    offset 0) s
  cross join hub_internal.lanes l

@@ -89,18 +89,24 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents: account',
       'The name of a login, never its secret: 1 to 200 characters that are seen, not device:….');
   elsif exists (select from jsonb_array_elements(p_agents) e (o)
+                 where jsonb_typeof(o -> 'program') not in ('string', 'null')
+                    or o ->> 'program' !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: program',
+      'What runs the agent, without its folder: 1 to 63 letters, digits, dots, dashes and underscores.');
+  elsif exists (select from jsonb_array_elements(p_agents) e (o)
                  group by o ->> 'agent'
-                having count(distinct coalesce(o ->> 'account', '')) > 1) then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: account',
-      'One agent has one account; give another account to an agent of another name.');
+                having count(distinct coalesce(o ->> 'account', '')) > 1
+                    or count(distinct coalesce(o ->> 'program', '')) > 1) then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: account, program',
+      'One agent has one account and one program; give an agent with another one another name.');
   end if;
   if octet_length(p_agents::text) > 100000 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents', 'At most 100 KB.');
   end if;
   perform hub_internal.require_room('device_agents', jsonb_array_length(p_agents) - 1);
 
-  -- Who may see the device does not learn of its accounts.
-  select coalesce(jsonb_agg(e.o - 'account' order by e.n), '[]')
+  -- Who may see the device does not learn of its logins.
+  select coalesce(jsonb_agg(e.o - '{account,program}'::text[] order by e.n), '[]')
     into v_agents
     from jsonb_array_elements(p_agents) with ordinality e (o, n);
   insert into public.mesh_devices as d
@@ -125,10 +131,10 @@ begin
   -- A worker that starts may keep its projects elsewhere than the one before it: it is asked anew.
   delete from hub_internal.device_projects p where p.device = p_name;
   delete from hub_internal.device_accounts a where a.device = p_name;
-  insert into hub_internal.device_accounts (device, agent, account)
-  select distinct p_name, o ->> 'agent', o ->> 'account'
+  insert into hub_internal.device_accounts (device, agent, account, program)
+  select distinct p_name, o ->> 'agent', o ->> 'account', o ->> 'program'
     from jsonb_array_elements(p_agents) e (o)
-   where o ->> 'account' is not null;
+   where coalesce(o ->> 'account', o ->> 'program') is not null;
   -- And may be logged in now, which it finds out by trying.
   delete from public.mesh_logins b where b.device = p_name;
   if found then

@@ -80,13 +80,15 @@ create function hub_internal.note_limit(
 as $$
 declare
   v_pool   public.mesh_quota_pools;
+  v_account text := hub_internal.account_of(p_device, p_agent);
   v_source text := case when p_until is null and (p_used < 1) is not true then 'guess' else p_source end;
   v_until  timestamptz := least(greatest(p_until, p_now + interval '1 minute'), p_now + interval '8 days');
 begin
   insert into public.mesh_quota_pools as q
     (account, servers, agent, model, window_name, used_share, source, reported_by, reported_at)
   values
-    (hub_internal.account_of(p_device, p_agent), hub_internal.device_party(p_device), p_agent, p_model,
+    (v_account, hub_internal.account_party(p_device, v_account),
+     hub_internal.program_of(p_device, p_agent), p_model,
      p_window, least(p_used, 1), v_source, p_device, p_now)
   on conflict on constraint mesh_quota_pools_key do update
     set reported_by = excluded.reported_by,
@@ -239,15 +241,15 @@ begin
   end if;
   perform pg_notify('hub_tasks', '');
   for v_name in
-    select distinct d.name
-      from public.mesh_quota_pools q
-      join public.mesh_devices d
-        on d.agents @> jsonb_build_array(jsonb_build_object('agent', q.agent))
-       and hub_internal.account_of(d.name, q.agent) = q.account
-       and hub_internal.device_party(d.name) is not distinct from q.servers
-     where q.id = any (v_ids)
-       and d.revoked_at is null
+    select d.name
+      from public.mesh_devices d
+     where d.revoked_at is null
        and d.drained_at is null
+       and exists (select
+                     from hub_internal.device_logins(d.name) l
+                     join public.mesh_quota_pools q on q.account = l.account and q.agent = l.program
+                    where q.id = any (v_ids)
+                      and q.servers is not distinct from hub_internal.account_party(d.name, l.account))
   loop
     perform hub_internal.wake_device(v_name);
   end loop;
@@ -291,7 +293,10 @@ create function hub_internal.note_login(
 as $$
 begin
   if p_ok then
-    delete from public.mesh_logins b where b.device = p_device and b.agent = p_agent;
+    delete from public.mesh_logins b
+     where b.device = p_device
+       and hub_internal.account_of(b.device, b.agent) = hub_internal.account_of(p_device, p_agent)
+       and hub_internal.program_of(b.device, b.agent) = hub_internal.program_of(p_device, p_agent);
     if found then
       perform pg_notify('hub_tasks', '');
       perform hub_internal.wake_device(p_device);
@@ -339,24 +344,24 @@ as $$
 begin
   return query
     with mine as materialized (
-      select d.name, d.agents
+      select d.name
         from public.mesh_devices d
        where d.revoked_at is null
          and (hub_internal.is_trusted()
               or d.name in (select hub_internal.my_operated_device_names())
               or d.name = (select hub_internal.live_device()))
     )
-    select b.device, b.agent, null, 'login', b.broken_since, null::timestamptz, null, null, b.reason
-      from public.mesh_logins b
-      join mine on mine.name = b.device
+    select mine.name, b.agent, null, 'login', b.since, null::timestamptz, null, null, b.reason
+      from mine
+     cross join lateral hub_internal.broken_agents(mine.name) b
+     where exists (select from public.mesh_logins)
     union all
-    select mine.name, q.agent, q.model, 'limit', q.limited_since, q.limited_until, q.source, q.window_name,
+    select mine.name, l.agent, q.model, 'limit', q.limited_since, q.limited_until, q.source, q.window_name,
            q.reason
-      from public.mesh_quota_pools q
-      join mine on mine.agents @> jsonb_build_array(jsonb_build_object('agent', q.agent))
-     where q.limited_until > now()
-       and q.account = hub_internal.account_of(mine.name, q.agent)
-       and q.servers is not distinct from hub_internal.device_party(mine.name)
+      from mine
+     cross join lateral hub_internal.device_logins(mine.name) l
+     cross join lateral hub_internal.limits_of(mine.name, l.account, l.program) q
+     where exists (select from public.mesh_quota_pools x where x.limited_until > now())
      order by 1, 2, 4, 3;
 end;
 $$;

@@ -5,12 +5,13 @@
 create function hub_internal.login_hint(p_agent text, p_device text)
   returns text
   language plpgsql
-  immutable
+  stable
   set search_path = ''
 as $$
 begin
   return format('log in on %s: %s, then `hub agents check %s` there', p_device,
-                case p_agent when 'claude' then '`claude auth login`'
+                case hub_internal.program_of(p_device, p_agent)
+                             when 'claude' then '`claude auth login`'
                              when 'codex' then '`codex login`'
                              when 'gemini' then 'start `gemini` and choose how'
                              else 'as ' || p_agent || ' wants it' end,
@@ -30,12 +31,12 @@ begin
     select 'no agent for it is logged in'::text,
            hub_internal.shorten(
              string_agg(format('%s since %s UTC: %s', hub_internal.login_text(x.agent, x.device),
-                               to_char(b.broken_since at time zone 'utc', 'YYYY-MM-DD HH24:MI'),
+                               to_char(b.since at time zone 'utc', 'YYYY-MM-DD HH24:MI'),
                                hub_internal.login_hint(x.agent, x.device)),
                         '; ' order by x.device), 1000),
            null::timestamptz
       from unnest(p_left) x
-      join public.mesh_logins b on b.device = x.device and b.agent = x.agent
+      join lateral hub_internal.broken_agents(x.device) b on b.agent = x.agent
      where not x.logged_in
     having count(*) > 0;
   return query

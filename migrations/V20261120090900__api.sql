@@ -172,9 +172,9 @@ create function public.hub_register_device(p_name text, p_platform text, p_agent
 as $$ begin return hub_internal.register_device(p_name, p_platform, p_agents, p_capacity, now()); end $$;
 comment on function public.hub_register_device is
   'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…],"memory_bytes",'
-  '"account"}], the last two optional, p_capacity tasks at once. account names the login, never its secret, '
-  'that it shares with machines of the same servers. Its agents count as logged in '
-  'again. Registered by service_role or postgres it serves every '
+  '"account", "program"}], the last three optional, p_capacity tasks at once. account names the login, never '
+  'its secret, that it shares with machines of the same servers, and program what runs the agent: one program '
+  'under one account has one login and one limit. Its agents count as logged in again. Registered by service_role or postgres it serves every '
   'server; by its own token, what it is enrolled for. Errors: UH001, UH005 revoked, 42501 another device''s '
   'name.';
 revoke all on function public.hub_register_device from public, anon, authenticated, service_role;

@@ -40,7 +40,7 @@ create function pg_temp.limit(p_device text default 'one', p_agent text default 
 begin
   perform hub_internal.report_rate_limit(p_device, p_agent, p_model, now() + p_later + p_until, 'You have hit your limit', p_source, p_window, p_used, now() + p_later);
   return (select q.limited_until - (now() + p_later) from public.mesh_quota_pools q where q.agent = p_agent and q.model is not distinct from p_model and q.window_name is not distinct from p_window
-             and q.account = hub_internal.account_of(p_device, p_agent) and q.servers is not distinct from hub_internal.device_party(p_device));
+             and q.account = hub_internal.account_of(p_device, p_agent) and q.servers is not distinct from hub_internal.account_party(p_device, q.account));
 end $$;
 create function pg_temp.fresh() returns void language plpgsql as $$
 begin
@@ -283,6 +283,55 @@ select is(pg_temp.ends(id, '{"reason": "auth"}'), 'pending, at once, 3 left', 'a
 select is(pg_temp.takes(id, 'one'), 'codex', 'and does') from q;
 select pg_temp.fresh();
 select public.hub_claim_tasks('two', 1);
+
+-- Agents that are one program under one account have one login
+create function pg_temp.kin(p_device text, p_account text default null) returns void language plpgsql as $$
+begin
+  perform public.hub_register_device(p_device, 'linux', jsonb_build_array(
+    jsonb_strip_nulls(jsonb_build_object('agent', 'claude', 'models', array['claude'], 'program', 'claude', 'account', p_account)),
+    jsonb_strip_nulls(jsonb_build_object('agent', 'review', 'models', array['claude'], 'program', 'claude', 'account', p_account)),
+    jsonb_build_object('agent', 'other', 'models', array['claude'], 'program', 'claude', 'account', 'another'),
+    jsonb_build_object('agent', 'codex', 'models', array['codex'], 'program', 'codex')), 20);
+  update public.mesh_devices set serves_all = false where name = p_device;
+  insert into public.mesh_device_servers (device, server_id) values (p_device, tap.server('buf-barista')) on conflict do nothing;
+end $$;
+select pg_temp.kin('kin'), pg_temp.kin('cousin', 'ann@example.com');
+create temp table k as select pg_temp.work() as plain, pg_temp.work(p_agent => 'review') as review, pg_temp.work(p_agent => 'other') as other, pg_temp.work('codex') as codex;
+create function pg_temp.taken(p_device text) returns text language sql as $$
+  select concat_ws(' ', coalesce(pg_temp.takes(plain, p_device), '-'), coalesce(pg_temp.takes(review, p_device), '-'),
+                        coalesce(pg_temp.takes(other, p_device), '-'), coalesce(pg_temp.takes(codex, p_device), '-')) from k $$;
+select is(pg_temp.taken('kin'), 'claude review other codex', 'each is taken');
+select hub_internal.report_rate_limit('kin', 'review', null, now() + interval '2 hours', 'You have hit your limit', 'structured', null, null, now());
+select is(pg_temp.taken('kin'), 'other - other codex', 'a limit of one is that of all of its login, and of no other account or program');
+select is(pg_temp.taken('cousin'), 'claude review other codex', 'nor of another machine that named another');
+select results_eq($$ select account, agent, servers from public.mesh_quota_pools $$, $$ values ('device:kin', 'claude', null::uuid[]) $$, 'it is kept by program');
+select is((select string_agg(s.agent || ' ' || s.reason, ', ' order by s.agent) from public.hub_agent_stops() s where s.device = 'kin'), 'claude limit, review limit', 'and told of each of them');
+select public.hub_enroll_device('kin', tap.server('cloud-hub'));
+select is(pg_temp.taken('kin'), 'other - other codex', 'to serve one more server lifts no limit of a login of its own');
+update public.mesh_devices set revoked_at = now() where name = 'cousin';
+select matches(pg_temp.why(review), 'review on kin is at its limit until', 'explain names the agent that would run it') from k;
+update public.mesh_devices set revoked_at = null where name = 'cousin';
+select hub_internal.report_rate_limit('cousin', 'claude', null, now() + interval '2 hours', 'You have hit your limit', 'structured', null, null, now());
+select is(pg_temp.taken('one'), '- - - codex', 'who shares the account and calls its agent as the program, too');
+select is(pg_temp.ends(codex, '{"reason": "limit"}', p_device => 'kin'), 'pending, at once, 3 left', 'the end of an attempt says it of all of its login, too') from k;
+update public.mac_tasks set status = 'pending', error = null where status = 'running';
+select is(pg_temp.taken('kin'), 'other - other -', 'and only of that') from k;
+select pg_temp.fresh();
+drop table k;
+create temp table k as select pg_temp.work() as plain, pg_temp.work(p_agent => 'review') as review, pg_temp.work(p_agent => 'other') as other, pg_temp.work('codex') as codex;
+select public.hub_report_login('kin', 'review', false, 'expired');
+select is(pg_temp.taken('kin'), 'other - other codex', 'so is a login that does not hold');
+select is((select string_agg(s.agent || ' ' || s.reason, ', ' order by s.agent) from public.hub_agent_stops() s where s.device = 'kin'), 'claude login, review login', 'and told of each');
+update public.mesh_devices set revoked_at = now() where name = 'cousin';
+select matches(pg_temp.why(review), 'review on kin is not logged in since .*: log in on kin: `claude auth login`', 'with how its program wants it') from k;
+select public.hub_report_login('kin', 'claude', true);
+select is(pg_temp.taken('kin'), 'claude review other codex', 'and one that holds again, holds for all');
+select is_empty($$ select from public.mesh_devices d where d.agents::text like '%program%' $$, 'who sees a device does not learn of programs');
+select throws_ok(format('select public.hub_register_device(%L, %L, %L, 1)', 'kin', 'linux', a), 'UH001', 'bad input', 'a program that is ' || why)
+  from (values ('[{"agent":"a","models":[],"program":1}]', 'a number'), ('[{"agent":"a","models":[],"program":""}]', 'empty'), ('[{"agent":"a","models":[],"program":"/bin/a"}]', 'a path'),
+               ('[{"agent":"a","models":[],"program":"x"},{"agent":"a","models":["codex"]}]', 'two')) x (a, why);
+select pg_temp.fresh();
+update public.mesh_devices set revoked_at = now() where name in ('kin', 'cousin');
 
 -- Who is told what keeps agents from working
 select pg_temp.limit('one', p_window => 'five_hour'), public.hub_report_login('three', 'codex', false, 'expired'), pg_temp.limit('elsewhere');

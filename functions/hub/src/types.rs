@@ -234,6 +234,9 @@ pub struct AgentOffer {
     /// told, never read back. None: a login of this machine alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// Which program it is, without its folder: agents of one program and one account have one login. Only told. None: one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 /// What keeps an agent of a device from getting tasks, of `hub_agent_stops`.
@@ -940,7 +943,7 @@ mod tests {
         let meta = Meta { exit_code: Some(0), ..Meta::default() };
         assert_eq!(serde_json::to_string(&meta).unwrap(), r#"{"exit_code":0}"#);
         assert_eq!(serde_json::to_string(&Machine::default()).unwrap(), "{}");
-        let offer = AgentOffer { agent: "a".into(), models: vec![], memory_bytes: None, account: None };
+        let offer = AgentOffer { agent: "a".into(), models: vec![], memory_bytes: None, account: None, program: None };
         assert_eq!(serde_json::to_string(&offer).unwrap(), r#"{"agent":"a","models":[]}"#);
     }
 

@@ -94,8 +94,6 @@ pub(crate) struct Shared {
     pub(crate) facts: Arc<Facts>,
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) logins: Logins,
-    /// With whom an agent shares its login.
-    pub(crate) families: HashMap<String, Vec<String>>,
     /// Attempts whose lease is to be kept.
     pub(crate) running: Mutex<HashMap<Running, Stop>>,
     /// "Send a heartbeat now."
@@ -130,7 +128,6 @@ impl Shared {
 pub(crate) async fn attempt(shared: Arc<Shared>, task: Task, stop: Stop) -> Option<DateTime<Utc>> {
     let key = Running { task: task.id, attempt: task.attempt };
     tracing::info!(task.id = %key.task, task.attempt = key.attempt, agent.name = task.agent.as_deref().unwrap_or("-"), "attempt started");
-    let agent = task.agent.clone().unwrap_or_default();
     let (entry, outcome) = match begin(&shared, &task).await {
         Ok(entry) => {
             let outcome = run(&shared, task, &entry, &stop).await.shown(&shared.redactor);
@@ -143,7 +140,7 @@ pub(crate) async fn attempt(shared: Arc<Shared>, task: Task, stop: Stop) -> Opti
             (None, Outcome::failed(why, true, EndReason::NotStarted))
         }
     };
-    let due = end(&shared, key, &agent, entry, &stop, outcome).await;
+    let due = end(&shared, key, entry, &stop, outcome).await;
     shared.leave(key);
     due
 }
@@ -216,9 +213,6 @@ async fn run(shared: &Shared, task: Task, entry: &Entry, stop: &Stop) -> Outcome
     };
     let (outcome, ()) = tokio::join!(work, telling);
     if let Outcome::Failed { meta: Meta { reason: Some(EndReason::Auth), .. }, .. } = &outcome {
-        for kin in shared.families.get(&name).into_iter().flatten() {
-            shared.logins.broke(kin, shared.logins.stamps(kin));
-        }
         shared.logins.broke(&name, login);
     }
     outcome
@@ -228,7 +222,6 @@ async fn run(shared: &Shared, task: Task, entry: &Entry, stop: &Stop) -> Outcome
 async fn end(
     shared: &Shared,
     key: Running,
-    agent: &str,
     entry: Option<Entry>,
     stop: &Stop,
     outcome: Outcome,
@@ -252,30 +245,7 @@ async fn end(
         }
         (_, Outcome::Failed { error, retryable, meta }) => Report::Fail { error, retryable, meta },
     };
-    spare_family(shared, agent, &report).await;
     deliver(shared, key, entry, stop, report, false).await
-}
-
-/// Before a task is handed back for a limit or a login: what else this device would run under that login is kept from it too, or the task
-/// would go there at once. Not told, it learns it by itself.
-async fn spare_family(shared: &Shared, agent: &str, report: &Report) {
-    let Report::Fail { error, meta, .. } = report else { return };
-    let reason = error.lines().next().unwrap_or_default();
-    for kin in shared.families.get(agent).into_iter().flatten() {
-        let told = match (meta.reason, &meta.limit) {
-            (Some(EndReason::Limit), limit) => {
-                let limit = limit.clone().unwrap_or_default();
-                bounded(shared.hub.report_rate_limit(&shared.device, kin, &limit, reason, None)).await
-            }
-            (Some(EndReason::Auth), _) => {
-                bounded(shared.hub.report_login(&shared.device, kin, false, Some(reason))).await
-            }
-            _ => return,
-        };
-        if let Err(error) = told {
-            tracing::warn!(agent.name = %kin, error = %error, "it could not be told that an agent has to wait");
-        }
-    }
 }
 
 fn ended(meta: Meta, reason: EndReason) -> Meta {

@@ -55,7 +55,7 @@ pub(crate) async fn start(worker: Worker, shutdown: &CancellationToken) -> Resul
     let device = Device {
         name: worker.device.clone(),
         platform: worker.platform.clone(),
-        offers: worker.agents.iter().map(agents::AgentConfig::offer).collect(),
+        offers: worker.agents.iter().map(|one| one.offer(&worker.agents)).collect(),
         capacity: i32::from(worker.capacity),
     };
     // It listens before the first claim: what is committed in between would be told to nobody.
@@ -193,7 +193,6 @@ async fn prepare(worker: &Worker) -> Result<Prepared> {
                 journal,
                 redactor: Arc::new(redactor),
                 logins: Logins::of(&worker.agents),
-                families: worker.agents.iter().map(|one| (one.agent.clone(), one.family(&worker.agents))).collect(),
                 running: std::sync::Mutex::default(),
                 beat: Notify::new(),
                 abandon: CancellationToken::new(),

@@ -42,7 +42,7 @@ pub async fn prepare(auth: &Auth, database: &Database, agents: &[AgentConfig]) -
         .execute(&mut connection)
         .await?;
     }
-    let offers: Vec<_> = agents.iter().map(AgentConfig::offer).collect();
+    let offers: Vec<_> = agents.iter().map(|one| one.offer(agents)).collect();
     // As it will register itself. Here it is only made known: one that registers counts as there, and a worker may never be started.
     sqlx::query(
         "insert into public.mesh_devices as d (name, platform, agents, capacity, user_id, serves_all)

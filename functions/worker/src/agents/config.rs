@@ -1,6 +1,6 @@
 //! Agents are configuration: which there are, what program each is, what it may do. Read from JSON, checked as a whole.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use hub::{Error, Result, types::AgentOffer};
 use hub_agents::{Policy, Prices};
@@ -296,14 +296,16 @@ impl AgentConfig {
         if problems.is_empty() { Ok(agents) } else { Err(Error::Config(problems.join("\n"))) }
     }
 
-    /// What the device registers.
+    /// What the device registers. `list` has the agents of its steps.
     #[must_use]
-    pub fn offer(&self) -> AgentOffer {
+    pub fn offer(&self, list: &[Self]) -> AgentOffer {
+        let (program, account) = self.login(list);
         AgentOffer {
             agent: self.agent.clone(),
             models: self.models.clone(),
             memory_bytes: self.memory_bytes,
-            account: self.account.clone(),
+            account: account.map(str::to_owned),
+            program: program.map(str::to_owned),
         }
     }
 
@@ -342,28 +344,19 @@ impl AgentConfig {
         }
     }
 
-    /// The other agents of a list that work with the same login, as far as that can be told: the same program under the same account, and
-    /// chains with one of them in it. What keeps one of them from working keeps them all.
-    pub(crate) fn family(&self, list: &[Self]) -> Vec<String> {
-        let kin = |other: &Self| {
-            let same = |one: &Self| {
-                one.program().is_some() && one.program() == other.program() && one.account == other.account
-            };
-            match &self.kind {
-                Kind::Chain(steps) => {
-                    steps.iter().any(|step| list.iter().any(|one| one.agent == step.agent && same(one)))
-                }
-                _ => same(self),
-            }
+    /// Which program it is, without its folder: agents that are one, under one account, share its login and its limits. A chain is what
+    /// it begins with. None: nothing is known of it but its name.
+    fn login<'a>(&'a self, list: &'a [Self]) -> (Option<&'a str>, Option<&'a str>) {
+        let named = |one: &'a Self| match &one.kind {
+            Kind::Speaks(speaks) => Path::new(&speaks.program).file_name().and_then(|name| name.to_str()),
+            _ => None,
         };
-        let is_kin = |other: &Self| match &other.kind {
-            Kind::Chain(steps) => steps.iter().any(|step| list.iter().any(|one| one.agent == step.agent && kin(one))),
-            _ => kin(other),
+        let first = match &self.kind {
+            Kind::Chain(steps) => steps.first().and_then(|step| list.iter().find(|one| one.agent == step.agent)),
+            _ => None,
         };
-        list.iter()
-            .filter(|other| other.agent != self.agent && is_kin(other))
-            .map(|other| other.agent.clone())
-            .collect()
+        let one = first.unwrap_or(self);
+        (named(one).filter(|name| hub::config::is_device_name(name)), one.account.as_deref())
     }
 
     /// The model that surely ran, if the agent has just one.
@@ -543,21 +536,23 @@ mod tests {
     }
 
     #[test]
-    fn agents_of_one_login_are_kin() {
+    fn an_offer_says_whose_login_and_which_program_it_is() {
         let agents = AgentConfig::parse(
-            r#"[{"agent":"claude","models":["claude"],"kind":"claude"},
-                {"agent":"review","models":["claude"],"kind":"claude","policy":"read-only"},
-                {"agent":"other","models":["claude"],"kind":"claude","account":"team"},
-                {"agent":"codex","models":["codex"],"kind":"codex"},
-                {"agent":"dual","models":["claude"],"kind":"chain","steps":[{"agent":"codex"},{"agent":"review"}]},
+            r#"[{"agent":"claude","models":["claude"],"kind":"claude","program":"claude"},
+                {"agent":"review","models":["claude"],"kind":"claude","program":"/bin/claude","account":"team"},
+                {"agent":"dual","models":["claude"],"kind":"chain","steps":[{"agent":"review"},{"agent":"claude"}]},
+                {"agent":"mine","models":["any"],"kind":"command","argv":["claude"]},
                 {"agent":"survey","models":["any"],"kind":"survey"}]"#,
         )
         .unwrap();
-        let family = |name: &str| agents.iter().find(|one| one.agent == name).unwrap().family(&agents).join(" ");
-        assert_eq!(family("claude"), "review dual");
-        assert_eq!(family("other"), "");
-        assert_eq!(family("dual"), "claude review codex");
-        assert_eq!(family("survey"), "");
+        let offer = |name: &str| agents.iter().find(|one| one.agent == name).unwrap().offer(&agents);
+        let login = |name: &str| (offer(name).program.unwrap_or_default(), offer(name).account.unwrap_or_default());
+        let of = |program: &str, account: &str| (program.to_owned(), account.to_owned());
+        assert_eq!(login("claude"), of("claude", ""));
+        assert_eq!(login("review"), of("claude", "team"));
+        assert_eq!(login("dual"), of("claude", "team"));
+        assert_eq!(login("mine"), of("", ""));
+        assert_eq!(login("survey"), of("", ""));
     }
 
     #[test]

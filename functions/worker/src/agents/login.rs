@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::SystemTime,
 };
@@ -25,11 +25,7 @@ pub(crate) struct Logins {
 
 impl Logins {
     pub(crate) fn of(agents: &[AgentConfig]) -> Self {
-        let files = agents.iter().map(|config| {
-            let kin = config.family(agents).into_iter().filter_map(|kin| checked(&kin));
-            (config.agent.clone(), files(config).into_iter().chain(kin).collect())
-        });
-        let files = files.collect();
+        let files = agents.iter().map(|config| (config.agent.clone(), files(config))).collect();
         Self { files, broken: Mutex::default() }
     }
 
@@ -66,16 +62,18 @@ fn files(config: &AgentConfig) -> Vec<PathBuf> {
     let credentials = known.into_iter().flat_map(|known| known.credentials);
     let mut files: Vec<PathBuf> =
         folder.into_iter().flat_map(|folder| credentials.clone().map(move |file| folder.join(file))).collect();
-    files.extend(checked(&config.agent));
+    files.extend(checked(config));
     files
 }
 
-/// The file that `hub agents check` touches when an agent of this name did its work: all workers of this user look at it.
+/// The file that `hub agents check` touches when an agent's program did its work: all workers of this user look at it. One program has one
+/// login, whatever its agents are called.
 #[must_use]
-pub fn checked(agent: &str) -> Option<PathBuf> {
+pub fn checked(config: &AgentConfig) -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("aura-hub/checked").join(agent))
+    let program = Path::new(config.program()?).file_name()?;
+    Some(state.join("aura-hub/checked").join(program))
 }
 
 #[cfg(test)]

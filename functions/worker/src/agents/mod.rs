@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::DateTime;
 use futures_util::future::BoxFuture;
 use hub::{
     text::clean,
@@ -138,16 +138,8 @@ fn shown(mut meta: Meta, redactor: &Redactor) -> Meta {
     meta.cost_usd = meta.cost_usd.filter(|cost| (0.0..=1_000_000.0).contains(cost));
     if let Some(limit) = &mut meta.limit {
         limit.model = line(limit.model.take(), 200);
-        // A time that can not be is none: the hub guesses.
-        limit.until = limit.until.filter(|until| is_ahead(*until));
     }
     meta
-}
-
-/// Whether a limit may end then: it is to come, and within a year.
-pub(crate) fn is_ahead(until: DateTime<Utc>) -> bool {
-    let now = Utc::now();
-    until > now && until < now + TimeDelta::days(366)
 }
 
 /// A stream that a host kept in a folder: its end, as text without secrets, of at most so many characters.
@@ -273,7 +265,7 @@ pub(crate) mod tests {
             tokens_in: Some(i64::MAX),
             tokens_out: Some(7),
             turns: Some(-1),
-            limit: Some(hub::types::Limit { until: DateTime::from_timestamp(0, 0), ..Default::default() }),
+            limit: Some(hub::types::Limit { model: Some("m".repeat(201)), ..Default::default() }),
             ..Meta::default()
         };
         let outcome = Outcome::Complete { result: "a\u{0}b \u{202e}".into(), meta }.shown(&redactor);

@@ -20,7 +20,7 @@ use hub_agents::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::{Adapter, Agent, Context, ERRORS, Outcome, Speaks, is_ahead, kept_text, meta, program};
+use super::{Adapter, Agent, Context, ERRORS, Outcome, Speaks, kept_text, meta, program};
 use crate::{
     host::{self, Exit, Host, Input, Reason, Spec},
     output::Tail,
@@ -331,13 +331,9 @@ impl Talk<'_> {
                 }
             }
             Event::Retry { attempt, of, status, class, text } => self.retry(attempt, of, status, class, &text).await,
+            // Until when, the hub says: it decides what it believes of that.
             Event::Limit(limit) if limit.met => {
-                let until = limit
-                    .until
-                    .filter(|until| is_ahead(*until))
-                    .map(|until| format!(" until {}", until.format("%Y-%m-%d %H:%M UTC")));
-                let text = format!("{} is at its limit{}", self.speaking.agent, until.unwrap_or_default());
-                self.progress.step(&text).await;
+                self.progress.step(&format!("{} is at its limit", self.speaking.agent)).await;
             }
             Event::Fallback { to, .. } => self.progress.step(&format!("Going on with {to}")).await,
             Event::Denied { what, why } => self.progress.say(&format!("Not allowed: {what} ({why})")),
