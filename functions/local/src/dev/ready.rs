@@ -59,8 +59,8 @@ impl fmt::Display for Ready {
         let wait = if self.device.is_some() { " --wait" } else { "" };
         writeln!(f, "  {hub} send buf-barista/quick \"What is in this folder?\"{wait}{given}")?;
         writeln!(f, "  {hub} send cloud-hub/dispatch \"Survey the project\"{wait}{given}")?;
-        writeln!(f, "  {hub} devices{given}")?;
-        write!(f, "  {hub} agents                # to have Claude, Codex or Gemini do the work")
+        writeln!(f, "  {hub} agents                # to have Claude, Codex or Gemini do the work")?;
+        write!(f, "  {hub} devices{given}")
     }
 }
 
