@@ -195,12 +195,15 @@ begin
     add column if not exists claimed_at          timestamptz,
     add column if not exists finished_at         timestamptz,
     add column if not exists requested_agent     text,
+    add column if not exists requested_device    text,
     add column if not exists progress_count      integer not null default 0,
     add column if not exists quiet               boolean not null default false,
     add column if not exists told                text,
     add column if not exists lane                integer,
     add column if not exists queue_key           timestamptz,
-    add column if not exists seq                 bigint not null default 0;
+    add column if not exists seq                 bigint not null default 0,
+    add column if not exists root_id             uuid,
+    add column if not exists model_pinned        boolean not null default false;
 
   update public.mac_tasks
      set model_preference = coalesce(model_preference, 'any'),
@@ -242,7 +245,8 @@ begin
   -- Who was asked for, in rows that wait: agent is chosen anew by each claim.
   update public.mac_tasks t
      set requested_agent = t.agent
-   where t.status in ('pending', 'blocked', 'waiting');
+   where t.status in ('pending', 'blocked', 'waiting')
+     and (t.session_id is null or t.session_device is null);
 end;
 $$;
 

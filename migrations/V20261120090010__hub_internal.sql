@@ -264,38 +264,6 @@ begin
 end;
 $$;
 
--- What is called again and again by whoever keeps time: a moment, and how much one call may do.
-create function hub_internal.require_round(p_now timestamptz, p_limit int, p_most int default 100000)
-  returns void
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-begin
-  perform hub_internal.require_moment(p_now);
-  if p_limit is null or p_limit not between 1 and p_most then
-    perform hub_internal.refuse('UH001', 'bad input',
-      format('p_limit %s', coalesce(p_limit::text, 'is null')),
-      format('1 to %s.', to_char(p_most, 'FM999,999')));
-  end if;
-end;
-$$;
-
--- A null is neither yes nor no, and is not what the default says.
-create function hub_internal.require_given(p_value boolean, p_name text)
-  returns void
-  language plpgsql
-  volatile
-  set search_path = ''
-as $$
-begin
-  if p_value is null then
-    perform hub_internal.refuse('UH001', 'bad input', format('%s is null', p_name),
-      'Give true or false, or leave it out.');
-  end if;
-end;
-$$;
-
 -- Which hub this is -----------------------------------------------------------------------------------------
 
 -- A machine that works for several hubs keeps what it owes each of them by this: addresses change, and one hub
@@ -381,6 +349,10 @@ begin
       then exists (select from public.hub_routing_rules x where x.id = p_id)
     when 'public.hub_webhook_rules'::regclass
       then exists (select from public.hub_webhook_rules x where x.id = p_id)
+    when 'public.hub_ask_rules'::regclass then exists (select from public.hub_ask_rules x where x.id = p_id)
+    when 'public.hub_model_fallbacks'::regclass
+      then exists (select from public.hub_model_fallbacks x where x.id = p_id)
+    when 'public.hub_shares'::regclass then exists (select from public.hub_shares x where x.id = p_id)
     when 'public.hub_bridges'::regclass then exists (select from public.hub_bridges x where x.id = p_id)
   end;
 end;
@@ -395,7 +367,9 @@ as $$
 declare
   v_seen boolean;
 begin
-  if new.id is null then
+  if current_user <> 'authenticated' then
+    return new;
+  elsif new.id is null then
     new.id := gen_random_uuid();
     return new;
   end if;

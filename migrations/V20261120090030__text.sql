@@ -170,6 +170,18 @@ begin
 end;
 $$;
 
+-- As people read it: 0.4 GB. Rounded up: who frees so much has freed enough.
+create function hub_internal.size_text(p_bytes numeric)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return to_char(ceil(p_bytes / 100000000) / 10, 'FM999999990.0') || ' GB';
+end;
+$$;
+
 create function hub_internal.moment_text(p_at timestamptz)
   returns text
   language plpgsql
@@ -182,6 +194,23 @@ end;
 $$;
 
 -- Names of folders and repositories -------------------------------------------------------------------------
+
+-- What a branch that work begins at may be called: what git check-ref-format takes, of plain characters, and
+-- nothing that git reads as an option, as HEAD or as a commit. Below hub/ are the branches of the work, and a
+-- branch hub would leave no room for them.
+create function hub_internal.is_base_branch(p_name text)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return p_name ~ '^[A-Za-z0-9_][A-Za-z0-9._/+-]{0,199}$'
+     and p_name !~ '[.][.]|//|/[.]|/-|[/.]$|[.]lock(/|$)|^[A-Z_]*HEAD$'
+     and p_name !~* '^(hub(/.*)?|(refs|heads|remotes|tags)/.*|head|[0-9a-f]{40}|[0-9a-f]{64})$';
+end;
+$$;
+grant execute on function hub_internal.is_base_branch to authenticated, service_role;
 
 -- Whether a place of the kind github (owner/name, owner/*, or * for all) holds a repository. GitHub's names
 -- have no case.
@@ -244,22 +273,6 @@ begin
   return v_path;
 end;
 $$;
-
--- Shapes ----------------------------------------------------------------------------------------------------
-
--- What Aura decodes metadata as. Null is none.
-create function hub_internal.is_flat_map(p_map jsonb)
-  returns boolean
-  language plpgsql
-  immutable
-  set search_path = ''
-as $$
-begin
-  return jsonb_typeof(p_map) = 'object'
-     and not jsonb_path_exists(p_map, 'strict $.* ? (@.type() != "string")');
-end;
-$$;
-grant execute on function hub_internal.is_flat_map to authenticated, service_role;
 
 -- Others' words ---------------------------------------------------------------------------------------------
 

@@ -55,10 +55,21 @@ insert into hub_internal.quotas (name, amount, per, about) values
    'kinds of work that wait in a server at a time (project, agent, model, platform)'),
   ('server_invitations',                200, null,       'open invitations of a server'),
   ('server_routing_rules',              500, null,       'routing rules of a server'),
+  ('server_routing_examples',           2000, null,
+   'corrections of the routing kept for a server: the newest'),
   ('server_webhook_rules',              300, null,       'webhook rules of a server'),
   ('server_bridges',                    200, null,       'bridges of a server'),
   ('server_hook_tokens',                200, null,       'live hook tokens of a server'),
   ('device_agents',                      64, null,       'agents that a device offers'),
+  ('open_steers',                        20, null,
+   'words to a running task that its agent has not taken yet'),
+  ('attempt_says',                       50, null,
+   'messages that an agent writes in its conversation in one attempt'),
+  ('open_subtasks',                      20, null,
+   'subtasks that have not ended, under one task and its subtasks'),
+  ('subtask_depth',                       3, null,       'subtasks of subtasks, in depth'),
+  ('task_subtasks',                     200, '1 hour',   'subtasks made under one task and its subtasks'),
+  ('task_needs',                        100, null,       'tasks that a task needs to have ended'),
   ('device_free_disk',           1000000000, null,
    'bytes that must be free on the disk of a device for it to get work');
 
@@ -79,7 +90,8 @@ alter table hub_internal.spent enable row level security;
 revoke all on hub_internal.spent from public, anon, authenticated, service_role;
 
 create function hub_internal.refuse_more(
-    p_quota hub_internal.quotas, p_until timestamptz default null, p_alone boolean default false)
+    p_quota hub_internal.quotas, p_until timestamptz default null, p_alone boolean default false,
+    p_remedy text default null)
   returns void
   language plpgsql
   volatile
@@ -96,6 +108,7 @@ begin
                                   'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
          when p_quota.name like 'transaction%'
            then 'Send them in several requests.'
+         when p_remedy is not null then p_remedy
          else
            'Remove some first; whoever runs the deployment sets how many there may be, '
            'in hub_internal.quotas.'
@@ -177,8 +190,9 @@ comment on function hub_internal.spend(text, text, bigint, text) is
   'Counts a use of a rate, and of how many there may be in one transaction. Errors: UH006 with the time '
   'from which on it may be tried again.';
 
--- For rows that are counted where they are: refuses what would be one too many. p_there: how many there are.
-create function hub_internal.require_room(p_quota text, p_there bigint)
+-- For rows that are counted where they are: refuses what would be one too many. p_there: how many there are;
+-- p_remedy: what to do, where that is not to remove some.
+create function hub_internal.require_room(p_quota text, p_there bigint, p_remedy text default null)
   returns void
   language plpgsql
   volatile
@@ -189,7 +203,7 @@ declare
 begin
   select * into v_quota from hub_internal.quotas q where q.name = p_quota;
   if p_there >= v_quota.amount then
-    perform hub_internal.refuse_more(v_quota);
+    perform hub_internal.refuse_more(v_quota, p_remedy => p_remedy);
   end if;
 end;
 $$;

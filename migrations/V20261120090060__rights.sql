@@ -63,6 +63,22 @@ end;
 $$;
 grant execute on function hub_internal.my_channel_ids to authenticated, service_role;
 
+-- What tells of machines (their folders, the sessions of their logins) is not for everybody who may read.
+create function hub_internal.my_member_server_ids()
+  returns setof uuid
+  language plpgsql
+  stable
+  security definer
+  rows 20
+  set search_path = ''
+as $$
+begin
+  return query
+    select m.server_id from public.hub_members m where m.user_id = hub_internal.person();
+end;
+$$;
+grant execute on function hub_internal.my_member_server_ids to authenticated, service_role;
+
 create function hub_internal.my_operated_server_ids()
   returns setof uuid
   language plpgsql
@@ -79,6 +95,23 @@ begin
 end;
 $$;
 grant execute on function hub_internal.my_operated_server_ids to authenticated, service_role;
+
+-- The same, for whoever is shown what is of several servers. Null: all of them, since the caller is trusted.
+create function hub_internal.operated_servers(p_what text)
+  returns uuid[]
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  if hub_internal.is_trusted() then
+    return null;
+  elsif hub_internal.person() is null then
+    perform hub_internal.refuse('42501', 'permission denied', p_what, 'Sign in as a person.');
+  end if;
+  return array(select hub_internal.my_operated_server_ids());
+end;
+$$;
 
 create function hub_internal.my_owned_server_ids()
   returns setof uuid

@@ -108,10 +108,13 @@ create table public.hub_channels (
   model_preference text not null default 'any',
   is_read_only     boolean not null default false,
   message_count    integer not null default 0,
+  edit_count       bigint not null default 0,
   last_message_at  timestamptz,
   metadata         jsonb,
   thread_idle_after  interval,
   thread_decay_after interval,
+  thread_replies   text not null default 'queue',
+  when_limited     text not null default 'brief',
   feed             text,
   created_at       timestamptz not null default now(),
   unique (server_id, name)
@@ -121,6 +124,8 @@ comment on table public.hub_channels is
   'A channel of a server. message_count and last_message_at are of its flat conversation.';
 comment on column public.hub_channels.message_count is
   'Also the seq of its newest flat message: numbers are taken under this row''s lock.';
+comment on column public.hub_channels.edit_count is
+  'Also the edit_seq of the message of its flat conversation that was edited last.';
 comment on column public.hub_channels.feed is 'What the hub itself posts here: see hub_post_feeds.';
 comment on column public.hub_channels.project_path is
   'Where its tasks run, below the root that each machine has for projects.';
@@ -128,6 +133,13 @@ comment on column public.hub_channels.thread_idle_after is
   'Its own time instead of the setting thread_idle_after.';
 comment on column public.hub_channels.thread_decay_after is
   'Its own time instead of the setting thread_decay_after.';
+
+comment on column public.hub_channels.thread_replies is
+  'What a reply is while the task it is for runs: queue, a follow-up; steer, words to the running agent. '
+  'Set by hub_set_thread_replies.';
+comment on column public.hub_channels.when_limited is
+  'What a task with a session does while its agent is at its limit: wait, however long that is; brief: wait '
+  'as long as the setting session_wait, then go on with another, with a brief. Set by hub_set_when_limited.';
 
 alter table public.hub_channels enable row level security;
 revoke all on public.hub_channels from public, anon, authenticated, service_role;
@@ -153,8 +165,10 @@ revoke all on public.hub_projects from public, anon, authenticated, service_role
 grant select on public.hub_projects to authenticated;
 grant insert (id, server_id, name, path), update (name, path), delete on public.hub_projects to authenticated;
 grant select, insert, update, delete on public.hub_projects to service_role;
-create policy hub_projects_select_readers on public.hub_projects for select to authenticated
-  using (server_id in (select hub_internal.my_server_ids()));
+-- Its commands run on machines, and its path is a folder of theirs: known to those who give it work. A device
+-- gets them with the attempt (hub_begin_attempt).
+create policy hub_projects_select_operators on public.hub_projects for select to authenticated
+  using (server_id in (select hub_internal.my_operated_server_ids()));
 create policy hub_projects_insert_owners on public.hub_projects for insert to authenticated
   with check (server_id in (select hub_internal.my_owned_server_ids()));
 create policy hub_projects_update_owners on public.hub_projects for update to authenticated

@@ -76,9 +76,23 @@ create table hub_internal.device_projects (
   device  text not null references public.mesh_devices (name) on delete cascade on update cascade,
   project text not null,
   present boolean not null,
+  kind    text,
   told_at timestamptz not null,
-  primary key (device, project)
+  primary key (device, project),
+  constraint device_projects_kind_check check (kind in ('git', 'plain'))
 );
 comment on table hub_internal.device_projects is
   'Whether a device has a project that it was asked for. Without a row it was not asked, or did not answer.';
+comment on column hub_internal.device_projects.kind is
+  'git: each line of work has a worktree of its own. plain: it is worked in in place, one task at a time. Null: '
+  'it did not say.';
 alter table hub_internal.device_projects enable row level security;
+
+-- A program of the older kind works without beginning its attempts: the record of one does not say whether
+-- anything ran.
+create table hub_internal.beginners (
+  device text primary key references public.mesh_devices (name) on delete cascade on update cascade
+);
+comment on table hub_internal.beginners is
+  'Devices that have called hub_begin_attempt: an attempt of theirs that was not begun has done nothing.';
+alter table hub_internal.beginners enable row level security;

@@ -9,11 +9,32 @@ create table hub_internal.device_accounts (
   agent   text not null,
   account text,
   program text,
-  primary key (device, agent)
+  reserve numeric,
+  primary key (device, agent),
+  constraint device_accounts_reserve_check check (reserve between 0 and 0.95)
 );
 comment on table hub_internal.device_accounts is
-  'The account and the program of an agent of a device, where the device named one.';
+  'The account and the program of an agent of a device, and what of it is kept, where the device said so.';
+comment on column hub_internal.device_accounts.reserve is
+  'The share of each window of the account that is kept for people, who use it otherwise.';
 alter table hub_internal.device_accounts enable row level security;
+
+-- A login whose token rotates is refreshed by one process at a time, or a token would be used twice, which ends
+-- the login for all of them.
+create table hub_internal.login_leases (
+  id      bigint primary key generated always as identity,
+  account text not null,
+  servers uuid[],
+  program text not null,
+  device  text not null references public.mesh_devices (name) on delete cascade on update cascade,
+  holder  text not null,
+  until   timestamptz not null,
+  constraint login_leases_key unique nulls not distinct (account, program, servers)
+);
+comment on table hub_internal.login_leases is
+  'Who may refresh a login now: a process (holder) of a device, until a moment or until it gives that back.';
+create index login_leases_device_idx on hub_internal.login_leases (device);
+alter table hub_internal.login_leases enable row level security;
 
 -- Whoever enrols a machine could give it any account's name. So an account is that name among machines that
 -- serve the same servers: what one of them says holds for the others, and for nobody else's. A login that the
@@ -33,6 +54,8 @@ create table public.mesh_quota_pools (
   reported_by   text not null,
   reported_at   timestamptz not null,
   lifted_at     timestamptz,
+  resets_at     timestamptz,
+  kept          boolean not null default false,
   constraint mesh_quota_pools_key unique nulls not distinct (account, agent, model, window_name, servers),
   constraint mesh_quota_pools_account_check check (char_length(account) between 1 and 200),
   constraint mesh_quota_pools_model_check check (char_length(model) between 1 and 200),
@@ -62,6 +85,10 @@ comment on column public.mesh_quota_pools.reported_by is
   'The device; no foreign key: what it said holds when it is gone.';
 comment on column public.mesh_quota_pools.lifted_at is
   'When machines were told that the limit is over.';
+comment on column public.mesh_quota_pools.resets_at is
+  'When its window begins anew, and nothing of it is used; null: not known.';
+comment on column public.mesh_quota_pools.kept is
+  'The limit is a reserve: what is left of the account is kept for people.';
 create index mesh_quota_pools_limited_idx on public.mesh_quota_pools (limited_until);
 
 alter table public.mesh_quota_pools enable row level security;

@@ -12,6 +12,7 @@ create table public.hub_task_threads (
   name             text not null,
   status           text not null default 'active',
   message_count    integer not null default 0,
+  edit_count       bigint not null default 0,
   last_activity_at timestamptz not null default now(),
   archived_at      timestamptz,
   metadata         jsonb,
@@ -55,7 +56,8 @@ create table public.hub_channel_messages (
   seq             bigint not null,
   task_id         uuid,
   idempotency_key text,
-  event           text
+  event           text,
+  edit_seq        bigint
 );
 -- What is allowed in a thread is said by check_thread (…threads), and in a message by check_message
 -- (…messages), not by CHECK constraints: see check_task (…task_rules).
@@ -63,6 +65,9 @@ comment on table public.hub_channel_messages is
   'The messages of every conversation. What a task has to say is put here by triggers on mac_tasks.';
 comment on column public.hub_channel_messages.seq is
   'Its number in its conversation: 1, 2, 3, without gaps, in the order of commit.';
+comment on column public.hub_channel_messages.edit_seq is
+  'The number of its last edit among those of its conversation: 1, 2, 3, in the order of commit. Null: never '
+  'edited.';
 comment on column public.hub_channel_messages.task_id is
   'The task that said it. No foreign key: what was said stays when retention takes the task.';
 comment on column public.hub_channel_messages.event is
@@ -76,6 +81,12 @@ create unique index hub_channel_messages_flat_idx on public.hub_channel_messages
   where task_thread_id is null;
 create unique index hub_channel_messages_thread_idx on public.hub_channel_messages (task_thread_id, seq)
   where task_thread_id is not null;
+
+-- What was edited since.
+create index hub_channel_messages_flat_edits_idx on public.hub_channel_messages (channel_id, edit_seq)
+  where edit_seq is not null and task_thread_id is null;
+create index hub_channel_messages_thread_edits_idx on public.hub_channel_messages (task_thread_id, edit_seq)
+  where edit_seq is not null and task_thread_id is not null;
 
 create index hub_channel_messages_channel_idx on public.hub_channel_messages (channel_id, created_at desc);
 create unique index hub_channel_messages_idempotency_idx

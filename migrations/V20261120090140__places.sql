@@ -14,7 +14,7 @@ create table public.hub_places (
   device      text references public.mesh_devices (name) on delete cascade on update cascade,
   secret_name text,
   created_at  timestamptz not null default now(),
-  constraint hub_places_kind_check check (kind in ('project', 'github', 'telegram', 'discord', 'webhook')),
+  constraint hub_places_kind_check check (kind in ('project', 'github', 'telegram', 'discord', 'webhook', 'ntfy')),
   constraint hub_places_device_check check (device is null or kind = 'project'),
   -- A namespace, so that a place can not have a program sign or sign in with whatever else its environment
   -- holds.
@@ -34,7 +34,7 @@ comment on table public.hub_places is
   'service_role and postgres alone; its owners see it.';
 comment on column public.hub_places.target is
   'project: a folder below the machines'' projects root, and all that is in it; github: owner/name or '
-  'owner/*; telegram, discord: channel:<id> or user:<id>, as in hub_bridges; webhook: the URL. Each also * '
+  'owner/*; telegram, discord: channel:<id> or user:<id>, as in hub_bridges; webhook, ntfy: the URL. Each also * '
   'for any.';
 comment on column public.hub_places.device is
   'For a project: the only device where it is. Null: every device that serves the server.';

@@ -43,7 +43,7 @@ create table public.hub_bridges (
   warned            text,
   created_at        timestamptz not null default now(),
   updated_at        timestamptz not null default now(),
-  constraint hub_bridges_provider_check check (provider in ('discord', 'telegram', 'github', 'webhook')),
+  constraint hub_bridges_provider_check check (provider in ('discord', 'telegram', 'github', 'webhook', 'ntfy')),
   constraint hub_bridges_direction_check check (direction in ('in', 'out', 'both')),
   constraint hub_bridges_starts_tasks_check check (starts_tasks in ('nobody', 'listed', 'everyone')),
   constraint hub_bridges_starters_check
@@ -61,7 +61,7 @@ comment on table public.hub_bridges is
   'answers). Its owners alone see and change it.';
 comment on column public.hub_bridges.target is
   'channel:<id> or user:<id>, with /<topic> for a topic of Telegram; for webhook an https URL; for github '
-  'channel:<owner>/<name>, where * is any. Never a bare id.';
+  'channel:<owner>/<name>, where * is any. Never a bare id. For ntfy https://<host>/<topic>.';
 comment on column public.hub_bridges.allow_commands is
   'Whether ! and @model in text from there mean anything. Everybody who can write there then has the '
   'channel''s commands; those that write, who may start tasks.';
@@ -70,7 +70,8 @@ comment on column public.hub_bridges.starts_tasks is
   'starters, or everyone''s who can write there.';
 comment on column public.hub_bridges.starters is
   'Ids of accounts as the provider numbers them: of Discord a user''s, of Telegram a user''s or, for who '
-  'writes as a chat, the chat''s.';
+  'writes as a chat, the chat''s. Of ntfy the one person of the hub whose phone it is: its buttons answer as '
+  'them.';
 comment on column public.hub_bridges.warned is
   'Of what its channel was warned last: it is said once, until the bridge is well again or goes elsewhere.';
 comment on column public.hub_bridges.mirrors_strangers is
@@ -160,6 +161,7 @@ create table public.hub_outbox (
   message_id       uuid,
   reply_message_id uuid,
   task_id          uuid,
+  ask_id           uuid,
   is_progress      boolean not null default false,
   mirror           boolean not null default false,
   summarises       integer not null default 0,
@@ -180,6 +182,8 @@ comment on column public.hub_outbox.mirror is
   'What somebody wrote who may not start work here: in a chat it goes out behind all else that waits.';
 comment on column public.hub_outbox.attempt is
   'The fence: a worker that names any but the live attempt changes nothing.';
+comment on column public.hub_outbox.ask_id is
+  'The ask that its message is of: one message out there, which an edit closes.';
 comment on column public.hub_outbox.is_progress is
   'Of a task''s progress: one message out there, which the rows after the first edit.';
 comment on column public.hub_outbox.overtaken is
@@ -208,6 +212,8 @@ create index hub_outbox_finished_idx on public.hub_outbox (finished_at)
   where finished_at is not null;
 create index hub_outbox_progress_idx on public.hub_outbox (task_id, bridge_id, seq)
   where is_progress;
+create index hub_outbox_ask_idx on public.hub_outbox (ask_id, seq)
+  where ask_id is not null;
 create index hub_outbox_server_idx on public.hub_outbox (server_id, status);
 create index hub_outbox_bridge_idx on public.hub_outbox (bridge_id);
 

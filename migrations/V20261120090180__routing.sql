@@ -1,12 +1,17 @@
--- Why: which kind of work a message is, and so for which model and platform, is said by rules that are rows.
+-- Why: which kind of work a message is, and so for which model and platform, is decided by rows that can be
+-- read.
+--
+--   type       the rules of the server     win over
+--              what was corrected there    wins over
+--              the weights of the words, which are learned (tests/routing/train)
+--   model      who is addressed ("ask gemini to …", "@codex …")   wins over
+--              the channel's preference                           wins over
+--              rules, then corrections, then the model of the type
+--   platform   rules
+--
 -- A rule is a tsquery over the words of the message; 500 of them cost little more than five, because only
--- rules that share a word with it are looked at.
---
---   a model that is addressed ("ask gemini to …", "@codex …")   wins over
---   the channel's preference                                    wins over
---   the rules: the weights of those that match are summed, for type, platform and model each; the highest
---   sum decides
---
+-- rules that share a word with it are looked at. Of rules that match, the weights are summed, for type,
+-- platform and model each; the highest sum decides.
 -- Of the words, the one that opens the request (behind "please", "can you", …) has the tsvector weight A, one
 -- that opens a later sentence B, all others D: 'fix:A' is "fix the login", not "document the fix".
 
@@ -36,7 +41,8 @@ comment on column public.hub_routing_rules.query is
   'other); fix:A only where it opens the request, fix:B where it opens a later sentence, deploy:* any word '
   'that starts so.';
 comment on column public.hub_routing_rules.weight is
-  'Shipped rules weigh 1 to 20, so that one of a server''s own (100 unless said) outweighs them.';
+  'Against other rules. Shipped ones weigh 10, so that one of a server''s own (100 unless said) outweighs '
+  'them.';
 create index hub_routing_rules_server_idx on public.hub_routing_rules (server_id);
 
 alter table public.hub_routing_rules enable row level security;
@@ -64,7 +70,8 @@ create table public.hub_routing_models (
   constraint hub_routing_models_model_check check (model in ('claude', 'codex', 'gemini', 'any'))
 );
 comment on table public.hub_routing_models is
-  'The model each type of task goes to unless somebody says otherwise. Changed by migrations.';
+  'The model each type of task goes to unless somebody says otherwise; edit is code that a script could '
+  'change. Changed by migrations.';
 
 alter table public.hub_routing_models enable row level security;
 revoke all on public.hub_routing_models from public, anon, authenticated, service_role;
@@ -78,12 +85,63 @@ insert into public.hub_routing_models (task_type, model) values
   ('review',   'claude'),
   ('plan',     'claude'),
   ('test',     'codex'),
+  ('edit',     'codex'),
   ('research', 'gemini'),
   ('docs',     'gemini'),
   ('data',     'gemini'),
   ('design',   'gemini'),
   ('ops',      'any'),
   ('other',    'any');
+
+create table hub_internal.routing_weights (
+  feature text collate "C" primary key,
+  weights real[] not null,
+  constraint routing_weights_weights_check check (cardinality(weights) = 12)
+);
+comment on table hub_internal.routing_weights is
+  'How much a word speaks for each kind of work: what a message has of it is summed, and the highest sum is '
+  'its kind. Made by tests/routing/train, changed by migrations.';
+comment on column hub_internal.routing_weights.feature is
+  'See request_features. The empty one counts for every message.';
+comment on column hub_internal.routing_weights.weights is
+  'For code, data, design, docs, edit, fix, ops, other, plan, research, review and test, in this order.';
+
+-- Each of them is looked at: unpacked again and again it would be most of that.
+alter table hub_internal.routing_weights alter column weights set storage plain;
+alter table hub_internal.routing_weights enable row level security;
+revoke all on hub_internal.routing_weights from public, anon, authenticated, service_role;
+
+-- What operators said a request is (hub_route_task with p_type): the same request goes that way the next
+-- time.
+create table public.hub_routing_examples (
+  id         uuid primary key default gen_random_uuid(),
+  server_id  uuid not null references public.hub_servers (id) on delete cascade,
+  words      uuid not null,
+  content    text not null,
+  task_type  text not null,
+  model      text,
+  created_by uuid,
+  created_at timestamptz not null default clock_timestamp(),
+  unique (server_id, words),
+  constraint hub_routing_examples_task_type_check
+    check (task_type in ('code', 'fix', 'test', 'review', 'research', 'docs', 'ops', 'plan', 'data', 'design',
+                         'other')),
+  constraint hub_routing_examples_model_check check (model in ('claude', 'codex', 'gemini', 'any'))
+);
+comment on table public.hub_routing_examples is
+  'Requests of a server whose type was corrected by hand, the newest so many (server_routing_examples of the '
+  'quotas). Its owners see them, and delete what shall not count any more.';
+comment on column public.hub_routing_examples.words is
+  'Made of the words of the request: the same for whoever says the same in another order or politer.';
+comment on column public.hub_routing_examples.model is 'Null: the model of the type.';
+
+alter table public.hub_routing_examples enable row level security;
+revoke all on public.hub_routing_examples from public, anon, authenticated, service_role;
+grant select, delete on public.hub_routing_examples to authenticated, service_role;
+create policy hub_routing_examples_select_owners on public.hub_routing_examples for select to authenticated
+  using (server_id in (select hub_internal.my_owned_server_ids()));
+create policy hub_routing_examples_delete_owners on public.hub_routing_examples for delete to authenticated
+  using (server_id in (select hub_internal.my_owned_server_ids()));
 
 create table hub_internal.routing_words (
   word      text not null,
@@ -92,7 +150,7 @@ create table hub_internal.routing_words (
   primary key (word, rule_id)
 );
 comment on table hub_internal.routing_words is
-  'The words of each rule: the way from a message to the few rules that may match. An empty word stands in '
+  'Words of each rule: the way from a message to the few rules that may match. An empty word stands in '
   'for a rule that needs no certain one (a prefix, a negation).';
 
 -- By which a message finds its rules: what other servers have of a word is not read.

@@ -42,6 +42,12 @@ begin
   elsif new.feed not in ('heartbeat', 'morning-brief', 'memory-log', 'digest') then
     perform hub_internal.refuse('23514', 'bad input', format('feed %L', new.feed),
       'heartbeat, morning-brief, memory-log or digest.');
+  elsif new.thread_replies not in ('queue', 'steer') then
+    perform hub_internal.refuse('23514', 'bad input', format('thread_replies %L', new.thread_replies),
+      'queue or steer.');
+  elsif new.when_limited not in ('wait', 'brief') then
+    perform hub_internal.refuse('23514', 'bad input', format('when_limited %L', new.when_limited),
+      'wait or brief.');
   elsif new.thread_idle_after <= interval '0' or new.thread_decay_after <= interval '0' then
     perform hub_internal.refuse('23514', 'bad input', 'thread_idle_after or thread_decay_after',
       'A time above nought.');
@@ -53,7 +59,8 @@ end;
 $$;
 -- Not for what counts its messages.
 create trigger hub_channels_check
-  before insert or update of name, model_preference, feed, thread_idle_after, thread_decay_after, metadata
+  before insert or update of name, model_preference, feed, thread_idle_after, thread_decay_after,
+                             thread_replies, when_limited, metadata
   on public.hub_channels
   for each row execute function hub_internal.check_channel();
 

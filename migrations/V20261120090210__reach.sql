@@ -1,5 +1,5 @@
 -- Why: whether a server may reach a folder, a repository, a chat or a URL with a secret (hub_places), and
--- which server and project a task belongs to.
+-- which server and project a task belongs to. Folders themselves are …projects.
 --
 -- Who asks: hub_projects and hub_channels.project_path when they are written; a task when it is made (its
 -- project) and when a device claims it (the same, on that device); hub_bridges when they are written, claimed
@@ -29,6 +29,10 @@ begin
         if not hub_internal.is_public_url(new.target) then
           new.target := null;
         end if;
+      when 'ntfy' then
+        if not hub_internal.is_ntfy_target(new.target) then
+          new.target := null;
+        end if;
       else
         if not hub_internal.is_chat_target(new.target) then
           new.target := null;
@@ -42,6 +46,7 @@ begin
                               'begins with a dot, never the root itself; or * for all.'
           when 'github'  then 'A repository owner/name, or owner/*; or * for all.'
           when 'webhook' then 'An https URL of a public name; or * for all.'
+          when 'ntfy'    then 'https://<host>/<topic>, of a public name; or * for all.'
           else 'channel:<id> or user:<id>, never a bare id; or * for all.'
         end);
     end if;
@@ -51,7 +56,7 @@ end;
 $$;
 create trigger hub_places_check
   before insert or update on public.hub_places
-  for each row when (new.kind in ('project', 'github', 'telegram', 'discord', 'webhook'))
+  for each row when (new.kind in ('project', 'github', 'telegram', 'discord', 'webhook', 'ntfy'))
   execute function hub_internal.check_place();
 
 create function hub_internal.default_secret(p_provider text)
@@ -65,6 +70,7 @@ begin
            when 'discord'  then 'DISCORD_BOT_TOKEN'
            when 'telegram' then 'TELEGRAM_BOT_TOKEN'
            when 'github'   then 'HUB_GITHUB_TOKEN'
+           when 'ntfy'     then 'HUB_BRIDGE_NTFY'
          end;
 end;
 $$;
@@ -113,112 +119,6 @@ begin
   on conflict on constraint hub_places_key do nothing;
 end;
 $$;
-
--- Projects --------------------------------------------------------------------------------------------------
-
-create function hub_internal.has_folder(p_server_id uuid, p_path text, p_device text default null)
-  returns boolean
-  language plpgsql
-  stable
-  set search_path = ''
-as $$
-begin
-  return exists (
-    select from public.hub_places p
-     where p.server_id = p_server_id
-       and p.kind = 'project'
-       and (p.device is null or p_device is null or p.device = p_device)
-       and (p.target in ('*', p_path) or starts_with(p_path, p.target || '/')));
-end;
-$$;
-comment on function hub_internal.has_folder(uuid, text, text) is
-  'Whether hub_places give a server that folder: on some device, or on the one named.';
-
-create function hub_internal.check_project()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = ''
-as $$
-begin
-  -- Before anything is looked up: this runs before the policy does, and must tell a stranger nothing.
-  if not hub_internal.may_own(new.server_id) then
-    perform hub_internal.refuse('42501', 'permission denied', 'projects of this server',
-      'An owner of the server writes them.');
-  end if;
-  new.path := hub_internal.require_path(new.path, 'path');
-  if not hub_internal.is_trusted() and not hub_internal.has_folder(new.server_id, new.path) then
-    perform hub_internal.refuse('42501', 'permission denied',
-      format('this server has no place project %s', new.path),
-      format('Whoever runs the deployment gives it: '
-             'insert into public.hub_places (kind, server_id, target) values (''project'', %L, %L).',
-             new.server_id, new.path));
-  end if;
-  return new;
-end;
-$$;
-create trigger hub_projects_check
-  before insert or update of server_id, path on public.hub_projects
-  for each row execute function hub_internal.check_project();
-
-create function hub_internal.check_channel_project()
-  returns trigger
-  language plpgsql
-  security definer                                -- service_role writes channels, holds no grant on helpers
-  set search_path = ''
-as $$
-begin
-  new.project_path := hub_internal.require_path(new.project_path, 'project_path');
-  return new;
-end;
-$$;
-create trigger hub_channels_check_project
-  before insert or update of server_id, project_path on public.hub_channels
-  for each row when (new.project_path is not null)
-  execute function hub_internal.check_channel_project();
-
--- After, and not with the check: a row that ON CONFLICT skips gives nothing.
-create function hub_internal.give_project_place()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = ''
-as $$
-begin
-  if hub_internal.is_trusted() then
-    perform hub_internal.give_place('project', new.server_id, new.path);
-  end if;
-  return null;
-end;
-$$;
-create trigger hub_projects_give_place
-  after insert or update of server_id, path on public.hub_projects
-  for each row execute function hub_internal.give_project_place();
-
-create function hub_internal.give_channel_place()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = ''
-as $$
-begin
-  -- Channels are written by trusted callers alone.
-  perform hub_internal.give_place('project', new.server_id, new.project_path);
-  return null;
-end;
-$$;
-create trigger hub_channels_give_place
-  after insert or update of server_id, project_path on public.hub_channels
-  for each row when (new.project_path is not null)
-  execute function hub_internal.give_channel_place();
-
-create trigger hub_projects_fresh_id
-  before insert on public.hub_projects
-  for each row when (current_user = 'authenticated')
-  execute function hub_internal.fresh_id();
-create trigger hub_projects_bound
-  before insert on public.hub_projects
-  for each row execute function hub_internal.bound_rows('server_projects');
 
 -- The project of a task -------------------------------------------------------------------------------------
 

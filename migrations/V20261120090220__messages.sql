@@ -34,17 +34,21 @@ $$;
 grant execute on function hub_internal.spend_message to authenticated;
 
 -- Posting as oneself: only for a person's own plain INSERT (then current_user is still the API's role; inside
--- our definer bodies it is the owner). A client may send its whole struct: what it may not choose is set
--- here, what would be a lie is refused.
+-- our definer bodies it is the owner; not as WHEN of the trigger, for the reason given at check_task). A client
+-- may send its whole struct: what it may not choose is set here, what would be a lie is refused.
 create function hub_internal.post_as_oneself()
   returns trigger
   language plpgsql
   set search_path = ''                            -- security invoker: it runs as the one who posts
 as $$
 declare
-  v_me        uuid := hub_internal.person();
+  v_me        uuid;
   v_read_only boolean;
 begin
+  if current_user <> 'authenticated' then
+    return new;
+  end if;
+  v_me := hub_internal.person();
   if v_me is null then
     perform hub_internal.refuse('42501', 'permission denied', 'posting a message',
       'Only a signed-in person posts messages.');
@@ -106,12 +110,10 @@ end;
 $$;
 create trigger hub_channel_messages_as_oneself
   before insert on public.hub_channel_messages
-  for each row when (current_user = 'authenticated')
-  execute function hub_internal.post_as_oneself();
+  for each row execute function hub_internal.post_as_oneself();
 create trigger hub_channel_messages_as_oneself_fresh_id
   before insert on public.hub_channel_messages
-  for each row when (current_user = 'authenticated')
-  execute function hub_internal.fresh_id();
+  for each row execute function hub_internal.fresh_id();
 
 create function hub_internal.check_message()
   returns trigger
@@ -161,7 +163,7 @@ begin
   new.is_progress := coalesce(new.is_progress, false);
 
   -- What ON CONFLICT skips, or a key refuses, must take no number: looked for under the lock and before
-  -- counting. The hub's own inserts leave the id null, and only what has an id already (chosen, or the
+  -- counting. Nearly all of the hub's own inserts leave the id null, and only what has an id (chosen, or the
   -- column's default) can be there already.
   v_chosen := new.id is not null;
   new.id := coalesce(new.id, gen_random_uuid());
@@ -241,9 +243,41 @@ create trigger hub_channel_messages_number
   before insert on public.hub_channel_messages
   for each row execute function hub_internal.number_message();
 
+-- An edit has a number, too, under the same lock: who has read up to one knows what it missed. No seq
+-- changes.
+create function hub_internal.number_edit()
+  returns trigger
+  language plpgsql
+  security definer                                -- counts are nobody's to write
+  set search_path = ''
+as $$
+begin
+  if new.task_thread_id is null then
+    update public.hub_channels c
+       set edit_count = c.edit_count + 1
+     where c.id = new.channel_id
+    returning c.edit_count into new.edit_seq;
+  else
+    update public.hub_task_threads t
+       set edit_count = t.edit_count + 1
+     where t.id = new.task_thread_id
+    returning t.edit_count into new.edit_seq;
+  end if;
+  return new;
+end;
+$$;
+create trigger hub_channel_messages_number_edit
+  before update of content, embed_data, event on public.hub_channel_messages
+  for each row when ((new.content, new.embed_data, new.event)
+                     is distinct from (old.content, old.embed_data, old.event))
+  execute function hub_internal.number_edit();
+
 -- Reading what came later -----------------------------------------------------------------------------------
 
-create function hub_internal.messages_since(p_channel_id uuid, p_after bigint, p_thread_id uuid, p_limit int)
+-- Where p_edits_after is given also what the caller has and was edited since, at most as many again: it is
+-- before the rest, since its seq is.
+create function hub_internal.messages_since(
+  p_channel_id uuid, p_after bigint, p_thread_id uuid, p_limit int, p_edits_after bigint)
   returns setof public.hub_channel_messages
   language plpgsql
   stable                                          -- security invoker: row level security decides what is seen
@@ -267,7 +301,22 @@ begin
     perform hub_internal.refuse('UH004', 'not found', 'channel or thread',
       'Check the ids, and that you may read the server.');
   end if;
+  if p_edits_after < 0 then
+    perform hub_internal.refuse('UH001', 'bad input', format('p_edits_after %s', p_edits_after),
+      'Give the edit_seq of the last edit you have, or 0.');
+  end if;
   if p_thread_id is null then
+    return query
+      select e.*
+        from (select m.*
+                from public.hub_channel_messages m
+               where m.channel_id = p_channel_id
+                 and m.task_thread_id is null
+                 and m.edit_seq > p_edits_after
+                 and m.seq <= p_after
+               order by m.edit_seq
+               limit p_limit) e
+       order by e.seq;
     return query
       select m.*
         from public.hub_channel_messages m
@@ -277,6 +326,17 @@ begin
        order by m.seq
        limit p_limit;
   else
+    return query
+      select e.*
+        from (select m.*
+                from public.hub_channel_messages m
+               where m.task_thread_id = p_thread_id
+                 and m.channel_id = p_channel_id
+                 and m.edit_seq > p_edits_after
+                 and m.seq <= p_after
+               order by m.edit_seq
+               limit p_limit) e
+       order by e.seq;
     return query
       select m.*
         from public.hub_channel_messages m

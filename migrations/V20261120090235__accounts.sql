@@ -66,6 +66,26 @@ begin
 end;
 $$;
 
+-- How much of each window of a login is kept for people: the most that a device with it says.
+create function hub_internal.reserve_of(p_account text, p_servers uuid[], p_program text)
+  returns numeric
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return coalesce((select max(a.reserve)
+                     from hub_internal.device_accounts a
+                     join public.mesh_devices d on d.name = a.device
+                    where a.reserve > 0
+                      and d.revoked_at is null
+                      and coalesce(a.account, 'device:' || a.device) = p_account
+                      and coalesce(a.program, a.agent) = p_program
+                      and hub_internal.account_party(a.device, p_account) is not distinct from p_servers),
+                  0);
+end;
+$$;
+
 -- The pools that an agent of a device draws from and that are at their limit now.
 create function hub_internal.limits_of(p_device text, p_account text, p_program text)
   returns setof public.mesh_quota_pools
@@ -93,9 +113,18 @@ create function hub_internal.limited_agents(p_device text)
   set search_path = ''
 as $$
 begin
-  return (select array_agg(l.agent || '/' || coalesce(q.model, ''))
-            from hub_internal.device_logins(p_device) l
-           cross join lateral hub_internal.limits_of(p_device, l.account, l.program) q);
+  -- What device_logins and limits_of say, in one: a claim asks it while there is a limit anywhere.
+  return (select array_agg((o.offer ->> 'agent') || '/' || coalesce(q.model, ''))
+            from public.mesh_devices d
+           cross join lateral jsonb_array_elements(d.agents) o (offer)
+            left join hub_internal.device_accounts a on a.device = d.name and a.agent = o.offer ->> 'agent'
+            join public.mesh_quota_pools q on q.limited_until > now()
+           where d.name = p_device
+             -- CASE: with whom it is shared is looked up for its own limits alone.
+             and case when q.account = coalesce(a.account, 'device:' || d.name)
+                           and q.agent = coalesce(a.program, o.offer ->> 'agent')
+                      then q.servers is not distinct from hub_internal.account_party(d.name, q.account)
+                      else false end);
 end;
 $$;
 
@@ -136,5 +165,16 @@ begin
        and l.program = hub_internal.program_of(b.device, b.agent)
      where b.device = p_device
      order by l.agent, b.broken_since;
+end;
+$$;
+
+create function hub_internal.broken_names(p_device text)
+  returns text[]
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return (select array_agg(b.agent) from hub_internal.broken_agents(p_device) b);
 end;
 $$;

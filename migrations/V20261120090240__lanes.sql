@@ -1,12 +1,17 @@
 -- Why: who may take which task. A lane is everything that decides it, as one number; device_lanes says for
 -- each device and lane whether it may, a column a condition.
+--
+--     a task                     -> its lane, by what decides it (lane_of)
+--     device x lane x way        -> device_offers, condition by condition
+--     ... in the way it goes now -> device_lanes: the claim, waking and explaining read it
 
 -- Lanes -----------------------------------------------------------------------------------------------------
 
 -- What puts a task into a lane holds this, shared, until it commits; what takes a lane away holds it alone:
 -- it sees the task, or it waits.
 create function hub_internal.lane_lock(
-  p_server_id uuid, p_project text, p_model text, p_agent text, p_platform text, p_device text)
+  p_server_id uuid, p_project text, p_model text, p_agent text, p_platform text, p_device text,
+  p_pinned boolean, p_channel_id uuid, p_person uuid)
   returns bigint
   language plpgsql
   immutable
@@ -14,7 +19,8 @@ create function hub_internal.lane_lock(
 as $$
 begin
   return hashtextextended(
-    concat_ws('/', 'hub_lane', p_server_id, p_project, p_model, p_agent, p_platform, p_device), 0);
+    concat_ws('/', 'hub_lane', p_server_id, p_project, p_model, p_agent, p_platform, p_device,
+              case when p_pinned then 'pinned' end, 'c' || p_channel_id, 'p' || p_person), 0);
 end;
 $$;
 
@@ -31,6 +37,21 @@ begin
 end;
 $$;
 
+-- The agent that a task in the queue is for: whose session it is pinned to, else the one that was asked for.
+-- The former stands in `agent` while the task is pinned, and goes with the pin.
+create function hub_internal.wanted_agent(p_task public.mac_tasks)
+  returns text
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return case when p_task.session_id is not null and p_task.session_device is not null
+              then coalesce(p_task.agent, p_task.requested_agent)
+              else p_task.requested_agent end;
+end;
+$$;
+
 -- p_bounded: refuse a lane too many (UH006). A claim looks into each lane of its device: who makes many makes
 -- everybody's claims slow.
 create function hub_internal.lane_of(p_task public.mac_tasks, p_bounded boolean default false)
@@ -41,39 +62,73 @@ create function hub_internal.lane_of(p_task public.mac_tasks, p_bounded boolean 
   set search_path = ''
 as $$
 declare
-  v_device text;
-  v_lane   integer;
+  v_device  text;
+  v_agent   text := p_task.requested_agent;
+  v_model   text := p_task.model_preference;
+  v_offers  jsonb;
+  v_pinned  boolean;
+  v_channel uuid;
+  v_person  uuid;
+  v_key     bigint;
+  v_lane    hub_internal.lanes;
 begin
+  if exists (select from public.hub_budgets b where b.scope in ('channel', 'person')) then
+    v_channel := hub_internal.bounded_subject(p_task.server_id, 'channel', p_task.channel_id);
+    v_person := hub_internal.bounded_subject(p_task.server_id, 'person', p_task.created_by);
+  end if;
   -- Only a machine that is still enrolled can have the session; else the follow-up starts afresh anywhere.
   if p_task.session_id is not null and p_task.session_device is not null then
-    select d.name into v_device
+    select d.name, d.agents into v_device, v_offers
       from public.mesh_devices d
      where d.name = p_task.session_device and d.revoked_at is null;
+    if found then
+      v_agent := hub_internal.wanted_agent(p_task);
+      v_model := hub_internal.model_offered(v_offers, v_agent, v_model);
+    end if;
+  elsif p_task.requested_device is not null then
+    select d.name into v_device
+      from public.mesh_devices d
+     where d.name = p_task.requested_device and d.revoked_at is null;
   end if;
-  perform pg_advisory_xact_lock_shared(hub_internal.lane_lock(
-    p_task.server_id, p_task.project, p_task.model_preference, p_task.requested_agent, p_task.platform,
-    v_device));
-  select l.id into v_lane
+  -- Where the agent or the machine is chosen, or any model will do, there is no other way anyhow.
+  v_pinned := p_task.model_pinned
+              and v_model <> 'any'
+              and v_agent is null
+              and v_device is null;
+  v_key := hub_internal.lane_lock(p_task.server_id, p_task.project, v_model,
+                                  v_agent, p_task.platform, v_device, v_pinned, v_channel, v_person);
+  perform pg_advisory_xact_lock_shared(v_key);
+  select l.id into v_lane.id
     from hub_internal.lanes l
-   where l.server_id is not distinct from p_task.server_id
+   where l.key = v_key
+     and l.server_id is not distinct from p_task.server_id
      and l.project is not distinct from p_task.project
-     and l.model = p_task.model_preference
-     and l.agent is not distinct from p_task.requested_agent
+     and l.model = v_model
+     and l.agent is not distinct from v_agent
      and l.platform = p_task.platform
-     and l.device is not distinct from v_device;
+     and l.device is not distinct from v_device
+     and l.pinned = v_pinned
+     and l.channel_id is not distinct from v_channel
+     and l.person is not distinct from v_person
+   order by l.id
+   limit 1;
   if not found then
     if p_bounded then
       perform hub_internal.require_room('server_lanes',
         (select count(*) from hub_internal.lanes l where l.server_id = p_task.server_id));
     end if;
-    insert into hub_internal.lanes (server_id, project, model, agent, platform, device)
-    values (p_task.server_id, p_task.project, p_task.model_preference, p_task.requested_agent,
-            p_task.platform, v_device)
-    -- Sets nothing, but returns the row a neighbour just made.
-    on conflict on constraint lanes_key do update set platform = excluded.platform
-    returning id into v_lane;
+    insert into hub_internal.lanes
+      (key, server_id, project, model, pinned,
+       agent, platform, device, channel_id, person,
+       ways, weighed_at, delay)
+    values
+      (v_key, p_task.server_id, p_task.project, v_model, v_pinned,
+       v_agent, p_task.platform, v_device, v_channel, v_person,
+       array[v_model], now(), hub_internal.delay_of(p_task.server_id, p_task.project))
+    returning * into v_lane;
+    perform hub_internal.put_weighed(array[v_lane], now());
   end if;
-  return v_lane;
+  return v_lane.id;
 end;
 $$;
 
@@ -94,16 +149,11 @@ begin
                     from public.mac_tasks x
                    where x.status = 'pending' and x.lane is null
                    limit p_limit
-                     for update skip locked);
+                     for no key update skip locked);
   get diagnostics v_count = row_count;
   return v_count;
 end;
 $$;
-
-update public.mac_tasks t
-   set queue_key = hub_internal.queue_key(t.created_at, t.priority),
-       lane = hub_internal.lane_of(t)
- where t.status in ('pending', 'blocked', 'waiting');
 
 -- Lanes with nothing pending go; a task that wants one makes it anew. One that somebody puts a task into just
 -- now stays.
@@ -125,11 +175,11 @@ begin
                         where t.lane = l.id and t.status = 'pending' and t.run_after is not null)
      limit p_limit
   loop
-    continue when not pg_try_advisory_xact_lock(hub_internal.lane_lock(
-      v_lane.server_id, v_lane.project, v_lane.model, v_lane.agent, v_lane.platform, v_lane.device));
+    continue when not pg_try_advisory_xact_lock(v_lane.key);
     -- Looked at again, with the lock: a task may have been committed since.
+    -- Whoever has its row at this moment is not waited for.
     delete from hub_internal.lanes l
-     where l.id = v_lane.id
+     where l.id in (select x.id from hub_internal.lanes x where x.id = v_lane.id for update skip locked)
        and not exists (select from public.mac_tasks t
                         where t.lane = l.id and t.status = 'pending' and t.run_after is null)
        and not exists (select from public.mac_tasks t
@@ -144,73 +194,13 @@ $$;
 insert into public.hub_errands (name, about, function, position, counts) values
   ('idle_lanes', 'lanes that nothing waits in go', 'hub_internal.reap_lanes', 810, false);
 
--- Agents ----------------------------------------------------------------------------------------------------
-
--- Survey is no model, and takes the place of none that is only limited or not logged in.
-create function hub_internal.offer(
-  p_agents jsonb, p_agent text, p_model text, p_stopped text[] default null)
-  returns jsonb
-  language plpgsql
-  immutable
-  set search_path = ''
-as $$
-begin
-  -- Nearly always nothing is stopped, and a claim asks this for each of its lanes.
-  if p_stopped is null then
-    return (
-      select o
-        from jsonb_array_elements(p_agents) with ordinality as e (o, n)
-       where (p_agent is null or o ->> 'agent' = p_agent)
-         and (p_model = 'any' or o -> 'models' ? p_model or o -> 'models' ? 'any')
-       order by o ->> 'agent' = 'survey', n
-       limit 1
-    );
-  end if;
-  return (
-    select o
-      from jsonb_array_elements(p_agents) with ordinality as e (o, n)
-     where (p_agent is null or o ->> 'agent' = p_agent)
-       and (p_model = 'any' or o -> 'models' ? p_model or o -> 'models' ? 'any')
-     order by o ->> 'agent' = 'survey',
-              p_stopped && array[o ->> 'agent' || '/', o ->> 'agent' || '/' || p_model],
-              n
-     limit 1
-  );
-end;
-$$;
-comment on function hub_internal.offer(jsonb, text, text, text[]) is
-  'What a device offers that fits: the agent asked for, if any, with the model asked for; else the first of '
-  'those that do, those that are stopped after the others, survey last of all. Null: nothing does.';
-
--- An agent is a name that somebody means: one that is shipped, or that a machine of these servers offers.
--- Else anybody could make lanes without end, or find out what others' machines run.
-create function hub_internal.is_known_agent(p_agent text, p_server_ids uuid[])
-  returns boolean
-  language plpgsql
-  stable
-  security definer
-  set search_path = ''
-as $$
-begin
-  return p_agent in ('claude', 'codex', 'gemini', 'survey')
-      or exists (select from public.mesh_devices d
-                  where d.revoked_at is null
-                    and d.agents @> jsonb_build_array(jsonb_build_object('agent', p_agent))
-                    and (d.serves_all
-                         or exists (select from public.mesh_device_servers e
-                                     where e.device = d.name
-                                       and e.server_id = any (p_server_ids)
-                                       -- Who may call this could ask for any server.
-                                       and e.server_id in (select hub_internal.my_server_ids()))));
-end;
-$$;
-grant execute on function hub_internal.is_known_agent to authenticated;
-
 -- Who may take what -----------------------------------------------------------------------------------------
 
--- A row for each device that is not revoked and each lane, a column a condition, each of that device alone.
--- has_folder says what the function of that name says (…reach): called for each row, it would be most of a
--- claim's time.
+-- A row for each device that is not revoked, each lane and each of its ways, a column a condition, each of
+-- that device alone. What is of the device is looked at anew by whoever asks: a limit holds everywhere at
+-- once. What is of the lane stands in its row, worked out seldom (…weighing): a claim costs the same with all
+-- of it. has_folder says what the function of that name says (…reach): called for each row, it would be most
+-- of a claim's time.
 create view hub_internal.device_offers as
 select d.name as device,
        l.id as lane,
@@ -238,48 +228,113 @@ select d.name as device,
        coalesce(d.memory_free_bytes >= (o.offer ->> 'memory_bytes')::numeric, true) as has_memory,
        s.broken is null or (o.offer ->> 'agent' = any (s.broken)) is not true as logged_in,
        s.limited is null
-         or (s.limited && array[o.offer ->> 'agent' || '/', o.offer ->> 'agent' || '/' || l.model])
+         or (s.limited && array[o.offer ->> 'agent' || '/', o.offer ->> 'agent' || '/' || w.model])
             is not true
          as within_limits,
+       -- Survey changes nothing: it is in nobody's way. CASE: nobody looks where projects have worktrees.
+       case when p.kind = 'plain' and o.offer ->> 'agent' <> 'survey' then p.project end as place,
+       case when p.kind = 'plain' and o.offer ->> 'agent' <> 'survey'
+            then hub_internal.place_is_free(d.name, p.project)
+            else true end as is_free,
        case when s.limited is not null
-            then (hub_internal.limit_of(d.name, o.offer ->> 'agent', l.model)).limited_until end
+            then (hub_internal.limit_of(d.name, o.offer ->> 'agent', w.model)).limited_until end
          as limited_until,
+       l.held_by is null
+         and (l.held_agents is null or (o.offer ->> 'agent' <> all (l.held_agents)) is not false)
+         as within_budget,
+       case when l.bounds is null and l.agent_bounds is null then true
+            else hub_internal.has_room(l.bounds, (l.agent_bounds ->> (o.offer ->> 'agent'))::bigint,
+                                       (select hub_internal.full_bounds())) end
+         as has_room,
+       l.delay,
+       case when l.bounds is not null or l.agent_bounds is not null
+            then l.bounds || (l.agent_bounds ->> (o.offer ->> 'agent'))::bigint end
+         as bounds,
        least(d.signed_off_at,
              d.last_heartbeat_at
                + (select s.value from hub_internal.settings s where s.name = 'device_offline_after'))
          as offline_at,
        d.drained_at is null and d.stopping_at is null as accepts,
-       d.capacity
+       d.capacity,
+       w.model as as_model,
+       (w.n - 1)::integer as way,
+       w.model = coalesce(l.runs_as, l.model) as is_current
   from public.mesh_devices d
  -- Once a device, and only where there is a limit or a broken login anywhere.
  cross join lateral (
    select case when (select exists (select from public.mesh_quota_pools q where q.limited_until > now()))
                then hub_internal.limited_agents(d.name) end as limited,
           case when (select exists (select from public.mesh_logins))
-               then (select array_agg(b.agent) from hub_internal.broken_agents(d.name) b) end
+               then hub_internal.broken_names(d.name) end
             as broken
    offset 0) s
  cross join hub_internal.lanes l
+ cross join lateral unnest(l.ways) with ordinality w (model, n)
   left join hub_internal.device_projects p on p.device = d.name and p.project = l.project
  -- offset 0: asked once a row, and only where the rest holds.
  cross join lateral (
    select hub_internal.offer(
-            d.agents, l.agent, l.model,
-            case when s.limited is null and s.broken is null then null
-                 else s.limited || (select array_agg(b || '/') from unnest(s.broken) b) end) as offer
+            d.agents, l.agent, w.model,
+            case when s.limited is null and s.broken is null and l.held_agents is null
+                      and l.agent_bounds is null then null
+                 else hub_internal.stopped_agents(
+                        s.limited, s.broken, l.held_agents, l.agent_bounds,
+                        (select hub_internal.full_bounds())) end)
+            as offer
    offset 0) o
  where d.revoked_at is null;
 comment on view hub_internal.device_offers is
   'What speaks for and against each device taking from each lane, condition by condition, and which agent it '
   'would run. Revoked devices have no row.';
+comment on column hub_internal.device_offers.way is
+  'Which of the ways of the lane: 0 its own model, then what stands in for it (as_model).';
+comment on column hub_internal.device_offers.is_current is 'It is the way that the lane goes now.';
 comment on column hub_internal.device_offers.has_session is
-  'The lane is for any device, or pinned to this one, which has the session.';
+  'The lane is for any device, or pinned to this one, which has the session or was asked for by name.';
 comment on column hub_internal.device_offers.has_project is
   'It said so, or it never tells of projects and did not say that it has not.';
+comment on column hub_internal.device_offers.place is
+  'The project, where it is worked in in place there: one task at a time.';
+comment on column hub_internal.device_offers.is_free is 'Nothing runs in that place.';
 comment on column hub_internal.device_offers.within_limits is
-  'Its account is not at a limit of that agent, all of it or what it runs for the model of the lane.';
+  'Its account is not at a limit of that agent, all of it or what it runs for that model.';
+comment on column hub_internal.device_offers.within_budget is
+  'No budget that is met covers the lane, or the agent in its server.';
+comment on column hub_internal.device_offers.has_room is
+  'Fewer tasks run than may, under each bound that covers the lane, or the agent in its server (bounds).';
 comment on column hub_internal.device_offers.offline_at is
   'Since when it is offline, or will be unless it is heard of before. Null: it never was heard of.';
+
+-- Whether another machine that is there has an agent for what is for no agent by name, survey apart; also one
+-- that is busy, at its limit or not logged in. A function, as all that few rows ask for: what stands in a
+-- view is made ready by each claim, also where it is not looked at.
+create function hub_internal.others_can(p_lane integer, p_device text)
+  returns boolean
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return exists (select
+                   from hub_internal.device_offers o
+                   join hub_internal.lanes l on l.id = o.lane
+                  where o.lane = p_lane
+                    and o.is_current
+                    and l.agent is null
+                    and o.device <> p_device
+                    and o.accepts
+                    and o.capacity > 0
+                    and o.offline_at > now()
+                    and o.on_platform
+                    and o.has_session
+                    and o.serves
+                    and o.has_folder
+                    and (o.has_project or o.must_look)
+                    and o.has_disk
+                    and o.agent <> 'survey'
+                    and o.has_memory);
+end;
+$$;
 
 -- Who may take what. The claim takes where all conditions hold (eligible), hub_explain_task names the first
 -- that no device meets, waking goes by the same. A new condition is one more column of device_offers, and one
@@ -289,35 +344,21 @@ comment on column hub_internal.device_offers.offline_at is
 -- What a device does not decide alone: survey only lists what is in a folder, so it leaves work that did not
 -- ask for it by name to a machine that has an agent for it, even where that is busy, at its limit or not
 -- logged in. One that has not said yet whether it has the project may have it. Looked for only where survey
--- was chosen: CASE keeps it from costing any other claim.
+-- was chosen (others_can): CASE keeps it from costing any other claim.
 create view hub_internal.device_lanes as
 select c.*,
        c.on_platform and c.has_session and c.serves and c.has_folder and c.has_project and c.has_disk
-         and c.agent is not null and c.has_memory and c.logged_in and c.within_limits and not c.yields
+         and c.is_free and c.agent is not null and c.has_memory and c.logged_in and c.within_limits
+         and c.within_budget and c.has_room and not c.yields
          as eligible
   from (select x.*,
-               case when x.agent = 'survey'
-                    then exists (select
-                                   from hub_internal.device_offers o
-                                   join hub_internal.lanes l on l.id = o.lane
-                                  where o.lane = x.lane
-                                    and l.agent is null
-                                    and o.device <> x.device
-                                    and o.accepts
-                                    and o.capacity > 0
-                                    and o.offline_at > now()
-                                    and o.on_platform
-                                    and o.has_session
-                                    and o.serves
-                                    and o.has_folder
-                                    and (o.has_project or o.must_look)
-                                    and o.has_disk
-                                    and o.agent <> 'survey'
-                                    and o.has_memory)
+               case when x.agent = 'survey' then hub_internal.others_can(x.lane, x.device)
                     else false end as yields
-          from hub_internal.device_offers x) c;
+          from hub_internal.device_offers x
+         where x.is_current) c;
 comment on view hub_internal.device_lanes is
-  'Which device may take from which lane (eligible), condition by condition, and which agent it would run.';
+  'Which device may take from which lane (eligible) in the way that it goes now, condition by condition, and '
+  'which agent it would run.';
 comment on column hub_internal.device_lanes.yields is
   'It would run survey, and another that is online has an agent for it.';
 

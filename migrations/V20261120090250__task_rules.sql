@@ -73,7 +73,10 @@ begin
   new.created_at   := coalesce(new.created_at, now());
   new.updated_at   := coalesce(new.updated_at, now());
   new.model        := coalesce(new.model, nullif(new.model_preference, 'any'));
-  new.requested_agent := coalesce(new.requested_agent, new.agent);
+  -- Of a row with a session, agent is whose session that is: nobody asked for it.
+  if new.session_id is null or new.session_device is null then
+    new.requested_agent := coalesce(new.requested_agent, new.agent);
+  end if;
   perform hub_internal.check_task(new);
 
   if new.channel_id is not null then
@@ -94,7 +97,10 @@ begin
   else
     select b.server_id, b.project
       into new.server_id, new.project
-      from hub_internal.bind_task(new.server_id, new.project, new.created_by, hub_internal.is_trusted()) b;
+      -- Nobody's, from a caller who is not trusted: made inside (a subtask of such a task). A person's own
+      -- insert has a maker.
+      from hub_internal.bind_task(new.server_id, new.project, new.created_by,
+                                  hub_internal.is_trusted() or new.created_by is null) b;
   end if;
 
   if new.status in ('pending', 'blocked', 'waiting') then
@@ -113,6 +119,9 @@ create function hub_internal.guard_task_update()
 as $$
 begin
   new.updated_at := now();
+  if new.status = 'waiting' and old.status = 'running' then
+    new := hub_internal.parked(old, new);
+  end if;
   -- Whatever was changed of a pending row: a claim passes over a row that somebody holds at that moment, so
   -- whoever lets go of one that is still claimable says so. (hub_create_task_thread right after an insert:
   -- without this the task waits for the slow poll.)
@@ -136,24 +145,37 @@ begin
     end if;
   end if;
   if new.status is distinct from old.status then
+    if new.status = 'complete' and new.team_id is not null then
+      new := hub_internal.with_pull_requests(hub_internal.planned(new));
+    end if;
     if not (case old.status
               when 'pending'   then new.status in ('running', 'complete', 'failed', 'cancelled', 'blocked')
+                                    -- Its budget is met, and people were asked for more.
+                                    or new.status = 'waiting' and hub_internal.asks_for_budget(new.id)
               when 'running'   then new.status in ('complete', 'failed', 'cancelled', 'pending', 'waiting')
               when 'waiting'   then new.status in ('pending', 'cancelled')
-              when 'blocked'   then new.status in ('pending', 'cancelled')
+              when 'blocked'   then new.status in ('pending', 'failed', 'cancelled')
+                                    or (new.status = 'complete' and hub_internal.is_joined(new.id))
               -- hub_retry_task is the one that clears finished_at
-              when 'failed'    then new.status = 'pending' and new.finished_at is null
-              when 'cancelled' then new.status = 'pending' and new.finished_at is null
+              when 'failed'    then new.status in ('pending', 'blocked') and new.finished_at is null
+              when 'cancelled' then new.status in ('pending', 'blocked') and new.finished_at is null
               else false
             end) then
       perform hub_internal.refuse('UH003', 'conflict',
         format('task %s can not go from %s to %s', old.id, old.status, new.status),
         'complete is final; a failed or cancelled task starts again with hub_retry_task.');
     end if;
+    if old.status = 'waiting' and new.status = 'pending' and hub_internal.has_open_needs(new.id) then
+      new.status := 'blocked';
+    end if;
 
     if new.status in ('complete', 'failed', 'cancelled') then
       new.finished_at := coalesce(new.finished_at, now());
       new.lease_expires_at := null;
+      -- What joins the results of others did no work of its own.
+      if new.status = 'complete' and old.status <> 'blocked' then
+        perform hub_internal.require_proof(new);
+      end if;
     elsif new.status = 'running' then
       -- hub_claim_tasks counts the attempt and writes its record itself, for a whole batch at once.
       if new.attempt = old.attempt then
@@ -166,10 +188,16 @@ begin
         values (new.id, new.attempt, new.claimed_by, new.agent)
         on conflict do nothing;
       end if;
-    elsif new.status = 'pending' then
+    elsif new.status in ('pending', 'blocked') then
       new.lease_expires_at := null;
       new.claimed_by := null;
-      new.agent := new.requested_agent;
+      new.agent := hub_internal.wanted_agent(new);
+      -- What another model stood in for is for its own again.
+      if new.model is distinct from nullif(new.model_preference, 'any') then
+        new.model := coalesce((select a.fallback_from
+                                 from public.hub_task_attempts a
+                                where a.task_id = new.id and a.attempt = new.attempt), new.model);
+      end if;
       new.lane := hub_internal.lane_of(new);
       new.queue_key := coalesce(new.queue_key, hub_internal.queue_key(new.created_at, new.priority));
     end if;
@@ -188,11 +216,14 @@ begin
          and a.finished_at is null;
     end if;
   elsif new.status in ('pending', 'blocked')
-        and (new.model_preference, new.platform, new.requested_agent, new.priority,
-             new.server_id, new.project)
+        and (new.model_preference, new.model_pinned, new.platform, new.requested_agent, new.priority,
+             new.server_id, new.project, new.requested_device, new.session_id, new.session_device,
+             new.channel_id, new.created_by)
             is distinct from
-            (old.model_preference, old.platform, old.requested_agent, old.priority,
-             old.server_id, old.project) then
+            (old.model_preference, old.model_pinned, old.platform, old.requested_agent, old.priority,
+             old.server_id, old.project, old.requested_device, old.session_id, old.session_device,
+             old.channel_id, old.created_by) then
+    new.agent := hub_internal.wanted_agent(new);
     new.queue_key := hub_internal.queue_key(new.created_at, new.priority);
     new.lane := hub_internal.lane_of(new);
   end if;
@@ -224,9 +255,13 @@ create function hub_internal.queue_as_oneself()
   set search_path = ''                            -- security invoker: it runs as the one who inserts
 as $$
 declare
-  v_me      uuid := hub_internal.person();
+  v_me      uuid;
   v_channel public.hub_channels;
 begin
+  if current_user <> 'authenticated' then
+    return new;
+  end if;
+  v_me := hub_internal.person();
   if v_me is null or not exists (select hub_internal.my_operated_server_ids()) then
     perform hub_internal.refuse('42501', 'permission denied', 'making a task',
       'An operator or owner of a server makes tasks.');
@@ -335,9 +370,8 @@ create trigger hub_servers_end_tasks
   before delete on public.hub_servers
   for each row execute function hub_internal.end_tasks_of_server();
 
--- Waking: one NOTIFY for a statement that makes tasks claimable. The payload says nothing; Postgres folds
--- equal ones of a transaction into one. For updates guard_task_update does it, since a transition table would
--- be filled by every note and heartbeat.
+-- Waking: NOTIFY that there are tasks to claim. The payload says nothing; Postgres folds equal ones of a
+-- transaction into one. For updates guard_task_update does it.
 create function hub_internal.wake_on_insert()
   returns trigger
   language plpgsql
@@ -345,54 +379,9 @@ create function hub_internal.wake_on_insert()
   set search_path = ''
 as $$
 begin
-  if exists (select from made where status = 'pending') then
+  if new.status = 'pending' then
     perform pg_notify('hub_tasks', '');
   end if;
-  return null;
-end;
-$$;
-
--- What waited for a task goes on when it has ended, however it ended: a follow-up is a person's next word in
--- the thread. SKIP LOCKED, because somebody who cancels the follow-up at this moment holds its row and wants
--- the thread that we hold; one that is passed over is found by hub_recover.
-create function hub_internal.unblock(p_task public.mac_tasks)
-  returns integer
-  language plpgsql
-  volatile
-  set search_path = ''
-as $$
-declare
-  v_count integer;
-begin
-  -- Asked first: nearly always nothing waits, and an update opens all indexes before it finds that.
-  if not exists (select from public.mac_tasks d where d.parent_id = p_task.id and d.status = 'blocked') then
-    return 0;
-  end if;
-  update public.mac_tasks b
-     set status = 'pending',
-         session_id = coalesce(b.session_id, p_task.session_id),
-         session_device = coalesce(b.session_device, p_task.session_device),
-         requested_agent = coalesce(b.requested_agent,
-                                    case when p_task.session_id is not null then p_task.agent end)
-   where b.id in (select d.id
-                    from public.mac_tasks d
-                   where d.parent_id = p_task.id
-                     and d.status = 'blocked'
-                   order by d.created_at
-                     for update skip locked);
-  get diagnostics v_count = row_count;
-  return v_count;
-end;
-$$;
-
-create function hub_internal.unblock_dependents()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = ''
-as $$
-begin
-  perform hub_internal.unblock(new);
   return null;
 end;
 $$;

@@ -55,6 +55,7 @@ comment on column public.hub_message_events.about is 'When it is said.';
 --   attempt       which attempt it is; next and attempts: "attempt {next} of {attempts}"
 --   delay         " in 20s" until the next attempt, or nothing
 --   duration      how long it ran
+--   branch, verified, pull_request    what its receipt says
 -- Of a thread: thread (its name), messages, tasks, complete, failed, cancelled (how many). Of a bridge:
 -- provider.
 create function hub_internal.message_values()
@@ -66,7 +67,7 @@ as $$
 begin
   return array['result', 'runner', 'task', 'note',
                'reason', 'id', 'model', 'used', 'project', 'device', 'asked', 'attempt', 'next', 'attempts',
-               'delay', 'duration',
+               'delay', 'duration', 'branch', 'verified', 'pull_request',
                'thread', 'messages', 'tasks', 'complete', 'failed', 'cancelled',
                'provider'];
 end;
@@ -149,12 +150,17 @@ create function hub_internal.embed(p_event public.hub_message_events, p_values t
 as $$
 declare
   v_fields jsonb := '[]'::jsonb;
+  v_value  text;
 begin
+  -- A field with nothing to say is left out.
   for i in 1 .. cardinality(p_event.fields) / 2 loop
-    v_fields := v_fields || jsonb_build_object(
-      'name', p_event.fields[2 * i - 1],
-      'value', hub_internal.shorten(format(p_event.forms[4 + i], variadic p_values), 1000),
-      'inline', true);
+    v_value := format(p_event.forms[4 + i], variadic p_values);
+    if v_value <> '' then
+      v_fields := v_fields || jsonb_build_object(
+        'name', p_event.fields[2 * i - 1],
+        'value', hub_internal.shorten(v_value, 1000),
+        'inline', true);
+    end if;
   end loop;
   return jsonb_build_object(
     'title', p_event.title,
@@ -167,10 +173,11 @@ end;
 $$;
 comment on function hub_internal.embed(public.hub_message_events, text[]) is 'An embed as Aura decodes it.';
 
--- Every message of the hub's own: what happened, where, and the values of message_values. Returns true, so
--- that it can be called in an expression: PERFORM is a query of its own.
+-- Every message of the hub's own: what happened, where, and the values of message_values; under an id that
+-- the caller has kept already, if any. Returns true, so that it can be called in an expression: PERFORM is a
+-- query of its own.
 create function hub_internal.post(p_event text, p_channel_id uuid, p_thread_id uuid, p_task_id uuid,
-                                  p_values text[])
+                                  p_values text[], p_id uuid default null)
   returns boolean
   language plpgsql
   volatile
@@ -181,7 +188,7 @@ begin
   insert into public.hub_channel_messages
     (id, channel_id, task_thread_id, task_id, event, sender_type, sender_id, sender_label, content,
      content_type, embed_data, is_progress)
-  select null, p_channel_id, p_thread_id, p_task_id, e.event, e.sender_type,
+  select p_id, p_channel_id, p_thread_id, p_task_id, e.event, e.sender_type,
          case e.sender_type when 'agent' then p_values[2] else 'hub' end,
          case e.sender_type when 'agent' then p_values[2] else 'Aura Hub' end,
          hub_internal.shorten(
@@ -217,11 +224,13 @@ values
    'A note of the agent; at most 15 an attempt.'),
   ('complete', 'agent', 'result', E'✅ {task} complete [{runner}]\n{result}',
    'Task Complete', 3066993, '{result}', 'Task {id} · attempt {attempt}',
-   array['Model', '{used}', 'Device', '{device}', 'Duration', '{duration}'],
+   array['Model', '{used}', 'Device', '{device}', 'Duration', '{duration}',
+         'Branch', '{branch}', 'Verified', '{verified}', 'Pull Request', '{pull_request}'],
    'A task ended well.'),
   ('failed', 'agent', 'error', E'❌ {task} failed [{runner}]\n{result}',
    'Task Failed', 15158332, '{result}', 'Task {id} · attempt {attempt}',
-   array['Model', '{used}', 'Device', '{device}', 'Duration', '{duration}'],
+   array['Model', '{used}', 'Device', '{device}', 'Duration', '{duration}',
+         'Branch', '{branch}', 'Verified', '{verified}', 'Pull Request', '{pull_request}'],
    'A task ended badly, for good.'),
   ('cancelled', 'system', 'notice', '🚫 {task} cancelled: {reason}',
    'Task Cancelled', 9807270, '{result}', 'Task {id} · attempt {attempt}', '{}',
@@ -241,9 +250,30 @@ values
    '⚠️ {task} lost by {device}: {reason}; trying again{delay} (attempt {next} of {attempts})',
    'Lease Lost', 9807270, '{result}', 'Task {id} · attempt {attempt}', '{}',
    'A machine was not heard of any more, and the task is tried again by itself.'),
+  ('session_elsewhere', 'system', 'notice', '🧭 {task}: {reason}',
+   'Session Elsewhere', 9807270, '{reason}', 'Task {id} · attempt {attempt}', '{}',
+   'A task goes on without the session that its agent had: with a brief of the conversation.'),
+  ('workspace', 'system', 'notice', '📁 {task} {reason}',
+   null, null, '', '', '{}',
+   'The project is no git repository: its folder itself is worked in, by one task at a time.'),
   ('requeued', 'system', 'notice', '🔁 {task} queued again by request',
    'Task Retried', 9807270, '', 'Task {id} · attempt {attempt}', '{}',
    'Somebody had a failed or cancelled task tried again.'),
+  ('steered', 'system', 'notice', '↪️ {task} {note}',
+   null, null, '', '', '{}',
+   'What became of words to a running task: whether and when its agent was told.'),
+  ('said', 'agent', 'text', '💬 {task}: {note}',
+   null, null, '', '', '{}',
+   'An agent says something while it works.'),
+  ('decomposed', 'system', 'notice', '🧩 {task} has {note}',
+   'Task Decomposed', 3447003, '{asked}', 'Task {id}', array['Ended', '{complete}', 'Failed', '{failed}'],
+   'A request is several tasks: which, and how they are. Edited as they go on.'),
+  ('synthesizing', 'system', 'notice', '🟡 {task} gathers {note}',
+   'Synthesizing', 15844367, '{note}', '', '{}',
+   'The parts of a request have ended, and one answer is made of what they did.'),
+  ('routed', 'system', 'notice', '🔀 {task} goes to {reason}',
+   'Task Routed', 9807270, '{reason}', 'Task {id} · attempt {attempt}', '{}',
+   'An operator said which agent, model or machine a task is for.'),
   ('thread_idle', 'system', 'warning',
    '💤 This thread is idle. A reply keeps it open; otherwise it will be archived.',
    'Thread Idle', 15844367, 'No activity; it will be archived unless somebody replies.', '{thread}', '{}',
@@ -257,6 +287,9 @@ values
   ('bridge_warning', 'system', 'warning', '⚠️ A bridge of this channel ({provider}): {reason}',
    null, null, '', '', '{}',
    'What a bridge of the channel could not do, or did otherwise than asked; once until it is well again.'),
+  ('fallback', 'system', 'notice', '⤵️ {task} goes to {reason}',
+   'Fallback', 9807270, '{reason}', 'Task {id} · attempt {attempt}', '{}',
+   'The model that a task is for is at its limit on every machine; another runs it.'),
   ('feed', 'system', 'notice', '{note}',
    null, null, '', '', '{}',
    'What a feed channel has to say (hub_post_feeds).');

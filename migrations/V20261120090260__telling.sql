@@ -84,7 +84,8 @@ $$;
 -- caller: a note, the reason, the machine that had it, the model that ran it. The order is message_values'.
 create function hub_internal.tell(p_event text, p_task public.mac_tasks, p_thread_id uuid,
                                   p_note text default null, p_reason text default null,
-                                  p_device text default null, p_model text default null)
+                                  p_device text default null, p_model text default null,
+                                  p_receipt jsonb default null)
   returns boolean
   language plpgsql
   volatile
@@ -107,7 +108,10 @@ begin
     p_note,
     p_reason,
     left(p_task.id::text, 8),
-    p_task.model_preference,
+    case p_task.model_preference
+      when 'any' then coalesce(case when p_task.session_device is not null then p_task.agent end,
+                               p_task.requested_agent, 'any')
+      else p_task.model_preference end,
     coalesce(p_model, p_task.agent, p_task.model, p_task.model_preference),
     coalesce(p_task.project, '—'),
     coalesce(p_device, p_task.claimed_by, '—'),
@@ -119,7 +123,10 @@ begin
          else ' in ' || hub_internal.duration_text(now(), p_task.run_after) end,
     case when p_task.status in ('complete', 'failed')
          then hub_internal.duration_text(coalesce(p_task.claimed_at, p_task.created_at),
-                                         coalesce(p_task.finished_at, now())) end]);
+                                         coalesce(p_task.finished_at, now())) end,
+    hub_internal.receipt_branch(p_receipt),
+    case when p_receipt is not null then hub_internal.verified_text(p_task, p_receipt) end,
+    p_receipt ->> 'pull_request']);
 end;
 $$;
 
@@ -173,28 +180,38 @@ create function hub_internal.tell_end(p_task public.mac_tasks, p_thread_id uuid)
   set search_path = ''
 as $$
 declare
-  v_model  text;
-  v_reason text;
-  v_told   boolean;
+  v_model   text;
+  v_receipt jsonb;
+  v_cost    text;
+  v_reason  text;
+  v_told    boolean;
 begin
   if p_task.status = 'cancelled' then
     v_reason := hub_internal.task_reason(p_task);
   else
-    select a.model
-      into v_model
+    select case when a.fallback_from is null then a.model else hub_internal.used_text(a) end, a.receipt,
+           hub_internal.cost_text(a)
+      into v_model, v_receipt, v_cost
       from public.hub_task_attempts a
-     where a.task_id = p_task.id
-       and a.attempt = p_task.attempt;
+     where a.task_id = p_task.id and a.attempt = p_task.attempt;
+    if v_receipt ->> 'kind' is null then
+      v_receipt := null;
+    elsif p_task.status = 'complete' then
+      p_task.result := hub_internal.with_receipt(p_task.result, p_task, v_receipt, 99000);
+    else
+      p_task.error := hub_internal.with_receipt(p_task.error, p_task, v_receipt, 100000);
+    end if;
+    p_task.result := hub_internal.with_cost(p_task.result, v_cost);
   end if;
   -- Each of the three is an event of the same name. Assigned and not PERFORMed, here and below: what PERFORM
   -- is given is prepared anew at each call.
-  v_told := hub_internal.tell(p_task.status, p_task, p_thread_id, p_reason => v_reason, p_model => v_model);
+  v_told := hub_internal.tell(p_task.status, p_task, p_thread_id, p_reason => v_reason, p_model => v_model,
+                              p_receipt => v_receipt);
   return p_task.status || ':' || p_task.attempt::text;
 end;
 $$;
 
--- What is new in a note that grew by lines: an executor may write the whole text so far, or only the newest
--- line.
+-- What is new in a note that grew by lines: an executor may write the whole text so far, or its newest line.
 create function hub_internal.progress_text(p_old text, p_new text)
   returns text
   language plpgsql
@@ -239,7 +256,7 @@ begin
   -- Not as WHEN of the trigger, for the reason given at check_task (…task_rules).
   if not v_noted
      and (new.status = old.status
-          or new.status in ('waiting', 'blocked')
+          or (new.status = 'blocked' and old.status not in ('failed', 'cancelled'))
           or (new.status = 'pending' and old.status not in ('running', 'failed', 'cancelled'))) then
     return new;
   end if;
@@ -267,17 +284,26 @@ begin
                       when v_attempt.reason in ('limit', 'auth') then 'waits'
                       when hub_internal.hand_back(v_attempt.reason) is not null then 'handed_back'
                       else 'retried' end;
-      v_reason := hub_internal.task_reason(new)
-                  || case when v_event = 'handed_back' then hub_internal.hand_back_text(new, v_attempt.reason)
-                          else '' end;
-      if v_reason is not null then
+      v_reason := case when v_event = 'handed_back'
+                       then rtrim(hub_internal.task_reason(new), '.')
+                            || hub_internal.hand_back_text(new, v_attempt.reason)
+                       else hub_internal.task_reason(new) end;
+      -- Parked and answered at the same moment: it goes on as if nothing had been.
+      if v_reason is not null and v_attempt.outcome is distinct from 'parked' then
         perform hub_internal.tell(v_event, v_said, new.thread_id, p_reason => v_reason,
                                   p_device => old.claimed_by);
       end if;
-    elsif new.status = 'pending' and old.status in ('failed', 'cancelled') then
+    elsif new.status = 'waiting' then
+      v_said := new;
+      v_said.claimed_by := old.claimed_by;        -- who had it, as above
+      perform hub_internal.tell_parked(v_said, new.thread_id, old.status);
+    elsif new.status in ('pending', 'blocked') and old.status in ('failed', 'cancelled') then
       new.told := null;
       perform hub_internal.tell('requeued', new, new.thread_id);
     elsif new.status = 'running' then
+      if new.model is distinct from old.model and new.lease_expires_at is not null then
+        perform hub_internal.tell_fallback(new);
+      end if;
       v_told := hub_internal.tell('started', new, new.thread_id, '');
     end if;
   end if;
@@ -357,7 +383,7 @@ as $$
 declare
   v_told boolean;
 begin
-  if new.status in ('pending', 'blocked') then
+  if new.channel_id is not null and new.status in ('pending', 'blocked') then
     -- A task that starts a thread: its channel gets one line, whether the thread is there yet or comes by
     -- hub_create_task_thread. A follow-up is of its thread alone.
     if new.thread_id is null

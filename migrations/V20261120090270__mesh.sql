@@ -94,26 +94,51 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents: program',
       'What runs the agent, without its folder: 1 to 63 letters, digits, dots, dashes and underscores.');
   elsif exists (select from jsonb_array_elements(p_agents) e (o)
+                 where jsonb_typeof(o -> 'reserve') not in ('number', 'null')
+                    or case when jsonb_typeof(o -> 'reserve') = 'number'
+                            then (o ->> 'reserve')::numeric not between 0 and 0.95 end) then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: reserve',
+      'The share of the account that is kept for people: 0 to 0.95.');
+  elsif exists (select from jsonb_array_elements(p_agents) e (o)
                  group by o ->> 'agent'
                 having count(distinct coalesce(o ->> 'account', '')) > 1
-                    or count(distinct coalesce(o ->> 'program', '')) > 1) then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: account, program',
-      'One agent has one account and one program; give an agent with another one another name.');
+                    or count(distinct coalesce(o ->> 'program', '')) > 1
+                    or count(distinct coalesce((o ->> 'reserve')::numeric, 0)) > 1) then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_agents: account, program, reserve',
+      'One agent has one account, program and reserve; give an agent with another one another name.');
   end if;
   if octet_length(p_agents::text) > 100000 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_agents', 'At most 100 KB.');
   end if;
   perform hub_internal.require_room('device_agents', jsonb_array_length(p_agents) - 1);
 
+  -- A worker that starts names what it knows of in its heartbeats at once. What the one before it had claimed
+  -- and not begun is nobody's: it waits for one beat of a second worker of that name, not for its lease. Tasks
+  -- before the device.
+  if exists (select from hub_internal.beginners b where b.device = p_name) then
+    update public.mac_tasks t
+       set lease_expires_at = p_now + interval '30 seconds'
+      from public.hub_task_attempts a
+     where t.claimed_by = p_name
+       and t.status = 'running'
+       and t.lease_expires_at > p_now + interval '30 seconds'
+       and a.task_id = t.id
+       and a.attempt = t.attempt
+       and a.begun_at is null;
+    if found then
+      perform hub_internal.wake_errand('leases');
+    end if;
+  end if;
+
   -- Who may see the device does not learn of its logins.
-  select coalesce(jsonb_agg(e.o - '{account,program}'::text[] order by e.n), '[]')
+  select coalesce(jsonb_agg(e.o - '{account,program,reserve}'::text[] order by e.n), '[]')
     into v_agents
     from jsonb_array_elements(p_agents) with ordinality e (o, n);
   insert into public.mesh_devices as d
     (name, platform, agents, capacity, user_id, serves_all, last_heartbeat_at)
   values
     (p_name, p_platform, v_agents, p_capacity,
-     case when not v_trusted then (hub_internal.claims() ->> 'sub')::uuid end, v_trusted, p_now)
+     case when not v_trusted then hub_internal.uuid_of(hub_internal.claims() ->> 'sub') end, v_trusted, p_now)
   on conflict (name) do update
     set platform = excluded.platform,
         agents = excluded.agents,
@@ -131,15 +156,18 @@ begin
   -- A worker that starts may keep its projects elsewhere than the one before it: it is asked anew.
   delete from hub_internal.device_projects p where p.device = p_name;
   delete from hub_internal.device_accounts a where a.device = p_name;
-  insert into hub_internal.device_accounts (device, agent, account, program)
-  select distinct p_name, o ->> 'agent', o ->> 'account', o ->> 'program'
+  insert into hub_internal.device_accounts (device, agent, account, program, reserve)
+  select p_name, o ->> 'agent', max(o ->> 'account'), max(o ->> 'program'), max((o ->> 'reserve')::numeric)
     from jsonb_array_elements(p_agents) e (o)
-   where coalesce(o ->> 'account', o ->> 'program') is not null;
+   where coalesce(o ->> 'account', o ->> 'program', o ->> 'reserve') is not null
+   group by 2;
+  perform hub_internal.weigh_reserves(p_name, p_now);
   -- And may be logged in now, which it finds out by trying.
   delete from public.mesh_logins b where b.device = p_name;
   if found then
     perform pg_notify('hub_tasks', '');
   end if;
+  perform hub_internal.reweigh(p_name);
   return v_device;
 end;
 $$;
@@ -192,6 +220,7 @@ begin
   returning d.* into v_device;
   -- There is work for it again, or what was left to it others may take.
   perform pg_notify('hub_tasks', '');
+  perform hub_internal.reweigh(p_name);
   return v_device;
 end;
 $$;
@@ -225,6 +254,8 @@ begin
      set revoked_at = case when p_revoked then coalesce(d.revoked_at, now()) end
    where d.name = p_name
   returning d.* into v_device;
+  -- What it keeps of an account for people is kept by it no more, or again.
+  perform hub_internal.weigh_reserves(p_name, now());
   if p_revoked then
     perform hub_internal.wake_errand('leases');
     -- What was left to it others may take.
@@ -232,11 +263,10 @@ begin
     -- Sessions that only this machine had are gone: what waits for them starts afresh, anywhere.
     update public.mac_tasks t
        set session_id = null,
-           session_device = null,
-           lane = null
-     where t.session_device = p_name and t.status in ('pending', 'blocked');
-    perform hub_internal.enlane(now(), 1000000);
+           session_device = null
+     where t.session_device = p_name and t.status in ('pending', 'blocked', 'waiting');
   end if;
+  perform hub_internal.reweigh(p_name);
   return v_device;
 end;
 $$;
@@ -260,6 +290,16 @@ begin
   if not hub_internal.may_own(p_server_id) then
     perform hub_internal.refuse('42501', 'permission denied', 'devices of this server',
       'Only an owner of the server says which devices serve it.');
+  end if;
+  -- Its work here goes on elsewhere: what waits for a session that this machine has waits for it no more.
+  -- Tasks before the device, as above.
+  if not p_enrolled
+     and not exists (select from public.mesh_devices d where d.name = p_name and d.serves_all) then
+    update public.mac_tasks t
+       set session_device = null
+     where t.session_device = p_name
+       and t.server_id = p_server_id
+       and t.status in ('pending', 'blocked', 'waiting');
   end if;
   if hub_internal.is_trusted() then
     -- Enrolled before its worker first started: it offers nothing until it registers.

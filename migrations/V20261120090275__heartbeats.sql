@@ -28,12 +28,54 @@ begin
     v_bad := 'p_machine.projects is larger than 200 KB';
   elsif jsonb_typeof(p_machine -> 'projects') = 'object'
         and exists (select from jsonb_each(p_machine -> 'projects') e (project, present)
-                     where jsonb_typeof(present) <> 'boolean') then
-    v_bad := 'p_machine.projects: a value is neither true nor false';
+                     where present not in ('true', 'false', '"git"', '"plain"')) then
+    v_bad := 'p_machine.projects: a value is none of true, false, "git" and "plain"';
   end if;
   if v_bad is not null then
     perform hub_internal.refuse('UH001', 'bad input', v_bad,
-      'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true}, stopping}, each optional.');
+      'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": "git"}, stopping}, each optional.');
+  end if;
+end;
+$$;
+
+create function hub_internal.check_running(p_running jsonb)
+  returns void
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+declare
+  v_bad text;
+begin
+  if jsonb_typeof(p_running) <> 'array'
+     or exists (select from jsonb_array_elements(p_running) e (o)
+                 where jsonb_typeof(o) <> 'object'
+                    or hub_internal.uuid_of(o ->> 'task') is null
+                    or coalesce(o ->> 'attempt', '') !~ '^[0-9]{1,9}$') then
+    v_bad := 'p_running';
+  -- As of the end of an attempt (check_meta). In a CASE, so that what is no number is not taken for one.
+  elsif exists (select from jsonb_array_elements(p_running) e (o)
+                 where case when jsonb_typeof(o -> 'cost_usd') not in ('number', 'null') then true
+                            else (o ->> 'cost_usd')::numeric not between 0 and 1000000 end) then
+    v_bad := 'p_running: a cost_usd is not a number between 0 and 1,000,000';
+  elsif exists (select from jsonb_array_elements(p_running) e (o)
+                 where o ->> 'tokens_in' !~ '^[0-9]{1,12}$'
+                    or o ->> 'tokens_out' !~ '^[0-9]{1,12}$'
+                    or o ->> 'tokens_cached' !~ '^[0-9]{1,12}$') then
+    v_bad := 'p_running: a number of tokens is not a whole number of at most 12 digits';
+  elsif exists (select from jsonb_array_elements(p_running) e (o)
+                 where jsonb_typeof(o -> 'notional') not in ('boolean', 'null')
+                    or jsonb_typeof(o -> 'cost_notional') not in ('boolean', 'null')) then
+    v_bad := 'p_running: notional is neither true nor false';
+  else
+    v_bad := (select 'p_running: ' || max(hub_internal.unpriced_problem(o -> 'unpriced'))
+                from jsonb_array_elements(p_running) e (o));
+  end if;
+  if v_bad is not null then
+    perform hub_internal.refuse('UH001', 'bad input', v_bad,
+      'Give a list like [{"task": "<uuid>", "attempt": 1}], each with what it used so far, as far as that is '
+      'known: cost_usd, notional, tokens_in, tokens_out, tokens_cached, and in unpriced, by model, the tokens '
+      'whose cost is not in cost_usd.');
   end if;
 end;
 $$;
@@ -51,10 +93,13 @@ declare
   v_lane    integer;
 begin
   with said as materialized (
-    select e.project, e.present::boolean as present
-      from jsonb_each(p_projects) e (project, present)
+    select e.project,
+           e.said <> 'false' as present,
+           case when jsonb_typeof(e.said) = 'string' then e.said #>> '{}' end as kind
+      from jsonb_each(p_projects) e (project, said)
   ), kept as materialized (
-    select s.project, s.present, p.present as before
+    select s.project, s.present, s.kind,
+           (s.present, s.kind) is distinct from (p.present, p.kind) as changed
       from said s
       left join hub_internal.device_projects p on p.device = p_device and p.project = s.project
      where p.device is not null
@@ -65,15 +110,16 @@ begin
                       and x.has_folder
                       and l.project = s.project)
   ), written as (
-    insert into hub_internal.device_projects as d (device, project, present, told_at)
-    select p_device, k.project, k.present, p_now from kept k order by k.project
+    insert into hub_internal.device_projects as d (device, project, present, kind, told_at)
+    select p_device, k.project, k.present, k.kind, p_now from kept k order by k.project
     -- Present, and was: nothing new. Absent still: asked again later than if it were forgotten when.
     on conflict (device, project) do update
       set present = excluded.present,
+          kind = excluded.kind,
           told_at = excluded.told_at
-      where not (d.present and excluded.present)
+      where not (d.present and excluded.present) or d.kind is distinct from excluded.kind
   )
-  select array_agg(k.project) into v_changed from kept k where k.present is distinct from k.before;
+  select array_agg(k.project) into v_changed from kept k where k.changed;
   if v_changed is null then
     return;
   end if;
@@ -138,14 +184,7 @@ begin
   perform hub_internal.require_present(p_now);
   v_device := hub_internal.acting_device(p_device);
   p_running := coalesce(p_running, '[]');
-  if jsonb_typeof(p_running) <> 'array'
-     or exists (select from jsonb_array_elements(p_running) e (o)
-                 where jsonb_typeof(o) <> 'object'
-                    or coalesce(o ->> 'task', '') !~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
-                    or coalesce(o ->> 'attempt', '') !~ '^[0-9]{1,9}$') then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_running',
-      'Give a list like [{"task": "<uuid>", "attempt": 1}].');
-  end if;
+  perform hub_internal.check_running(p_running);
   p_machine := coalesce(nullif(p_machine, 'null'), '{}');
   perform hub_internal.check_machine(p_machine);
   v_stopping := (p_machine ->> 'stopping')::boolean;
@@ -165,19 +204,66 @@ begin
     update public.mac_tasks t
        set lease_expires_at = greatest(t.lease_expires_at, p_now + interval '60 seconds')
       from held where t.id = held.id
-    returning t.id, t.cancel_requested_at
+    returning t.id, t.attempt, t.cancel_requested_at
+  ), steers as (
+    -- About so much at once; the rest comes when these have been taken.
+    select x.*
+      from (select s.*, sum(char_length(s.text)) over (order by s.id) - char_length(s.text) as before
+              from extended e
+              join hub_internal.steers s on s.task_id = e.id and s.attempt = e.attempt
+             where s.outcome is null) x
+     where x.before < 400000
   )
   select jsonb_build_object(
            'cancel', coalesce(
              (select jsonb_agg(e.id order by e.id) from extended e where e.cancel_requested_at is not null),
              '[]'),
-           'steer', '[]'::jsonb,
+           'steer', coalesce(
+             (select jsonb_agg(jsonb_build_object('task', s.task_id, 'attempt', s.attempt, 'id', s.id,
+                                                  'text', s.text, 'by', s.by) order by s.id)
+                from steers s),
+             '[]'),
+           'subtasks', coalesce(
+             (select jsonb_agg(jsonb_build_object('task', e.id, 'attempt', e.attempt, 'subtask', t.id,
+                                                  'status', t.status) order by t.finished_at, t.id)
+                from extended e
+                join hub_internal.subtasks s on s.parent_id = e.id
+                join public.mac_tasks t on t.id = s.task_id
+               where t.status in ('complete', 'failed', 'cancelled')
+                 and s.attempt is not null
+                 and s.told is distinct from t.status || ':' || t.attempt),
+             '[]'),
+           'answers', hub_internal.due_answers(p_device, p_running),
+           'budget', coalesce(
+             (select jsonb_agg(jsonb_build_object('task', e.id, 'attempt', e.attempt, 'ask', a.id)
+                              order by a.created_at)
+                from extended e
+                join public.hub_asks a on a.task_id = e.id and a.attempt = e.attempt
+               where a.state = 'open' and a.budget_id is not null),
+             '[]'),
            'lost', coalesce(
              (select jsonb_agg(s.task order by s.task)
                 from said s
                where s.task not in (select e.id from extended e)),
              '[]'))
     into v_answer;
+  if p_running @? '$[*] ? (exists (@.cost_usd) || exists (@.tokens_in) || exists (@.tokens_out)
+                         || exists (@.unpriced))'
+     or exists (select from public.hub_budgets b where b.measure = 'seconds') then
+    perform hub_internal.note_use(p_device, p_running, p_now);
+  end if;
+  if v_answer -> 'budget' <> '[]' then
+    update public.hub_asks a
+       set told_at = p_now
+      from jsonb_array_elements(v_answer -> 'budget') o (over)
+     where a.id = (o.over ->> 'ask')::uuid and a.told_at is null;
+  end if;
+  if v_answer -> 'steer' <> '[]' then
+    update hub_internal.steers s
+       set given_at = p_now
+      from jsonb_array_elements(v_answer -> 'steer') g (steer)
+     where s.id = (g.steer ->> 'id')::bigint and s.given_at is null;
+  end if;
   if v_answer -> 'lost' <> '[]' then
     -- One that was handed back while its row was waited for is locked until this commits: a claim that came in
     -- between passed it by.
@@ -232,6 +318,7 @@ begin
    where d.name = p_device;
   -- What was left to it others may take now.
   perform pg_notify('hub_tasks', '');
+  perform hub_internal.reweigh(p_device);
 end;
 $$;
 

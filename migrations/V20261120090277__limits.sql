@@ -3,12 +3,14 @@
 --
 --     reported, or the end of an attempt (…endings)  -> mesh_quota_pools, mesh_logins
 --     who may take what (…lanes)                     -> reads them at each claim
+--     a share of it, a reserve (…mesh)               -> what is left is kept for people, or is not any more
 --     a limit is over: lift_limits at that moment    -> machines with that account are woken
 --     a login holds again, or its worker began anew  -> as if a task had come
 
 -- Words -----------------------------------------------------------------------------------------------------
 
-create function hub_internal.limit_text(p_agent text, p_device text, p_until timestamptz, p_source text)
+-- Without a device: wherever it could run.
+create function hub_internal.limit_text(p_agent text, p_device text, p_limit public.mesh_quota_pools)
   returns text
   language plpgsql
   immutable
@@ -16,12 +18,14 @@ create function hub_internal.limit_text(p_agent text, p_device text, p_until tim
 as $$
 begin
   -- Rounded up: at the time that is named it is over.
-  return format('%s on %s is at its limit until %s UTC (%s)', p_agent, p_device,
-                to_char(date_trunc('minute', p_until at time zone 'utc' + interval '59.999999 seconds'),
+  return format('%s%s is %s until %s UTC (%s)', p_agent, ' on ' || p_device,
+                case when p_limit.kept then 'kept for people' else 'at its limit' end,
+                to_char(date_trunc('minute', p_limit.limited_until at time zone 'utc'
+                                               + interval '59.999999 seconds'),
                         'YYYY-MM-DD HH24:MI'),
-                case p_source when 'structured' then 'says ' || p_agent
-                              when 'text' then 'as its message says'
-                              else 'a guess' end);
+                case p_limit.source when 'structured' then 'says ' || p_agent
+                                    when 'text' then 'as its message says'
+                                    else 'a guess' end);
 end;
 $$;
 
@@ -67,12 +71,13 @@ $$;
 -- Limits ----------------------------------------------------------------------------------------------------
 
 -- What is known of a limit, kept. It is at its limit where p_until says until when, or p_used does not say
--- that some is left. A guess is of five minutes, twice as long each time it turns out too short, at most an
--- hour; while a limit holds, one more guess says nothing new: it is of an attempt that ran already. Neither
--- is a worse source believed over a better one.
+-- that some is left; then until its window begins anew, where that is known. A guess is of five minutes, twice
+-- as long each time it turns out too short, at most an hour; while a limit holds, one more guess says nothing
+-- new: it is of an attempt that ran already. Neither is a worse source believed over a better one. What was
+-- only kept for people is at its limit once somebody meets one.
 create function hub_internal.note_limit(
   p_device text, p_agent text, p_model text, p_until timestamptz, p_reason text, p_source text,
-  p_window text, p_used numeric, p_now timestamptz)
+  p_window text, p_used numeric, p_resets_at timestamptz, p_now timestamptz)
   returns public.mesh_quota_pools
   language plpgsql
   volatile
@@ -81,19 +86,28 @@ as $$
 declare
   v_pool   public.mesh_quota_pools;
   v_account text := hub_internal.account_of(p_device, p_agent);
-  v_source text := case when p_until is null and (p_used < 1) is not true then 'guess' else p_source end;
-  v_until  timestamptz := least(greatest(p_until, p_now + interval '1 minute'), p_now + interval '8 days');
+  v_resets timestamptz := case when p_resets_at > p_now
+                               then least(p_resets_at, p_now + interval '8 days') end;
+  v_said   timestamptz := coalesce(p_until, case when (p_used < 1) is not true then v_resets end);
+  -- A share of a window that is over says nothing of the one that began.
+  v_used   numeric := case when p_until is null and p_used < 1 and p_resets_at <= p_now then null
+                           else least(p_used, 1) end;
+  v_source text := case when v_said is null and (p_used < 1) is not true then 'guess' else p_source end;
+  v_until  timestamptz := least(greatest(v_said, p_now + interval '1 minute'), p_now + interval '8 days');
+  v_kept   boolean;
+  v_was    timestamptz;
 begin
   insert into public.mesh_quota_pools as q
-    (account, servers, agent, model, window_name, used_share, source, reported_by, reported_at)
+    (account, servers, agent, model, window_name, used_share, resets_at, source, reported_by, reported_at)
   values
     (v_account, hub_internal.account_party(p_device, v_account),
      hub_internal.program_of(p_device, p_agent), p_model,
-     p_window, least(p_used, 1), v_source, p_device, p_now)
+     p_window, v_used, v_resets, v_source, p_device, p_now)
   on conflict on constraint mesh_quota_pools_key do update
     set reported_by = excluded.reported_by,
         reported_at = excluded.reported_at,
-        used_share = coalesce(excluded.used_share, q.used_share)
+        used_share = coalesce(excluded.used_share, q.used_share),
+        resets_at = coalesce(excluded.resets_at, case when q.resets_at > p_now then q.resets_at end)
   returning * into v_pool;
   -- Who names models without end forgets what they named first. Looked for, then locked: OFFSET would lock all
   -- that it leaves out, too, and in no order.
@@ -108,16 +122,24 @@ begin
                                    order by x.limited_until > p_now desc nulls last, x.reported_at desc
                                   offset 200)
                      for update skip locked);
-  if p_until is null then
+  v_kept := v_pool.kept and v_pool.limited_until > p_now;
+  if v_said is null then
     if (p_used < 1) is true then
+      v_was := v_pool.limited_until;
+      v_pool := hub_internal.weigh_reserve(v_pool, p_now);
+      if v_pool.limited_until > p_now and (v_was > p_now) is not true then
+        perform hub_internal.reweigh(p_device);
+      end if;
       return v_pool;
     end if;
-    v_until := p_now + least(interval '1 hour',
-                 case when v_pool.source = 'guess' and v_pool.limited_until > p_now - interval '1 hour'
-                      then 2 * (v_pool.limited_until - v_pool.limited_since)
-                      else interval '5 minutes' end);
+    v_until := case when v_kept then v_pool.limited_until
+                    else p_now + least(interval '1 hour',
+                      case when v_pool.source = 'guess' and v_pool.limited_until > p_now - interval '1 hour'
+                           then 2 * (v_pool.limited_until - v_pool.limited_since)
+                           else interval '5 minutes' end) end;
   end if;
   if v_pool.limited_until > p_now
+     and not v_kept
      and (v_source = 'guess' or v_source = 'text' and v_pool.source = 'structured') then
     return v_pool;
   end if;
@@ -126,17 +148,19 @@ begin
          limited_until = v_until,
          source = v_source,
          reason = hub_internal.said_line(p_reason),
-         used_share = least(p_used, 1),
-         lifted_at = null
+         used_share = v_used,
+         lifted_at = null,
+         kept = false
    where q.id = v_pool.id
   returning * into v_pool;
+  perform hub_internal.reweigh(p_device);
   return v_pool;
 end;
 $$;
 
 create function hub_internal.report_rate_limit(
   p_device text, p_agent text, p_model text, p_until timestamptz, p_reason text, p_source text,
-  p_window text, p_used numeric, p_now timestamptz)
+  p_window text, p_used numeric, p_resets_at timestamptz, p_now timestamptz)
   returns void
   language plpgsql
   volatile
@@ -155,6 +179,9 @@ begin
   elsif not isfinite(p_until) then
     perform hub_internal.refuse('UH001', 'bad input', format('p_until %s', p_until),
       'A moment, or null if nobody knows.');
+  elsif not isfinite(p_resets_at) then
+    perform hub_internal.refuse('UH001', 'bad input', format('p_resets_at %s', p_resets_at),
+      'When the window begins anew, or null if nobody knows.');
   elsif (p_source in ('structured', 'text', 'guess')) is not true then
     perform hub_internal.refuse('UH001', 'bad input',
       format('p_source %s', coalesce(quote_literal(left(p_source, 100)), 'is null')),
@@ -166,7 +193,7 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_used', 'A share: 0 is nothing, 1 is all.');
   end if;
   perform hub_internal.note_limit(p_device, p_agent, p_model, p_until, p_reason, p_source, p_window, p_used,
-                                  p_now);
+                                  p_resets_at, p_now);
 end;
 $$;
 
@@ -184,6 +211,7 @@ as $$
 declare
   v_until timestamptz := (p_limit ->> 'until')::timestamptz;
   v_named text := p_limit ->> 'model';
+  v_ran   text;
   v_model text;
   v_pool  public.mesh_quota_pools;
   v_last  public.mesh_quota_pools;
@@ -196,15 +224,23 @@ begin
                                   p_now + interval '8 days');
     return v_last;
   end if;
+  -- As the claim took it (…lanes), which may be in place of what the task is for.
+  select hub_internal.model_offered(d.agents, p_task.agent,
+                                    case when a.fallback_from is not null then p_task.model
+                                         else p_task.model_preference end)
+    into v_ran
+    from public.mesh_devices d
+    left join public.hub_task_attempts a on a.task_id = p_task.id and a.attempt = p_task.attempt
+   where d.name = p_task.claimed_by;
   for v_model in
     select distinct m.model collate "C"
-      from unnest(array[v_named, case when v_named is not null then p_task.model_preference end]) m (model)
+      from unnest(array[v_named, case when v_named is not null then v_ran end]) m (model)
      order by 1
   loop
     v_pool := hub_internal.note_limit(
       p_task.claimed_by, p_task.agent, v_model, v_until, p_error,
       coalesce(p_limit ->> 'source', case when v_until is null then 'guess' else 'text' end),
-      p_limit ->> 'window', null, p_now);
+      p_limit ->> 'window', null, null, p_now);
     if v_last.id is null or v_pool.limited_until > v_last.limited_until then
       v_last := v_pool;
     end if;
@@ -251,6 +287,7 @@ begin
                     where q.id = any (v_ids)
                       and q.servers is not distinct from hub_internal.account_party(d.name, l.account))
   loop
+    perform hub_internal.reweigh(v_name);
     perform hub_internal.wake_device(v_name);
   end loop;
   return cardinality(v_ids);
@@ -275,6 +312,12 @@ begin
                    limit p_limit
                      for update skip locked);
   get diagnostics v_count = row_count;
+  delete from hub_internal.login_leases l
+   where l.id in (select x.id
+                    from hub_internal.login_leases x
+                   where x.until < p_now - interval '1 hour'
+                   limit p_limit
+                     for update skip locked);
   return v_count;
 end;
 $$;
@@ -307,6 +350,7 @@ begin
     on conflict (device, agent) do update
       set reason = excluded.reason;
   end if;
+  perform hub_internal.reweigh(p_device);
 end;
 $$;
 
@@ -326,42 +370,5 @@ begin
   v_device := hub_internal.acting_device(p_device);
   perform hub_internal.require_offered(v_device, p_agent);
   perform hub_internal.note_login(p_device, p_agent, p_ok, p_reason, p_now);
-end;
-$$;
-
--- What keeps agents from working ----------------------------------------------------------------------------
-
--- For operators and owners of a server that the device serves, and for the device.
-create function hub_internal.agent_stops()
-  returns table (device text, agent text, model text, reason text, since timestamptz, until timestamptz,
-                 source text, window_name text, detail text)
-  language plpgsql
-  stable
-  security definer                                -- which account is whose is nobody's to read
-  set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  return query
-    with mine as materialized (
-      select d.name
-        from public.mesh_devices d
-       where d.revoked_at is null
-         and (hub_internal.is_trusted()
-              or d.name in (select hub_internal.my_operated_device_names())
-              or d.name = (select hub_internal.live_device()))
-    )
-    select mine.name, b.agent, null, 'login', b.since, null::timestamptz, null, null, b.reason
-      from mine
-     cross join lateral hub_internal.broken_agents(mine.name) b
-     where exists (select from public.mesh_logins)
-    union all
-    select mine.name, l.agent, q.model, 'limit', q.limited_since, q.limited_until, q.source, q.window_name,
-           q.reason
-      from mine
-     cross join lateral hub_internal.device_logins(mine.name) l
-     cross join lateral hub_internal.limits_of(mine.name, l.account, l.program) q
-     where exists (select from public.mesh_quota_pools x where x.limited_until > now())
-     order by 1, 2, 4, 3;
 end;
 $$;

@@ -26,11 +26,20 @@ declare
   v_want   integer;
   v_ids    uuid[] := array[]::uuid[];
   v_agents text[] := array[]::text[];
+  v_places text[] := array[]::text[];
+  v_models text[] := array[]::text[];             -- in place of what a task is for; null: that
   v_more   uuid[];
   v_by     text[];
+  v_in     text[];
+  v_as     text[];
+  v_crowd  boolean;
+  v_left   boolean := false;
   v_free   uuid[];
   v_seen   bigint;
   v_window bigint;
+  v_room   jsonb;                                 -- how many more may run, by bound; null: none binds
+  v_under  text[];
+  v_fit    boolean[];
 begin
   perform hub_internal.require_present(p_now);
   if p_limit is null or p_limit not between 1 and 1000 then
@@ -54,6 +63,10 @@ begin
   -- Two workers of one name claim one after the other, or their capacity would count twice.
   perform pg_advisory_xact_lock(hashtextextended('hub_claim:' || p_device, 0));
   v_want := least(p_limit, v_device.capacity - hub_internal.held_count(p_device));
+  if v_want <= 0 then
+    return;
+  end if;
+  v_room := hub_internal.lock_bounds(v_device, v_want);
 
   -- A few rounds: what neighbours locked first is skipped, and there may be more behind it, so each looks
   -- further. Nobody would wake who went away with nothing.
@@ -62,11 +75,15 @@ begin
     v_window := (v_want + 16) * 4 ^ (v_round - 1);
     -- An ordered look into each lane this device may take from; the best of them, locked and looked at again.
     with lanes as materialized (
-      select x.lane as id, x.agent
+      select x.lane as id, x.agent, x.place, case when x.way > 0 then x.as_model end as as_model,
+             x.bounds::text as bounds, x.delay
         from hub_internal.device_lanes x
-       where x.device = p_device and x.eligible
+       where x.device = p_device
+         and x.eligible
+         and (x.place is null or x.place <> all (v_places))
+         and (v_room is null or hub_internal.fits(v_room, x.bounds))
     ), heads as materialized (
-      select h.id, h.queue_key, lanes.agent
+      select h.id, h.queue_key + lanes.delay as stands, lanes.agent, lanes.place, lanes.as_model, lanes.bounds
         from lanes
        cross join lateral (
          (select t.id, t.queue_key
@@ -87,39 +104,72 @@ begin
            limit v_window + cardinality(v_ids))
        ) h
        where h.id <> all (v_ids)
-       order by h.queue_key
+       order by h.queue_key + lanes.delay
        limit v_window
     ), locked as (
-      select t.id, heads.agent
+      select t.id, heads.agent, heads.place, heads.as_model, heads.bounds
         from heads
         join public.mac_tasks t on t.id = heads.id
        where t.status = 'pending' and (t.run_after is null or t.run_after <= p_now)
-       order by heads.queue_key
+       order by heads.stands
        limit v_want
-         for update of t skip locked
+         for no key update of t skip locked
     )
-    select array_agg(locked.id), array_agg(locked.agent), (select count(*) from heads)
-      into v_more, v_by, v_seen
+    select array_agg(locked.id), array_agg(locked.agent), array_agg(locked.place),
+           array_agg(locked.as_model), array_agg(locked.bounds), (select count(*) from heads)
+      into v_more, v_by, v_in, v_as, v_under, v_seen
       from locked;
+    -- Of those that would work in one place, the first; then the round is not the last.
+    v_crowd := false;
+    if v_room is not null and v_more is not null then
+      select r.p_room, r.fits into v_room, v_fit from hub_internal.take_room(v_room, v_under) r;
+    else
+      v_fit := null;
+    end if;
+    if false = any (v_fit) then
+      select array_agg(m.id order by m.n), array_agg(m.agent order by m.n), array_agg(m.place order by m.n),
+             array_agg(m.as_model order by m.n)
+        into v_more, v_by, v_in, v_as
+        from unnest(v_more, v_by, v_in, v_as, v_fit) with ordinality m (id, agent, place, as_model, fits, n)
+       where m.fits;
+    end if;
+    if array_remove(v_in, null) <> '{}' then
+      select array_agg(x.id order by x.n), array_agg(x.agent order by x.n),
+             array_agg(x.as_model order by x.n),
+             v_places || array_remove(array_agg(x.place), null), count(*) < cardinality(v_more)
+        into v_more, v_by, v_as, v_places, v_crowd
+        from (select m.*, row_number() over (partition by m.place order by m.n) as nth
+                from unnest(v_more, v_by, v_in, v_as) with ordinality m (id, agent, place, as_model, n)) x
+       where x.place is null or x.nth = 1;
+      v_left := v_left or v_crowd;
+    end if;
     if v_more is not null then
       v_ids := v_ids || v_more;
       v_agents := v_agents || v_by;
+      v_models := v_models || v_as;
       v_want := v_want - cardinality(v_more);
     end if;
     -- All there is was seen. Where all of it was locked, once more: a lock may have been nothing but a look.
-    exit when v_seen < v_window and (v_more is not null or v_seen = 0 or v_round >= 2);
+    exit when v_seen < v_window
+              and not v_crowd
+              and (false = any (v_fit)) is not true
+              and (v_more is not null or v_seen = 0 or v_round >= 2);
   end loop;
+  -- What lock_bounds has counted is for this claim alone.
+  if current_setting('hub.full_bounds', true) <> '' then
+    perform set_config('hub.full_bounds', '', true);
+  end if;
   if cardinality(v_ids) = 0 then
     return;
   end if;
   v_free := v_ids;
   if cardinality(v_ids) > 1 then
     v_free := coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]);
-    if cardinality(v_free) < cardinality(v_ids) then
-      -- What was left is there when this commits, for anybody.
-      perform pg_notify('hub_tasks', '');
-      perform hub_internal.wake_device(p_device);
-    end if;
+  end if;
+  if v_left or cardinality(v_free) < cardinality(v_ids) then
+    -- What was left is there when this commits, for anybody.
+    perform pg_notify('hub_tasks', '');
+    perform hub_internal.wake_device(p_device);
   end if;
   -- Whoever keeps time looks once in a minute, and wherever a lease that it knows of ends.
   if p_lease < interval '1 minute' then
@@ -132,18 +182,22 @@ begin
              attempt = t.attempt + 1,
              claimed_by = p_device,
              agent = c.agent,
+             model = coalesce(c.as_model, t.model),
              lease_expires_at = p_now + p_lease,
              claimed_at = p_now,
              run_after = null,
              partial_output = null,
              progress_count = 0,
              quiet = false
-        from unnest(v_ids, v_agents) c (id, agent)
+        from unnest(v_ids, v_agents, v_models) c (id, agent, as_model)
        where t.id = c.id and c.id = any (v_free)
       returning t.*
     ), recorded as (
-      insert into public.hub_task_attempts (task_id, attempt, device, agent, started_at)
-      select c.id, c.attempt, p_device, c.agent, p_now from claimed c
+      insert into public.hub_task_attempts (task_id, attempt, device, agent, started_at, fallback_from)
+      select c.id, c.attempt, p_device, c.agent, p_now,
+             case when m.as_model is not null then c.model_preference end
+        from claimed c
+        join unnest(v_ids, v_models) m (id, as_model) on m.id = c.id
     )
     select * from claimed order by queue_key;
 end;
@@ -213,6 +267,30 @@ begin
 end;
 $$;
 
+-- The live attempt as held_task has it, looked at and not locked.
+create function hub_internal.live_attempt(p_task_id uuid, p_attempt int)
+  returns public.mac_tasks
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+declare
+  v_device text := hub_internal.writing_device();
+  v_task   public.mac_tasks;
+begin
+  select t.* into v_task
+    from public.mac_tasks t
+   where t.id = p_task_id
+     and t.attempt = p_attempt
+     and t.status = 'running'
+     and (v_device is null or t.claimed_by = v_device);
+  if not found then
+    perform hub_internal.refuse_lost(p_task_id, p_attempt);
+  end if;
+  return v_task;
+end;
+$$;
+
 create function hub_internal.report_progress(p_task_id uuid, p_attempt int, p_note text, p_quiet boolean)
   returns void
   language plpgsql
@@ -223,10 +301,10 @@ as $$
 declare
   v_device text;
 begin
-  if p_note is null or btrim(p_note) = '' or char_length(p_note) > 100000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_note', 'A note has 1 to 100,000 characters.');
+  perform hub_internal.require_text(p_note, 'p_note');
+  if p_quiet is null then
+    perform hub_internal.require_given(p_quiet, 'p_quiet');
   end if;
-  perform hub_internal.require_given(p_quiet, 'p_quiet');
   v_device := hub_internal.writing_device();
   -- The fence is in the update itself: a note is the commonest write, and a lock ahead of it would be a
   -- second version of the row.

@@ -15,8 +15,8 @@ end;
 $$;
 
 -- A device that could not go on, through no fault of the task, hands it back. It costs no attempt where the
--- device is there to say why (it stops, or has no such project); who was killed over a task may be killed by
--- it again, so that counts. Null: no hand-back.
+-- device is there to say why (it stops, has no such project or no room for it, can not resume a session);
+-- who was killed over a task may be killed by it again, so that counts. Null: no hand-back.
 create function hub_internal.hand_back(p_reason text)
   returns text
   language plpgsql
@@ -24,8 +24,36 @@ create function hub_internal.hand_back(p_reason text)
   set search_path = ''
 as $$
 begin
-  return case when p_reason in ('worker_stopped', 'no_project') then 'free'
+  return case when p_reason in ('worker_stopped', 'no_project', 'no_room', 'session_lost') then 'free'
               when p_reason in ('worker_gone', 'host_gone') then 'counted' end;
+end;
+$$;
+
+-- Whether an attempt ended before anything of it ran: its worker was killed between the claim and its first
+-- step. That costs none, three times: a task that kills whoever claims it comes to an end, too. The same
+-- before its end is written and after.
+create function hub_internal.never_begun(p_task_id uuid, p_attempt int)
+  returns boolean
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return exists (select
+                   from public.hub_task_attempts a
+                   join hub_internal.beginners b on b.device = a.device
+                  where a.task_id = p_task_id
+                    and a.attempt = p_attempt
+                    and a.begun_at is null)
+     and (select count(*)
+            from public.hub_task_attempts a
+           where a.task_id = p_task_id
+             and a.attempt < p_attempt
+             and a.attempt > coalesce((select w.since
+                                         from hub_internal.task_allowances w
+                                        where w.task_id = p_task_id), 0)
+             and a.begun_at is null
+             and (a.outcome = 'lost' or hub_internal.hand_back(a.reason) = 'counted')) < 3;
 end;
 $$;
 
@@ -85,7 +113,9 @@ declare
 begin
   return case
     when hub_internal.hand_back(p_reason) = 'counted'
-      then format('; attempt %s of %s is used up', p_task.attempt, p_task.max_attempts) || v_rest
+      then case when hub_internal.never_begun(p_task.id, p_task.attempt) then ' before it had begun'
+                else format('; attempt %s of %s is used up', p_task.attempt, p_task.max_attempts) end
+           || v_rest
     when p_task.run_after is null then ''
     when hub_internal.hand_backs(p_task.id, p_task.attempt, p_reason) = 4
       then v_rest || ', and longer each time it is handed back again'

@@ -1,6 +1,35 @@
 -- Why: which machines a person is told of where those that have the project are offline, or where those that
 -- could take a task take nothing new. Asked by …explaining.
 
+-- A task that is for one machine is so because its session is there, or because an operator said so.
+create function hub_internal.is_in_session(p_task public.mac_tasks, p_device text)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return p_task.session_id is not null and p_task.session_device is not distinct from p_device;
+end;
+$$;
+
+create function hub_internal.pin_text(p_task public.mac_tasks, p_device text, p_now timestamptz)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return case
+    when hub_internal.is_in_session(p_task, p_device)
+      then format('The session this task goes on with is there; once it was away for %s, the task goes on '
+                  'elsewhere with a brief.',
+                  hub_internal.age_text(p_now, p_now + hub_internal.setting('session_wait')))
+    else format('An operator chose it: `hub task route %s --device any` (hub_route_task) lets others take '
+                'it.', hub_internal.task_short(p_task.id)) end;
+end;
+$$;
+
 -- Of machines that could do it but for the project and what passes, those to look at further. One that is
 -- offline and never said whether it has the project does not stand before those that are there and lack
 -- nothing but the folder.

@@ -1,17 +1,5 @@
 -- Why: a person asks why a task does, or does not, run, and is told what would have to change, and where.
 
--- As people read it: 0.4 GB. Rounded up: who frees so much has freed enough.
-create function hub_internal.size_text(p_bytes numeric)
-  returns text
-  language plpgsql
-  immutable
-  set search_path = ''
-as $$
-begin
-  return to_char(ceil(p_bytes / 100000000) / 10, 'FM999999990.0') || ' GB';
-end;
-$$;
-
 -- Which machines are left, narrowed one condition of device_lanes at a time: the first that leaves none is
 -- the reason, and those that were left before it are the ones to change. What a machine is and has comes
 -- first, what passes (offline, drained, full) last, so that the machine that is named is one that could do
@@ -30,6 +18,7 @@ declare
   v_online  text[];
   v_floor   bigint := (select q.amount from hub_internal.quotas q where q.name = 'device_free_disk');
   v_names   text;
+  v_until   timestamptz;
   v_ahead   bigint;
   v_wants   text := case when p_lane.agent is null then format('the model %s', p_lane.model)
                          when p_lane.model = 'any' then format('the agent %s', p_lane.agent)
@@ -55,9 +44,10 @@ begin
   v_left := array(select x from unnest(v_left) x where x.has_session);
   if cardinality(v_left) = 0 then
     return query select
-      'the device with its session does not serve this server any more'::text,
-      'The session this task goes on with is there. Enrol it again with hub_enroll_device, or revoke it to '
-      'start afresh elsewhere.',
+      case when hub_internal.is_in_session(p_task, p_lane.device)
+           then 'the device with its session does not serve this server any more'
+           else format('device %s does not serve this server any more', p_lane.device) end,
+      'Enrol it again with hub_enroll_device. ' || hub_internal.pin_text(p_task, p_lane.device, p_now),
       null::timestamptz;
     return;
   end if;
@@ -151,8 +141,7 @@ begin
       hub_internal.shorten(
         v_names
           || case when p_lane.device is not null
-                  then '. The session this task goes on with is there; revoke the device to start afresh '
-                       'elsewhere.'
+                  then '. ' || hub_internal.pin_text(p_task, p_lane.device, p_now)
                   else '' end, 1000),
       null::timestamptz;
     return;
@@ -202,7 +191,7 @@ begin
       into v_names
       from unnest(v_were) x
       join public.mesh_devices d on d.name = x.device
-     cross join lateral (select hub_internal.offer(d.agents, p_lane.agent, p_lane.model) as offer) o;
+     cross join lateral (select hub_internal.offer(d.agents, p_lane.agent, x.as_model) as offer) o;
     return query select
       'no device has enough free memory'::text, hub_internal.shorten(v_names, 1000), null::timestamptz;
     return;
@@ -220,9 +209,34 @@ begin
   end if;
 
   v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.within_budget and x.has_room);
+  if cardinality(v_left) = 0 then
+    return query select * from hub_internal.explain_budget(v_were, p_lane, p_now);
+    return;
+  end if;
+
+  v_were := v_left;
   v_left := array(select x from unnest(v_were) x where x.logged_in and x.within_limits);
   if cardinality(v_left) = 0 then
-    return query select * from hub_internal.explain_stops(v_were, p_lane.model);
+    return query select * from hub_internal.explain_stops(v_were, p_lane);
+    return;
+  end if;
+
+  v_were := v_left;
+  v_left := array(select x from unnest(v_were) x where x.is_free);
+  if cardinality(v_left) = 0 then
+    select string_agg(format('%s, by %s', x.device, left(t.id::text, 4)), '; ' order by x.device),
+           min(t.lease_expires_at)
+      into v_names, v_until
+      from unnest(v_were) x
+      join public.mac_tasks t on t.claimed_by = x.device and t.status = 'running' and t.project = x.place
+                             and t.agent <> 'survey';
+    return query select
+      format('%s is worked in in place, one task at a time', p_lane.project),
+      hub_internal.shorten(
+        format('It is at work on %s. With a git repository in that folder each task has a worktree of its own.',
+               v_names), 1000),
+      v_until;
     return;
   end if;
 
@@ -264,7 +278,7 @@ begin
 end;
 $$;
 
-create function hub_internal.explain_task(p_task_id uuid, p_now timestamptz)
+create function hub_internal.explain_own(p_task_id uuid, p_now timestamptz)
   returns table (reason text, detail text, until timestamptz)
   language plpgsql
   stable
@@ -276,6 +290,9 @@ declare
   v_task   public.mac_tasks;
   v_server uuid;
   v_lane   hub_internal.lanes;
+  -- As a person does it in a terminal, and a program through the API.
+  v_short  constant text := left(p_task_id::text, 8);
+  v_cancel constant text := format('hub task cancel %s (hub_cancel_task)', v_short);
 begin
   select t.* into v_task from public.mac_tasks t where t.id = p_task_id;
   select c.server_id into v_server from public.hub_channels c where c.id = v_task.channel_id;
@@ -291,13 +308,13 @@ begin
     if v_task.lease_expires_at is null then
       return query select
         format('running on %s, without a lease', coalesce(v_task.claimed_by, 'an unnamed executor')),
-        'An executor of the older kind has it; it is never taken away. hub_cancel_task ends it.',
+        format('An executor of the older kind has it; it is never taken away. To end it: %s.', v_cancel),
         null::timestamptz;
     elsif v_task.lease_expires_at < p_now then
       return query select
         'older than its lease'::text,
-        format('%s has not been heard of; hub_recover takes the task back at its next round.',
-               v_task.claimed_by),
+        format('%s has not been heard of; the task is taken back by whoever keeps time here (hub_recover), '
+               'within seconds.', v_task.claimed_by),
         v_task.lease_expires_at;
     else
       return query select
@@ -308,33 +325,44 @@ begin
     end if;
     if v_task.cancel_requested_at is not null then
       return query select
-        'cancel requested'::text,
-        'Its device stops it when it next reports.',
-        v_task.lease_expires_at;
+        'cancel requested'::text, 'Its device stops it when it next reports.', v_task.lease_expires_at;
     end if;
+    return query select * from hub_internal.explain_asks(v_task.id);
     return;
   elsif v_task.status = 'blocked' then
-    return query
-      select case when p.id is null then 'blocked' else format('blocked by %s', left(p.id::text, 8)) end,
-             case when p.id is null then 'What it waited for is gone; cancel it, or set it pending.'
-                  else format('%s, which is %s: %s', p.id, p.status,
-                              hub_internal.shorten(hub_internal.one_line(p.content), 80)) end,
-             null::timestamptz
-        from (values (v_task.parent_id)) v (parent)
-        left join public.mac_tasks p on p.id = v.parent;
+    return query select * from hub_internal.explain_needs(v_task);
     return;
   elsif v_task.status = 'waiting' then
+    return query select * from hub_internal.explain_asks(v_task.id);
+    if found then
+      return;
+    end if;
     return query select
       'waiting for an answer'::text,
-      coalesce(v_task.partial_output, 'Its executor says for what; hub_cancel_task ends it.'),
+      coalesce(v_task.partial_output, format('Its executor says for what. To end it: %s.', v_cancel)),
       null::timestamptz;
+    return;
+  elsif v_task.status = 'failed'
+        and (select a.reason from public.hub_task_attempts a
+              where a.task_id = v_task.id and a.attempt = v_task.attempt) = 'verify' then
+    return query select
+      'verification failed'::text,
+      coalesce((select hub_internal.last_line(a.receipt #>> '{verify,tail}')
+                  from public.hub_task_attempts a
+                 where a.task_id = v_task.id and a.attempt = v_task.attempt),
+               hub_internal.task_reason(v_task))
+        || format('; to have it tried again: hub task retry %s (hub_retry_task)', v_short),
+      v_task.finished_at;
     return;
   elsif v_task.status <> 'pending' then
     return query select
       v_task.status,
       case v_task.status
-        when 'complete' then format('finished on %s', coalesce(v_task.claimed_by, '—'))
-        else coalesce(v_task.error, 'no reason given') || '; hub_retry_task queues it again' end,
+        when 'complete' then coalesce('finished on ' || v_task.claimed_by,
+                                     case when v_task.team_id is not null and v_task.attempt = 0
+                                          then 'what its parts did is its result' else 'finished' end)
+        else format('%s; to have it tried again: hub task retry %s (hub_retry_task)',
+                    rtrim(coalesce(nullif(v_task.error, ''), 'no reason given'), E'. \n'), v_short) end,
       v_task.finished_at;
     return;
   end if;
@@ -351,10 +379,11 @@ begin
   if not found then
     return query select
       'not in the queue yet'::text,
-      'It came in with the triggers off; hub_recover puts it in its lane.',
+      'It came in with the triggers off; whoever keeps time here (hub_recover) puts it in its lane.',
       null::timestamptz;
     return;
   end if;
+  return query select * from hub_internal.explain_way(v_lane, p_now);
   return query select * from hub_internal.explain_lane(v_task, v_lane, p_now);
 end;
 $$;

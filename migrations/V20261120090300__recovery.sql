@@ -76,6 +76,7 @@ declare
   v_error   text;
   v_device  public.mesh_devices;
   v_gone    boolean;
+  v_unbegun boolean;
   v_done    integer := 0;
   v_outage  timestamptz := hub_internal.begin_round(p_now);
   v_settled boolean := p_now >= pg_postmaster_start_time() + hub_internal.setting('outage_grace');
@@ -89,7 +90,7 @@ begin
              and (t.lease_expires_at < v_outage) is not false
            order by t.lease_expires_at
            limit p_limit
-             for update skip locked) x;
+             for no key update skip locked) x;
   v_ids := coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]);
   for v_task in
     select t.*
@@ -98,6 +99,7 @@ begin
   loop
     select d.* into v_device from public.mesh_devices d where d.name = v_task.claimed_by;
     v_gone := v_device.revoked_at is not null;
+    v_unbegun := hub_internal.never_begun(v_task.id, v_task.attempt);
     v_error := case
       when v_gone then format('lease lost: %s was revoked', v_task.claimed_by)
       -- After a heartbeat that names the attempt its lease lasts a minute. One that was on its way while the
@@ -108,7 +110,8 @@ begin
            and v_device.last_heartbeat_at > p_now - interval '60 seconds'
         then format('lease lost: %s is there and did not go on with it', v_task.claimed_by)
       else format('lease lost: %s was not heard of since %s', v_task.claimed_by,
-                  hub_internal.moment_text(greatest(v_device.last_heartbeat_at, v_task.claimed_at))) end;
+                  hub_internal.moment_text(greatest(v_device.last_heartbeat_at, v_task.claimed_at))) end
+      || case when v_unbegun then ', before it had begun' else '' end;
     perform hub_internal.end_attempt(v_task, 'lost', v_error,
                                      case when v_gone then '{"reason": "revoked"}'::jsonb end, p_now);
     if v_task.cancel_requested_at is not null then
@@ -117,10 +120,15 @@ begin
              error = 'on request; its device was not heard of again',
              finished_at = p_now
        where t.id = v_task.id;
-    elsif v_task.attempt < v_task.max_attempts then
+    elsif v_unbegun or v_task.attempt < v_task.max_attempts then
+      if v_unbegun then
+        perform hub_internal.keep_allowance(v_task);
+      end if;
       update public.mac_tasks t
          set status = 'pending',
              error = v_error,
+             max_attempts = case when v_unbegun then greatest(t.max_attempts, t.attempt) + 1
+                                 else t.max_attempts end,
              run_after = null
        where t.id = v_task.id;
     else
@@ -157,7 +165,7 @@ begin
              and t.told is distinct from t.status || ':' || t.attempt::text
            order by t.channel_id
            limit p_limit
-             for update skip locked) x;
+             for no key update skip locked) x;
   v_ids := coalesce(hub_internal.lock_conversations(v_ids), v_ids[1:1]);
   for v_task in
     select t.*
@@ -179,38 +187,12 @@ begin
 end;
 $$;
 
--- What waits for a task that has ended already.
-create function hub_internal.unblock_waiting(p_now timestamptz, p_limit int)
-  returns integer
-  language plpgsql
-  volatile
-  set search_path = ''
-as $$
-declare
-  v_task public.mac_tasks;
-  v_done integer := 0;
-begin
-  for v_task in
-    select p.*
-      from public.mac_tasks b
-      join public.mac_tasks p on p.id = b.parent_id
-     where b.status = 'blocked'
-       and p.status in ('complete', 'failed', 'cancelled')
-     limit p_limit
-  loop
-    v_done := v_done + hub_internal.unblock(v_task);
-  end loop;
-  return v_done;
-end;
-$$;
-
 -- Told of leases where one ends before the next round would be.
 insert into public.hub_errands (name, about, wakes, function, position) values
   ('leases', 'attempts whose device fell silent are taken back', true, 'hub_internal.recover_leases', 100);
 insert into public.hub_errands (name, about, function, position) values
-  ('endings',    'endings that were never told are told',        'hub_internal.tell_endings',    110),
-  ('follow_ups', 'what waits for a task that has ended goes on', 'hub_internal.unblock_waiting', 120),
-  ('lanes',      'rows that stand in no lane get one',           'hub_internal.enlane',          130);
+  ('endings', 'endings that were never told are told', 'hub_internal.tell_endings', 110),
+  ('lanes',   'rows that stand in no lane get one',    'hub_internal.enlane',       130);
 
 create function hub_internal.recover(p_now timestamptz, p_limit int)
   returns integer
@@ -233,10 +215,20 @@ begin
      order by e.position
   loop
     continue when v_errand.counts and v_done >= p_limit;
-    -- The name comes from the registry, which only migrations change.
-    execute format('select %s($1, $2)', v_errand.function)
-       into v_count
-      using p_now, case when v_errand.counts then p_limit - v_done else p_limit end;
+    -- One that can not be done keeps no other from being done. A round that is told to end, or that another is
+    -- in the way of, is begun again as a whole.
+    begin
+      -- The name comes from the registry, which only migrations change.
+      execute format('select %s($1, $2)', v_errand.function)
+         into v_count
+        using p_now, case when v_errand.counts then p_limit - v_done else p_limit end;
+    exception
+      when query_canceled or transaction_rollback then
+        raise;
+      when others then
+        raise warning 'errand % is not done: % (%)', v_errand.name, sqlerrm, sqlstate;
+        v_count := 0;
+    end;
     if v_errand.counts then
       v_done := v_done + v_count;
     end if;

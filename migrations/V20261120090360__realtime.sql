@@ -3,7 +3,8 @@
 -- decided by policies on realtime.messages (…listening).
 --
 -- Topic            Who may join             Event     Payload: always an object with id and seq
--- channel:<uuid>   readers of the channel   message   a row of its flat conversation
+-- channel:<uuid>   readers of the channel   message   a row of its flat conversation; the same again, with
+--                                                     its seq, when it was edited: edit_seq counts that
 --                                           thread    the row of a thread of it that is new or changed, or
 --                                                     has grown: once a transaction, as it is at the end,
 --                                                     its count included
@@ -17,6 +18,7 @@
 --                                                     project; seq is a time in milliseconds
 --                                           cancel    {id, seq, attempt}: stop that task
 --                                           steer     {id, seq, attempt, text}
+--                                           answer    {id, seq, attempt, ask}: its next heartbeat has it
 --
 -- A row above 8 kB goes as a reference: {id, seq, …, truncated: true}. After fifty events of one kind for one
 -- channel or thread in one transaction comes one that says {id, seq, refetch: true, from_seq}, and no more:
@@ -147,6 +149,34 @@ $$;
 create trigger hub_channel_messages_broadcast
   after insert on public.hub_channel_messages
   for each row execute function hub_internal.broadcast_message();
+
+-- A message that was edited comes again, with the id and seq it has, and the edit_seq of the edit. By the hub
+-- itself: of an ask, once it is closed, and of a team, as its parts go on.
+create function hub_internal.broadcast_edit()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = ''
+as $$
+begin
+  perform realtime.send(
+    case when octet_length(new.content) + coalesce(octet_length(new.embed_data::text), 0)
+                + coalesce(octet_length(new.metadata::text), 0) <= 7500
+         then to_jsonb(new)
+         else jsonb_build_object('id', new.id, 'seq', new.seq, 'edit_seq', new.edit_seq,
+                                 'channel_id', new.channel_id, 'task_thread_id', new.task_thread_id,
+                                 'truncated', true) end,
+    'message',
+    case when new.task_thread_id is null then 'channel:' || new.channel_id
+         else 'thread:' || new.task_thread_id end,
+    true);
+  return null;
+end;
+$$;
+create trigger hub_channel_messages_broadcast_edit
+  after update of content, embed_data, event on public.hub_channel_messages
+  for each row when (new.edit_seq is distinct from old.edit_seq)
+  execute function hub_internal.broadcast_edit();
 
 -- At the end of the transaction the row is read once more and told as it is then: once, however many changes
 -- led to it. What only counts messages that the last telling counted, too, is not told again. (Where somebody

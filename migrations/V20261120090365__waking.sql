@@ -14,23 +14,42 @@ create function hub_internal.wake_devices(p_lane integer)
 as $$
 declare
   v_lanes text := coalesce(nullif(current_setting('hub.woken_lanes', true), ''), ',');
-  v_woken text;
-  v_name  text;
-  v_ask   boolean;
 begin
   if position(',' || p_lane || ',' in v_lanes) > 0 then
     return;
   end if;
   v_lanes := set_config('hub.woken_lanes', v_lanes || p_lane || ',', true);
+  perform hub_internal.wake_lanes(array[p_lane]);
+end;
+$$;
+
+create function hub_internal.wake_lanes(p_lanes integer[])
+  returns void
+  language plpgsql
+  volatile
+  security definer
+  set search_path = ''
+as $$
+declare
+  v_woken text;
+  v_name  text;
+  v_ask   boolean;
+begin
+  -- offset 0: each row is looked at once, and first by what sorts out most.
   for v_name, v_ask in
-    select x.device, not x.eligible
-      from hub_internal.device_lanes x
-     where x.lane = p_lane
-       and x.accepts
-       and x.offline_at > now()
-       and (x.eligible
-            or (x.must_look and x.serves and x.has_folder and x.on_platform and x.has_session
-                and x.agent is not null))
+    select y.device, not bool_or(y.eligible)
+      from (select x.device, x.eligible, x.must_look and x.agent is not null as asks
+              from hub_internal.device_lanes x
+             where x.lane = any (p_lanes)
+               and x.accepts
+               and x.offline_at > now()
+               and x.on_platform
+               and x.has_session
+               and x.serves
+               and x.has_folder
+            offset 0) y
+     where y.eligible or y.asks
+     group by y.device
   loop
     v_woken := coalesce(nullif(current_setting('hub.woken_devices', true), ''), ',');
     -- '?' is in no device's name.

@@ -122,11 +122,7 @@ begin
                           v_from + percentile_cont(0.5) within group (order by t.finished_at - t.claimed_at)
                                      filter (where t.claimed_at is not null)),
                      '')
-         || coalesce(E'\nCost: $'
-                     || round(sum((select sum(a.cost_usd)
-                                     from public.hub_task_attempts a
-                                    where a.task_id = t.id)), 2),
-                     '')
+         || coalesce(E'\n' || hub_internal.cost_lines(v_channels, v_from, v_from + interval '24 hours'), '')
     into v_text
     from public.mac_tasks t
    where t.finished_at >= v_from
@@ -175,7 +171,8 @@ begin
    where p.n + r.n + w.n + b.n > 0;
 
   perform hub_internal.post_feed(p_feed.channel_id,
-    v_text || coalesce(v_failed, '') || coalesce(v_waits, E'\nNothing waits.'));
+    v_text || coalesce(v_failed, '')
+      || coalesce(hub_internal.budget_lines(hub_internal.feed_servers(p_feed.channel_id), p_now), '') || coalesce(v_waits, E'\nNothing waits.'));
   return 1;
 end;
 $$;

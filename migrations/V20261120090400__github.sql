@@ -143,10 +143,7 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', format('project %L', new.project),
       'It must be the channel''s own or one of its server''s hub_projects.');
   end if;
-  if btrim(coalesce(new.template, ''), E' \t\r\n') = '' or char_length(new.template) > 8000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'template',
-      'A template has 1 to 8,000 characters, and more than blanks.');
-  end if;
+  perform hub_internal.require_text(new.template, 'template', 8000);
   foreach v_placeholder in array hub_internal.template_placeholders(new.template) loop
     if v_placeholder not in ('repository', 'branch', 'title', 'body', 'author', 'url', 'number', 'commits',
                        'comment') then

@@ -47,7 +47,11 @@ begin
   if p_delivery.event = 'ping' then
     reason := 'ping';
     return;
-  elsif not exists (select from public.hub_webhook_rules r
+  end if;
+  if p_delivery.event = 'pull_request' then
+    perform hub_internal.note_merged(p_delivery);
+  end if;
+  if not exists (select from public.hub_webhook_rules r
                      where r.provider = p_delivery.provider and r.event = p_delivery.event and r.enabled) then
     reason := 'no rule for this event';
     return;

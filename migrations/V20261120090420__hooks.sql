@@ -75,7 +75,7 @@ begin
     end loop;
   end if;
   insert into public.hub_hook_tokens (name, token_hash, targets, server_ids, created_by)
-  values (p_name, sha256(convert_to(v_token, 'UTF8')), v_targets, v_servers, hub_internal.person())
+  values (p_name, hub_internal.sha256_of(v_token), v_targets, v_servers, hub_internal.person())
   returning id into v_id;
   return jsonb_build_object('id', v_id, 'name', p_name, 'targets', to_jsonb(v_targets), 'token', v_token);
 end;
@@ -141,7 +141,7 @@ begin
   -- Found by its hash: how long that takes tells nothing of the token.
   select t.* into v_token
     from public.hub_hook_tokens t
-   where t.token_hash = sha256(convert_to(coalesce(p_token, ''), 'UTF8')) and t.revoked_at is null;
+   where t.token_hash = hub_internal.sha256_of(p_token) and t.revoked_at is null;
   if not found then
     perform hub_internal.refuse('42501', 'token not valid', 'the hook token is unknown or was revoked',
       'An owner makes one with hub_create_hook_token.');
@@ -152,15 +152,12 @@ begin
     perform hub_internal.refuse('42501', 'permission denied',
       format('%s is not a target of this token', v_target),
       'An owner makes a token for it with hub_create_hook_token.');
-  elsif p_message is null or btrim(p_message, E' \t\r\n') = '' or char_length(p_message) > 100000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_message',
-      'A message has 1 to 100,000 characters, and more than blanks.');
-  elsif char_length(p_idempotency_key) not between 1 and 200 then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_idempotency_key', 'A key has 1 to 200 characters.');
   elsif p_deliver is null then
     perform hub_internal.refuse('UH001', 'bad input', 'p_deliver is null',
       'true delivers, false only checks.');
   end if;
+  perform hub_internal.require_text(p_message, 'p_message');
+  perform hub_internal.require_key(p_idempotency_key, 'p_idempotency_key');
 
   if v_target like 'channel:%' then
     select c.* into v_channel from public.hub_channels c where c.id = substr(v_target, 9)::uuid;

@@ -24,7 +24,7 @@ declare
   v_key text := p_chat || ' ' || p_external_id;
 begin
   return case when char_length(v_key) <= 200 then v_key
-              else encode(sha256(convert_to(v_key, 'UTF8')), 'hex') end;
+              else hub_internal.sha256_text(v_key) end;
 end;
 $$;
 
@@ -49,6 +49,18 @@ begin
       and v_host ~ '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$'
       and v_host !~ '(^|\.)(localhost|local|internal|localdomain|home|lan|arpa|test|invalid)$',
     false);
+end;
+$$;
+
+-- A topic of ntfy: whoever knows its name reads what is sent there.
+create function hub_internal.is_ntfy_target(p_target text)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path = ''
+as $$
+begin
+  return hub_internal.is_public_url(p_target) and p_target ~ '^https://[^/]+/[A-Za-z0-9_-]{1,64}$';
 end;
 $$;
 
@@ -125,6 +137,19 @@ begin
       perform hub_internal.refuse('UH001', 'bad input', 'secret_name is null',
         'Name the worker''s environment variable that holds the signing secret: HUB_BRIDGE_<NAME>.');
     end if;
+  elsif new.provider = 'ntfy' then
+    if not hub_internal.is_ntfy_target(new.target) then
+      perform hub_internal.refuse('UH001', 'bad input', 'target',
+        'A topic is written https://<host>/<topic>, with a public name.');
+    elsif new.starters <> '{}'
+          and (cardinality(new.starters) > 1 or hub_internal.uuid_of(new.starters[1]) is null) then
+      perform hub_internal.refuse('UH001', 'bad input', 'starters',
+        'Of ntfy: the id of the one person whose phone it is.');
+    elsif new.starters <> '{}' and not hub_internal.is_trusted()
+          and hub_internal.uuid_of(new.starters[1]) <> hub_internal.person() then
+      perform hub_internal.refuse('42501', 'permission denied', 'starters',
+        'What is pressed there counts as that person''s: name yourself, or nobody.');
+    end if;
   elsif new.provider = 'github' then
     if (new.target ~ '^channel:[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._*-]{1,100}$') is not true then
       perform hub_internal.refuse('UH001', 'bad input', 'target',
@@ -134,7 +159,7 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'target',
       'A target is written channel:<id> or user:<id>, never as a bare id.');
   end if;
-  if new.direction <> 'out' and new.provider in ('webhook', 'github') then
+  if new.direction <> 'out' and new.provider in ('webhook', 'github', 'ntfy') then
     perform hub_internal.refuse('UH001', 'bad input', format('direction %L', new.direction),
       'A bridge of this provider goes out only; GitHub comes in by hub_webhook_rules.');
   elsif new.direction <> 'out' and v_read_only then

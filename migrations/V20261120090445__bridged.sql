@@ -37,6 +37,7 @@ declare
   v_content text := p_content;
   v_known   hub_internal.bridge_messages;
   v_asked   hub_internal.bridge_messages;
+  v_answer  record;
   v_thread  uuid;
   v_sender  text;
   v_label   text;
@@ -57,9 +58,6 @@ begin
   elsif (char_length(p_external_id) between 1 and 180) is not true then
     perform hub_internal.refuse('UH001', 'bad input', 'p_external_id',
       'The message''s id in that chat: 1 to 180 characters.');
-  elsif p_content is null or btrim(p_content, E' \t\r\n') = '' or char_length(p_content) > 100000 then
-    perform hub_internal.refuse('UH001', 'bad input', 'p_content',
-      'A message has 1 to 100,000 characters, and more than blanks.');
   elsif char_length(p_author_id) not between 1 and 100 then
     perform hub_internal.refuse('UH001', 'bad input', 'p_author_id',
       'The id of the account that wrote it: 1 to 100 characters.');
@@ -73,6 +71,7 @@ begin
     perform hub_internal.refuse('UH001', 'bad input', 'p_elsewhere',
       'At most five targets, each written as p_target is.');
   end if;
+  perform hub_internal.require_text(p_content, 'p_content');
 
   -- Locked: messages of one bridge come in one after another, and of two with one id the second finds the
   -- first.
@@ -107,8 +106,7 @@ begin
             or exists (select from public.hub_channel_messages m
                         where m.id = v_known.message_id and m.content = p_content)) then
       -- Each wording is taken once, even if it was changed and then changed back.
-      v_id := hub_internal.chat_key(p_external_id || ' edited',
-                                    encode(sha256(convert_to(p_content, 'UTF8')), 'hex'));
+      v_id := hub_internal.chat_key(p_external_id || ' edited', hub_internal.sha256_text(p_content));
     end if;
   end if;
   select m.* into v_known
@@ -167,6 +165,8 @@ begin
                          (select t.thread_id from public.mac_tasks t
                            where t.id = v_asked.task_id and t.channel_id = v_channel.id));
   end if;
+  v_answer := hub_internal.bridged_answer(
+    case when p_kind = 'message' then v_asked.message_id end, v_bridge, p_author_id, p_content);
   v_sender := 'bridge:' || v_bridge.id;
   -- With the provider's name, so that nobody takes a name in that chat for somebody of the hub.
   v_label := format(
@@ -175,7 +175,7 @@ begin
       nullif(hub_internal.shorten(hub_internal.one_line(hub_internal.tamed(left(p_author, 200))), 60), ''),
       'somebody'),
     initcap(p_provider));
-  v_command := p_kind = 'message' and btrim(hub_internal.tamed(p_content), E' \t\r\n') like '!%';
+  v_command := p_kind = 'message' and ltrim(hub_internal.tamed(p_content), E' \t\r\n') like '!%';
 
   if v_kind = 'command_dispatch' and v_command and v_bridge.allow_commands then
     -- What changes something is for those who may start work.
@@ -183,14 +183,14 @@ begin
        and exists (select from public.koji_commands k
                     where k.writes
                       and k.name = lower(ltrim(
-                        (hub_internal.command_words(btrim(hub_internal.tamed(p_content), E' \t\r\n')))[1],
+                        (hub_internal.command_words(hub_internal.trimmed(hub_internal.tamed(p_content))))[1],
                         '!'))) then
       v_result := v_result || jsonb_build_object('reply', jsonb_build_object(
         'text', v_refused,
         'chunks', jsonb_build_array(v_refused)));
     else
       v_result := v_result || jsonb_build_object(
-        'reply', hub_internal.execute_command(v_channel.id, btrim(p_content, E' \t\r\n')));
+        'reply', hub_internal.execute_command(v_channel.id, hub_internal.trimmed(p_content)));
     end if;
     if v_both and p_interaction is not true then
       v_result := v_result || '{"outgoing": true}'::jsonb;
@@ -211,7 +211,8 @@ begin
          v_bridge.id || ':reply:' || hub_internal.chat_key(v_chat, p_external_id),
          now() + hub_internal.setting('outbox_ttl'), p_external_id);
     end if;
-  elsif v_kind = 'command_dispatch' or (v_command and not v_bridge.allow_commands) or not v_starts then
+  elsif v_kind = 'command_dispatch' or (v_command and not v_bridge.allow_commands) or not v_starts
+        or v_answer.ask_id is not null then
     insert into public.hub_channel_messages
       (id, channel_id, task_thread_id, sender_type, sender_id, sender_label, content, content_type,
        idempotency_key, reply_to)
@@ -228,18 +229,23 @@ begin
          and o.status = 'pending';
     end if;
     v_result := v_result || jsonb_build_object('message', to_jsonb(v_message));
+    if v_answer.ask_id is not null then
+      perform hub_internal.put_answer(v_answer.ask_id, v_answer.answer, null, null, v_answer.person,
+                                      v_answer.person_label, p_provider, v_message.id, true);
+    end if;
   else
     v_result := v_result || hub_internal.start_work(
       v_channel,
       v_kind = 'threaded_task_isolation',
       v_thread,
       p_content,
-      -- No name of a model, nobody addressed: the channel and the rules decide.
+      -- No name of a model or an agent, nobody addressed: the channel and the rules decide.
       case when v_bridge.allow_commands then p_content
            else regexp_replace(p_content, '(claude|codex|gemini)', 'agent', 'gi') end,
       hub_internal.chat_key(v_chat, v_id), 'human', v_sender, v_label, null,
       jsonb_strip_nulls(jsonb_build_object(
         'reply_to', v_asked.message_id,
+        'addresses', v_bridge.allow_commands,
         'prompt', hub_internal.bridged_prompt(p_author, p_provider, p_content))))
       || jsonb_build_object('outgoing', v_both);
   end if;

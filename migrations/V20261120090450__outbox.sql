@@ -97,6 +97,45 @@ begin
 end;
 $$;
 
+-- The message out there that an edit of one here is of; of an ask, of a task's progress: as below.
+create function hub_internal.told_there(p_row public.hub_outbox)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return (
+    select p.external_id
+      from public.hub_outbox p
+     where p.idempotency_key = p_row.bridge_id || ':' || p_row.message_id
+       and p.target = p_row.target
+       and p.kind in ('post', 'reply')
+       and p.status = 'sent');
+end;
+$$;
+
+-- The message out there that an edit of an ask is of.
+create function hub_internal.asked_there(p_row public.hub_outbox)
+  returns text
+  language plpgsql
+  stable
+  set search_path = ''
+as $$
+begin
+  return (
+    select p.external_id
+      from public.hub_outbox p
+     where p.ask_id = p_row.ask_id
+       and p.bridge_id = p_row.bridge_id
+       and p.target = p_row.target
+       and p.kind in ('post', 'reply')
+       and p.status = 'sent'
+     order by p.seq desc
+     limit 1);
+end;
+$$;
+
 -- Why a row may not go out by the bridge that it was made for, or null. Switching a bridge off reaches what
 -- waits; this, what was in flight, or was written by a transaction that began before.
 create function hub_internal.why_not(p_row public.hub_outbox, p_bridge public.hub_bridges)
@@ -121,6 +160,11 @@ begin
      or exists (select from public.hub_channel_messages m
                  where m.id = p_row.message_id and m.channel_id <> p_bridge.channel_id) then
     return 'its bridge was switched off or changed';
+  elsif p_row.kind = 'edit'
+        and not p_row.is_progress
+        and (case when p_row.ask_id is null then hub_internal.told_there(p_row)
+                  else hub_internal.asked_there(p_row) end) is null then
+    return 'what it would edit was never sent';
   elsif not hub_internal.bridge_reaches(p_bridge) then
     return 'the place of its bridge was taken away: whoever runs the deployment gives it back in hub_places';
   end if;
@@ -251,7 +295,10 @@ begin
                updated_at = p_now,
                secret_name = case when o.bridge_id is null then o.secret_name
                                   else hub_internal.bridge_secret(v_bridge) end,
-               edit_of = case when o.kind = 'edit' then
+               edit_of = case
+                 when o.kind = 'edit' and o.ask_id is not null then hub_internal.asked_there(o)
+                 when o.kind = 'edit' and not o.is_progress then hub_internal.told_there(o)
+                 when o.kind = 'edit' then
                  (select p.external_id
                     from public.hub_outbox p
                    where p.task_id = o.task_id
@@ -277,6 +324,7 @@ begin
         if v_row.kind = 'edit' and v_row.edit_of is null then
           update public.hub_outbox o set kind = 'post' where o.id = v_id returning o.* into v_row;
         end if;
+        v_row.body := hub_internal.with_keys(v_row, v_bridge);
         v_count := v_count + 1;
         return next v_row;
         exit;

@@ -9,14 +9,19 @@
 -- Talking ---------------------------------------------------------------------------------------------------
 
 create function public.hub_send(
-  p_channel_id uuid, p_content text, p_thread_id uuid default null, p_idempotency_key text default null)
+  p_channel_id uuid, p_content text, p_thread_id uuid default null, p_idempotency_key text default null,
+  p_reply_to uuid default null)
   returns jsonb
   language plpgsql volatile set search_path = ''
-as $$ begin return hub_internal.send(p_channel_id, p_content, p_thread_id, p_idempotency_key); end $$;
+as $$ begin
+  return hub_internal.send(p_channel_id, p_content, p_thread_id, p_idempotency_key, p_reply_to);
+end $$;
 comment on function public.hub_send is
-  'Sends a message and does what the channel''s architecture says: {message, task, thread, reply}. The same '
-  'key with the same content gives the first answer. Errors: UH001, UH003 the key was used for something '
-  'else, UH004, 42501.';
+  'Sends a message and does what the channel''s architecture says: {message, task, thread, reply}. p_reply_to '
+  'is a message of a task, which it is a follow-up of; where the channel''s thread_replies is steer, and that '
+  'task or one of the thread runs, its agent is told, and it is the task. The same key with the same content '
+  'gives the first answer. Errors: UH001, UH003 the key was used for something else, or p_reply_to is of no '
+  'task, UH004, UH006, 42501.';
 revoke all on function public.hub_send from public, anon, authenticated, service_role;
 grant execute on function public.hub_send, hub_internal.send to authenticated, service_role;
 
@@ -41,15 +46,18 @@ grant execute on function public.hub_execute_command, hub_internal.execute_comma
   to authenticated, service_role;
 
 create function public.hub_messages_since(
-  p_channel_id uuid, p_after bigint default 0, p_thread_id uuid default null, p_limit int default 200)
+  p_channel_id uuid, p_after bigint default 0, p_thread_id uuid default null, p_limit int default 200,
+  p_edits_after bigint default null)
   returns setof public.hub_channel_messages
   language plpgsql stable set search_path = ''
 as $$ begin
-  return query select * from hub_internal.messages_since(p_channel_id, p_after, p_thread_id, p_limit);
+  return query
+    select * from hub_internal.messages_since(p_channel_id, p_after, p_thread_id, p_limit, p_edits_after);
 end $$;
 comment on function public.hub_messages_since is
   'Messages of one conversation (the channel''s flat one, or a thread) with seq > p_after, in order, at most '
-  'p_limit (1 to 1000). Errors: UH001, UH004.';
+  'p_limit (1 to 1000). With p_edits_after, before them those with seq <= p_after and edit_seq > '
+  'p_edits_after: what was edited since, at most p_limit. Errors: UH001, UH004.';
 revoke all on function public.hub_messages_since from public, anon, authenticated, service_role;
 grant execute on function public.hub_messages_since, hub_internal.messages_since
   to authenticated, service_role;
@@ -93,7 +101,7 @@ create function public.hub_cancel_task(p_task_id uuid)
   language plpgsql volatile set search_path = ''
 as $$ begin return hub_internal.cancel_task(p_task_id, now()); end $$;
 comment on function public.hub_cancel_task is
-  'Cancels a task: at once if it is not running, else as soon as its device has stopped it '
+  'Cancels a task, and its subtasks: at once if it is not running, else as soon as its device has stopped it '
   '(cancel_requested_at says since when). Errors: UH003 it has ended, UH004, 42501.';
 revoke all on function public.hub_cancel_task from public, anon, authenticated, service_role;
 grant execute on function public.hub_cancel_task, hub_internal.cancel_task to authenticated, service_role;
@@ -172,11 +180,12 @@ create function public.hub_register_device(p_name text, p_platform text, p_agent
 as $$ begin return hub_internal.register_device(p_name, p_platform, p_agents, p_capacity, now()); end $$;
 comment on function public.hub_register_device is
   'Makes a device known, or says anew what it offers; p_agents = [{"agent","models":[…],"memory_bytes",'
-  '"account", "program"}], the last three optional, p_capacity tasks at once. account names the login, never '
-  'its secret, that it shares with machines of the same servers, and program what runs the agent: one program '
-  'under one account has one login and one limit. Its agents count as logged in again. Registered by service_role or postgres it serves every '
-  'server; by its own token, what it is enrolled for. Errors: UH001, UH005 revoked, 42501 another device''s '
-  'name.';
+  '"account", "program", "reserve"}], the last four optional, p_capacity tasks at once. account names the '
+  'login, never its secret, that it shares with machines of the same servers, and program what runs the agent: '
+  'one program under one account has one login and one limit. reserve (0 to 0.95) is the share of each of its '
+  'windows that is kept for people, the most that any of those machines says. Its agents count as logged in '
+  'again. Registered by service_role or postgres it serves every server; by its own token, what it is enrolled '
+  'for. Errors: UH001, UH005 revoked, 42501 another device''s name.';
 revoke all on function public.hub_register_device from public, anon, authenticated, service_role;
 grant execute on function public.hub_register_device, hub_internal.register_device
   to authenticated, service_role;
@@ -198,13 +207,19 @@ create function public.hub_heartbeat(
   language plpgsql volatile set search_path = ''
 as $$ begin return hub_internal.heartbeat(p_device, p_running, p_machine, now()); end $$;
 comment on function public.hub_heartbeat is
-  'Says that the device is alive and extends the leases of p_running = [{"task","attempt"}] by 60 seconds. '
-  'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": true | false}, stopping}, each '
-  'optional, is how it is and what it has; a device that ever gave projects gets work only of those it has, '
-  'and one with stopping = true is given none until it says false, claims or registers. Returns {cancel: '
-  '[task], steer: [{task,text}], lost: [task], projects: [path], hub: uuid}; it looks for the projects and '
-  'says with the next one whether it has them. hub is this hub, whatever its address. Errors: UH001, UH005, '
-  '42501.';
+  'Says that the device is alive and extends the leases of p_running = [{"task","attempt"}] by 60 seconds; '
+  'each may tell what it used so far, all of it: {cost_usd, notional, tokens_in, tokens_out, tokens_cached, '
+  'unpriced}, unpriced as of hub_complete_task. '
+  'p_machine = {disk_free_bytes, memory_free_bytes, projects: {"path": false | true | "git" | "plain"}, '
+  'stopping}, each optional, is how it is and what it has; a device that ever gave projects gets work only '
+  'of those it has, in one that is plain (no git repository) one task at a time, and one with stopping = '
+  'true is given none until it says false, claims or registers. Returns {cancel: [task], lost: [task], '
+  'steer: [{task,attempt,id,text,by}], answers: [{task,attempt,ask,ref,kind,title,tool,digest,answer,text,'
+  'by,state}], subtasks: [{task,attempt,subtask,status}], budget: [{task,attempt,ask}], projects: [path], '
+  'hub: uuid}. What is in budget has used it up and is to be parked (hub_park_task). steer comes again '
+  'until hub_report_steer, answers until hub_take_answers, subtasks that have ended until '
+  'hub_subtask_result; it looks for the projects and says with the next one what it has of them. hub is this '
+  'hub, whatever its address. Errors: UH001, UH005, 42501.';
 revoke all on function public.hub_heartbeat from public, anon, authenticated, service_role;
 grant execute on function public.hub_heartbeat, hub_internal.heartbeat to authenticated, service_role;
 
@@ -220,18 +235,21 @@ grant execute on function public.hub_sign_off, hub_internal.sign_off to authenti
 -- The defaults let a client whose REST layer can not say null leave it out.
 create function public.hub_report_rate_limit(
   p_device text, p_agent text, p_model text default null, p_until timestamptz default null,
-  p_reason text default null, p_source text default 'structured', p_window text default null, p_used numeric default null)
+  p_reason text default null, p_source text default 'structured', p_window text default null, p_used numeric default null,
+  p_resets_at timestamptz default null)
   returns void
   language plpgsql volatile set search_path = ''
 as $$ begin
   perform hub_internal.report_rate_limit(
-    p_device, p_agent, p_model, p_until, p_reason, p_source, p_window, p_used, now());
+    p_device, p_agent, p_model, p_until, p_reason, p_source, p_window, p_used, p_resets_at, now());
 end $$;
 comment on function public.hub_report_rate_limit is
   'The account of an agent that the device offers is at its limit until p_until (in a minute to 8 days; null '
   'is a guess, of 5 minutes at first), for p_model or null for all: nobody with that account takes such '
   'tasks before. p_source structured, text or guess; p_window five_hour, seven_day, day, minute or null; '
-  'with p_used below 1 and no p_until it only says how much is used. Errors: UH001, UH005, 42501.';
+  'with p_used below 1 and no p_until it only says how much is used of a window that begins anew at '
+  'p_resets_at: where no more is left than the reserve of the account (hub_register_device), nobody takes from '
+  'it before that. Errors: UH001, UH005, 42501.';
 revoke all on function public.hub_report_rate_limit from public, anon, authenticated, service_role;
 grant execute on function public.hub_report_rate_limit, hub_internal.report_rate_limit
   to authenticated, service_role;
@@ -276,11 +294,15 @@ create function public.hub_complete_task(
   language plpgsql volatile set search_path = ''
 as $$ begin return hub_internal.complete_task(p_task_id, p_attempt, p_result, p_meta, now()); end $$;
 comment on function public.hub_complete_task is
-  'Ends the live attempt well. p_meta = {model, session_id, cost_usd, tokens_in, tokens_out, exit_code, '
-  'receipt, reason, signal, stderr, output_bytes, peak_memory_bytes, agent_started_at, agent_ended_at, '
-  'tokens_cached, turns, tool_calls, cost_notional, agent_version, limit: {until, source, model, window}}, '
-  'each optional: columns of hub_task_attempts; reason is complete or left out. p_result: at most 1,000,000 '
-  'characters. Errors: UH001, UH002 lease lost, UH005, 42501.';
+  'Ends the live attempt well. p_meta = {model, session_id, session_state, cost_usd, tokens_in, tokens_out, '
+  'exit_code, receipt, reason, signal, stderr, output_bytes, peak_memory_bytes, agent_started_at, '
+  'agent_ended_at, tokens_cached, turns, tool_calls, cost_notional, unpriced: [{model, tokens_in, '
+  'tokens_cached, tokens_out}], agent_version, limit: {until, source, model, window}}, each optional: columns '
+  'of hub_task_attempts; unpriced is what is not in cost_usd, and is reckoned by hub_prices, as without both '
+  'the tokens of model are; reason is complete or left out; session_state '
+  'ok or poisoned: whether the session can be gone on with; receipt as in the file of receipts. p_result: at '
+  'most 1,000,000 characters. Errors: UH001, UH002 lease lost, UH003 the project''s verify has not passed, '
+  'UH005, 42501.';
 revoke all on function public.hub_complete_task from public, anon, authenticated, service_role;
 grant execute on function public.hub_complete_task, hub_internal.complete_task to authenticated, service_role;
 
@@ -294,10 +316,11 @@ comment on function public.hub_fail_task is
   'otherwise, cancelled if that was asked for. p_error: at most 100,000 characters. p_meta as of '
   'hub_complete_task, its reason anything but complete; with p_retryable its reason '
   'may hand the task back: pending again at once, worker_gone and host_gone if attempts are left, '
-  'worker_stopped, no_project and limit at no cost of attempts, limit once it is over or somebody else can '
-  'take it. From the second worker_gone or host_gone in a row on, and the fourth of worker_stopped or '
-  'no_project, with a backoff. auth hands back if somebody else can take it now, else it has failed. Errors: '
-  'UH001, UH002 lease lost, UH005, 42501.';
+  'worker_stopped, no_project, no_room, session_lost and limit at no cost of attempts, limit whatever '
+  'p_retryable says, once it is over or somebody else, or another model, can take it. From the second '
+  'worker_gone or host_gone in a row on, and the fourth of the '
+  'free ones, with a backoff. auth hands back if somebody else can take it now, else it has failed; verify '
+  'has failed. Errors: UH001, UH002 lease lost, UH005, 42501.';
 revoke all on function public.hub_fail_task from public, anon, authenticated, service_role;
 grant execute on function public.hub_fail_task, hub_internal.fail_task to authenticated, service_role;
 

@@ -24,5 +24,5 @@ select d.name, d.platform, d.capacity,
           count(distinct l.project) filter (where o.must_look and o.serves and o.has_folder) as to_ask
      from hub_internal.device_offers o
      join hub_internal.lanes l on l.id = o.lane
-    where o.device = d.name) x
+    where o.device = d.name and o.is_current) x
  order by d.name;

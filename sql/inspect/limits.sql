@@ -2,6 +2,7 @@
 -- Good: no rows, or limits that end soon. login: log the agent in on that machine, then `hub agents check AGENT` there; or, if it is well,
 -- `select hub_report_login('DEVICE', 'AGENT', true)`. limit: it ends by itself. One that is wrong is over a minute after
 -- `select hub_report_rate_limit('DEVICE', 'AGENT', 'MODEL' or null, now(), 'mended by hand', p_window => 'WINDOW' or null)`.
+-- kept for people: what is left of the account is the reserve of one of its machines; a lower one in its configuration frees it at its restart.
 -- over_but_not_told: since when it is over without that anybody was told: no keeper runs; `select hub_recover()`.
 
 select s.device, s.agent, s.reason, coalesce(s.model, 'all') as model, s.window_name,
@@ -9,7 +10,7 @@ select s.device, s.agent, s.reason, coalesce(s.model, 'all') as model, s.window_
        (select count(*)
           from hub_internal.device_offers o
           join public.mac_tasks t on t.lane = o.lane and t.status = 'pending'
-         where o.device = s.device and o.agent = s.agent and o.serves and not (o.within_limits and o.logged_in)) as waiting,
+         where o.device = s.device and o.agent = s.agent and o.is_current and o.serves and not (o.within_limits and o.logged_in)) as waiting,
        null::interval as over_but_not_told,
        hub_internal.shorten(s.detail, 80) as detail
   from public.hub_agent_stops() s

@@ -1,8 +1,10 @@
 -- How deep and how old is the queue, lane by lane (a lane: server, project, model, agent, platform, pinned device)?
+-- instead: the model that its tasks run as, while their own is at its limit everywhere.
 -- Good: oldest below a few minutes; "takers" above 0 in each row (machines that are online and serve the lane).
 
 select l.id as lane,
        coalesce(s.name, 'none') as server, coalesce(l.project, '-') as project, l.model, coalesce(l.agent, '-') as agent, l.platform, coalesce(l.device, '-') as pinned_to,
+       l.runs_as as instead,
        count(*) filter (where t.run_after is null)              as claimable,
        count(*) filter (where t.run_after is not null)          as backing_off,
        date_trunc('second', now() - min(t.created_at))          as oldest,

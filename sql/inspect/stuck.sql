@@ -9,7 +9,7 @@ select left(t.id::text, 8) as task, coalesce('#' || c.name, '-') as channel, t.s
             when t.status = 'running' and t.lease_expires_at is null          then 'old executor, silent'
             when t.status = 'running'                                         then 'silent'
             when t.status = 'pending' and t.lane is null                      then 'in no lane'
-            when t.status = 'blocked'                                         then 'blocked by what has ended'
+            when t.status = 'blocked'                                         then 'all it needs has ended'
             else 'tried often' end as why,
        hub_internal.shorten(hub_internal.one_line(coalesce(t.error, t.partial_output, '')), 60) as last_word
   from public.mac_tasks t
@@ -17,6 +17,6 @@ select left(t.id::text, 8) as task, coalesce('#' || c.name, '-') as channel, t.s
  where (t.status = 'running' and (t.lease_expires_at < now() or t.updated_at < now() - interval '10 minutes' or t.cancel_requested_at < now() - interval '1 minute'))
     or (t.status = 'pending' and t.lane is null)
     or (t.status = 'pending' and t.run_after is not null and t.attempt >= greatest(2, t.max_attempts - 1))
-    or (t.status = 'blocked' and exists (select from public.mac_tasks p where p.id = t.parent_id and p.status in ('complete', 'failed', 'cancelled')))
+    or (t.status = 'blocked' and (hub_internal.needs_verdict(t)).verdict is not null)
  order by t.updated_at
  limit 100;

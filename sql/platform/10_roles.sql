@@ -3,6 +3,7 @@
 -- not sign in under scram.
 
 begin;
+set local search_path = pg_catalog, pg_temp;                       -- postgres makes things in public and pg_temp
 
 -- Roles belong to the cluster, advisory locks to one database: this lock keeps two runners apart in two databases as well.
 -- Signing in only reads the table and does not wait.

@@ -3,6 +3,7 @@
 begin;
 lock table pg_catalog.pg_authid in share row exclusive mode;       -- see 10_roles.sql: one runner at a time
 set local role supabase_admin;
+set local search_path = pg_catalog, pg_temp;                       -- postgres makes things in public and pg_temp
 
 create schema if not exists auth;
 create schema if not exists extensions;

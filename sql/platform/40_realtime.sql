@@ -4,6 +4,7 @@
 begin;
 lock table pg_catalog.pg_authid in share row exclusive mode;       -- see 10_roles.sql: one runner at a time
 set local role supabase_admin;
+set local search_path = pg_catalog, pg_temp;                       -- postgres makes things in public and pg_temp
 
 create table if not exists realtime.messages (
   topic          text not null,
@@ -15,8 +16,14 @@ create table if not exists realtime.messages (
   inserted_at    timestamp not null,
   id             uuid not null default gen_random_uuid(),
   binary_payload bytea,
+  skip_broadcast boolean not null default false,
+  expires_at     timestamp,
   primary key (id, inserted_at)
 ) partition by range (inserted_at);
+-- Of what a client said and wanted kept: it was heard when it was said, and is replayed until then.
+alter table realtime.messages
+  add column if not exists skip_broadcast boolean not null default false,
+  add column if not exists expires_at timestamp;
 -- No time zone, as on Supabase, whose servers run in UTC; the defaults say UTC, so a laptop's zone does not matter. The clock and not the
 -- transaction's time, so that replays of one topic come in the order of sending.
 alter table realtime.messages
@@ -37,7 +44,7 @@ create or replace function realtime.hub_keep_partitions(p_now timestamptz defaul
   language plpgsql
   volatile
   security definer                                -- the keeper is `postgres`, who makes no tables here
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp           -- where it is not named, pg_temp comes first for types
   set lock_timeout = '100ms'
 as $$
 declare

@@ -8,6 +8,7 @@
 begin;
 lock table pg_catalog.pg_authid in share row exclusive mode;       -- see 10_roles.sql: one runner at a time
 set local role supabase_admin;
+set local search_path = pg_catalog, pg_temp;                       -- postgres makes things in public and pg_temp
 
 do $$
 begin
@@ -307,6 +308,7 @@ declare
   v_yes     boolean;
   v_select  record;
   v_output  jsonb;
+  v_path    constant text := pg_catalog.current_setting('search_path');
 begin
   perform set_config('role', 'none', true);
   if v_action is null
@@ -361,9 +363,13 @@ begin
         execute 'prepare hub_probe as ' || v_probe;
         foreach v_claims in array v_all_claims loop
           begin
-            perform set_config('request.jwt.claims', v_claims::text, true), set_config('role', v_claims ->> 'role', true);
+            perform set_config('request.jwt.claims', v_claims::text, true),
+                    set_config('search_path', 'public, extensions', true),
+                    set_config('role', v_claims ->> 'role', true);
             execute 'execute hub_probe' into v_yes;
-            perform set_config('role', 'none', true), set_config('request.jwt.claims', '', true);
+            perform pg_catalog.set_config('role', 'none', true),
+                    pg_catalog.set_config('search_path', v_path, true),
+                    pg_catalog.set_config('request.jwt.claims', '', true);
           exception
             when others then
               v_yes := false;

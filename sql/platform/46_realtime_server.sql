@@ -3,6 +3,31 @@
 begin;
 lock table pg_catalog.pg_authid in share row exclusive mode;       -- see 10_roles.sql: one runner at a time
 set local role supabase_admin;
+set local search_path = pg_catalog, pg_temp;                       -- postgres makes things in public and pg_temp
+
+-- The rest of a transaction, or of a block that is rolled back, is the caller's.
+create or replace function realtime.hub_become(p_topic text, p_claims jsonb)
+  returns void
+  language plpgsql
+  volatile
+as $$
+begin
+  -- A token can not name a role that REST would not take either.
+  if not coalesce(pg_catalog.pg_has_role('authenticator', (select r.oid from pg_catalog.pg_roles r where r.rolname = p_claims ->> 'role'), 'member'), false) then
+    raise exception using errcode = 'UHNOR', message = 'the token names no role of a caller';
+  end if;
+  perform set_config('realtime.topic', p_topic, true),
+          set_config('request.jwt.claims', p_claims::text, true),
+          set_config('request.jwt.claim.sub', coalesce(p_claims ->> 'sub', ''), true),
+          set_config('request.jwt.claim.role', p_claims ->> 'role', true),
+          set_config('request.headers', '{}', true),
+          set_config('search_path', 'public, extensions', true),      -- the caller's; ours has neither
+          set_config('role', p_claims ->> 'role', true);
+end;
+$$;
+comment on function realtime.hub_become(text, jsonb) is
+  'Takes on the role and claims of a caller on a topic, for policies. UHNOR: the claims name no role of a caller. Only in a local stack.';
+revoke all on function realtime.hub_become(text, jsonb) from public;
 
 -- May this caller hear, and say, something on a private topic? The policies on realtime.messages answer, and they can only be asked
 -- with rows of that table. To hear: rows of the topic, inserted as the server, are looked for as the caller. To say: the caller
@@ -22,20 +47,10 @@ begin
   hears_presence  := false;
   says_broadcast  := false;
   says_presence   := false;
-  -- A token can not name a role that REST would not take either.
-  if not coalesce(pg_catalog.pg_has_role('authenticator', (select r.oid from pg_catalog.pg_roles r where r.rolname = p_claims ->> 'role'), 'member'), false) then
-    fault := 'the token names no role of a caller';
-    return;
-  end if;
   begin
     insert into realtime.messages (id, topic, extension, inserted_at, updated_at)
     values (v_ids[1], p_topic, 'broadcast', v_now, v_now), (v_ids[2], p_topic, 'presence', v_now, v_now);
-    perform set_config('realtime.topic', p_topic, true),
-            set_config('request.jwt.claims', p_claims::text, true),
-            set_config('request.jwt.claim.sub', coalesce(p_claims ->> 'sub', ''), true),
-            set_config('request.jwt.claim.role', p_claims ->> 'role', true),
-            set_config('request.headers', '{}', true),
-            set_config('role', p_claims ->> 'role', true);
+    perform realtime.hub_become(p_topic, p_claims);
     begin
       select coalesce(bool_or(m.extension = 'broadcast'), false), coalesce(bool_or(m.extension = 'presence'), false)
         into hears_broadcast, hears_presence
@@ -64,12 +79,37 @@ begin
     raise exception using errcode = 'UHROL';
   exception
     when sqlstate 'UHROL' then null;
+    when sqlstate 'UHNOR' then
+      fault := sqlerrm;
   end;
 end;
 $$;
 comment on function realtime.hub_authorise(text, jsonb) is
   'What the bearer of these claims may hear and say on a private topic; fault: a policy''s own error. Only in a local stack.';
 revoke all on function realtime.hub_authorise(text, jsonb) from public;
+
+-- May what this caller says there be kept? In the same way; only who wants it kept is asked about.
+create or replace function realtime.hub_may_persist(p_topic text, p_claims jsonb, out allowed boolean, out fault text)
+  language plpgsql
+  volatile
+as $$
+begin
+  allowed := false;
+  begin
+    perform realtime.hub_become(p_topic, p_claims);
+    insert into realtime.messages (topic, extension) values (p_topic, 'persistence');
+    allowed := true;
+    raise exception using errcode = 'UHROL';
+  exception
+    when sqlstate 'UHROL' or insufficient_privilege then null;
+    when others then
+      fault := sqlerrm;
+  end;
+end;
+$$;
+comment on function realtime.hub_may_persist(text, jsonb) is
+  'Whether a broadcast of the bearer of these claims to a private topic may be kept; fault: a policy''s own error. Only in a local stack.';
+revoke all on function realtime.hub_may_persist(text, jsonb) from public;
 
 -- Who may see these changes, each in the shape of realtime.apply_rls without its primary key, in their order.
 create or replace function realtime.hub_decide(p_changes jsonb[], p_max_record_bytes integer)

@@ -5,6 +5,198 @@ export type Json = string | number | boolean | null | { [key: string]: Json | un
 export type Database = {
   "public": {
     Tables: {
+      "hub_ask_rules": {
+        Row: {
+          "about": string | null;
+          "action": string;
+          "agent": string | null;
+          "created_at": string;
+          "created_by": string | null;
+          "expires_after": string | null;
+          "id": string;
+          "on_expiry": string | null;
+          "pattern": string | null;
+          "persons": (string)[];
+          "position": number;
+          "roles": (string)[];
+          "self": boolean;
+          "server_id": string;
+          "tool": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "about"?: string | null;
+          "action": string;
+          "agent"?: string | null;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "expires_after"?: string | null;
+          "id"?: string;
+          "on_expiry"?: string | null;
+          "pattern"?: string | null;
+          "persons"?: (string)[];
+          "position"?: number;
+          "roles"?: (string)[];
+          "self"?: boolean;
+          "server_id": string;
+          "tool"?: string | null;
+        };
+        Update: {
+          "about"?: string | null;
+          "action"?: string;
+          "agent"?: string | null;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "expires_after"?: string | null;
+          "id"?: string;
+          "on_expiry"?: string | null;
+          "pattern"?: string | null;
+          "persons"?: (string)[];
+          "position"?: number;
+          "roles"?: (string)[];
+          "self"?: boolean;
+          "server_id"?: string;
+          "tool"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_ask_rules_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_asks": {
+        Row: {
+          "answer": string | null;
+          "answer_message_id": string | null;
+          "answer_text": string | null;
+          "answered_at": string | null;
+          "answered_by": string | null;
+          "answered_digest": string | null;
+          "answered_door": string | null;
+          "answered_label": string | null;
+          "asked_by": string;
+          "attempt": number;
+          "body": string | null;
+          "budget_id": number | null;
+          "channel_id": string | null;
+          "created_at": string;
+          "digest": string;
+          "expires_at": string | null;
+          "id": string;
+          "input": Json | null;
+          "kind": string;
+          "message_id": string | null;
+          "on_expiry": string | null;
+          "options": NonNullable<Json>;
+          "parked": boolean;
+          "persons": (string)[];
+          "ref": string | null;
+          "reminded": number;
+          "roles": (string)[];
+          "self": boolean;
+          "server_id": string | null;
+          "spent_at": string | null;
+          "state": string;
+          "taken_at": string | null;
+          "task_id": string;
+          "thread_id": string | null;
+          "title": string;
+          "told_at": string | null;
+          "tool": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "answer"?: string | null;
+          "answer_message_id"?: string | null;
+          "answer_text"?: string | null;
+          "answered_at"?: string | null;
+          "answered_by"?: string | null;
+          "answered_digest"?: string | null;
+          "answered_door"?: string | null;
+          "answered_label"?: string | null;
+          "asked_by": string;
+          "attempt": number;
+          "body"?: string | null;
+          "budget_id"?: number | null;
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "digest": string;
+          "expires_at"?: string | null;
+          "id"?: string;
+          "input"?: Json | null;
+          "kind": string;
+          "message_id"?: string | null;
+          "on_expiry"?: string | null;
+          "options": NonNullable<Json>;
+          "parked"?: boolean;
+          "persons"?: (string)[];
+          "ref"?: string | null;
+          "reminded"?: number;
+          "roles"?: (string)[];
+          "self"?: boolean;
+          "server_id"?: string | null;
+          "spent_at"?: string | null;
+          "state"?: string;
+          "taken_at"?: string | null;
+          "task_id": string;
+          "thread_id"?: string | null;
+          "title": string;
+          "told_at"?: string | null;
+          "tool"?: string | null;
+        };
+        Update: {
+          "answer"?: string | null;
+          "answer_message_id"?: string | null;
+          "answer_text"?: string | null;
+          "answered_at"?: string | null;
+          "answered_by"?: string | null;
+          "answered_digest"?: string | null;
+          "answered_door"?: string | null;
+          "answered_label"?: string | null;
+          "asked_by"?: string;
+          "attempt"?: number;
+          "body"?: string | null;
+          "budget_id"?: number | null;
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "digest"?: string;
+          "expires_at"?: string | null;
+          "id"?: string;
+          "input"?: Json | null;
+          "kind"?: string;
+          "message_id"?: string | null;
+          "on_expiry"?: string | null;
+          "options"?: NonNullable<Json>;
+          "parked"?: boolean;
+          "persons"?: (string)[];
+          "ref"?: string | null;
+          "reminded"?: number;
+          "roles"?: (string)[];
+          "self"?: boolean;
+          "server_id"?: string | null;
+          "spent_at"?: string | null;
+          "state"?: string;
+          "taken_at"?: string | null;
+          "task_id"?: string;
+          "thread_id"?: string | null;
+          "title"?: string;
+          "told_at"?: string | null;
+          "tool"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_asks_task_id_fkey";
+            columns: ["task_id"];
+            isOneToOne: false;
+            referencedRelation: "mac_tasks";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "hub_bridges": {
         Row: {
           "allow_commands": boolean;
@@ -75,12 +267,82 @@ export type Database = {
           },
         ];
       };
+      "hub_budgets": {
+        Row: {
+          "about": string | null;
+          "amount": number;
+          "created_at": string;
+          "created_by": string | null;
+          "has_lanes": boolean;
+          "id": number;
+          "measure": string;
+          "on_silence": string;
+          "per": string | null;
+          "raised": number;
+          "raised_by": string | null;
+          "raised_in": string | null;
+          "roles": (string)[];
+          "scope": string;
+          "server_id": string | null;
+          "silence": string | null;
+          "subject": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "about"?: string | null;
+          "amount": number;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "has_lanes"?: boolean;
+          "id"?: never;
+          "measure": string;
+          "on_silence"?: string;
+          "per"?: string | null;
+          "raised"?: number;
+          "raised_by"?: string | null;
+          "raised_in"?: string | null;
+          "roles"?: (string)[];
+          "scope": string;
+          "server_id"?: string | null;
+          "silence"?: string | null;
+          "subject"?: string;
+        };
+        Update: {
+          "about"?: string | null;
+          "amount"?: number;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "has_lanes"?: boolean;
+          "id"?: never;
+          "measure"?: string;
+          "on_silence"?: string;
+          "per"?: string | null;
+          "raised"?: number;
+          "raised_by"?: string | null;
+          "raised_in"?: string | null;
+          "roles"?: (string)[];
+          "scope"?: string;
+          "server_id"?: string | null;
+          "silence"?: string | null;
+          "subject"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_budgets_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "hub_channel_messages": {
         Row: {
           "channel_id": string;
           "content": string;
           "content_type": string;
           "created_at": string;
+          "edit_seq": number | null;
           "embed_data": Json | null;
           "event": string | null;
           "id": string;
@@ -101,6 +363,7 @@ export type Database = {
           "content": string;
           "content_type"?: string;
           "created_at"?: string;
+          "edit_seq"?: number | null;
           "embed_data"?: Json | null;
           "event"?: string | null;
           "id"?: string;
@@ -120,6 +383,7 @@ export type Database = {
           "content"?: string;
           "content_type"?: string;
           "created_at"?: string;
+          "edit_seq"?: number | null;
           "embed_data"?: Json | null;
           "event"?: string | null;
           "id"?: string;
@@ -157,6 +421,7 @@ export type Database = {
           "created_at": string;
           "description": string | null;
           "display_name": string;
+          "edit_count": number;
           "feed": string | null;
           "id": string;
           "is_read_only": boolean;
@@ -169,6 +434,8 @@ export type Database = {
           "server_id": string;
           "thread_decay_after": string | null;
           "thread_idle_after": string | null;
+          "thread_replies": string;
+          "when_limited": string;
         };
         ComputedFields: never;
         Insert: {
@@ -176,6 +443,7 @@ export type Database = {
           "created_at"?: string;
           "description"?: string | null;
           "display_name": string;
+          "edit_count"?: number;
           "feed"?: string | null;
           "id"?: string;
           "is_read_only"?: boolean;
@@ -188,12 +456,15 @@ export type Database = {
           "server_id": string;
           "thread_decay_after"?: string | null;
           "thread_idle_after"?: string | null;
+          "thread_replies"?: string;
+          "when_limited"?: string;
         };
         Update: {
           "category_group"?: string | null;
           "created_at"?: string;
           "description"?: string | null;
           "display_name"?: string;
+          "edit_count"?: number;
           "feed"?: string | null;
           "id"?: string;
           "is_read_only"?: boolean;
@@ -206,6 +477,8 @@ export type Database = {
           "server_id"?: string;
           "thread_decay_after"?: string | null;
           "thread_idle_after"?: string | null;
+          "thread_replies"?: string;
+          "when_limited"?: string;
         };
         Relationships: [
           {
@@ -216,6 +489,34 @@ export type Database = {
             referencedColumns: ["id"];
           },
         ];
+      };
+      "hub_chat_identities": {
+        Row: {
+          "author_id": string;
+          "created_at": string;
+          "label": string;
+          "person_label": string;
+          "provider": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "author_id": string;
+          "created_at"?: string;
+          "label": string;
+          "person_label": string;
+          "provider": string;
+          "user_id": string;
+        };
+        Update: {
+          "author_id"?: string;
+          "created_at"?: string;
+          "label"?: string;
+          "person_label"?: string;
+          "provider"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [];
       };
       "hub_direct_messages": {
         Row: {
@@ -431,8 +732,42 @@ export type Database = {
         };
         Relationships: [];
       };
+      "hub_model_fallbacks": {
+        Row: {
+          "fallback": string;
+          "id": string;
+          "model": string;
+          "position": number;
+          "server_id": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "fallback": string;
+          "id"?: string;
+          "model": string;
+          "position": number;
+          "server_id"?: string | null;
+        };
+        Update: {
+          "fallback"?: string;
+          "id"?: string;
+          "model"?: string;
+          "position"?: number;
+          "server_id"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_model_fallbacks_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "hub_outbox": {
         Row: {
+          "ask_id": string | null;
           "attempt": number;
           "body": NonNullable<Json>;
           "bridge_id": string | null;
@@ -468,6 +803,7 @@ export type Database = {
         };
         ComputedFields: never;
         Insert: {
+          "ask_id"?: string | null;
           "attempt"?: number;
           "body": NonNullable<Json>;
           "bridge_id"?: string | null;
@@ -502,6 +838,7 @@ export type Database = {
           "updated_at"?: string;
         };
         Update: {
+          "ask_id"?: string | null;
           "attempt"?: number;
           "body"?: NonNullable<Json>;
           "bridge_id"?: string | null;
@@ -598,32 +935,132 @@ export type Database = {
           },
         ];
       };
+      "hub_prices": {
+        Row: {
+          "cached": number | null;
+          "input": number;
+          "model": string;
+          "output": number;
+          "valid_from": string;
+          "version": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "cached"?: number | null;
+          "input": number;
+          "model": string;
+          "output": number;
+          "valid_from": string;
+          "version": string;
+        };
+        Update: {
+          "cached"?: number | null;
+          "input"?: number;
+          "model"?: string;
+          "output"?: number;
+          "valid_from"?: string;
+          "version"?: string;
+        };
+        Relationships: [];
+      };
       "hub_projects": {
         Row: {
+          "base_branch": string | null;
           "created_at": string;
           "id": string;
           "name": string;
           "path": string;
+          "pull_request": string;
+          "push": boolean;
+          "repository": string | null;
+          "secret_name": string | null;
           "server_id": string;
+          "setup": string | null;
+          "setup_inputs": (string)[];
+          "verify": string | null;
+          "verify_rounds": number;
+          "verify_seconds": number;
         };
         ComputedFields: never;
         Insert: {
+          "base_branch"?: string | null;
           "created_at"?: string;
           "id"?: string;
           "name": string;
           "path": string;
+          "pull_request"?: string;
+          "push"?: boolean;
+          "repository"?: string | null;
+          "secret_name"?: string | null;
           "server_id": string;
+          "setup"?: string | null;
+          "setup_inputs"?: (string)[];
+          "verify"?: string | null;
+          "verify_rounds"?: number;
+          "verify_seconds"?: number;
         };
         Update: {
+          "base_branch"?: string | null;
           "created_at"?: string;
           "id"?: string;
           "name"?: string;
           "path"?: string;
+          "pull_request"?: string;
+          "push"?: boolean;
+          "repository"?: string | null;
+          "secret_name"?: string | null;
           "server_id"?: string;
+          "setup"?: string | null;
+          "setup_inputs"?: (string)[];
+          "verify"?: string | null;
+          "verify_rounds"?: number;
+          "verify_seconds"?: number;
         };
         Relationships: [
           {
             foreignKeyName: "hub_projects_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_routing_examples": {
+        Row: {
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "id": string;
+          "model": string | null;
+          "server_id": string;
+          "task_type": string;
+          "words": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "content": string;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "id"?: string;
+          "model"?: string | null;
+          "server_id": string;
+          "task_type": string;
+          "words": string;
+        };
+        Update: {
+          "content"?: string;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "id"?: string;
+          "model"?: string | null;
+          "server_id"?: string;
+          "task_type"?: string;
+          "words"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_routing_examples_server_id_fkey";
             columns: ["server_id"];
             isOneToOne: false;
             referencedRelation: "hub_servers";
@@ -738,6 +1175,108 @@ export type Database = {
         };
         Relationships: [];
       };
+      "hub_sessions": {
+        Row: {
+          "account": string;
+          "agent": string;
+          "cost_usd": number;
+          "created_at": string;
+          "device": string;
+          "folder": string | null;
+          "id": string;
+          "root_id": string;
+          "server_id": string | null;
+          "session_id": string;
+          "state": string;
+          "thread_id": string | null;
+          "tokens_cached": number;
+          "tokens_in": number;
+          "tokens_out": number;
+          "used_at": string;
+          "version": string | null;
+          "why": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "account": string;
+          "agent": string;
+          "cost_usd"?: number;
+          "created_at"?: string;
+          "device": string;
+          "folder"?: string | null;
+          "id"?: string;
+          "root_id": string;
+          "server_id"?: string | null;
+          "session_id": string;
+          "state"?: string;
+          "thread_id"?: string | null;
+          "tokens_cached"?: number;
+          "tokens_in"?: number;
+          "tokens_out"?: number;
+          "used_at"?: string;
+          "version"?: string | null;
+          "why"?: string | null;
+        };
+        Update: {
+          "account"?: string;
+          "agent"?: string;
+          "cost_usd"?: number;
+          "created_at"?: string;
+          "device"?: string;
+          "folder"?: string | null;
+          "id"?: string;
+          "root_id"?: string;
+          "server_id"?: string | null;
+          "session_id"?: string;
+          "state"?: string;
+          "thread_id"?: string | null;
+          "tokens_cached"?: number;
+          "tokens_in"?: number;
+          "tokens_out"?: number;
+          "used_at"?: string;
+          "version"?: string | null;
+          "why"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_sessions_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_shares": {
+        Row: {
+          "id": string;
+          "project": string | null;
+          "server_id": string;
+          "weight": number;
+        };
+        ComputedFields: never;
+        Insert: {
+          "id"?: string;
+          "project"?: string | null;
+          "server_id": string;
+          "weight": number;
+        };
+        Update: {
+          "id"?: string;
+          "project"?: string | null;
+          "server_id"?: string;
+          "weight"?: number;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_shares_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "hub_task_attempts": {
         Row: {
           "agent": string | null;
@@ -745,11 +1284,13 @@ export type Database = {
           "agent_started_at": string | null;
           "agent_version": string | null;
           "attempt": number;
+          "begun_at": string | null;
           "cost_notional": boolean | null;
           "cost_usd": number | null;
           "device": string | null;
           "error": string | null;
           "exit_code": number | null;
+          "fallback_from": string | null;
           "finished_at": string | null;
           "limit_source": string | null;
           "limited_until": string | null;
@@ -757,6 +1298,8 @@ export type Database = {
           "outcome": string | null;
           "output_bytes": number | null;
           "peak_memory_bytes": number | null;
+          "plan": Json | null;
+          "price_version": string | null;
           "reason": string | null;
           "receipt": Json | null;
           "session_id": string | null;
@@ -769,6 +1312,7 @@ export type Database = {
           "tokens_out": number | null;
           "tool_calls": number | null;
           "turns": number | null;
+          "used_at": string | null;
         };
         ComputedFields: never;
         Insert: {
@@ -777,11 +1321,13 @@ export type Database = {
           "agent_started_at"?: string | null;
           "agent_version"?: string | null;
           "attempt": number;
+          "begun_at"?: string | null;
           "cost_notional"?: boolean | null;
           "cost_usd"?: number | null;
           "device"?: string | null;
           "error"?: string | null;
           "exit_code"?: number | null;
+          "fallback_from"?: string | null;
           "finished_at"?: string | null;
           "limit_source"?: string | null;
           "limited_until"?: string | null;
@@ -789,6 +1335,8 @@ export type Database = {
           "outcome"?: string | null;
           "output_bytes"?: number | null;
           "peak_memory_bytes"?: number | null;
+          "plan"?: Json | null;
+          "price_version"?: string | null;
           "reason"?: string | null;
           "receipt"?: Json | null;
           "session_id"?: string | null;
@@ -801,6 +1349,7 @@ export type Database = {
           "tokens_out"?: number | null;
           "tool_calls"?: number | null;
           "turns"?: number | null;
+          "used_at"?: string | null;
         };
         Update: {
           "agent"?: string | null;
@@ -808,11 +1357,13 @@ export type Database = {
           "agent_started_at"?: string | null;
           "agent_version"?: string | null;
           "attempt"?: number;
+          "begun_at"?: string | null;
           "cost_notional"?: boolean | null;
           "cost_usd"?: number | null;
           "device"?: string | null;
           "error"?: string | null;
           "exit_code"?: number | null;
+          "fallback_from"?: string | null;
           "finished_at"?: string | null;
           "limit_source"?: string | null;
           "limited_until"?: string | null;
@@ -820,6 +1371,8 @@ export type Database = {
           "outcome"?: string | null;
           "output_bytes"?: number | null;
           "peak_memory_bytes"?: number | null;
+          "plan"?: Json | null;
+          "price_version"?: string | null;
           "reason"?: string | null;
           "receipt"?: Json | null;
           "session_id"?: string | null;
@@ -832,11 +1385,49 @@ export type Database = {
           "tokens_out"?: number | null;
           "tool_calls"?: number | null;
           "turns"?: number | null;
+          "used_at"?: string | null;
         };
         Relationships: [
           {
             foreignKeyName: "hub_task_attempts_task_id_fkey";
             columns: ["task_id"];
+            isOneToOne: false;
+            referencedRelation: "mac_tasks";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_task_needs": {
+        Row: {
+          "created_at": string;
+          "needs": string;
+          "on_failure": string;
+          "task": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "needs": string;
+          "on_failure"?: string;
+          "task": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "needs"?: string;
+          "on_failure"?: string;
+          "task"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_task_needs_needs_fkey";
+            columns: ["needs"];
+            isOneToOne: false;
+            referencedRelation: "mac_tasks";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "hub_task_needs_task_fkey";
+            columns: ["task"];
             isOneToOne: false;
             referencedRelation: "mac_tasks";
             referencedColumns: ["id"];
@@ -849,6 +1440,7 @@ export type Database = {
           "channel_id": string;
           "created_at": string;
           "decay_at": string | null;
+          "edit_count": number;
           "id": string;
           "last_activity_at": string;
           "message_count": number;
@@ -865,6 +1457,7 @@ export type Database = {
           "channel_id": string;
           "created_at"?: string;
           "decay_at"?: string | null;
+          "edit_count"?: number;
           "id"?: string;
           "last_activity_at"?: string;
           "message_count"?: number;
@@ -880,6 +1473,7 @@ export type Database = {
           "channel_id"?: string;
           "created_at"?: string;
           "decay_at"?: string | null;
+          "edit_count"?: number;
           "id"?: string;
           "last_activity_at"?: string;
           "message_count"?: number;
@@ -902,6 +1496,64 @@ export type Database = {
             foreignKeyName: "hub_task_threads_task_fkey";
             columns: ["task_id"];
             isOneToOne: false;
+            referencedRelation: "mac_tasks";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_teams": {
+        Row: {
+          "branches": string;
+          "created_at": string;
+          "ended_at": string | null;
+          "gather": string;
+          "id": string;
+          "message_id": string | null;
+          "planned_by": string | null;
+          "server_id": string | null;
+          "shown_at": string | null;
+          "source": string;
+          "task_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "branches"?: string;
+          "created_at"?: string;
+          "ended_at"?: string | null;
+          "gather"?: string;
+          "id"?: string;
+          "message_id"?: string | null;
+          "planned_by"?: string | null;
+          "server_id"?: string | null;
+          "shown_at"?: string | null;
+          "source": string;
+          "task_id": string;
+        };
+        Update: {
+          "branches"?: string;
+          "created_at"?: string;
+          "ended_at"?: string | null;
+          "gather"?: string;
+          "id"?: string;
+          "message_id"?: string | null;
+          "planned_by"?: string | null;
+          "server_id"?: string | null;
+          "shown_at"?: string | null;
+          "source"?: string;
+          "task_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_teams_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "hub_teams_task_id_fkey";
+            columns: ["task_id"];
+            isOneToOne: true;
             referencedRelation: "mac_tasks";
             referencedColumns: ["id"];
           },
@@ -1083,6 +1735,81 @@ export type Database = {
           },
           {
             foreignKeyName: "hub_webhook_rules_server_id_fkey";
+            columns: ["server_id"];
+            isOneToOne: false;
+            referencedRelation: "hub_servers";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "hub_workspaces": {
+        Row: {
+          "base": string | null;
+          "branch": string;
+          "bundled": boolean;
+          "created_at": string;
+          "device": string;
+          "head": string | null;
+          "kind": string;
+          "merged_at": string | null;
+          "name": string;
+          "project": string | null;
+          "pull_request": string | null;
+          "pushed_head": string | null;
+          "removed_at": string | null;
+          "root_id": string;
+          "server_id": string | null;
+          "size_bytes": number | null;
+          "state": string;
+          "thread_id": string | null;
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "base"?: string | null;
+          "branch": string;
+          "bundled"?: boolean;
+          "created_at"?: string;
+          "device": string;
+          "head"?: string | null;
+          "kind": string;
+          "merged_at"?: string | null;
+          "name": string;
+          "project"?: string | null;
+          "pull_request"?: string | null;
+          "pushed_head"?: string | null;
+          "removed_at"?: string | null;
+          "root_id": string;
+          "server_id"?: string | null;
+          "size_bytes"?: number | null;
+          "state"?: string;
+          "thread_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Update: {
+          "base"?: string | null;
+          "branch"?: string;
+          "bundled"?: boolean;
+          "created_at"?: string;
+          "device"?: string;
+          "head"?: string | null;
+          "kind"?: string;
+          "merged_at"?: string | null;
+          "name"?: string;
+          "project"?: string | null;
+          "pull_request"?: string | null;
+          "pushed_head"?: string | null;
+          "removed_at"?: string | null;
+          "root_id"?: string;
+          "server_id"?: string | null;
+          "size_bytes"?: number | null;
+          "state"?: string;
+          "thread_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "hub_workspaces_server_id_fkey";
             columns: ["server_id"];
             isOneToOne: false;
             referencedRelation: "hub_servers";
@@ -1406,6 +2133,7 @@ export type Database = {
           "message_id": string | null;
           "metadata": Json | null;
           "model": string | null;
+          "model_pinned": boolean;
           "model_preference": string;
           "parent_id": string | null;
           "partial_output": string | null;
@@ -1416,7 +2144,9 @@ export type Database = {
           "queue_key": string | null;
           "quiet": boolean;
           "requested_agent": string | null;
+          "requested_device": string | null;
           "result": string | null;
+          "root_id": string | null;
           "run_after": string | null;
           "seq": number;
           "server_id": string | null;
@@ -1450,6 +2180,7 @@ export type Database = {
           "message_id"?: string | null;
           "metadata"?: Json | null;
           "model"?: string | null;
+          "model_pinned"?: boolean;
           "model_preference"?: string;
           "parent_id"?: string | null;
           "partial_output"?: string | null;
@@ -1460,7 +2191,9 @@ export type Database = {
           "queue_key"?: string | null;
           "quiet"?: boolean;
           "requested_agent"?: string | null;
+          "requested_device"?: string | null;
           "result"?: string | null;
+          "root_id"?: string | null;
           "run_after"?: string | null;
           "seq"?: number;
           "server_id"?: string | null;
@@ -1493,6 +2226,7 @@ export type Database = {
           "message_id"?: string | null;
           "metadata"?: Json | null;
           "model"?: string | null;
+          "model_pinned"?: boolean;
           "model_preference"?: string;
           "parent_id"?: string | null;
           "partial_output"?: string | null;
@@ -1503,7 +2237,9 @@ export type Database = {
           "queue_key"?: string | null;
           "quiet"?: boolean;
           "requested_agent"?: string | null;
+          "requested_device"?: string | null;
           "result"?: string | null;
+          "root_id"?: string | null;
           "run_after"?: string | null;
           "seq"?: number;
           "server_id"?: string | null;
@@ -1677,6 +2413,7 @@ export type Database = {
           "account": string;
           "agent": string;
           "id": number;
+          "kept": boolean;
           "lifted_at": string | null;
           "limited_since": string | null;
           "limited_until": string | null;
@@ -1684,6 +2421,7 @@ export type Database = {
           "reason": string | null;
           "reported_at": string;
           "reported_by": string;
+          "resets_at": string | null;
           "servers": (string)[] | null;
           "source": string;
           "used_share": number | null;
@@ -1694,6 +2432,7 @@ export type Database = {
           "account": string;
           "agent": string;
           "id"?: never;
+          "kept"?: boolean;
           "lifted_at"?: string | null;
           "limited_since"?: string | null;
           "limited_until"?: string | null;
@@ -1701,6 +2440,7 @@ export type Database = {
           "reason"?: string | null;
           "reported_at": string;
           "reported_by": string;
+          "resets_at"?: string | null;
           "servers"?: (string)[] | null;
           "source": string;
           "used_share"?: number | null;
@@ -1710,6 +2450,7 @@ export type Database = {
           "account"?: string;
           "agent"?: string;
           "id"?: never;
+          "kept"?: boolean;
           "lifted_at"?: string | null;
           "limited_since"?: string | null;
           "limited_until"?: string | null;
@@ -1717,6 +2458,7 @@ export type Database = {
           "reason"?: string | null;
           "reported_at"?: string;
           "reported_by"?: string;
+          "resets_at"?: string | null;
           "servers"?: (string)[] | null;
           "source"?: string;
           "used_share"?: number | null;
@@ -1759,6 +2501,222 @@ export type Database = {
           "window_name": string;
         }[];
       };
+      "hub_answer_ask": {
+        Args: { "p_answer"?: string; "p_ask_id": string; "p_digest"?: string; "p_text"?: string };
+        Returns: {
+          "answer": string | null;
+          "answer_message_id": string | null;
+          "answer_text": string | null;
+          "answered_at": string | null;
+          "answered_by": string | null;
+          "answered_digest": string | null;
+          "answered_door": string | null;
+          "answered_label": string | null;
+          "asked_by": string;
+          "attempt": number;
+          "body": string | null;
+          "budget_id": number | null;
+          "channel_id": string | null;
+          "created_at": string;
+          "digest": string;
+          "expires_at": string | null;
+          "id": string;
+          "input": Json | null;
+          "kind": string;
+          "message_id": string | null;
+          "on_expiry": string | null;
+          "options": NonNullable<Json>;
+          "parked": boolean;
+          "persons": (string)[];
+          "ref": string | null;
+          "reminded": number;
+          "roles": (string)[];
+          "self": boolean;
+          "server_id": string | null;
+          "spent_at": string | null;
+          "state": string;
+          "taken_at": string | null;
+          "task_id": string;
+          "thread_id": string | null;
+          "title": string;
+          "told_at": string | null;
+          "tool": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_asks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_answer_by_token": { Args: { "p_answer"?: string; "p_token": string }; Returns: Json };
+      "hub_answer_from_chat": { Args: { "p_author_id": string; "p_chat": string; "p_key": string; "p_provider": string }; Returns: Json };
+      "hub_answer_task": {
+        Args: { "p_answer": string; "p_task_id": string };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_pinned": boolean;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "quiet": boolean;
+          "requested_agent": string | null;
+          "requested_device": string | null;
+          "result": string | null;
+          "root_id": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "server_id": string | null;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_ask": {
+        Args: {
+          "p_attempt": number;
+          "p_body"?: string;
+          "p_input"?: Json;
+          "p_kind": string;
+          "p_options"?: Json;
+          "p_ref"?: string;
+          "p_task_id": string;
+          "p_title": string;
+        };
+        Returns: {
+          "answer": string | null;
+          "answer_message_id": string | null;
+          "answer_text": string | null;
+          "answered_at": string | null;
+          "answered_by": string | null;
+          "answered_digest": string | null;
+          "answered_door": string | null;
+          "answered_label": string | null;
+          "asked_by": string;
+          "attempt": number;
+          "body": string | null;
+          "budget_id": number | null;
+          "channel_id": string | null;
+          "created_at": string;
+          "digest": string;
+          "expires_at": string | null;
+          "id": string;
+          "input": Json | null;
+          "kind": string;
+          "message_id": string | null;
+          "on_expiry": string | null;
+          "options": NonNullable<Json>;
+          "parked": boolean;
+          "persons": (string)[];
+          "ref": string | null;
+          "reminded": number;
+          "roles": (string)[];
+          "self": boolean;
+          "server_id": string | null;
+          "spent_at": string | null;
+          "state": string;
+          "taken_at": string | null;
+          "task_id": string;
+          "thread_id": string | null;
+          "title": string;
+          "told_at": string | null;
+          "tool": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_asks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_attempt_thread": {
+        Args: { "p_attempt": number; "p_before"?: number; "p_limit"?: number; "p_task_id": string };
+        Returns: {
+          "channel_id": string;
+          "content": string;
+          "content_type": string;
+          "created_at": string;
+          "edit_seq": number | null;
+          "embed_data": Json | null;
+          "event": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "is_progress": boolean;
+          "metadata": Json | null;
+          "reply_to": string | null;
+          "sender_id": string | null;
+          "sender_label": string | null;
+          "sender_type": string;
+          "seq": number;
+          "task_id": string | null;
+          "task_thread_id": string | null;
+        }[];
+        SetofOptions: {
+          from: "*";
+          to: "hub_channel_messages";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
+      "hub_begin_attempt": { Args: { "p_attempt": number; "p_task_id": string }; Returns: Json };
+      "hub_budget_state": {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          "about": string;
+          "amount": number;
+          "id": number;
+          "level": number;
+          "measure": string;
+          "met": boolean;
+          "name": string;
+          "on_silence": string;
+          "per": string;
+          "remaining": number;
+          "roles": (string)[];
+          "scope": string;
+          "server_id": string;
+          "server_name": string;
+          "silence_seconds": number;
+          "since": string;
+          "subject": string;
+          "until": string;
+          "used": number;
+        }[];
+      };
       "hub_cancel_task": {
         Args: { "p_task_id": string };
         Returns: {
@@ -1781,6 +2739,7 @@ export type Database = {
           "message_id": string | null;
           "metadata": Json | null;
           "model": string | null;
+          "model_pinned": boolean;
           "model_preference": string;
           "parent_id": string | null;
           "partial_output": string | null;
@@ -1791,7 +2750,9 @@ export type Database = {
           "queue_key": string | null;
           "quiet": boolean;
           "requested_agent": string | null;
+          "requested_device": string | null;
           "result": string | null;
+          "root_id": string | null;
           "run_after": string | null;
           "seq": number;
           "server_id": string | null;
@@ -1814,6 +2775,7 @@ export type Database = {
       "hub_claim_outbox": {
         Args: { "p_lease"?: string; "p_limit"?: number };
         Returns: {
+          "ask_id": string | null;
           "attempt": number;
           "body": NonNullable<Json>;
           "bridge_id": string | null;
@@ -1902,6 +2864,7 @@ export type Database = {
           "message_id": string | null;
           "metadata": Json | null;
           "model": string | null;
+          "model_pinned": boolean;
           "model_preference": string;
           "parent_id": string | null;
           "partial_output": string | null;
@@ -1912,7 +2875,9 @@ export type Database = {
           "queue_key": string | null;
           "quiet": boolean;
           "requested_agent": string | null;
+          "requested_device": string | null;
           "result": string | null;
+          "root_id": string | null;
           "run_after": string | null;
           "seq": number;
           "server_id": string | null;
@@ -1945,6 +2910,7 @@ export type Database = {
       "hub_complete_outbox": {
         Args: { "p_attempt": number; "p_external_id"?: string; "p_id": string; "p_note"?: string; "p_parts"?: (string)[] };
         Returns: {
+          "ask_id": string | null;
           "attempt": number;
           "body": NonNullable<Json>;
           "bridge_id": string | null;
@@ -2033,6 +2999,7 @@ export type Database = {
           "message_id": string | null;
           "metadata": Json | null;
           "model": string | null;
+          "model_pinned": boolean;
           "model_preference": string;
           "parent_id": string | null;
           "partial_output": string | null;
@@ -2043,7 +3010,9 @@ export type Database = {
           "queue_key": string | null;
           "quiet": boolean;
           "requested_agent": string | null;
+          "requested_device": string | null;
           "result": string | null;
+          "root_id": string | null;
           "run_after": string | null;
           "seq": number;
           "server_id": string | null;
@@ -2063,6 +3032,18 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      "hub_costs": {
+        Args: { "p_by": string; "p_from": string; "p_to": string };
+        Returns: {
+          "attempts": number;
+          "cost_usd": number;
+          "name": string;
+          "notional_usd": number;
+          "seconds": number;
+          "tokens_in": number;
+          "tokens_out": number;
+        }[];
+      };
       "hub_create_hook_token": { Args: { "p_name": string; "p_targets": (string)[] }; Returns: Json };
       "hub_create_task_thread": {
         Args: { "p_channel_id": string; "p_task_id": string };
@@ -2071,6 +3052,7 @@ export type Database = {
           "channel_id": string;
           "created_at": string;
           "decay_at": string | null;
+          "edit_count": number;
           "id": string;
           "last_activity_at": string;
           "message_count": number;
@@ -2164,6 +3146,7 @@ export type Database = {
           "p_retry_after"?: string;
         };
         Returns: {
+          "ask_id": string | null;
           "attempt": number;
           "body": NonNullable<Json>;
           "bridge_id": string | null;
@@ -2252,6 +3235,7 @@ export type Database = {
           "message_id": string | null;
           "metadata": Json | null;
           "model": string | null;
+          "model_pinned": boolean;
           "model_preference": string;
           "parent_id": string | null;
           "partial_output": string | null;
@@ -2262,7 +3246,9 @@ export type Database = {
           "queue_key": string | null;
           "quiet": boolean;
           "requested_agent": string | null;
+          "requested_device": string | null;
           "result": string | null;
+          "root_id": string | null;
           "run_after": string | null;
           "seq": number;
           "server_id": string | null;
@@ -2283,6 +3269,54 @@ export type Database = {
         };
       };
       "hub_heartbeat": { Args: { "p_device": string; "p_machine"?: Json; "p_running"?: Json }; Returns: Json };
+      "hub_inbox": {
+        Args: { "p_before"?: string; "p_limit"?: number };
+        Returns: {
+          "answer": string | null;
+          "answer_message_id": string | null;
+          "answer_text": string | null;
+          "answered_at": string | null;
+          "answered_by": string | null;
+          "answered_digest": string | null;
+          "answered_door": string | null;
+          "answered_label": string | null;
+          "asked_by": string;
+          "attempt": number;
+          "body": string | null;
+          "budget_id": number | null;
+          "channel_id": string | null;
+          "created_at": string;
+          "digest": string;
+          "expires_at": string | null;
+          "id": string;
+          "input": Json | null;
+          "kind": string;
+          "message_id": string | null;
+          "on_expiry": string | null;
+          "options": NonNullable<Json>;
+          "parked": boolean;
+          "persons": (string)[];
+          "ref": string | null;
+          "reminded": number;
+          "roles": (string)[];
+          "self": boolean;
+          "server_id": string | null;
+          "spent_at": string | null;
+          "state": string;
+          "taken_at": string | null;
+          "task_id": string;
+          "thread_id": string | null;
+          "title": string;
+          "told_at": string | null;
+          "tool": string | null;
+        }[];
+        SetofOptions: {
+          from: "*";
+          to: "hub_asks";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
       "hub_invite": {
         Args: { "p_role"?: string; "p_server_id": string; "p_user_id": string };
         Returns: {
@@ -2301,14 +3335,35 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      "hub_lease_login": { Args: { "p_agent": string; "p_device": string; "p_holder": string; "p_seconds"?: number }; Returns: Json };
       "hub_leave": { Args: { "p_server_id": string }; Returns: undefined };
+      "hub_limits": {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          "account": string;
+          "agent": string;
+          "devices": (string)[];
+          "kept": boolean;
+          "limited_until": string;
+          "model": string;
+          "reason": string;
+          "reported_at": string;
+          "resets_at": string;
+          "source": string;
+          "used_share": number;
+          "window_name": string;
+        }[];
+      };
+      "hub_link_chat": { Args: { "p_author": string; "p_author_id": string; "p_code": string; "p_provider": string }; Returns: Json };
+      "hub_link_code": { Args: Record<PropertyKey, never>; Returns: string };
       "hub_messages_since": {
-        Args: { "p_after"?: number; "p_channel_id": string; "p_limit"?: number; "p_thread_id"?: string };
+        Args: { "p_after"?: number; "p_channel_id": string; "p_edits_after"?: number; "p_limit"?: number; "p_thread_id"?: string };
         Returns: {
           "channel_id": string;
           "content": string;
           "content_type": string;
           "created_at": string;
+          "edit_seq": number | null;
           "embed_data": Json | null;
           "event": string | null;
           "id": string;
@@ -2330,7 +3385,77 @@ export type Database = {
           isSetofReturn: true;
         };
       };
+      "hub_need_task": {
+        Args: { "p_needs": string; "p_on_failure"?: string; "p_task_id": string };
+        Returns: {
+          "created_at": string;
+          "needs": string;
+          "on_failure": string;
+          "task": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_task_needs";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       "hub_outbox_due": { Args: Record<PropertyKey, never>; Returns: string };
+      "hub_park_task": {
+        Args: { "p_attempt": number; "p_meta"?: Json; "p_task_id": string };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_pinned": boolean;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "quiet": boolean;
+          "requested_agent": string | null;
+          "requested_device": string | null;
+          "result": string | null;
+          "root_id": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "server_id": string | null;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       "hub_post_feeds": { Args: { "p_now"?: string }; Returns: number };
       "hub_process_webhooks": { Args: { "p_limit"?: number; "p_now"?: string }; Returns: number };
       "hub_receive_bridged": {
@@ -2385,6 +3510,34 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      "hub_remove_budget": {
+        Args: { "p_id": number };
+        Returns: {
+          "about": string | null;
+          "amount": number;
+          "created_at": string;
+          "created_by": string | null;
+          "has_lanes": boolean;
+          "id": number;
+          "measure": string;
+          "on_silence": string;
+          "per": string | null;
+          "raised": number;
+          "raised_by": string | null;
+          "raised_in": string | null;
+          "roles": (string)[];
+          "scope": string;
+          "server_id": string | null;
+          "silence": string | null;
+          "subject": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_budgets";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       "hub_report_login": { Args: { "p_agent": string; "p_device": string; "p_ok": boolean; "p_reason"?: string }; Returns: undefined };
       "hub_report_progress": {
         Args: { "p_attempt": number; "p_note": string; "p_quiet"?: boolean; "p_task_id": string };
@@ -2396,6 +3549,7 @@ export type Database = {
           "p_device": string;
           "p_model"?: string;
           "p_reason"?: string;
+          "p_resets_at"?: string;
           "p_source"?: string;
           "p_until"?: string;
           "p_used"?: number;
@@ -2403,9 +3557,15 @@ export type Database = {
         };
         Returns: undefined;
       };
+      "hub_report_steer": {
+        Args: { "p_attempt": number; "p_ids": (number)[]; "p_outcome": string; "p_task_id": string };
+        Returns: undefined;
+      };
+      "hub_report_workspace": { Args: { "p_attempt": number; "p_task_id": string; "p_workspace": Json }; Returns: undefined };
       "hub_retry_outbox": {
         Args: { "p_id": string };
         Returns: {
+          "ask_id": string | null;
           "attempt": number;
           "body": NonNullable<Json>;
           "bridge_id": string | null;
@@ -2468,6 +3628,7 @@ export type Database = {
           "message_id": string | null;
           "metadata": Json | null;
           "model": string | null;
+          "model_pinned": boolean;
           "model_preference": string;
           "parent_id": string | null;
           "partial_output": string | null;
@@ -2478,7 +3639,9 @@ export type Database = {
           "queue_key": string | null;
           "quiet": boolean;
           "requested_agent": string | null;
+          "requested_device": string | null;
           "result": string | null;
+          "root_id": string | null;
           "run_after": string | null;
           "seq": number;
           "server_id": string | null;
@@ -2498,6 +3661,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      "hub_return_login": { Args: { "p_agent": string; "p_device": string; "p_holder": string }; Returns: undefined };
       "hub_revoke_device": {
         Args: { "p_name": string; "p_revoked"?: boolean };
         Returns: {
@@ -2527,11 +3691,150 @@ export type Database = {
         };
       };
       "hub_revoke_hook_token": { Args: { "p_id": string }; Returns: undefined };
+      "hub_route_task": {
+        Args: { "p_agent"?: string; "p_device"?: string; "p_model"?: string; "p_task_id": string; "p_type"?: string };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_pinned": boolean;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "quiet": boolean;
+          "requested_agent": string | null;
+          "requested_device": string | null;
+          "result": string | null;
+          "root_id": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "server_id": string | null;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_say": {
+        Args: { "p_attempt": number; "p_task_id": string; "p_text": string };
+        Returns: {
+          "channel_id": string;
+          "content": string;
+          "content_type": string;
+          "created_at": string;
+          "edit_seq": number | null;
+          "embed_data": Json | null;
+          "event": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "is_progress": boolean;
+          "metadata": Json | null;
+          "reply_to": string | null;
+          "sender_id": string | null;
+          "sender_label": string | null;
+          "sender_type": string;
+          "seq": number;
+          "task_id": string | null;
+          "task_thread_id": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_channel_messages";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       "hub_send": {
-        Args: { "p_channel_id": string; "p_content": string; "p_idempotency_key"?: string; "p_thread_id"?: string };
+        Args: { "p_channel_id": string; "p_content": string; "p_idempotency_key"?: string; "p_reply_to"?: string; "p_thread_id"?: string };
         Returns: Json;
       };
       "hub_send_to": { Args: { "p_channel": string; "p_content": string; "p_idempotency_key"?: string }; Returns: Json };
+      "hub_set_budget": {
+        Args: {
+          "p_about"?: string;
+          "p_amount"?: number;
+          "p_measure"?: string;
+          "p_on_silence"?: string;
+          "p_per"?: string;
+          "p_roles"?: (string)[];
+          "p_scope"?: string;
+          "p_server_id"?: string;
+          "p_silence"?: string;
+          "p_subject"?: string;
+        };
+        Returns: {
+          "about": string | null;
+          "amount": number;
+          "created_at": string;
+          "created_by": string | null;
+          "has_lanes": boolean;
+          "id": number;
+          "measure": string;
+          "on_silence": string;
+          "per": string | null;
+          "raised": number;
+          "raised_by": string | null;
+          "raised_in": string | null;
+          "roles": (string)[];
+          "scope": string;
+          "server_id": string | null;
+          "silence": string | null;
+          "subject": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_budgets";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_set_fallbacks": {
+        Args: { "p_fallbacks"?: (string)[]; "p_model"?: string; "p_server_id"?: string };
+        Returns: {
+          "fallback": string;
+          "id": string;
+          "model": string;
+          "position": number;
+          "server_id": string | null;
+        }[];
+        SetofOptions: {
+          from: "*";
+          to: "hub_model_fallbacks";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
       "hub_set_member": {
         Args: { "p_role"?: string; "p_server_id": string; "p_user_id": string };
         Returns: {
@@ -2548,7 +3851,213 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      "hub_set_share": {
+        Args: { "p_project"?: string; "p_server_id": string; "p_weight"?: number };
+        Returns: {
+          "id": string;
+          "project": string | null;
+          "server_id": string;
+          "weight": number;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_shares";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_set_thread_replies": {
+        Args: { "p_channel_id": string; "p_replies": string };
+        Returns: {
+          "category_group": string | null;
+          "created_at": string;
+          "description": string | null;
+          "display_name": string;
+          "edit_count": number;
+          "feed": string | null;
+          "id": string;
+          "is_read_only": boolean;
+          "last_message_at": string | null;
+          "message_count": number;
+          "metadata": Json | null;
+          "model_preference": string;
+          "name": string;
+          "project_path": string | null;
+          "server_id": string;
+          "thread_decay_after": string | null;
+          "thread_idle_after": string | null;
+          "thread_replies": string;
+          "when_limited": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_channels";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_set_when_limited": {
+        Args: { "p_channel_id": string; "p_when_limited": string };
+        Returns: {
+          "category_group": string | null;
+          "created_at": string;
+          "description": string | null;
+          "display_name": string;
+          "edit_count": number;
+          "feed": string | null;
+          "id": string;
+          "is_read_only": boolean;
+          "last_message_at": string | null;
+          "message_count": number;
+          "metadata": Json | null;
+          "model_preference": string;
+          "name": string;
+          "project_path": string | null;
+          "server_id": string;
+          "thread_decay_after": string | null;
+          "thread_idle_after": string | null;
+          "thread_replies": string;
+          "when_limited": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_channels";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_share_state": {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          "project": string;
+          "server_id": string;
+          "server_name": string;
+          "stands_back_seconds": number;
+          "used_seconds": number;
+          "weight": number;
+        }[];
+      };
       "hub_sign_off": { Args: { "p_device": string }; Returns: undefined };
+      "hub_steer_task": {
+        Args: { "p_task_id": string; "p_text": string };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_pinned": boolean;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "quiet": boolean;
+          "requested_agent": string | null;
+          "requested_device": string | null;
+          "result": string | null;
+          "root_id": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "server_id": string | null;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_subtask": {
+        Args: {
+          "p_agent"?: string;
+          "p_attempt": number;
+          "p_content": string;
+          "p_model"?: string;
+          "p_project"?: string;
+          "p_task_id": string;
+        };
+        Returns: {
+          "agent": string | null;
+          "attempt": number;
+          "cancel_requested_at": string | null;
+          "channel_id": string | null;
+          "claimed_at": string | null;
+          "claimed_by": string | null;
+          "content": string;
+          "created_at": string;
+          "created_by": string | null;
+          "error": string | null;
+          "finished_at": string | null;
+          "id": string;
+          "idempotency_key": string | null;
+          "lane": number | null;
+          "lease_expires_at": string | null;
+          "max_attempts": number;
+          "message_id": string | null;
+          "metadata": Json | null;
+          "model": string | null;
+          "model_pinned": boolean;
+          "model_preference": string;
+          "parent_id": string | null;
+          "partial_output": string | null;
+          "platform": string;
+          "priority": number;
+          "progress_count": number;
+          "project": string | null;
+          "queue_key": string | null;
+          "quiet": boolean;
+          "requested_agent": string | null;
+          "requested_device": string | null;
+          "result": string | null;
+          "root_id": string | null;
+          "run_after": string | null;
+          "seq": number;
+          "server_id": string | null;
+          "session_device": string | null;
+          "session_id": string | null;
+          "status": string;
+          "task_type": string;
+          "team_id": string | null;
+          "thread_id": string | null;
+          "told": string | null;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "mac_tasks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_subtask_result": { Args: { "p_attempt": number; "p_subtask_id": string; "p_task_id": string }; Returns: Json };
+      "hub_take_answers": { Args: { "p_ask_ids": (string)[]; "p_attempt": number; "p_task_id": string }; Returns: undefined };
+      "hub_unlink_chat": { Args: { "p_author_id": string; "p_provider": string }; Returns: undefined };
       "hub_update_thread_status": {
         Args: { "p_status": string; "p_thread_id": string };
         Returns: {
@@ -2556,6 +4065,7 @@ export type Database = {
           "channel_id": string;
           "created_at": string;
           "decay_at": string | null;
+          "edit_count": number;
           "id": string;
           "last_activity_at": string;
           "message_count": number;
@@ -2572,6 +4082,65 @@ export type Database = {
           isOneToOne: true;
           isSetofReturn: false;
         };
+      };
+      "hub_withdraw_ask": {
+        Args: { "p_ask_id": string; "p_attempt": number; "p_task_id": string };
+        Returns: {
+          "answer": string | null;
+          "answer_message_id": string | null;
+          "answer_text": string | null;
+          "answered_at": string | null;
+          "answered_by": string | null;
+          "answered_digest": string | null;
+          "answered_door": string | null;
+          "answered_label": string | null;
+          "asked_by": string;
+          "attempt": number;
+          "body": string | null;
+          "budget_id": number | null;
+          "channel_id": string | null;
+          "created_at": string;
+          "digest": string;
+          "expires_at": string | null;
+          "id": string;
+          "input": Json | null;
+          "kind": string;
+          "message_id": string | null;
+          "on_expiry": string | null;
+          "options": NonNullable<Json>;
+          "parked": boolean;
+          "persons": (string)[];
+          "ref": string | null;
+          "reminded": number;
+          "roles": (string)[];
+          "self": boolean;
+          "server_id": string | null;
+          "spent_at": string | null;
+          "state": string;
+          "taken_at": string | null;
+          "task_id": string;
+          "thread_id": string | null;
+          "title": string;
+          "told_at": string | null;
+          "tool": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "hub_asks";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "hub_workspace_removed": { Args: { "p_bundled": boolean; "p_device": string; "p_root": string }; Returns: undefined };
+      "hub_workspaces_to_clean": {
+        Args: { "p_device": string };
+        Returns: {
+          "branch": string;
+          "merged": boolean;
+          "name": string;
+          "project": string;
+          "root": string;
+        }[];
       };
     };
     Enums: {

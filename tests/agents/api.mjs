@@ -1,7 +1,9 @@
 // Imitates the APIs of Anthropic (messages), OpenAI (responses) and Google (generateContent), as far as the agent programs use them.
 // A mode is a list of turns: what the model says to the first request, to the second, and so on; the last one is repeated.
 // A turn is a list of blocks (what is said), or a failure {fail}. `times` repeats a failure only so often.
+import { existsSync } from "node:fs";
 import { createServer } from "node:http";
+import { join } from "node:path";
 
 const resets = 1893456000;                        // 2030-01-01, far from every test
 const pong = [{ text: "pong" }];
@@ -26,6 +28,8 @@ export const modes = {
   two_tools: [[{ text: "Both at once." }, { shell: "echo one" }, { shell: "echo two" }], pong],
   plan: [[{ plan: ["Look", "Change"], done: 0 }], [{ plan: ["Look", "Change"], done: 1 }], [{ plan: ["Look", "Change"], done: 2 }], pong],
   agent: [[{ agent: "Say hi" }], pong],
+  way_back_asks: [[{ hub: "subtask", args: { text: "Count the files", agent: "survey" } }], [{ hub: "ask", args: { title: "Which database?", options: ["Postgres", "SQLite"] } }], pong],
+  way_back: [[{ hub: "say", args: { text: "half way" } }], [{ hub: "thread", args: {} }], pong],
   background_short: [[{ background: "sleep 8" }], pong],
   background: [[{ background: "sleep 30" }], pong],
   loop: [[{ shell: "echo again" }]],
@@ -52,13 +56,22 @@ export const modes = {
   bad_model: [{ fail: "bad_model" }],
 };
 
-/** Serves `mode` on a free port of 127.0.0.1. `dir` is the folder that the agent works in; `subscription` adds the headers of a subscription. */
-export async function serve(mode, { dir, fallback } = {}) {
+/** What the model is told and has said, oldest first: {who: "person" | "model", text}. Whatever else a request has, `text` is its JSON. */
+export function conversation({ body, path }) {
+  const all = [].concat(vendors.find((v) => v.path.test(path))?.told(body) ?? []);
+  return all.map((part) => ({ who: ["assistant", "model"].includes(part.role) ? "model" : "person", text: JSON.stringify(part) }));
+}
+
+/** Serves `mode` on a free port of 127.0.0.1. `dir` is the folder that the agent works in, or says it for a request. `apart`: several conversations
+ *  at once, each with the turns from the first on. `goal`: it goes on with the first turn until this file is there. */
+export async function serve(mode, { dir, fallback, apart, goal } = {}) {
   const turns = modes[mode];
   if (!turns) throw new Error(`no mode ${mode}`);
   const api = { requests: [], turn: 0, used: 0 };
-  const next = (model) => {
+  const next = (model, told, folder) => {
     if (fallback && model === fallback) return pong;
+    if (goal) return api.turn++, existsSync(join(folder, goal)) ? pong : turns[0];
+    if (apart) return turns[Math.min(told.filter(isCalled).length, turns.length - 1)];
     const turn = turns[Math.min(api.turn, turns.length - 1)];
     if (!turn.fail) api.turn++;
     else if (turn.times && ++api.used >= turn.times) api.turn++;
@@ -77,9 +90,10 @@ export async function serve(mode, { dir, fallback } = {}) {
     if (req.method !== "POST" || !vendor) return json(res, path.endsWith("/models") ? 200 : 404, { models: [], data: [] });
     const aside = vendor.aside(body, path);       // a title, a classification, a count: no part of the conversation
     if (aside) return vendor.send(res, aside === true ? pong : aside, body, path);
-    const turn = next(vendor.model(body, path));
+    const folder = typeof dir === "function" ? dir(String(raw)) : dir;
+    const turn = next(vendor.model(body, path), vendor.told(body), folder);
     if (turn.fail) return vendor.fail(res, turn.fail, body);
-    return vendor.send(res, turn.map((block) => vendor.tool(block, body, dir) ?? block), body, path);
+    return vendor.send(res, turn.map((block) => vendor.tool(block, body, folder) ?? block), body, path);
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
   return Object.assign(api, {
@@ -89,6 +103,7 @@ export async function serve(mode, { dir, fallback } = {}) {
 }
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+const isCalled = (part) => /"tool_use"|"(custom_tool|function)_call"|"functionCall"/.test(JSON.stringify(part));
 
 function json(res, status, value, headers = {}) {
   res.writeHead(status, { "content-type": "application/json", ...headers });
@@ -122,6 +137,7 @@ const flat = (tools) => tools.flatMap((t) => t.functionDeclarations ?? (t.tools 
 
 const anthropic = {
   path: /\/messages(\/count_tokens)?$/,
+  told: (body) => body.messages ?? [],
   model: (body) => body.model,
   aside: (body, path) => path.endsWith("count_tokens") || !(body.tools?.length > 1),
   tool(block, body, dir) {
@@ -132,6 +148,7 @@ const anthropic = {
     if (block.replace) return { name: "Edit", input: { file_path: `${dir}/${block.replace}`, old_string: block.old, new_string: block.new } };
     if (block.read) return { name: "Read", input: { file_path: `${dir}/${block.read}` } };
     if (block.web) return { name: "WebFetch", input: { url: block.web, prompt: "What is there?" } };
+    if (block.hub) return { name: `mcp__hub__${block.hub}`, input: block.args };
     if (block.agent) return { name: has.has("Task") ? "Task" : "Agent", input: { description: "A part", prompt: block.agent, subagent_type: "general-purpose" } };
     if (block.plan && has.has("TodoWrite"))
       return { name: "TodoWrite", input: { todos: block.plan.map((content, i) => ({ content, activeForm: content, status: i < block.done ? "completed" : i === block.done ? "in_progress" : "pending" })) } };
@@ -199,6 +216,7 @@ const anthropic = {
 
 const openai = {
   path: /\/responses(\/compact)?$/,
+  told: (body) => Array.isArray(body.input) ? body.input : [],
   model: (body) => body.model,
   aside: (body) => named(body).size === 0,
   tool(block, body, dir) {
@@ -214,6 +232,7 @@ const openai = {
       const text = `*** Begin Patch\n${change}\n*** End Patch\n`;
       return has.has("exec") ? script("apply_patch", text) : has.has("apply_patch") ? custom("apply_patch", text) : shell(`apply_patch <<'EOF'\n${text}EOF`);
     };
+    if (block.hub) return has.has("exec") ? script(`mcp__hub__${block.hub}`, block.args) : { ...call(block.hub, block.args), namespace: "mcp__hub" };
     if (block.shell) return shell(block.shell);
     if (block.background) return has.has("exec") ? script("exec_command", { cmd: block.background, yield_time_ms: 250 }) : call("exec_command", { cmd: block.background, yield_time_ms: 250 });
     if (block.write) return patch(`*** Add File: ${block.write}\n${block.content.trimEnd().split("\n").map((l) => `+${l}`).join("\n")}`);
@@ -271,6 +290,7 @@ const openai = {
 
 const google = {
   path: /:(streamGenerateContent|generateContent|countTokens)$/,
+  told: (body) => body.contents ?? [],
   model: (body, path) => path.match(/models\/([^:]+)/)?.[1],
   aside(body, path) {
     if (path.endsWith("countTokens") || body.tools?.length > 0) return path.endsWith("countTokens");
@@ -280,6 +300,7 @@ const google = {
   },
   tool(block, body, dir) {
     const call = (name, args) => ({ functionCall: { name, args } });
+    if (block.hub) return call(`mcp_hub_${block.hub}`, block.args);
     if (block.shell) return call("run_shell_command", { command: block.shell, description: "Run a command" });
     if (block.background) return call("run_shell_command", { command: block.background, description: "Wait", is_background: true });
     if (block.write) return call("write_file", { file_path: `${dir}/${block.write}`, content: block.content });

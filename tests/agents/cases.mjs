@@ -7,6 +7,7 @@
 //   files, home, env   added to the project's folder, the home folder, the environment
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
 const filler = (bytes) => "x".repeat(bytes);
 
@@ -29,7 +30,15 @@ const nothing = ({ file }) => file("notes.txt") === null ? undefined : "the file
 const hook = JSON.stringify({ hooks: { SessionStart: [{ hooks: [{ type: "command", command: "touch hook-ran" }] }] } });
 const png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
+// The hub as a server of the Model Context Protocol (`server.mjs` stands for it), as each program is told of it.
+const server = { ".hub/server.mjs": readFileSync(new URL("server.mjs", import.meta.url), "utf8") };
+const serverAt = (cwd) => join(cwd, "../.hub/server.mjs");
+const claudeServer = ({ cwd }) => JSON.stringify({ mcpServers: { hub: { type: "stdio", command: "node", args: [serverAt(cwd)], env: {}, timeout: 86_400_000 } } });
+
 const claude = {
+  way_back: { mode: "way_back", home: server, more: (said) => ["--allowedTools", "mcp__hub", `--mcp-config=${claudeServer(said)}`], steps: ask() },
+  way_back_reading: { mode: "way_back", home: server, more: (said) => ["--tools", "Read,Grep", "--strict-mcp-config", "--allowedTools", "mcp__hub", `--mcp-config=${claudeServer(said)}`], steps: ask() },
+  way_back_asked: { mode: "way_back", home: server, more: (said) => [`--mcp-config=${claudeServer(said)}`], steps: ask(), answers: [allow] },
   ok: { steps: ask() },
   thinking: { mode: "thinking", steps: ask() },
   partial: { mode: "thinking", more: () => ["--include-partial-messages"], steps: ask() },
@@ -127,7 +136,12 @@ const untrusted = { approvalPolicy: "untrusted", sandbox: "read-only" };
 
 const classic = (params) => codexAsk({ model: "gpt-5.2", ...params });
 
+const codexServer = ({ cwd }) => ["-c", `mcp_servers.hub={command="node",args=["${serverAt(cwd)}"],tool_timeout_sec=86400}`];
+const accept = [{ when: { method: "mcpServer/elicitation/request" }, send: (m) => ({ jsonrpc: "2.0", id: m.id, result: { action: "accept", content: {}, _meta: null } }) }];
+
 const codex = {
+  way_back: { mode: "way_back", home: server, more: codexServer, steps: codexAsk({ ...write, approvalPolicy: "on-request" }), answers: accept },
+  way_back_classic: { mode: "way_back", home: server, more: codexServer, steps: classic({ ...write, approvalPolicy: "on-request" }), answers: accept },
   account: { steps: [...open().slice(0, 3), { send: rpc(3, "account/read", {}) }, { until: { id: 3 } }, { send: rpc(4, "account/rateLimits/read", {}) }, { until: { id: 4 }, close: true }] },
   classic_tool: { mode: "tool", steps: classic() },
   classic_edit: { mode: "edit", steps: classic(), expect: notes },
@@ -192,6 +206,7 @@ const codex = {
 const exec = (words, { options = ["-s", "workspace-write"], after = [] } = {}) => ({ args: (port, said, cwd) => ["exec", "--json", "--skip-git-repo-check", ...codexConfig(port), ...options, ...after, words], steps: [{ close: true }] });
 const free = { options: ["--dangerously-bypass-approvals-and-sandbox"] };
 const codexExec = {
+  way_back: { mode: "way_back", home: server, args: (port, said, cwd) => ["exec", "--json", "--skip-git-repo-check", ...codexConfig(port), ...codexServer({ cwd }), "-s", "workspace-write", "Say pong"], steps: [{ close: true }] },
   ok: exec("Say pong"),
   stdin: { ...exec("-"), steps: [{ send: "Say pong", close: true }] },
   big_prompt: { ...exec("-"), steps: [{ send: filler(400_000), close: true }] },
@@ -239,7 +254,10 @@ const cancel = { send: (said) => ({ jsonrpc: "2.0", method: "session/cancel", pa
 const toolCall = { method: "session/update", params: { update: { sessionUpdate: "tool_call" } } };
 const noted = { method: "session/update", params: { update: { sessionUpdate: "agent_message_chunk" } } };
 
+const acpServer = { cwd: false, before: [{ send: (said) => rpc(2, "session/new", { cwd: said.cwd, mcpServers: [{ name: "hub", command: "node", args: [serverAt(said.cwd)], env: [] }] }) }, { until: { id: 2 }, as: "session" }] };
+
 const acp = (free, edits) => ({
+  way_back: { mode: "way_back", home: server, steps: acpAsk({ ...acpServer, ...mode(edits) }), answers: permit("allow_once") },
   ok: { steps: acpAsk() },
   thinking: { mode: "thinking", steps: acpAsk() },
   tool: { mode: "tool", steps: acpAsk(mode(free)) },

@@ -49,6 +49,11 @@ pub fn now() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_MONOTONIC)?.into())
 }
 
+/// Milliseconds from one reading of that clock to another.
+pub fn since(begun: Duration, end: Duration) -> f64 {
+    end.saturating_sub(begun).as_secs_f64() * 1e3
+}
+
 /// Processor time of this process, or of its children that were waited for.
 pub fn processor(who: UsageWho) -> Result<Duration> {
     let usage = getrusage(who)?;

@@ -2,6 +2,7 @@
 //! processor and of the memory. It reads `/proc`, so it is for Linux only.
 
 use crate::{
+    place::git,
     stack::{memory, processor},
     tools::{Bench, Database},
 };
@@ -56,6 +57,13 @@ impl Mesh {
 
     pub fn projects(&self) -> PathBuf {
         self.file("projects")
+    }
+
+    /// Makes the project a repository: what is none has one attempt at a time.
+    pub fn repository(&self) -> Result<()> {
+        let project = self.projects().join(PROJECT);
+        git(&project, &["init", "--quiet"])?;
+        git(&project, &["commit", "--quiet", "--allow-empty", "--message", "nothing"])
     }
 
     /// Queues a task for this device.

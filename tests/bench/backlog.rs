@@ -10,8 +10,8 @@ use uuid::Uuid;
 const FEW: u64 = 1000;
 /// Milliseconds that a claim may take.
 const MEANT: f64 = 0.8;
-const LANES: &str = "insert into hub_internal.lanes (server_id, project, model, platform, agent) \
-     select '00000000-0000-4000-9000-000000000001', 'backlog', 'any', 'any', 'agent' || n from generate_series(1, 20000) n";
+const LANES: &str = "insert into hub_internal.lanes (key, server_id, project, model, ways, platform, agent) \
+     select n, '00000000-0000-4000-9000-000000000001', 'backlog', 'any', '{any}', 'any', 'agent' || n from generate_series(1, 20000) n";
 
 pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let (many, few) = (bench.fresh("backlog_many").await?, bench.fresh("backlog_few").await?);
@@ -48,23 +48,29 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
 }
 
 async fn compare(bench: &Bench, many: &Database, few: &Database, name: &str) -> Result<Vec<Figure>> {
-    let mut connections = [many.connect("postgres").await?, few.connect("postgres").await?];
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
-    for sample in 0..100 * bench.rounds + 20 {
-        for (connection, samples) in connections.iter_mut().zip([&mut ours, &mut peer]) {
-            let took = claim(connection).await?;
-            // The first few fill the caches and find their plan.
-            if sample >= 20 {
-                samples.push(took);
-            }
-        }
-    }
+    let [ours, peer] = claims(bench, [many, few]).await?;
     let against =
         |name: String, peer: &[f64], aim| Figure::of_samples(name, "ms", &ours, peer, 0.5, Some(Aim::AtMost(aim)));
     Ok(vec![
         against(format!("{name}, p50"), &peer, 1.5),
         against(format!("{name}, p50, against what is meant"), &[MEANT], 1.0),
     ])
+}
+
+/// Claims in the one database and in the other, in turn.
+pub async fn claims(bench: &Bench, databases: [&Database; 2]) -> Result<[Vec<f64>; 2]> {
+    let mut connections = [databases[0].connect("postgres").await?, databases[1].connect("postgres").await?];
+    let mut took = [Vec::new(), Vec::new()];
+    for sample in 0..100 * bench.rounds + 20 {
+        for (connection, samples) in connections.iter_mut().zip(&mut took) {
+            let claimed = claim(connection).await?;
+            // The first few fill the caches and find their plan.
+            if sample >= 20 {
+                samples.push(claimed);
+            }
+        }
+    }
+    Ok(took)
 }
 
 /// One claim, timed; then the task is completed and another one queued, so that the backlog stays as it is.

@@ -59,6 +59,7 @@ fn understood(dialect: Dialect, said: &[u8]) -> Result<f64> {
         resume: None,
         used: Default::default(),
         now: chrono::Utc::now(),
+        hub: None,
     };
     let mut codec = dialect.codec(job);
     let (mut turn, mut events) = (Turn::default(), 0_usize);

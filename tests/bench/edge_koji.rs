@@ -155,7 +155,7 @@ fn asked(served: &Served, token: &str, channel: Uuid) -> Asked {
         make: Arc::new(move || (lines.clone(), body.clone())),
         check: |status, body| {
             ensure!(
-                status == 200 && body.starts_with(b"{\"text\":\"Pipeline: "),
+                status == 200 && String::from_utf8_lossy(body).contains("\"text\":\"Pipeline: "),
                 "status {status}: {}",
                 String::from_utf8_lossy(body)
             );

@@ -19,6 +19,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let agents = u32::try_from(bench.scaled(1280, 16).min(128))?;
     let each = agents / WORKERS;
     let mut mesh = Mesh::new(bench, "fleet").await?;
+    mesh.repository()?;
     let argv = command(&["lines"])?;
     let workers: Vec<Worker> =
         (0..WORKERS).map(|device| mesh.worker(bench, device, each, &argv)).collect::<Result<_>>()?;

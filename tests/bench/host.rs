@@ -13,6 +13,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let mut mesh = Mesh::new(bench, "host").await?;
+    mesh.repository()?;
     let worker = mesh.worker(bench, 0, u32::try_from(MANY)?, &["sleep", "3600"].map(String::from))?;
     let mut figures = Vec::new();
     let mut sent = 0;

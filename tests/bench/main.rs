@@ -1,6 +1,8 @@
 //! Measures the hub against its peers and prints a table of ratios. Started by `tests/bench/run`, which gives it a Postgres.
 
 mod agent;
+mod answer;
+mod ask;
 mod attempts;
 mod backlog;
 mod cancel;
@@ -19,10 +21,12 @@ mod host;
 mod http;
 mod koji;
 mod life;
+mod limits;
 mod neighbour;
 mod output;
 mod page;
 mod pickup;
+mod place;
 mod push;
 mod served;
 mod stack;
@@ -34,15 +38,18 @@ use clap::Parser;
 use std::process::ExitCode;
 use tools::{Aim, Bench, Figure};
 
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 24] = [
     "life",
     "drain",
     "backlog",
+    "limits",
     "pickup",
     "koji",
     "decay",
     "page",
     "push",
+    "ask",
+    "answer",
     "fanout",
     "changes",
     "edge-koji",
@@ -55,14 +62,15 @@ const NAMES: [&str; 20] = [
     "cancel",
     "output",
     "codecs",
+    "place",
 ];
 
 /// Measures the hub against its peers, in one run on one machine.
 #[derive(Parser)]
 #[command(name = "tests/bench/run")]
 struct Args {
-    /// Which benches: life, drain, backlog, pickup, koji, decay, page, push, fanout, changes, edge-koji, edge-webhook, edge-wasm, neighbour, start, host,
-    /// fleet, cancel, output, codecs; all when none is named.
+    /// Which benches: life, drain, backlog, limits, pickup, koji, decay, page, push, ask, answer, fanout, changes, edge-koji, edge-webhook, edge-wasm, neighbour,
+    /// start, host, fleet, cancel, output, codecs, place; all when none is named.
     names: Vec<String>,
     /// How long one round of one side runs.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
@@ -115,11 +123,14 @@ async fn measure() -> Result<ExitCode> {
             "life" => life::run(&bench).await,
             "drain" => drain::run(&bench).await,
             "backlog" => backlog::run(&bench).await,
+            "limits" => limits::run(&bench).await,
             "pickup" => pickup::run(&bench).await,
             "koji" => koji::run(&bench).await,
             "decay" => decay::run(&bench).await,
             "page" => page::run(&bench).await,
             "push" => push::run(&bench).await,
+            "ask" => ask::run(&bench).await,
+            "answer" => answer::run(&bench).await,
             "fanout" => fanout::run(&bench).await,
             "changes" => changes::run(&bench).await,
             "edge-koji" => edge_koji::run(&bench).await,
@@ -131,6 +142,7 @@ async fn measure() -> Result<ExitCode> {
             "cancel" => cancel::run(&bench).await,
             "output" => output::run(&bench).await,
             "codecs" => codecs::run(&bench),
+            "place" => place::run(&bench).await,
             _ => edge_wasm::run(&bench).await,
         };
         match done {

@@ -35,6 +35,11 @@ impl Drop for Stack {
 
 impl Stack {
     pub async fn start(bench: &Bench, more: &[&str]) -> Result<Self> {
+        Self::start_with(bench, more, &[]).await
+    }
+
+    /// The same, with more in its environment.
+    pub async fn start_with(bench: &Bench, more: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         ensure!(bench.hub.is_file(), "no program at {}: cargo build --release first", bench.hub.display());
         let folder = tempfile::tempdir()?;
         // As root, the database in it belongs to another user.
@@ -45,6 +50,7 @@ impl Stack {
             .args(["dev", "--port", &free_port()?, "--db-port", &free_port()?, "--data-dir"])
             .arg(&data)
             .args(more)
+            .envs(environment.iter().copied())
             .stdout(log.try_clone()?)
             .stderr(log)
             .stdin(Stdio::null())

@@ -1,7 +1,7 @@
 //! From the moment a worker holds a task until its agent runs, against starting the same program without worker, guard and host.
 
 use crate::{
-    agent::{command, now, take},
+    agent::{command, now, since, take},
     attempts::{BOUND, Mesh, agents_json},
     tools::{Aim, Bench, Figure},
 };
@@ -74,10 +74,6 @@ pub async fn run(bench: &Bench) -> Result<Vec<Figure>> {
         of("p50, against a spawn of the same program", &spawned, 0.5, None),
         of("p99, against a spawn of the same program", &spawned, 0.99, None),
     ])
-}
-
-fn since(begun: Duration, end: Duration) -> f64 {
-    end.saturating_sub(begun).as_secs_f64() * 1e3
 }
 
 /// Reads the clock when a worker of this process holds a task: it logs that before it does anything else.

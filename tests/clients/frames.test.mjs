@@ -339,7 +339,7 @@ test("a huge frame is answered up to the limit; above it the socket is closed", 
   say("2", 1_000_000);
   assert.equal((await raw.reply("2"))[4].status, "ok");
   say("3", 4_000_000);
-  assert.deepEqual((await raw.reply("3"))[4], { status: "error", response: { reason: "payload_size_exceeded" } });
+  assert.deepEqual((await raw.reply("3"))[4], { status: "error", response: { error: "payload_size_exceeded" } });
   await raw.alive();
   say("4", 6_000_000);
   // What is too large is not read, so the connection may be reset before a reason is.

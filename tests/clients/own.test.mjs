@@ -34,7 +34,7 @@ before(async () => {
     create policy own_listen_${id} on realtime.messages for select to authenticated
       using (realtime.topic() like 'own-${id}:%' and extension in ('broadcast', 'presence'));
     create policy own_speak_${id} on realtime.messages for insert to authenticated
-      with check (realtime.topic() = 'own-${id}:lobby');
+      with check (realtime.topic() in ('own-${id}:lobby', 'own-${id}:kept'));
 
     create function public.own_told_${id}() returns trigger language plpgsql security definer set search_path = '' as $$
     begin
@@ -278,4 +278,52 @@ test("a table published later is received; one that is altered goes on", async (
   await ear.heard.atLeast(3);
   assert.deepEqual(ear.heard.all.map((c) => c.new), [{ id: 1, word: "one" }, { id: 2, word: "two", more: 7 }, { id: 3, more: 8 }]);
   await run(`drop table public.${late}`);
+});
+
+test("a subscription that waits is there when it says so, and says why it is not", async () => {
+  const wait = { postgres_changes_options: { wait: true } };
+  const ear = listen(ada, `waits-${id}`, wait, { changes: [table(plain)] });
+  await ear.joined();
+  // Not a moment later: whoever reads the table now and follows it from here on misses nothing.
+  await run(`insert into public.${plain} values (901, 'waited')`);
+  assert.equal((await ear.heard.find((change) => change.new?.id === 901)).eventType, "INSERT");
+
+  const none = listen(ada, `waits-no-${id}`, wait, { changes: [table(unpublished)] });
+  await none.refused();
+  const { error } = await none.states.find(({ state }) => state === "CHANNEL_ERROR");
+  assert.match(error, /^RealtimeDisabledForConfiguration: Unable to subscribe .*: \[event: \*, schema: public, table: own_unpublished_\w+, filters: \[\], select: nil\]$/);
+  await ada.removeChannel(none.channel);
+  await ada.removeChannel(ear.channel);
+});
+
+test("what is sent to be kept is replayed to who comes later", async () => {
+  const topic = `own-${id}:kept`;
+  const mouth = await joinedPrivate(ada, topic, { broadcast: { ack: true } });
+  const since = Date.now() - 60_000;
+  const said = (n, persist) => mouth.channel.send({ type: "broadcast", event: "kept", payload: { n }, ...(persist && { persist }) });
+  assert.equal(await said(1, true), "ok");
+  assert.equal(await said(2), "ok");
+  assert.equal(await said(3, { ttl: 600 }), "ok");
+  assert.equal(await said(4, { ttl: 999_999_999 }), "invalid_persist_ttl");
+  assert.deepEqual(await mouth.channel.httpSend("kept", { n: 5 }, { persist: { ttl: 600 } }), { success: true });
+  assert.deepEqual(await mouth.channel.httpSend("kept", new Uint8Array([0, 255]), { persist: true }), { success: true });
+  const late = await joinedPrivate(await newPerson("late"), topic, { broadcast: { replay: { since } } });
+  await late.heard.atLeast(4);
+  const what = late.heard.all.map(({ payload }) => payload.n ?? [...new Uint8Array(payload)]);
+  assert.deepEqual(what, [1, 3, 5, [0, 255]]);
+  assert.ok(late.heard.all.every(({ meta }) => meta.replayed === true));
+  await ada.removeChannel(mouth.channel);
+});
+
+test("who is refused before the form was read gets the answer, and no broken pipe", async () => {
+  for (const [path, headers, status] of [
+    ["/rest/v1/hub_servers", { apikey: "rubbish" }, 401], ["/rest/v1/hub_servers", {}, 401], ["/auth/v1/signup", { apikey: "rubbish" }, 401],
+    ["/nothing", {}, 404],
+  ]) {
+    for (let i = 0; i < 10; i++) {
+      const form = new FormData();
+      form.append("file", new Blob([new Uint8Array(2 * 1024 * 1024)]), "file.bin");
+      assert.equal((await fetch(url + path, { method: "POST", headers, body: form })).status, status, `${path} ${i}`);
+    }
+  }
 });

@@ -123,7 +123,7 @@ const LINTS = [
   },
   {
     message: /^unused parameter "p_(now|limit)"$/,
-    functions: /^hub_internal\.(keep_broadcasts|enlane|reap_lanes|reap_device_projects|tell_endings|unblock_waiting)$/,
+    functions: /^hub_internal\.(keep_broadcasts|enlane|reap_lanes|reap_device_projects|tell_endings|settle_waiting)$/,
     why: "every errand is called in one way (hub_errands): with the moment, and with how much it may do",
   },
   {

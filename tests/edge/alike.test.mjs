@@ -54,6 +54,8 @@ const discord = (body, at = Math.floor(Date.now() / 1000)) => ({
 });
 const json = JSON.stringify;
 const push = json({ ref: "refs/heads/main", repository: { full_name: "a/b" }, commits: [] });
+const discordPress = json({ id: "3", type: 3, channel_id: "9", member: { user: { id: "7", username: "a" } }, message: { content: "May I?" }, data: { component_type: 2, custom_id: `ask:1:${"k".repeat(43)}` } });
+const discordLink = json({ id: "4", type: 2, channel_id: "9", user: { id: "7", username: "a" }, data: { name: "link", options: [{ name: "code", type: 3, value: "NOBODYS" }] } });
 
 // name, function, headers (made anew for each side), body (or what makes it), and the status that both must give
 const corpus = [
@@ -90,11 +92,21 @@ const corpus = [
   ["an edited message", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 4, edited_message: { message_id: 1, chat: { id: 5 }, from: { first_name: "A" }, text: "hullo" } }), 200],
   ["half of a surrogate pair", "telegram-webhook", () => telegram("telegram-secret"), '{"update_id": 5, "message": {"message_id": 4, "chat": {"id": 5}, "text": "\\ud83d"}}', 200],
   ["an update with a wrong secret token", "telegram-webhook", () => telegram("wrong"), json({ update_id: 1 }), 401],
+  ["a press of a button that nobody made", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 6, callback_query: { id: "1", from: { id: 7, is_bot: false, first_name: "A" }, message: { message_id: 1, date: 0, chat: { id: 7, type: "private" } }, data: "k".repeat(43) } }), 200],
+  ["a press of something else", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 7, callback_query: { id: "2", from: { id: 7, is_bot: false, first_name: "A" }, data: "k".repeat(65) } }), 200],
+  ["a code that nobody was given", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 8, message: { message_id: 8, chat: { id: 7, type: "private" }, from: { id: 7, is_bot: false, first_name: "A" }, text: "/link NOBODYS" } }), 200],
+  ["a code that others see", "telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 9, message: { message_id: 9, chat: { id: -7, type: "group" }, from: { id: 7, is_bot: false, first_name: "A" }, text: "/link NOBODYS" } }), 200],
+  ["an answer by a token that nobody was given", "answer", () => ({ "content-type": "text/plain" }), json({ token: "0".repeat(64), answer: "allow" }), 401],
+  ["an answer without a token", "answer", () => ({}), json({ answer: "allow" }), 400],
+  ["an answer too large", "answer", () => ({}), json({ token: "x".repeat(5_000), answer: "allow" }), 413],
   ["a ping of Discord", "koji-discord-bot", () => discord(json({ id: "1", type: 1 })), json({ id: "1", type: 1 }), 200],
   ["an old ping of Discord", "koji-discord-bot", () => discord(json({ id: "1", type: 1 }), 1_700_000_000), json({ id: "1", type: 1 }), 401],
   ["a forged ping of Discord", "koji-discord-bot", () => discord("{}"), json({ id: "1", type: 1 }), 401],
   ["a slash command in a channel without a bridge", "koji-discord-bot", () => discord(json({ id: "2", type: 2, channel_id: "9", user: { username: "a" }, data: { name: "stats" } })),
     json({ id: "2", type: 2, channel_id: "9", user: { username: "a" }, data: { name: "stats" } }), 200],
+  ["a press of a button in Discord that nobody made", "koji-discord-bot", () => discord(discordPress), discordPress, 200],
+  ["a forged press in Discord", "koji-discord-bot", () => discord("{}"), discordPress, 401],
+  ["a code in Discord that nobody was given", "koji-discord-bot", () => discord(discordLink), discordLink, 200],
   ["an agent with an unknown token", "hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: `channel:${quick}` }), 401],
   ["an agent with a channel id without its prefix", "hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: quick }), 400],
   ["an unknown function", "nothing", () => ({}), "{}", 404],
@@ -169,6 +181,7 @@ test("each function answers from a cold start, and again", async () => {
     ["telegram-webhook", () => telegram("telegram-secret"), json({ update_id: 1, poll: {} }), 200],
     ["hooks-agent", () => bearer(`hubhook_${"0".repeat(64)}`), json({ message: "x", channel: `channel:${quick}` }), 401],
     ["send", () => bearer(operator), json({ channel: "koji-pipeline/leads", content: "!stats" }), 200],
+    ["answer", () => ({}), json({ token: "0".repeat(64), answer: "allow" }), 401],
   ];
   for (const [name, headers, body, status] of calls) {
     const asked = () => fetch(`${process.env.COLD_URL}/functions/v1/${name}`, { method: "POST", headers: headers(), body });

@@ -4,7 +4,7 @@ use hub_tests::{Cluster, Line, Proxy, World, agent};
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 
-use crate::work::{QUICK, attempts, gated, nothing_left, open, reasons, runs, told_once, until_ended};
+use crate::work::{QUICK, attempts, gated, nothing_left, open, reasons, repository, runs, told_once, until_ended};
 
 #[tokio::test]
 async fn a_backend_that_dies_under_load_loses_nothing() {
@@ -131,6 +131,7 @@ async fn a_result_that_a_stopping_worker_could_not_deliver_is_delivered_by_the_n
     behind.line.set(Line::Frozen);
     open(&behind.world);
     until_ended(&behind.world, task).await;
+    behind.world.until_no_process(&behind.marker).await;
     worker.signal(Signal::SIGTERM);
     worker.ended().await;
     behind.line.set(Line::Open);
@@ -178,6 +179,7 @@ async fn multica_8529_a_completion_while_the_network_is_cut_arrives_when_it_is_b
 async fn postgres_killed_while_attempts_end_loses_and_doubles_nothing() {
     let cluster = Cluster::start();
     let world = World::within(&cluster).await;
+    repository(&world);
     let marker = world.marker();
     let worker = world.worker("w1", &[agent("sh", &gated(&world, &marker))]).await;
     let mut tasks = Vec::new();

@@ -4,7 +4,7 @@ use hub_tests::{PROJECT, World, agent, wait};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::work::{QUICK, gated, nothing_left, open, reasons, runs, told_once};
+use crate::work::{QUICK, gated, nothing_left, open, reasons, repository, runs, told_once};
 
 #[tokio::test]
 async fn two_workers_of_one_name_run_each_task_once() {
@@ -35,6 +35,7 @@ async fn two_workers_of_one_name_run_each_task_once() {
 #[tokio::test]
 async fn of_two_workers_of_one_name_the_living_one_hands_back_what_the_killed_one_ran() {
     let world = World::new().await;
+    repository(&world);
     let marker = world.marker();
     let script = gated(&world, &marker);
     let doomed = world.worker("twin", &[agent("sh", &script)]).await;
@@ -145,6 +146,7 @@ async fn a_device_that_drains_is_promised_to_nobody_and_hears_a_cancel_at_once()
 #[tokio::test]
 async fn of_two_workers_of_one_name_one_that_stops_does_not_stop_the_other() {
     let world = World::new().await;
+    repository(&world);
     let marker = world.marker();
     let long = &[("HUB_WORKER_DRAIN_SECONDS", "600")];
     let one = world.worker_with("twin", &[agent("sh", &gated(&world, &marker))], long).await;

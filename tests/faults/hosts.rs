@@ -3,7 +3,7 @@
 use hub_tests::{Part, Process, World, agent, wait};
 use nix::sys::signal::Signal;
 
-use crate::work::{attempts, counted, gated, nothing_left, open, reasons, runs, shut, told_once, until_ended};
+use crate::work::{attempts, counted, gated, nothing_left, open, reasons, runs, shut, told_once};
 
 async fn killed_at_each_step(part: Part, expected: &[&str]) {
     let world = World::new().await;
@@ -117,6 +117,54 @@ async fn what_guard_host_and_worker_leave_that_are_killed_at_once_another_worker
     living.stop().await;
 }
 
+#[tokio::test]
+async fn a_guard_that_is_frozen_keeps_neither_its_attempt_nor_the_slot() {
+    let world = World::new().await;
+    let marker = world.marker();
+    let worker =
+        world.worker_with("w1", &[agent("sh", &gated(&world, &marker))], &[("HUB_WORKER_CAPACITY", "1")]).await;
+    let task = world.send("work").await;
+    world.until_note(task, "up").await;
+    world.until_part(&marker, Part::Guard).await.signal(Signal::SIGSTOP);
+    open(&world);
+    told_once(&world, task, "complete").await;
+    let next = world.send("next").await;
+    told_once(&world, next, "complete").await;
+    assert_eq!(attempts(&world, task).await, 1);
+    nothing_left(&world, &marker).await;
+    worker.stop().await;
+}
+
+/// Its host is frozen: not even taken leave of, it has no arguments any more.
+async fn until_agent_gone(world: &World, marker: &str) {
+    let gone = || async { world.attempts(marker).await.iter().all(|(_, part)| *part != Part::Agent).then_some(()) };
+    assert!(wait(gone).await.is_some(), "the agent never came to its end");
+}
+
+#[tokio::test]
+async fn an_agent_that_ended_before_its_frozen_host_is_told_to_go_has_done_its_work() {
+    let world = World::new().await;
+    let marker = world.marker();
+    let worker = world.worker("w1", &[agent("sh", &gated(&world, &marker))]).await;
+    let task = world.send("work").await;
+    world.until_note(task, "up").await;
+    let guard = world.until_part(&marker, Part::Guard).await;
+    let host = world.until_part(&marker, Part::Host).await;
+    // The guard too, for it lets a host that is stopped go on.
+    guard.signal(Signal::SIGSTOP);
+    host.signal(Signal::SIGSTOP);
+    open(&world);
+    until_agent_gone(&world, &marker).await;
+    host.signal(Signal::SIGTERM);
+    for process in [&host, &guard] {
+        process.signal(Signal::SIGCONT);
+    }
+    told_once(&world, task, "complete").await;
+    assert_eq!((runs(&world, task), reasons(&world, task).await.as_str()), ((1, 1), "complete"));
+    nothing_left(&world, &marker).await;
+    worker.stop().await;
+}
+
 /// Guard and host are frozen, the worker is killed, the agent comes to its end meanwhile: the next worker, with this in its environment,
 /// is to deliver what it said.
 async fn frozen_when_the_worker_is_killed(world: &World, environment: &[(&str, &str)]) {
@@ -130,7 +178,7 @@ async fn frozen_when_the_worker_is_killed(world: &World, environment: &[(&str, &
     }
     worker.kill().await;
     open(world);
-    until_ended(world, task).await;
+    until_agent_gone(world, &marker).await;
     let worker = world.worker_with("w1", &agents, environment).await;
     told_once(world, task, "complete").await;
     assert_eq!((runs(world, task), attempts(world, task).await), ((1, 1), 1));

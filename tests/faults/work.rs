@@ -1,6 +1,8 @@
 //! What the agents of these tests do, and what must hold when a fault is over.
 
-use hub_tests::{World, wait};
+use std::process::Command;
+
+use hub_tests::{PROJECT, World, wait};
 use uuid::Uuid;
 
 /// What `sh -c` runs when the agent gets a task.
@@ -76,4 +78,21 @@ pub async fn nothing_left(world: &World, marker: &str) {
     let unended = "select count(*) from public.hub_task_attempts where finished_at is null or outcome is null";
     assert_eq!(world.count_all(unended).await, 0);
     assert_eq!(world.checked().await, "");
+}
+
+/// In the project's folder.
+pub fn git(world: &World, arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=t", "-c", "user.email=t@localhost"]).args(arguments);
+    let output = command.current_dir(world.root().join(PROJECT)).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// The project as a repository with one commit: its tasks run beside each other, each in a worktree.
+pub fn repository(world: &World) {
+    git(world, &["init", "-q", "-b", "main"]);
+    std::fs::write(world.root().join(PROJECT).join("README"), "x\n").unwrap();
+    git(world, &["add", "."]);
+    git(world, &["commit", "-qm", "first"]);
 }

@@ -1,6 +1,7 @@
 //! Attempts among many: claims that meet, leases that end, the first task of a project.
 
 use hub_tests::{BOUND, World};
+use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -190,6 +191,39 @@ async fn a_lost_attempt_is_taken_back_when_its_lease_ends_and_not_at_the_next_mi
         .await
         .unwrap();
     assert_eq!(reason, "lease_lost");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_model_at_its_limit_was_asked_for_another_runs_at_once_and_not_at_the_next_minute() {
+    let world = World::new().await;
+    // It keeps time, and has the only codex.
+    let codex = json!({ "agent": "codex", "models": ["codex"], "kind": "command", "argv": ["sh", "-c", "echo built"] });
+    let worker = world.worker("keeper", &[codex]).await;
+    world
+        .until_text(
+            "select count(*)::text from pg_locks where locktype = 'advisory' and objid = 1213547009 and granted and database = (select oid from pg_database where datname = current_database())",
+            "1",
+        )
+        .await;
+    world
+        .sql("select public.hub_register_device('dry', 'linux', '[{\"agent\":\"claude\",\"models\":[\"claude\"]}]', 9)")
+        .await;
+    let task = world.send_with("work", "model_preference = 'claude'").await;
+    let met = Instant::now();
+    world
+        .sql("select public.hub_report_rate_limit('dry', 'claude', null, now() + interval '1 hour', 'dry', 'structured')")
+        .await;
+    world.until(task, "complete").await;
+    let after = met.elapsed();
+    assert!(after < Duration::from_secs(20), "{after:?}");
+    let ran: (String, String) =
+        sqlx::query_as("select agent, fallback_from from public.hub_task_attempts where task_id = $1")
+            .bind(task)
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(ran, ("codex".to_owned(), "claude".to_owned()));
     worker.stop().await;
 }
 

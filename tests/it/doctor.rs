@@ -120,7 +120,7 @@ async fn each_database_fault_changes_its_own_line_only() {
     assert!(kept.of("note").is_empty(), "{}", kept.said);
     kept.says("keeping time", "without a session");
     world.sql("delete from hub_internal.kept_time").await;
-    assert_eq!(healthy.of("not_checked").len(), 9, "the project's lines: {}", healthy.said);
+    assert_eq!(healthy.of("not_checked").len(), 10, "the project's lines: {}", healthy.said);
     healthy.says("function send", "give --url https://");
     assert!(["ok", "note"].contains(&healthy.lines["open files"]["state"].as_str().unwrap()));
 
@@ -157,8 +157,8 @@ async fn each_database_fault_changes_its_own_line_only() {
             "everything",
         ),
         (
-            "alter function public.hub_send(uuid, text, uuid, text) security definer",
-            "alter function public.hub_send(uuid, text, uuid, text) security invoker",
+            "alter function public.hub_send(uuid, text, uuid, text, uuid) security definer",
+            "alter function public.hub_send(uuid, text, uuid, text, uuid) security invoker",
             "policies",
             "a definer the API exposes",
         ),
@@ -382,10 +382,11 @@ impl Drop for Stack {
     }
 }
 
-const PROJECT: [&str; 9] = [
+const PROJECT: [&str; 10] = [
     "project",
     "keys",
     "realtime",
+    "function answer",
     "function github-webhook",
     "function hooks-agent",
     "function koji-discord-bot",
@@ -474,7 +475,10 @@ async fn each_way_a_function_is_deployed_wrongly_is_named() {
             move || async move { (StatusCode::from_u16(status).unwrap(), [("content-type", "application/json")], body) },
         )
     };
+    let good =
+        || any(|| async { (StatusCode::METHOD_NOT_ALLOWED, [("content-type", "application/problem+json")], "{}") });
     let router = Router::new()
+        .route("/functions/v1/answer", good())
         .route(
             "/functions/v1/github-webhook",
             answer(404, r#"{"code":"NOT_FOUND","message":"Requested function was not found"}"#),
@@ -485,10 +489,7 @@ async fn each_way_a_function_is_deployed_wrongly_is_named() {
             answer(503, r#"{"code":"BOOT_ERROR","message":"Function failed to start (please check logs)"}"#),
         )
         .route("/functions/v1/send", answer(200, "{}"))
-        .route(
-            "/functions/v1/telegram-webhook",
-            any(|| async { (StatusCode::METHOD_NOT_ALLOWED, [("content-type", "application/problem+json")], "{}") }),
-        );
+        .route("/functions/v1/telegram-webhook", good());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -503,4 +504,42 @@ async fn each_way_a_function_is_deployed_wrongly_is_named() {
     found.says("function hooks-agent", "verify_jwt");
     found.says("function koji-discord-bot", "WebAssembly");
     assert_eq!(found.lines["function telegram-webhook"]["state"], "ok");
+}
+
+/// A list that was given before buttons were known is kept by Telegram until another one is given.
+#[tokio::test]
+async fn a_telegram_webhook_that_sends_no_presses_is_named() {
+    use axum::{Json, routing::get};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let ours = format!("{url}/functions/v1/telegram-webhook");
+    let info = move |place: String, updates: serde_json::Value| {
+        get(move || async move {
+            Json(serde_json::json!({"ok": true, "result": {"url": place, "allowed_updates": updates}}))
+        })
+    };
+    let router = Router::new()
+        .route("/bot1:all/getWebhookInfo", info(ours.clone(), serde_json::Value::Null))
+        .route("/bot1:listed/getWebhookInfo", info(ours.clone(), serde_json::json!(["message", "callback_query"])))
+        .route("/bot1:old/getWebhookInfo", info(ours, serde_json::json!(["message", "edited_message"])))
+        .route("/bot1:none/getWebhookInfo", info(String::new(), serde_json::json!([])))
+        .fallback(|| async { Json(serde_json::json!({"ok": false, "error_code": 404, "description": "Not Found"})) });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let look = async |token: &str| {
+        let found = doctor(&["--url", &url], &[("TELEGRAM_BOT_TOKEN", token), ("HUB_TELEGRAM_API_URL", &url)]).await;
+        assert!(!found.said.contains(token), "{}", found.said);
+        found
+    };
+    for (token, state, says) in [
+        ("1:all", "ok", "what is pressed"),
+        ("1:listed", "ok", "what is pressed"),
+        ("1:old", "wrong", "lack callback_query"),
+        ("1:none", "note", "not set"),
+        ("1:forged", "wrong", "TELEGRAM_BOT_TOKEN"),
+    ] {
+        let found = look(token).await;
+        assert_eq!(found.lines["telegram webhook"]["state"], state, "{}", found.said);
+        found.says("telegram webhook", says);
+    }
+    assert!(!doctor(&["--url", &url], &[]).await.lines.contains_key("telegram webhook"));
 }

@@ -218,6 +218,9 @@ async fn the_openapi_description_covers_every_function() {
             assert_eq!(problem, "#/components/schemas/Problem", "{function} {status}");
         }
     }
+    // Its token is in the body.
+    let answer = &document["paths"]["/functions/v1/answer"]["post"];
+    assert_eq!((&answer["security"], answer["requestBody"].is_object()), (&serde_json::json!([]), true));
     // Everything that is referred to is there.
     let text = document.to_string();
     for part in text.split("\"#/components/schemas/").skip(1) {
@@ -266,7 +269,7 @@ async fn a_token_is_refused_before_its_nbf() {
     let hub = functions_by(|db| Api::new(db, Verifier::new(&SECRET.into()), Secrets::default())).await;
     let now =
         i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap();
-    for (nbf, status) in [(now + 3600, 401), (now - 1, 200), (now + 1, 200)] {
+    for (nbf, status) in [(now + 3600, 403), (now - 1, 200), (now + 1, 200)] {
         let bearer = token(SECRET, json!({"role": "service_role", "exp": now + 7200, "nbf": nbf}));
         let body = json!({"channel": "buf-barista/quick", "content": "x"});
         let answer = reqwest::Client::new()
@@ -277,5 +280,9 @@ async fn a_token_is_refused_before_its_nbf() {
             .await
             .unwrap();
         assert_eq!(answer.status(), status, "nbf {}", nbf - now);
+        if status == 403 {
+            let said: Value = answer.json().await.unwrap();
+            assert_eq!(said["code"], "bad_jwt", "{said}");
+        }
     }
 }

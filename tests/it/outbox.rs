@@ -37,22 +37,22 @@ enum Fault {
 }
 
 #[derive(Clone)]
-struct Asked {
-    method: String,
+pub(crate) struct Asked {
+    pub method: String,
     path: String,
     query: String,
-    headers: HeaderMap,
+    pub headers: HeaderMap,
     bytes: Vec<u8>,
 }
 
 impl Asked {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
     }
 }
 
 #[derive(Default)]
-struct Outside {
+pub(crate) struct Outside {
     asked: Mutex<Vec<Asked>>,
     faults: Mutex<Vec<(&'static str, Fault)>>,
     /// Messages and comments, as they were sent, with `id` and `place`.
@@ -61,7 +61,7 @@ struct Outside {
     release: Notify,
 }
 
-async fn outside() -> (Arc<Outside>, String) {
+pub(crate) async fn outside() -> (Arc<Outside>, String) {
     let outside = Arc::new(Outside::default());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -141,6 +141,9 @@ impl Outside {
             ("PATCH", ["discord", .., "messages", id]) => match kept.iter_mut().find(|known| known["id"] == *id) {
                 Some(known) => {
                     known["content"] = body["content"].clone();
+                    if let Some(components) = body.get("components") {
+                        known["components"] = components.clone();
+                    }
                     (200, known.clone())
                 }
                 None => (404, json!({"code": 10008, "message": "Unknown Message"})),
@@ -166,11 +169,13 @@ impl Outside {
                 };
                 match kept.iter_mut().find(|known| known["id"] == body["message_id"]) {
                     None => bad("message to edit not found"),
-                    Some(known) if known["text"] == body["text"] => {
+                    Some(known) if known["text"] == body["text"] && known["reply_markup"] == body["reply_markup"] => {
                         bad("message is not modified: specified new message content is the same")
                     }
                     Some(known) => {
                         known["text"] = body["text"].clone();
+                        // What an edit does not name is gone.
+                        known["reply_markup"] = body["reply_markup"].clone();
                         (200, json!({"ok": true, "result": {"message_id": body["message_id"]}}))
                     }
                 }
@@ -186,6 +191,12 @@ impl Outside {
                 kept.push(body.clone());
                 (201, body)
             }
+            // JSON is posted to the server, and names its topic.
+            ("POST", ["ntfy", ""]) => {
+                body["id"] = format!("n{}", next()).into();
+                kept.push(body.clone());
+                (200, body)
+            }
             ("POST", ["hook", ..]) => (200, json!({"never": "read"})),
             ("POST", ["redirect", ..]) => (302, Value::Null),
             _ => (404, json!({"message": "no such path"})),
@@ -196,11 +207,11 @@ impl Outside {
         self.faults.lock().unwrap().push((path, fault));
     }
 
-    fn asked(&self, path: &str) -> Vec<Asked> {
+    pub fn asked(&self, path: &str) -> Vec<Asked> {
         self.asked.lock().unwrap().iter().filter(|asked| asked.path.contains(path)).cloned().collect()
     }
 
-    async fn until_asked(&self, path: &str, times: usize) {
+    pub async fn until_asked(&self, path: &str, times: usize) {
         for _ in 0..1000 {
             if self.asked(path).len() >= times {
                 return;
@@ -210,13 +221,13 @@ impl Outside {
         panic!("{path} was asked {} times, not {times}", self.asked(path).len());
     }
 
-    fn kept(&self) -> Vec<Value> {
+    pub fn kept(&self) -> Vec<Value> {
         self.kept.lock().unwrap().clone()
     }
 }
 
 /// A worker that delivers to the server.
-async fn worker(world: &World, url: &str, agents: &[Value], more: &[(&str, &str)]) -> Worker {
+pub(crate) async fn worker(world: &World, url: &str, agents: &[Value], more: &[(&str, &str)]) -> Worker {
     let (discord, telegram, github) = (format!("{url}/discord"), format!("{url}/telegram"), format!("{url}/github"));
     let mut environment = vec![
         ("HUB_DISCORD_API_URL", discord.as_str()),
@@ -234,7 +245,7 @@ async fn worker(world: &World, url: &str, agents: &[Value], more: &[(&str, &str)
     world.worker_with(&format!("out{}", uuid::Uuid::new_v4().simple()), agents, &environment).await
 }
 
-async fn bridge(world: &World, provider: &str, target: &str) {
+pub(crate) async fn bridge(world: &World, provider: &str, target: &str) {
     let secret = if provider == "webhook" { "'HUB_BRIDGE_X'" } else { "null" };
     let direction = if provider == "webhook" { "out" } else { "both" };
     world
@@ -363,6 +374,46 @@ async fn a_bridge_carries_both_ways_without_echo_and_replies_with_the_result() {
         1,
         "a short limit is waited for"
     );
+    no_secret_was_told(&world).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_list_of_a_teams_parts_is_edited_in_every_chat_and_stays_away_where_somebody_deleted_it() {
+    let world = World::new().await;
+    let (outside, url) = outside().await;
+    bridge(&world, "discord", "channel:77").await;
+    bridge(&world, "telegram", "channel:9").await;
+    let worker = worker(&world, &url, &[], &[]).await;
+    world.sql("update public.mesh_devices set drained_at = now()").await;
+    world.send("!team Tidy up\n- Count the lines\n- Sort the words").await;
+    let lists = || {
+        let kept = outside.kept();
+        let texts = kept.iter().filter_map(|kept| kept["content"].as_str().or(kept["text"].as_str()));
+        texts.filter(|text| text.starts_with("🧩")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let until = async |marks: usize, count: usize| {
+        for _ in 0..1000 {
+            let lists = lists();
+            if lists.len() == count && lists.iter().all(|list| list.matches('🚫').count() == marks) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("not {count} lists with {marks} ends: {:#?}", outside.kept());
+    };
+    let cancel =
+        |part: &str| format!("select public.hub_cancel_task(id) from public.mac_tasks where content like '{part}%'");
+    until(0, 2).await;
+    world.sql(&cancel("Count the lines")).await;
+    until(1, 2).await;
+    outside.kept.lock().unwrap().retain(|kept| kept["place"] != "77");
+    world.sql(&cancel("Sort the words")).await;
+    until(2, 1).await;
+    let waiting =
+        "select count(*)::text from public.hub_outbox where status in ('pending', 'sending') and kind = 'edit'";
+    world.until_text(waiting, "0").await;
+    assert_eq!(lists().len(), 1, "{:#?}", outside.kept());
     no_secret_was_told(&world).await;
     worker.stop().await;
 }

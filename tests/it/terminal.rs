@@ -16,19 +16,19 @@ use tokio::{
 use crate::doctor::Stack;
 
 /// What a run said, and how it ended.
-struct Said {
+pub(crate) struct Said {
     out: String,
     error: String,
     code: Option<i32>,
 }
 
 impl Said {
-    fn fine(self) -> String {
+    pub(crate) fn fine(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.error);
         self.out
     }
 
-    fn refused(self) -> String {
+    pub(crate) fn refused(self) -> String {
         assert_ne!(self.code, Some(0), "{}", self.out);
         assert!(!self.error.contains("panicked"), "{}", self.error);
         self.error
@@ -63,7 +63,7 @@ async fn hub_given(arguments: &[&str], environment: &[(&str, &str)], input: &[u8
     Said { out: text(&ended.stdout), error: text(&ended.stderr), code: ended.status.code() }
 }
 
-async fn hub(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+pub(crate) async fn hub(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
     hub_given(arguments, environment, b"").await
 }
 
@@ -133,6 +133,12 @@ fn runs(said: &str, device: &str) -> i64 {
     let devices: Vec<Value> = serde_json::from_str(said).unwrap();
     devices.iter().find(|one| one["name"] == device).unwrap()["running"].as_i64().unwrap()
 }
+
+/// An account of the operator's, and one of another's.
+const LINKED: &str = "insert into public.hub_chat_identities (provider, author_id, user_id, label, person_label)
+    select 'telegram', '4711', u.id, 'ada', 'operator' from auth.users u where u.email = 'operator@hub.local'
+    union all
+    select 'telegram', '4712', u.id, 'bob', 'viewer' from auth.users u where u.email = 'viewer@hub.local'";
 
 /// Two tasks of the device `older`, one of which it has without a lease.
 const OLDER: &str = "select public.hub_register_device('older', 'linux', '[]', 3);
@@ -262,6 +268,23 @@ async fn beside_a_hub_dev_in_another_folder() {
     assert!(said.contains("mac1 is revoked") && said.contains("hub device revoke mac1 --undo"), "{said}");
     let said = here(&["device", "add", "dev"], &[]).await.refused();
     assert!(said.contains("the device of this `hub dev`"), "{said}");
+
+    // A code for a chat, with what to type there; a database has no accounts to link.
+    let said = here(&["link"], &[]).await.fine();
+    let code = said.lines().next().unwrap();
+    assert!(code.len() == 14 && said.contains(&format!("/link {code}")) && said.contains("private chat"), "{said}");
+    let said = hub(&["link"], &[("DATABASE_URL", stack.get("DATABASE_URL"))]).await.refused();
+    assert!(said.contains("HUB_TOKEN"), "{said}");
+
+    // The accounts that came by such codes: one's own are listed, and given up.
+    stack.sql(LINKED).await;
+    let said = here(&["link", "list"], &[]).await.fine();
+    assert!(said.contains("4711") && said.contains("ada") && !said.contains("4712"), "{said}");
+    let said = here(&["link", "remove", "telegram", "4712"], &[]).await.refused();
+    assert!(said.contains("that account of yours"), "{said}");
+    here(&["link", "remove", "telegram", "4711"], &[]).await.fine();
+    let said = here(&["link", "list"], &[]).await.fine();
+    assert!(said.contains("No account is linked to you"), "{said}");
 
     // A person leaves and accepts by the server's name.
     let outsider = [("HUB_TOKEN", stack.get("HUB_OUTSIDER_JWT"))];

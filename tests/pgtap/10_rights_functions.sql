@@ -7,11 +7,14 @@ create temp table stage as select
   tap.server('buf-barista') as barista, tap.server('aura-labs') as labs,
   tap.task('bridge') as pending, tap.task('evals') as labs_task, tap.running('workshop') as running,
   (select (public.hub_send(tap.channel('dispatch'), 'thread') -> 'thread' ->> 'id')::uuid) as thread,
-  tap.running('garden') as failed, null::uuid as loose, null::uuid as sweep, null::uuid as token, null::text as secret, null::uuid as outbox, null::uuid as dead;
+  tap.running('garden') as failed, null::uuid as loose, null::uuid as sweep, null::uuid as token, null::text as secret, null::uuid as outbox, null::uuid as dead, null::uuid as part, null::uuid as said, null::bigint as budget, null::bigint as hubs_budget, tap.running('quick') as asking, null::uuid as ask;
 select public.hub_execute_command(leads, '!sweep Troy') from stage;
 update stage set sweep = (select id from public.hub_claim_sweeps());
 select from stage s, public.hub_fail_task(s.failed, 1, 'no', false);
 insert into public.mac_tasks (content, channel_id) select 'no thread yet', dispatch from stage;
+update stage set budget = (public.hub_set_budget(barista, 'agent', 'claude', 'cost', 1000)).id, hubs_budget = (public.hub_set_budget(null, 'deployment', null, 'cost', 1000000)).id;
+update stage set part = (select id from public.hub_subtask((select running from stage), 1, 'a part'));
+update stage set said = (select m.id from public.hub_channel_messages m where m.task_id = (select labs_task from stage) order by m.seq limit 1);
 update stage set loose = (select id from public.mac_tasks where content = 'no thread yet');
 select from stage s, public.hub_register_device('tap-gone', 'linux', '[]', 1), public.hub_revoke_device('tap-gone');
 with made as (select public.hub_create_hook_token('tap', array['channel:' || quick]) as t from stage)
@@ -23,6 +26,8 @@ update stage set dead = (select o.id from public.hub_outbox o where o.status = '
 update public.hub_outbox set status = 'dead' where id = (select dead from stage);
 update public.hub_members set accepts_hooks = true where user_id = tap.id('viewer');
 insert into public.hub_invitations (server_id, user_id, role, server_name, server_display_name) select s.id, tap.id('outsider'), 'operator', 'x', 'x' from stage, unnest(array[barista, labs]) s (id);
+update stage set ask = (public.hub_ask(asking, 1, 'question', 'Which?')).id;
+insert into public.hub_chat_identities (provider, author_id, user_id, label, person_label) values ('discord', '1', tap.id('operator'), 'x', 'x');
 grant select on stage to public;
 
 -- A sub that is no uuid (a third-party sign-in) is nobody here, and no error.
@@ -74,10 +79,58 @@ insert into matrix values
   ($$select public.hub_sign_off('tap-all')$$,                                 '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select public.hub_report_rate_limit('tap-all', 'claude', null, null, 'x')$$, '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select public.hub_report_login('tap-all', 'claude', false, 'x')$$,       '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select public.hub_lease_login('tap-all', 'claude', 'x')$$,               '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select public.hub_return_login('tap-all', 'claude', 'x')$$,              '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select * from public.hub_limits()$$,                                     '{42501,ok,ok,ok,ok,ok,ok,ok,ok,ok}'),
   ($$select * from public.hub_agent_stops()$$,                                '{42501,ok,ok,ok,ok,ok,ok,ok,ok,ok}'),
+  ($$select public.hub_begin_attempt(running, 1) from stage$$,                '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_report_workspace(running, 1, '{"kind": "git"}') from stage$$, '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select * from public.hub_workspaces_to_clean('tap-all')$$,               '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
+  ($$select public.hub_workspace_removed('tap-all', running, false) from stage$$, '{42501,42501,42501,42501,42501,42501,ok,42501,ok,ok}'),
   ($$select public.hub_report_progress(running, 1, 'x') from stage$$,         '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
   ($$select public.hub_complete_task(running, 1, 'x') from stage$$,           '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
   ($$select public.hub_fail_task(running, 1, 'x') from stage$$,               '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_send(prototypes, 'x', null, null, said) from stage$$,  '{42501,UH004,UH004,42501,UH004,UH004,UH004,UH004,UH004,UH004}'),
+  ($$select public.hub_steer_task(running, 'x') from stage$$,                 '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_steer_task(labs_task, 'x') from stage$$,               '{42501,UH004,UH004,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_need_task(part, labs_task) from stage$$,               '{42501,UH004,42501,42501,UH003,UH003,UH004,UH004,UH003,UH003}'),
+  ($$select public.hub_route_task(part, p_model => 'codex') from stage$$,     '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_route_task(part, p_type => 'docs') from stage$$,       '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_route_task(labs_task, p_agent => 'claude') from stage$$, '{42501,UH004,UH004,42501,UH003,UH003,UH004,UH004,UH003,UH003}'),
+  ($$select public.hub_set_thread_replies(dispatch, 'steer') from stage$$,    '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_thread_replies(prototypes, 'queue') from stage$$,  '{42501,UH004,UH004,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_when_limited(dispatch, 'wait') from stage$$,       '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_when_limited(prototypes, 'brief') from stage$$,    '{42501,UH004,UH004,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_report_steer(running, 1, array[1], 'taken') from stage$$, '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_say(running, 1, 'x') from stage$$,                     '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_subtask(running, 1, 'x') from stage$$,                 '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_subtask_result(running, 1, part) from stage$$,         '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select * from stage, public.hub_attempt_thread(running, 1)$$,            '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_ask(asking, 1, 'question', 'x') from stage$$,          '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_withdraw_ask(asking, 1, ask) from stage$$,             '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_take_answers(asking, 1, array[ask]) from stage$$,      '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_park_task(asking, 1) from stage$$,                     '{42501,42501,42501,42501,42501,42501,ok,UH002,ok,ok}'),
+  ($$select public.hub_answer_ask(ask, 'x') from stage$$,                     '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_answer_task(asking, 'x') from stage$$,                 '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select * from public.hub_costs(now() - interval '1 day', now(), 'day')$$, '{42501,42501,ok,ok,ok,ok,42501,42501,ok,ok}'),
+  ($$select * from public.hub_budget_state()$$,                               '{42501,42501,ok,ok,ok,ok,42501,42501,ok,ok}'),
+  ($$select * from public.hub_share_state()$$,                                '{42501,42501,ok,ok,ok,ok,42501,42501,ok,ok}'),
+  ($$select public.hub_set_budget(barista, 'server', null, 'cost', 5) from stage$$, '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_budget(labs, 'server', null, 'cost', 5) from stage$$, '{42501,UH004,UH004,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_budget(barista, 'task', pending::text, 'cost', 5) from stage$$, '{42501,UH004,42501,42501,ok,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_budget(null, 'deployment', null, 'cost', 5)$$,     '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_remove_budget(budget) from stage$$,                    '{42501,UH004,UH004,UH004,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_remove_budget(hubs_budget) from stage$$,               '{42501,UH004,UH004,UH004,UH004,UH004,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_share(barista, 'Desktop/homelab', 2) from stage$$, '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_share(barista, null, 2) from stage$$,              '{42501,UH004,42501,42501,42501,42501,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_fallbacks(barista, 'claude', '{wait}') from stage$$, '{42501,UH004,42501,42501,42501,ok,UH004,UH004,ok,ok}'),
+  ($$select public.hub_set_fallbacks(null, 'claude', '{wait}')$$,             '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select * from public.hub_inbox()$$,                                      '{42501,42501,ok,ok,ok,ok,42501,42501,ok,ok}'),
+  ($$select public.hub_link_code()$$,                                         '{42501,42501,ok,ok,ok,ok,42501,42501,42501,42501}'),
+  ($$select public.hub_unlink_chat('discord', '1')$$,                         '{42501,UH004,UH004,UH004,ok,UH004,UH004,UH004,ok,ok}'),
+  ($$select public.hub_link_chat('discord', '2', 'x', 'y')$$,                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_answer_from_chat('discord', 'x', '1', 'channel:1')$$,  '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$select public.hub_answer_by_token('x')$$,                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_decay_threads()$$,                                     '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_recover()$$,                                           '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$select public.hub_post_feeds()$$,                                        '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
@@ -157,16 +210,22 @@ select is(tap.outcome(a, format(c, t)) = '42501', t <> 'now()', format('%s may n
        (values ('device:tap-all', $$select hub_internal.register_device('tap-all', 'linux', '[]', 1, %s)$$),
                ('device:tap-all', $$select hub_internal.heartbeat('tap-all', '[]', null, %s)$$),
                ('device:tap-all', $$select hub_internal.sign_off('tap-all', %s)$$),
-               ('device:tap-all', $$select hub_internal.report_rate_limit('tap-all', 'claude', null, null, null, 'text', null, null, %s)$$),
+               ('device:tap-all', $$select hub_internal.report_rate_limit('tap-all', 'claude', null, null, null, 'text', null, null, null, %s)$$),
+               ('device:tap-all', $$select hub_internal.lease_login('tap-all', 'claude', 'x', 60, %s)$$),
                ('device:tap-all', $$select hub_internal.report_login('tap-all', 'claude', true, null, %s)$$),
                ('device:tap-all', $$select hub_internal.claim_tasks('tap-all', 1, '1 minute', %s)$$),
                ('device:tap-all', $$select hub_internal.complete_task(running, 1, 'x', '{}', %s) from stage$$),
                ('device:tap-all', $$select hub_internal.fail_task(running, 1, 'x', true, '{}', %s) from stage$$),
+               ('device:tap-all', $$select hub_internal.park_task(asking, 1, '{}', %s) from stage$$),
+               ('device:tap-all', $$select hub_internal.begin_attempt(running, 1, %s) from stage$$),
+               ('device:tap-all', $$select hub_internal.report_workspace(running, 1, '{"kind": "git"}', %s) from stage$$),
+               ('device:tap-all', $$select hub_internal.workspaces_to_clean('tap-all', %s)$$),
+               ('device:tap-all', $$select hub_internal.workspace_removed('tap-all', running, false, %s) from stage$$),
                ('operator', $$select hub_internal.cancel_task(running, %s) from stage$$),
                ('owner', $$select hub_internal.retry_outbox(dead, %s) from stage$$)) v (a, c);
 select set_eq($$ select p.proname::text from pg_proc p where p.pronamespace = 'hub_internal'::regnamespace and p.provolatile = 'v'
                     and 'p_now' = any (p.proargnames) and has_function_privilege('authenticated', p.oid, 'execute') $$,
-              $$ values ('register_device'), ('heartbeat'), ('sign_off'), ('claim_tasks'), ('complete_task'), ('fail_task'), ('cancel_task'), ('retry_outbox'), ('report_rate_limit'), ('report_login') $$,
+              $$ values ('register_device'), ('heartbeat'), ('sign_off'), ('claim_tasks'), ('complete_task'), ('fail_task'), ('park_task'), ('cancel_task'), ('retry_outbox'), ('report_rate_limit'), ('report_login'), ('lease_login'), ('begin_attempt'), ('report_workspace'), ('workspace_removed') $$,
               'and these are all that take one');
 update public.mesh_devices set agents = '[{"agent":"secret-agent","models":["any"]}]' where name = 'tap-own';
 create function pg_temp.knows(p_actor text) returns boolean language plpgsql as $$

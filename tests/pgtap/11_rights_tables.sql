@@ -6,6 +6,7 @@ create temp table stage as select tap.running('quick') as running, tap.task('pro
   (select id from public.hub_channels where name = 'quick') as quick, (select id from public.hub_channels where name = 'prototypes') as prototypes,
   (select id from public.hub_channels where name = 'heartbeat') as feed, tap.server('buf-barista') as barista;
 insert into public.hub_routing_rules (server_id, query, model) values (tap.server('aura-labs'), 'secretword', 'codex');
+insert into public.hub_routing_examples (server_id, words, content, task_type) values (tap.server('aura-labs'), gen_random_uuid(), 'secret words', 'docs');
 insert into public.hub_bridges (server_id, channel_id, provider, target) select tap.server('aura-labs'), prototypes, 'discord', 'channel:1' from stage;
 insert into public.hub_places (server_id, kind, target, secret_name) select barista, 'discord', 'channel:9', 'DISCORD_BOT_TOKEN' from stage;
 insert into public.hub_places (server_id, kind, target) select barista, k.kind, k.target from stage, (values ('project', 'a'), ('github', 'tap/*')) k (kind, target);
@@ -20,6 +21,19 @@ select public.hub_send(tap.channel('leads'), '!help', null, 'tap');
 create temp table token as select public.hub_create_hook_token('tap', array['channel:' || prototypes, 'user:' || tap.id('viewer')]) as t from stage;
 select public.hub_receive_hook(t ->> 'token', 'for the viewer', 'user:' || tap.id('viewer')) from token;
 select public.hub_report_rate_limit('tap-all', 'claude', null, null, 'x'), public.hub_report_login('tap-all', 'claude', false, 'x');
+insert into public.hub_sessions (root_id, agent, account, server_id, device, session_id) select gen_random_uuid(), 'claude', 'a', tap.server(s), d, 'of ' || s from (values ('buf-barista', 'tap-all'), ('aura-labs', 'tap-all')) v (s, d);
+insert into public.hub_workspaces (root_id, device, server_id, name, branch, kind) select gen_random_uuid(), d, tap.server(s), 'of ' || s, 'hub/tap', 'git' from (values ('buf-barista', 'tap-all'), ('aura-labs', 'tap-all')) v (s, d);
+select public.hub_ask(running, 1, 'question', 'Which?') from stage;
+select public.hub_need_task(tap.task('quick'), running) from stage;
+select public.hub_send(tap.channel('quick'), E'!team A team\n- a\n- b');
+insert into public.hub_ask_rules (server_id, action) values (tap.server('aura-labs'), 'ask');
+insert into public.hub_budgets (server_id, scope, measure, amount) values (tap.server('aura-labs'), 'server', 'cost', 5), (tap.server('buf-barista'), 'server', 'cost', 5), (null, 'deployment', 'cost', 5);
+insert into public.hub_shares (server_id, project, weight) values (tap.server('aura-labs'), null, 2), (tap.server('buf-barista'), 'app', 2);
+insert into hub_internal.budget_use select id, 'epoch', 1 from public.hub_budgets where server_id is null;
+insert into public.hub_ask_rules (server_id, action, about) values (tap.server('buf-barista'), 'ask', 'tap');
+insert into public.hub_model_fallbacks (server_id, model, position, fallback) values (tap.server('aura-labs'), 'claude', 1, 'wait'), (tap.server('buf-barista'), 'claude', 1, 'codex');
+insert into public.hub_projects (server_id, name, path, verify) values (tap.server('buf-barista'), 'tap-quick', 'a/tap', 'make check');
+insert into public.hub_chat_identities (provider, author_id, user_id, label, person_label) values ('discord', '1', tap.id('operator'), 'x', 'x');
 grant select on stage to public;
 
 -- What each sees: anon, an anonymous sign-in, an outsider, a viewer, an operator, an owner, the device that holds the task, another, service, postgres.
@@ -30,7 +44,8 @@ insert into reads values
   ($$public.hub_channels where name = 'quick'$$,                                          '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.hub_channels where name = 'prototypes'$$,                                     '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_members where user_id = tap.id('viewer') and server_id = tap.server('aura-labs')$$, '{42501,0,0,1,1,1,0,0,1,1}'),
-  ($$public.hub_projects where server_id = tap.server('aura-labs')$$,                     '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_projects where server_id = tap.server('aura-labs')$$,                     '{42501,0,0,0,1,1,0,0,1,1}'),
+  ($$public.hub_projects where name = 'tap-quick'$$,                                      '{42501,0,0,0,1,1,0,0,1,1}'),
   ($$public.hub_invitations where server_name = 'aura-labs'$$,                            '{42501,0,1,0,0,1,0,0,1,1}'),
   ($$public.hub_channel_messages m where m.channel_id = (select quick from stage) and m.seq = 1$$,      '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.hub_channel_messages m where m.channel_id = (select prototypes from stage) and m.seq = 1 and m.task_thread_id is null$$, '{42501,0,0,1,1,1,0,0,1,1}'),
@@ -38,13 +53,49 @@ insert into reads values
   ($$public.mac_tasks t where t.id = (select running from stage)$$,                       '{42501,0,1,1,1,1,1,0,1,1}'),
   ($$public.mac_tasks t where t.id = (select labs_task from stage)$$,                     '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_task_attempts a where a.task_id = (select running from stage)$$,          '{42501,0,1,1,1,1,1,0,1,1}'),
+  ($$public.hub_task_needs where needs = (select running from stage)$$,                   '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_teams m join public.mac_tasks t on t.id = m.task_id where t.content like 'A team%'$$,  '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_asks a where a.task_id = (select running from stage)$$,                   '{42501,0,1,1,1,1,1,0,1,1}'),
+  ($$public.hub_ask_rules where server_id = tap.server('aura-labs')$$,                    '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_model_fallbacks where server_id = tap.server('aura-labs')$$,             '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$public.hub_model_fallbacks where server_id = tap.server('buf-barista')$$,           '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_model_fallbacks where server_id is null and model = 'claude' and position = 1$$, '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_chat_identities where author_id = '1'$$,                                  '{42501,0,0,0,1,0,0,0,1,1}'),
+  ($$(select from hub_internal.steers limit 0) s$$,                                       '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$(select from hub_internal.login_leases limit 0) s$$,                                 '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$(select from hub_internal.subtasks limit 0) s$$,                                     '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$(select from hub_internal.beginners limit 0) s$$,                                    '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$hub_internal.ask_keys$$,                                                             '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$hub_internal.link_codes$$,                                                           '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$hub_internal.ask_grants$$,                                                           '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$public.hub_budgets where server_id = tap.server('aura-labs')$$,                      '{42501,0,0,0,1,1,0,0,1,1}'),
+  ($$public.hub_budgets where server_id = tap.server('buf-barista')$$,                    '{42501,0,0,0,1,1,0,0,1,1}'),
+  ($$public.hub_budgets where server_id is null$$,                                        '{42501,0,0,0,0,0,0,0,1,1}'),
+  ($$public.hub_budget_state()$$,                                                         '{42501,42501,0,0,2,2,42501,42501,3,3}'),
+  ($$hub_internal.budget_use$$,                                                           '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
+  ($$hub_internal.weighed_budgets$$,                                                          '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$public.hub_shares where server_id = tap.server('aura-labs')$$,                       '{42501,0,0,0,1,1,0,0,1,1}'),
+  ($$public.hub_shares where server_id = tap.server('buf-barista')$$,                     '{42501,0,0,0,1,1,0,0,1,1}'),
+  ($$hub_internal.share_use$$,                                                            '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$hub_internal.shared$$,                                                               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,1}'),
+  ($$hub_internal.spendings$$,                                                            '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
+  ($$public.hub_ask_rules where about = 'tap'$$,                                          '{42501,0,0,1,1,1,0,0,1,1}'),
+  ($$(select id from public.hub_sessions where session_id = 'of buf-barista') s$$, '{42501,0,0,1,1,1,1,0,1,1}'),
+  ($$(select id from public.hub_sessions where session_id = 'of aura-labs') s$$,   '{42501,0,0,1,1,1,1,0,1,1}'),
+  ($$(select account from public.hub_sessions where session_id like 'of %') s$$,            '{42501,42501,42501,42501,42501,42501,42501,42501,2,2}'),
+  ($$public.hub_workspaces where name = 'of buf-barista'$$, '{42501,0,0,1,1,1,1,0,1,1}'),
+  ($$public.hub_workspaces where name = 'of aura-labs'$$,  '{42501,0,0,1,1,1,1,0,1,1}'),
   ($$public.mesh_quota_pools where agent = 'claude'$$,                                    '{42501,0,0,0,1,1,0,0,1,1}'),
   ($$public.mesh_logins where device = 'tap-all'$$,                                       '{42501,0,0,0,1,1,1,0,1,1}'),
   ($$public.hub_agent_stops() where device = 'tap-all'$$,                                 '{42501,0,0,0,2,2,2,0,2,2}'),
+  ($$public.hub_limits() where account = 'device:tap-all'$$,                              '{42501,0,0,0,1,1,1,0,1,1}'),
   ($$hub_internal.device_accounts$$,                                                      '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
-  ($$public.hub_routing_rules where server_id is null and model = 'codex' and query like 'rename:A%'$$,                        '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_routing_rules where server_id is null and platform = 'macos' and query like 'swift %'$$,                        '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.hub_routing_rules where server_id = tap.server('aura-labs')$$,                '{42501,0,0,1,1,1,0,0,1,1}'),
   ($$public.hub_message_events where event = 'queued'$$,                                  '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_prices where model = 'gpt-5-codex'$$,                                     '{42501,0,1,1,1,1,0,0,1,1}'),
+  ($$public.hub_routing_examples where server_id = tap.server('aura-labs')$$,             '{42501,0,0,0,0,1,0,0,1,1}'),
+  ($$(select from hub_internal.routing_weights limit 0) s$$,                              '{42501,42501,42501,42501,42501,42501,42501,42501,42501,0}'),
   ($$public.hub_routing_models where task_type = 'code'$$,                                '{42501,0,1,1,1,1,0,0,1,1}'),
   ($$public.mesh_devices where name = 'tap-all'$$,                                        '{42501,0,1,1,1,1,1,0,1,1}'),
   ($$public.mesh_device_servers where device = 'tap-own'$$,                               '{42501,0,1,1,1,1,0,0,1,1}'),
@@ -101,8 +152,33 @@ insert into writes values
   ($$update public.hub_task_attempts set outcome = null$$,                                                '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_projects (server_id, name, path) select barista, 'p', 'a/b' from stage$$,     '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
   ($$insert into public.hub_projects (server_id, name, path) select barista, 'p', 'victim/secret' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_task_needs (task, needs) select running, labs_task from stage$$,               '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$delete from public.hub_task_needs$$,                                                                   '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$update public.hub_teams set gather = 'join'$$,                                                         '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$update public.hub_asks set title = 'x'$$,                                                              '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$insert into public.hub_asks (task_id, attempt, asked_by, kind, title, digest, options) select running, 1, 'x', 'stop', 'x', 'x', '[]' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$insert into public.hub_ask_rules (server_id, action) select barista, 'allow' from stage$$,           '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_ask_rules (server_id, action, created_by) select barista, 'allow', tap.id('viewer') from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$insert into public.hub_model_fallbacks (server_id, model, position, fallback) select barista, 'codex', 1, 'wait' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_budgets (server_id, scope, measure, amount) select barista, 'server', 'tokens', 1 from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_budgets (scope, measure, amount) values ('deployment', 'tokens', 1)$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_budgets (server_id, scope, subject, measure, amount) select barista, 'task', running::text, 'tokens', 1 from stage$$, '{42501,42501,42501,42501,ok,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_budgets (server_id, scope, measure, amount, raised) select barista, 'server', 'tokens', 1, 9 from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$insert into public.hub_shares (server_id, project, weight) select barista, 'x', 2 from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_shares (server_id, weight) select barista, 2 from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_prices (version, valid_from, model, input, output) values ('x', '2026-01-01', 'x', 1, 1)$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_model_fallbacks (model, position, fallback) values ('claude', 3, 'wait')$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_model_fallbacks set server_id = tap.server('buf-barista') where id is null$$, '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$insert into public.hub_chat_identities (provider, author_id, user_id, label, person_label) values ('discord', '2', tap.id('owner'), 'x', 'x')$$, '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$insert into public.hub_projects (server_id, name, path, verify, setup) select barista, 'p', 'a/b', 'make', 'make' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_projects (server_id, name, path, push, pull_request, repository) select barista, 'p', 'a/b', true, 'draft', 'tap/own' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
+  ($$insert into public.hub_projects (server_id, name, path, push, pull_request, repository) select barista, 'p', 'a/b', true, 'draft', 'victim/private' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$update public.hub_sessions set state = 'ok'$$,                                                       '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$delete from public.hub_workspaces$$,                                                                 '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
   ($$insert into public.hub_routing_rules (server_id, query, model) select barista, 'cobol', 'claude' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
   ($$insert into public.hub_routing_rules (query, model) values ('cobol', 'claude')$$,                    '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
+  ($$insert into public.hub_routing_examples (server_id, words, content, task_type) select barista, gen_random_uuid(), 'x', 'docs' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
+  ($$update public.hub_routing_examples set task_type = 'ops'$$,                                          '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
   ($$delete from public.hub_routing_models$$,                                                             '{42501,42501,42501,42501,42501,42501,42501,42501,42501,ok}'),
   ($$insert into public.hub_webhook_rules (server_id, event, channel_id, template) select barista, 'push', quick, 'Look' from stage$$, '{42501,42501,42501,42501,42501,ok,42501,42501,ok,ok}'),
   ($$insert into public.hub_webhook_rules (server_id, event, channel_id, template, repository) select barista, 'push', quick, 'Look', 'victim/private' from stage$$, '{42501,42501,42501,42501,42501,42501,42501,42501,ok,ok}'),
@@ -151,11 +227,20 @@ select policies_are('public', t.name, t.policies) from (values
   ('hub_members', array['hub_members_select_readers', 'hub_members_update_oneself']),
   ('hub_invitations', array['hub_invitations_select_concerned']),
   ('hub_channels', array['hub_channels_select_readers']),
-  ('hub_projects', array['hub_projects_select_readers', 'hub_projects_insert_owners', 'hub_projects_update_owners', 'hub_projects_delete_owners']),
+  ('hub_projects', array['hub_projects_select_operators', 'hub_projects_insert_owners', 'hub_projects_update_owners', 'hub_projects_delete_owners']),
   ('hub_channel_messages', array['hub_channel_messages_select_readers', 'hub_channel_messages_insert_oneself']),
   ('hub_task_threads', array['hub_task_threads_select_readers']),
   ('mac_tasks', array['mac_tasks_select_readers', 'mac_tasks_insert_operators']),
   ('hub_task_attempts', array['hub_task_attempts_select_readers']),
+  ('hub_task_needs', array['hub_task_needs_select_readers']),
+  ('hub_teams', array['hub_teams_select_readers']),
+  ('hub_asks', array['hub_asks_select_readers']),
+  ('hub_ask_rules', array['hub_ask_rules_select_members', 'hub_ask_rules_insert_owners', 'hub_ask_rules_update_owners', 'hub_ask_rules_delete_owners']),
+  ('hub_model_fallbacks', array['hub_model_fallbacks_select_readers', 'hub_model_fallbacks_insert_owners', 'hub_model_fallbacks_update_owners', 'hub_model_fallbacks_delete_owners']),
+  ('hub_budgets', array['hub_budgets_select_operators', 'hub_budgets_insert_owners', 'hub_budgets_update_owners', 'hub_budgets_delete_owners']),
+  ('hub_shares', array['hub_shares_select_operators', 'hub_shares_insert_owners', 'hub_shares_update_owners', 'hub_shares_delete_owners']),
+  ('hub_prices', array['hub_prices_select_people']),
+  ('hub_chat_identities', array['hub_chat_identities_select_oneself']),
   ('mesh_devices', array['mesh_devices_select_readers']),
   ('mesh_device_servers', array['mesh_device_servers_select_readers']),
   ('hub_webhook_deliveries', array['hub_webhook_deliveries_select_operators']),

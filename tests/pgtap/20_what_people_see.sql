@@ -10,10 +10,10 @@ select lives_ok($$ select public.hub_report_progress(id, 1, 'Analyzing cache.rs'
 select lives_ok($$ select public.hub_report_progress(id, 1, 'Patching invalidation') from t $$);
 select lives_ok($$ select public.hub_complete_task(id, 1, 'Fixed it.', '{"model": "claude-sonnet-4-6", "cost_usd": 0.25, "tokens_in": 10, "tokens_out": 20}') from t $$);
 select results_eq($$ select * from (select tap.told(id) from t) x $$,
-  $$ values (format(E'⏳ Task %s queued\nModel: claude | Project: Desktop/Comp-Core/core/semantic', pg_temp.short())),
+  $b$ values (format(E'⏳ Task %s queued\nModel: claude | Project: Desktop/Comp-Core/core/semantic', pg_temp.short())),
             (format('▶️ %s started [claude/tap-all]', pg_temp.short())),
             (format('📋 %s: Analyzing cache.rs', pg_temp.short())), (format('📋 %s: Patching invalidation', pg_temp.short())),
-            (format(E'✅ %s complete [claude/tap-all]\nFixed it.', pg_temp.short())) $$, 'a flat task''s messages appear in its channel');
+            (format(E'✅ %s complete [claude/tap-all]\nFixed it.\n\nCost: $0.25 (10 tokens in, 20 out)', pg_temp.short())) $b$, 'a flat task''s messages appear in its channel');
 select results_eq($$ select embed_data ->> 'title', (embed_data ->> 'color')::int, embed_data -> 'fields' from public.hub_channel_messages, t where task_id = t.id and content_type = 'task' $$,
   $$ values ('Task Queued', 3447003, '[{"name":"Model","value":"claude","inline":true},{"name":"Device","value":"— (pending)","inline":true}]'::jsonb) $$, 'the embed of a queued task');
 select results_eq($$ select embed_data ->> 'title', (embed_data ->> 'color')::int, embed_data -> 'fields' -> 0 ->> 'value', embed_data -> 'fields' -> 1 ->> 'value', embed_data -> 'fields' -> 2 ->> 'name'

@@ -116,6 +116,61 @@ select results_eq($$ select m.content ~ format('^⏸️ %s waits \[claude/tap-al
   $$ values (true, 'Task Waits', 9807270, 'notice') $$, 'in grey, with until when and how that is known');
 delete from public.mesh_quota_pools;
 
+-- A model is at its limit on every machine, and another runs it
+update public.mesh_devices set agents = '[{"agent":"claude","models":["claude"]},{"agent":"codex","models":["codex"]}]' where name = 'tap-all';
+update public.mesh_devices set drained_at = now() where name = 'tap-other';
+select public.hub_report_rate_limit('tap-all', 'claude', null, '2126-11-29T14:00:00Z', 'x', 'text');
+insert into public.mac_tasks (content, channel_id, model_preference) values ('Done by another', tap.channel('garden'), 'claude');
+create temp table other as select id from public.mac_tasks where content = 'Done by another';
+select public.hub_recover();
+select pg_temp.claim(id) from other;
+select is(pg_temp.events(id), 'queued fallback started', 'by another model') from other;
+select results_eq($$ select m.content ~ format('^⤵️ %s goes to codex: claude is at its limit until ....-..-.. ..:.. UTC \(as its message says\)$', left(other.id::text, 4)),
+                            m.embed_data ->> 'title', (m.embed_data ->> 'color')::int, m.content_type
+                       from public.hub_channel_messages m join other on m.task_id = other.id where m.event = 'fallback' $$,
+  $$ values (true, 'Fallback', 9807270, 'notice') $$, 'in grey, with why and until when');
+delete from public.mesh_quota_pools;
+update public.mesh_devices set agents = '[{"agent":"claude","models":["any"]}]' where name = 'tap-all';
+update public.mesh_devices set drained_at = null where name = 'tap-other';
+select public.hub_recover();
+
+-- An agent that is told something, says something, has a part done; a task that is sent elsewhere
+create temp table talk as select tap.running('garden', 'talks') as id;
+select public.hub_steer_task(id, 'Use tabs') from talk;
+select public.hub_report_steer(s.task_id, 1, array[s.id], 'taken') from hub_internal.steers s join talk on talk.id = s.task_id;
+select public.hub_say(id, 1, 'I begin with {note}') from talk;
+create temp table part as select p.id from talk, public.hub_subtask(talk.id, 1, 'Count the lines') p;
+select public.hub_route_task(id, p_model => 'codex', p_device => 'tap-all') from part;
+select is(pg_temp.events(id), 'queued started none steered said decomposed', 'told, and saying') from talk;
+select is(pg_temp.events(id), 'queued routed', 'its part, sent elsewhere') from part;
+select results_eq($$ select m.event, m.sender_type, m.content_type, m.content, (m.embed_data ->> 'color')::int
+                       from public.hub_channel_messages m where m.task_id in (select id from talk union select id from part) and m.event in ('steered', 'said', 'decomposed', 'routed')
+                      order by m.seq $$,
+  $$ select x.event, x.who, x.kind, x.said, x.color from talk, part, lateral (values
+       ('steered', 'system', 'notice', format('↪️ %s was told', left(talk.id::text, 4)), null::int),
+       ('said', 'agent', 'text', format('💬 %s: I begin with {note}', left(talk.id::text, 4)), null),
+       ('decomposed', 'system', 'notice', format(E'🧩 %s has 1 part\n⏳ %s Count the lines [any]', left(talk.id::text, 4), left(part.id::text, 4)), 3447003),
+       ('routed', 'system', 'notice', format('🔀 %s goes to model codex on tap-all, by postgres', left(part.id::text, 4)), 9807270)) x (event, who, kind, said, color) $$,
+  'in their words');
+
+-- One request that is several tasks, and one answer of what they did
+create temp table whole as select (public.hub_send(tap.channel('garden'), E'!team Tidy up\n- the beds\n- the shed') #>> '{task,id}')::uuid as id;
+select public.hub_complete_task(c.id, c.attempt, 'tidy') from public.hub_claim_tasks('tap-all', 50) c;
+select is(pg_temp.events(id), 'queued decomposed synthesizing', 'a request that is several tasks') from whole;
+select results_eq($$ select m.sender_type, m.content_type, m.content, m.embed_data ->> 'title', (m.embed_data ->> 'color')::int from public.hub_channel_messages m join whole on m.task_id = whole.id where m.event = 'synthesizing' $$,
+  $$ select 'system', 'notice', format('🟡 %s gathers 2 parts', left(id::text, 4)), 'Synthesizing', 15844367 from whole $$, 'is gathered, in yellow');
+select public.hub_cancel_task(id) from whole;
+
+-- Without its session, and in a folder without git
+create temp table moved as select tap.running('garden', 'goes on elsewhere') as id;
+insert into public.hub_sessions (root_id, agent, account, device, session_id, folder) select id, 'claude', 'device:gone', 'gone', 's', project from public.mac_tasks join moved using (id);
+update public.mac_tasks set session_id = 's', session_device = 'gone' where id = (select id from moved);
+select public.hub_begin_attempt(id, 1), public.hub_report_workspace(id, 1, '{"kind": "in_place"}') from moved;
+select is(pg_temp.events(id), 'queued started session_elsewhere workspace', 'without its session, in place') from moved;
+select results_eq($$ select m.content, m.embed_data ->> 'title', (m.embed_data ->> 'color')::int, m.content_type
+                       from public.hub_channel_messages m join moved on m.task_id = moved.id where m.event = 'session_elsewhere' $$,
+  $$ select format('🧭 %s: gone, which has the session, is gone; claude begins afresh', left(id::text, 4)), 'Session Elsewhere', 9807270, 'notice' from moved $$, 'in one grey line');
+
 -- Bridges and feeds
 insert into public.hub_bridges (server_id, channel_id, provider, target)
   values (tap.server('buf-barista'), tap.channel('workshop'), 'discord', 'channel:7');
@@ -129,6 +184,19 @@ select public.hub_post_feeds();
 select is((select string_agg(distinct m.event, ' ')
   from public.hub_channel_messages m join public.hub_channels c on c.id = m.channel_id
   where c.feed is not null), 'feed', 'a feed');
+-- Asking people
+insert into public.hub_ask_rules (server_id, tool, action, expires_after, on_expiry)
+  select tap.server('buf-barista'), r.tool, r.action, r.after, r.outcome
+    from (values ('Read', 'allow', null, null), ('Write', 'ask', interval '1 minute', 'remind')) r (tool, action, after, outcome);
+insert into public.hub_ask_rules (server_id, tool, action, roles, persons)
+  values (tap.server('buf-barista'), 'Edit', 'ask', '{}', array[tap.id('outsider')]);
+create temp table asks as select tap.running('quick', 'Asks') as id;
+select public.hub_ask(id, 1, 'approval', 'May I?', null, jsonb_build_object('tool', tool, 'input', 'x'))
+  from asks, unnest(array['Read', 'Write', 'Edit']) tool;
+select public.hub_recover(now() + interval '2 minutes');
+select public.hub_answer_ask(a.id, 'deny') from public.hub_asks a join asks on a.task_id = asks.id where a.tool = 'Edit';
+select public.hub_park_task(id, 1) from asks;
+select is(pg_temp.events(id), 'queued started ask_settled asked ask_owners ask_closed ask_reminder parked', 'it asks') from asks;
 select is_empty($$ select event from public.hub_message_events except select event
   from public.hub_channel_messages $$, 'no event is left untold by this test');
 
@@ -169,7 +237,7 @@ create temp table lost as select tap.task('research') as id;
 insert into hub_internal.webhook_tasks (delivery_id, channel_id, task_id, provider, repository, number, answer)
 select gen_random_uuid(), tap.channel('research'), id, 'github', 'acme/app', 8, true from lost;
 update public.mac_tasks t set max_attempts = 1 from lost where t.id = lost.id;
-select pg_temp.claim(id) from lost;
+select from lost, public.hub_begin_attempt(id, pg_temp.claim(id));
 select from public.hub_recover(now() + interval '1 hour');                   -- which ends an outage
 select from public.hub_recover(now() + interval '1 hour 30 seconds');
 select matches((select t.status || ' ' || t.error from public.mac_tasks t join lost using (id)), '^failed lease lost: tap-all was not heard of', 'people of the server read which machine lost a task');

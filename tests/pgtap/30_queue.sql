@@ -46,11 +46,11 @@ select is((select public.hub_recover(now() + interval '1 hour'))::int, 0, 'a fai
 -- Heartbeats
 create temp table h as select tap.running('quick') as id;
 select is((select public.hub_heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', id, 'attempt', 1))) from h),
-          (select '{"cancel": [], "lost": [], "steer": [], "projects": []}'::jsonb || jsonb_build_object('hub', i.id) from hub_internal.hub i), 'a heartbeat returns empty lists when nothing happened');
+          (select '{"cancel": [], "lost": [], "steer": [], "subtasks": [], "answers": [], "budget": [], "projects": []}'::jsonb || jsonb_build_object('hub', i.id) from hub_internal.hub i), 'a heartbeat returns empty lists when nothing happened');
 select from h, public.hub_cancel_task(h.id);
 select is((select status from public.mac_tasks join h using (id)), 'running', 'cancelling a running task leaves it running until its device stops it');
 select is((select public.hub_heartbeat('tap-all', jsonb_build_array(jsonb_build_object('task', h.id, 'attempt', 1), jsonb_build_object('task', f.id, 'attempt', 1))) from h, f),
-          (select jsonb_build_object('cancel', jsonb_build_array(h.id), 'steer', '[]'::jsonb, 'lost', jsonb_build_array(f.id), 'projects', '[]'::jsonb, 'hub', i.id) from h, f, hub_internal.hub i), 'a heartbeat returns the tasks to stop and the lost ones');
+          (select jsonb_build_object('cancel', jsonb_build_array(h.id), 'steer', '[]'::jsonb, 'subtasks', '[]'::jsonb, 'answers', '[]'::jsonb, 'budget', '[]'::jsonb, 'lost', jsonb_build_array(f.id), 'projects', '[]'::jsonb, 'hub', i.id) from h, f, hub_internal.hub i), 'a heartbeat returns the tasks to stop and the lost ones');
 select from h, public.hub_fail_task(h.id, 1, 'stopped', true);
 select is((select status from public.mac_tasks join h using (id)), 'cancelled', 'a task that failed after a cancel request is cancelled');
 select throws_ok($$ select public.hub_heartbeat('tap-all', '[{"task": 1}]') $$, 'UH001', 'bad input');
@@ -122,15 +122,21 @@ select is(pg_temp.why('status = ''running'', claimed_by = ''old'''), 'running on
 select is((select reason from public.hub_explain_task((select id from public.mac_tasks where status = 'running' and lease_expires_at > now() and claimed_by = 'mac' limit 1))), 'running on mac');
 update public.mac_tasks set lease_expires_at = now() - interval '1 minute' where id = (select id from public.mac_tasks where claimed_by = 'mac' and status = 'running' limit 1);
 select is((select reason from public.mac_tasks t, public.hub_explain_task(t.id) where t.lease_expires_at < now() limit 1), 'older than its lease');
-create temp table asks as select tap.task('quick') as id;
-update public.mac_tasks t set status = 'running', claimed_by = 'old-mac' from asks where t.id = asks.id;
-update public.mac_tasks t set status = 'waiting' from asks where t.id = asks.id;
+create temp table asks as select gen_random_uuid() as id;
+insert into public.mac_tasks (id, content, status, channel_id) select id, 'Waits since before there was a hub', 'waiting', tap.channel('quick') from asks;
 select is_empty($$ select m[1] from asks, public.hub_explain_task(id) e, regexp_matches(e.detail, 'hub_[a-z_]+', 'g') m
                     where not exists (select from pg_proc p where p.proname = m[1]) $$, 'a waiting task is explained by functions that there are');
+select is((select detail from asks, public.hub_explain_task(id)), (select format('Its executor says for what. To end it: hub task cancel %s (hub_cancel_task).', left(id::text, 8)) from asks), 'as a person does it, and as a program does');
+update public.mac_tasks t set status = 'pending' from asks where t.id = asks.id;
+update public.mac_tasks t set status = 'failed', error = E'It failed.\nDo otherwise.' from asks where t.id = asks.id;
+select is((select detail from asks, public.hub_explain_task(id)), (select format(E'It failed.\nDo otherwise; to have it tried again: hub task retry %s (hub_retry_task)', left(id::text, 8)) from asks), 'so is what has failed');
 update public.mesh_devices set revoked_at = now();
 select is(pg_temp.why('priority = 5'), 'no device serves it');
 
 -- Bad input
+select is(tap.refusal('postgres', c), 'UH001 bad input 1 to 100,000 characters, and more than blanks.', 'texts are refused in one way: ' || c)
+  from unnest(array[E'select public.hub_send(tap.channel(''quick''), E'' \\n'')', E'select public.hub_send(tap.channel(''quick''), null)', E'select public.hub_report_progress(gen_random_uuid(), 1, E''\\t'')',
+                    E'select public.hub_report_progress(gen_random_uuid(), 1, repeat(''x'', 100001))']) c;
 select throws_ok($$ select public.hub_claim_tasks('tap-all', 0) $$, 'UH001', 'bad input');
 select throws_ok($$ select public.hub_claim_tasks('tap-all', 1, '-1 second') $$, 'UH001', 'bad input');
 select throws_ok($$ select public.hub_claim_tasks('nobody') $$, 'UH005', 'device unknown');
@@ -139,6 +145,10 @@ select throws_ok(format('select public.hub_register_device(%s)', a), 'UH001', 'b
 select throws_ok($$ insert into public.mac_tasks (content) values ('  ') $$, 'UH001', 'bad input');
 select throws_ok($$ insert into public.mac_tasks (content, channel_id) values ('x', tap.channel('leads')) $$, 'UH003', 'conflict');
 select throws_ok($$ insert into public.mac_tasks (content, metadata) values ('x', '{"a": 1}') $$, '23514', null, 'metadata is a flat map of strings');
+
+-- The record of an attempt, whoever writes it
+select throws_ok(format($$ insert into public.hub_task_attempts (task_id, attempt, %I) select id, 99, 'x' from public.mac_tasks limit 1 $$, c), '23514', 'bad input', 'an attempt has no ' || c || ' of one''s own')
+  from unnest(array['outcome', 'reason', 'limit_source']) c;
 
 select * from finish();
 rollback;

@@ -254,7 +254,7 @@ select is(pg_temp.explained($$ update public.mac_tasks set platform = 'macos' wh
 select matches(pg_temp.explained($$ update public.mesh_devices set capacity = 0 where name = 'one' $$), '^all devices at capacity \| one 0/0; it waits until one of their tasks ends$', 'full');
 select is(pg_temp.explained($$ update public.mac_tasks set session_id = 's', session_device = 'two', status = 'blocked' where id = (select id from d);
                                update public.mac_tasks set status = 'pending', requested_agent = 'codex', model_preference = 'any' where id = (select id from d); select public.hub_sign_off('two') $$),
-  'device two is not online | two has codex for it and is offline: `hub worker --device two`. The session this task goes on with is there; revoke the device to start afresh elsewhere.', 'pinned to an offline machine');
+  'device two is not online | two has codex for it and is offline: `hub worker --device two`. The session this task goes on with is there; once it was away for 10 min, the task goes on elsewhere with a brief.', 'pinned to an offline machine');
 select unalike(pg_temp.explained($$ update public.mac_tasks set status = 'cancelled' where id <> (select id from d) and status = 'pending' $$), '%elsewhere%', 'nor where one could take it');
 update public.mac_tasks set status = 'cancelled' where status = 'pending';
 
@@ -421,6 +421,58 @@ select from rests, public.hub_retry_task(id);
 select is(pg_temp.backs('worker_stopped', 1), '0s handed_back; 3 left', 'queued again the row begins anew');
 do $$ begin for i in 1 .. 2 loop perform public.hub_cancel_task(id) from rests; perform public.hub_retry_task(id) from rests; end loop; end $$;
 select is(pg_temp.backs('worker_gone', 3), '0s handed_back, 10s handed_back, failed failed; 0 left', 'however often');
+
+-- A sign-in elsewhere numbers its users as it likes.
+create function pg_temp.foreigner() returns text language plpgsql as $$
+declare v_device public.mesh_devices;
+begin
+  perform tap.become('device:foreign');
+  perform set_config('request.jwt.claims', '{"sub": "auth0|1", "role": "authenticated", "app_metadata": {"device": "foreign"}}', true);
+  v_device := public.hub_register_device('foreign', 'linux', '[]', 1);
+  perform tap.become('postgres');
+  return concat_ws(' ', v_device.name, v_device.user_id);
+end $$;
+select is(pg_temp.foreigner(), 'foreign', 'a device whose token names no uuid registers');
+
+-- A worker killed between its claim and its first step costs no attempt, three times.
+select from public.hub_register_device('young', 'linux', '[{"agent":"claude","models":["any"]}]', 5);
+create temp table unbegun as select tap.task('quick', 'Never begun') as id;
+create function pg_temp.young() returns int language plpgsql as $$
+begin
+  update public.mac_tasks t set run_after = null, requested_device = 'young' from unbegun where t.id = unbegun.id;
+  perform public.hub_claim_tasks('young', 5, '60 seconds');
+  return (select t.attempt from public.mac_tasks t join unbegun using (id) where t.status = 'running');
+end $$;
+create function pg_temp.killed() returns text language plpgsql as $$
+declare v_attempt int := pg_temp.young();
+begin
+  update public.mac_tasks t set lease_expires_at = t.claimed_at - interval '1 second' from unbegun where t.id = unbegun.id;
+  perform hub_internal.recover_leases(now(), 10);
+  return (select concat_ws(' ', v_attempt, t.status, t.max_attempts, 'left', t.max_attempts - t.attempt,
+                           case when (select m.content from public.hub_channel_messages m where m.task_id = t.id order by m.seq desc limit 1) like '%before it had begun%' then 'not begun' end)
+            from public.mac_tasks t join unbegun using (id));
+end $$;
+update hub_internal.rounds set ran_at = null, due_at = null, outage_from = null, outage_to = null;
+update public.mac_tasks set requested_device = 'young' where id = (select id from unbegun);
+select is(pg_temp.killed(), '1 pending 3 left 2', 'of one that never began an attempt nobody can tell: it costs one');
+select from unbegun, public.hub_begin_attempt(id, pg_temp.young());
+select is(public.hub_register_device('young', 'linux', '[{"agent":"claude","models":["any"]}]', 5) is null, false);
+select is((select lease_expires_at - now() from public.mac_tasks join unbegun using (id)), interval '60 seconds', 'a worker that starts anew takes nothing that was begun');
+select is((select status || max_attempts from unbegun, public.hub_fail_task(id, 2, 'the worker was ended', true, '{"reason": "worker_gone"}')), 'pending3', 'and what was begun counts when its worker is gone');
+select pg_temp.young() is null as claimed \gset
+select is(public.hub_register_device('young', 'linux', '[{"agent":"claude","models":["any"]}]', 5) is null, false);
+select is((select lease_expires_at - now() from public.mac_tasks join unbegun using (id)), interval '30 seconds', 'what was not is waited for shortly');
+select is(jsonb_typeof(public.hub_heartbeat('young', jsonb_build_array(jsonb_build_object('task', id, 'attempt', 3))) -> 'lost'), 'array') from unbegun;
+select is((select lease_expires_at - now() from public.mac_tasks join unbegun using (id)), interval '60 seconds', 'unless somebody has it');
+select is((select status || max_attempts from unbegun, public.hub_fail_task(id, 3, 'the worker was ended', true, '{"reason": "worker_gone"}')), 'pending4', 'one that was not begun costs none when its worker is gone');
+select alike((select m.content from public.hub_channel_messages m join unbegun u on m.task_id = u.id order by m.seq desc limit 1), '↩️ %: the worker was ended before it had begun%; waits for a machine', 'the line says so');
+select is(pg_temp.killed(), '4 pending 5 left 1 not begun', 'nor when its lease runs out');
+select is(pg_temp.killed(), '5 failed 5 left 0', 'but no more than three times');
+select from unbegun, public.hub_retry_task(id);
+select is(pg_temp.killed(), '6 pending 9 left 3 not begun', 'queued again it begins anew');
+delete from public.mac_tasks where id = (select id from unbegun);
+select from public.hub_revoke_device('young');
+update hub_internal.rounds set ran_at = null, due_at = null, outage_from = null, outage_to = null;
 update public.mac_tasks set run_after = null from again where mac_tasks.id = again.id;
 
 -- While the database was away nobody could renew a lease

@@ -38,7 +38,7 @@ create function pg_temp.why(p_task uuid) returns text language sql as $$
 create function pg_temp.limit(p_device text default 'one', p_agent text default 'claude', p_model text default null, p_until interval default '2 hours',
                               p_source text default 'structured', p_window text default null, p_used numeric default null, p_later interval default '0') returns interval language plpgsql as $$
 begin
-  perform hub_internal.report_rate_limit(p_device, p_agent, p_model, now() + p_later + p_until, 'You have hit your limit', p_source, p_window, p_used, now() + p_later);
+  perform hub_internal.report_rate_limit(p_device, p_agent, p_model, now() + p_later + p_until, 'You have hit your limit', p_source, p_window, p_used, null, now() + p_later);
   return (select q.limited_until - (now() + p_later) from public.mesh_quota_pools q where q.agent = p_agent and q.model is not distinct from p_model and q.window_name is not distinct from p_window
              and q.account = hub_internal.account_of(p_device, p_agent) and q.servers is not distinct from hub_internal.account_party(p_device, q.account));
 end $$;
@@ -186,7 +186,7 @@ select is(pg_temp.ends(id, jsonb_build_object('reason', 'limit', 'limit', jsonb_
 select results_eq($$ select account, agent, model, window_name, limited_until, source, reason, reported_by from public.mesh_quota_pools $$,
   $$ values ('ann@example.com', 'claude', null::text, 'five_hour', '2026-12-01T10:20:30Z'::timestamptz, 'structured', 'You have hit your limit', 'one') $$, 'the pool is kept in the same transaction');
 select results_eq($$ select a.outcome, a.reason, a.error, a.limited_until, a.limit_source from public.hub_task_attempts a join b on a.task_id = b.id $$,
-  $$ values ('failed', 'limit', 'You have hit your limit', '2026-12-01T10:20:30Z'::timestamptz, 'structured') $$, 'and the record says what was met');
+  $$ values ('limited', 'limit', 'You have hit your limit', '2026-12-01T10:20:30Z'::timestamptz, 'structured') $$, 'and the record says what was met');
 select is(pg_temp.told(id), E'waits [claude/one]\nclaude on one is at its limit until 2026-12-01 10:21 UTC (says claude)', 'people are told') from b;
 select is((select error from public.mac_tasks join b using (id)), 'claude on one is at its limit until 2026-12-01 10:21 UTC (says claude)', 'why it waits');
 select is((select count(*)::int from public.hub_channel_messages m join b on m.task_id = b.id where m.event in ('failed', 'retried')), 0, 'and not that it failed');
@@ -231,7 +231,7 @@ select public.hub_retry_task(id) from w;
 select is(pg_temp.again(1), 'pending, at once, 3 left', 'queued again it has all its attempts, and waits again');
 select pg_temp.fresh();
 create temp table c as select pg_temp.work() as id;
-select is(pg_temp.ends(id, '{"reason": "limit"}', false), 'failed, at once, 2 left', 'what is not to be tried again has failed') from c;
+select is(pg_temp.ends(id, '{"reason": "limit"}', false), 'pending, at once, 3 left', 'whatever was said of trying again') from c;
 select is((select count(*) from public.mesh_quota_pools)::int, 1, 'and its limit is known');
 select pg_temp.fresh();
 create temp table x as select pg_temp.work() as id;
@@ -301,7 +301,7 @@ create function pg_temp.taken(p_device text) returns text language sql as $$
   select concat_ws(' ', coalesce(pg_temp.takes(plain, p_device), '-'), coalesce(pg_temp.takes(review, p_device), '-'),
                         coalesce(pg_temp.takes(other, p_device), '-'), coalesce(pg_temp.takes(codex, p_device), '-')) from k $$;
 select is(pg_temp.taken('kin'), 'claude review other codex', 'each is taken');
-select hub_internal.report_rate_limit('kin', 'review', null, now() + interval '2 hours', 'You have hit your limit', 'structured', null, null, now());
+select hub_internal.report_rate_limit('kin', 'review', null, now() + interval '2 hours', 'You have hit your limit', 'structured', null, null, null, now());
 select is(pg_temp.taken('kin'), 'other - other codex', 'a limit of one is that of all of its login, and of no other account or program');
 select is(pg_temp.taken('cousin'), 'claude review other codex', 'nor of another machine that named another');
 select results_eq($$ select account, agent, servers from public.mesh_quota_pools $$, $$ values ('device:kin', 'claude', null::uuid[]) $$, 'it is kept by program');
@@ -311,7 +311,7 @@ select is(pg_temp.taken('kin'), 'other - other codex', 'to serve one more server
 update public.mesh_devices set revoked_at = now() where name = 'cousin';
 select matches(pg_temp.why(review), 'review on kin is at its limit until', 'explain names the agent that would run it') from k;
 update public.mesh_devices set revoked_at = null where name = 'cousin';
-select hub_internal.report_rate_limit('cousin', 'claude', null, now() + interval '2 hours', 'You have hit your limit', 'structured', null, null, now());
+select hub_internal.report_rate_limit('cousin', 'claude', null, now() + interval '2 hours', 'You have hit your limit', 'structured', null, null, null, now());
 select is(pg_temp.taken('one'), '- - - codex', 'who shares the account and calls its agent as the program, too');
 select is(pg_temp.ends(codex, '{"reason": "limit"}', p_device => 'kin'), 'pending, at once, 3 left', 'the end of an attempt says it of all of its login, too') from k;
 update public.mac_tasks set status = 'pending', error = null where status = 'running';
@@ -350,6 +350,166 @@ select is(pg_temp.stops(w), is_, w || ' hears ' || coalesce(is_, 'nothing'))
   from (values ('outsider', null), ('viewer', null), ('device:elsewhere', 'elsewhere claude limit 02:00:00 structured You have hit your limit'), ('device:three', 'three codex login expired'), ('device:tap-all', null)) x (w, is_);
 select is(tap.sees('barista', 'public.mesh_quota_pools'), '1', 'and reads the pools of its machines');
 select pg_temp.fresh();
+
+-- What is kept for people
+create function pg_temp.keeps(p_device text, p_reserve numeric, p_account text default 'ann@example.com') returns void language plpgsql as $$
+begin
+  perform public.hub_register_device(p_device, 'linux', jsonb_build_array(
+    jsonb_strip_nulls(jsonb_build_object('agent', 'claude', 'models', array['claude', 'gemini'], 'account', p_account, 'reserve', p_reserve)),
+    jsonb_strip_nulls(jsonb_build_object('agent', 'codex', 'models', array['codex'], 'account', p_account))), 20);
+  update public.mesh_devices set serves_all = false where name = p_device;
+end $$;
+-- Until when, after what was told, and whether it is for people; null: it is not limited.
+create function pg_temp.share(p_device text, p_used numeric, p_resets interval default '3 hours', p_window text default 'five_hour', p_model text default null) returns text language plpgsql as $$
+begin
+  perform public.hub_report_rate_limit(p_device, 'claude', p_model, null, 'allowed_warning', 'structured', p_window, p_used, now() + p_resets);
+  return (select string_agg(concat_ws(' ', q.limited_until - now(), case when q.kept then 'kept' end, q.source), ', ') from public.mesh_quota_pools q
+           where q.limited_until > now() and q.window_name = p_window and q.model is not distinct from p_model);
+end $$;
+select throws_ok(format('select public.hub_register_device(%L, %L, %L, 1)', 'one', 'linux', a), 'UH001', 'bad input', 'a reserve that is ' || why)
+  from (values ('[{"agent":"a","models":[],"reserve":"0.1"}]', 'a text'), ('[{"agent":"a","models":[],"reserve":-0.1}]', 'less than nothing'), ('[{"agent":"a","models":[],"reserve":0.96}]', 'nearly all'),
+               ('[{"agent":"a","models":[],"reserve":[0.1]}]', 'a list'), ('[{"agent":"a","models":[],"reserve":0.1},{"agent":"a","models":["codex"],"reserve":0.2}]', 'two')) x (a, why);
+select lives_ok($$ select public.hub_register_device('one', 'linux', '[{"agent":"a","models":[],"reserve":null},{"agent":"b","models":[],"reserve":0},{"agent":"c","models":[],"reserve":0.95}]', 1) $$, 'none, nothing and most are well');
+select throws_ok(format('select public.hub_report_rate_limit(%s)', a), 'UH001', 'bad input', 'a window that begins anew ' || a)
+  from unnest(array[$$'one', 'claude', p_resets_at => 'infinity'$$, $$'one', 'claude', p_resets_at => '-infinity'$$]) a;
+select pg_temp.keeps('one', null);
+create temp table g as select pg_temp.work() as id;
+select is(pg_temp.share('one', 0.97), null, 'where nothing is kept all may be used');
+select is(pg_temp.all_take(id), 'one claude, two claude, three claude', 'and is') from g;
+select pg_temp.keeps('two', 0.2);
+select results_eq($$ select limited_until - now(), kept, source, reason from public.mesh_quota_pools $$, $$ values (interval '3 hours', true, 'structured', 'kept for people: 97 % of it is used') $$, 'once a machine of that account keeps some, what is left is kept');
+select is(pg_temp.all_take(id), 'one -, two -, three claude', 'by all of its machines') from g;
+select is_empty($$ select from public.mesh_devices d where d.agents::text like '%reserve%' $$, 'who sees a device does not learn of reserves');
+update public.mesh_devices set revoked_at = now() where name = 'three';
+select is(pg_temp.why(id), 'every agent for it is at its limit | '
+  || (select string_agg(format('claude on %s is kept for people until %s UTC (says claude)', d, to_char(date_trunc('minute', (now() + interval '3 hours') at time zone 'utc' + interval '59.999999 seconds'), 'YYYY-MM-DD HH24:MI')), '; ') from unnest(array['one', 'two']) d)
+  || '; then it goes on by itself, or sooner with an agent or an account that has some left | 03:00:00', 'explain says for whom') from g;
+update public.mesh_devices set revoked_at = null where name = 'three';
+select is((select string_agg(concat_ws(' ', s.device, s.reason, s.detail), ', ' order by s.device) from public.hub_agent_stops() s), 'one limit kept for people: 97 % of it is used, two limit kept for people: 97 % of it is used', 'and so do the stops');
+select is(pg_temp.share('two', 0.81, '2 hours'), '02:00:00 kept structured', 'as long as no more is left than is kept');
+delete from realtime.messages;
+select is(pg_temp.share('two', 0.79), null, 'not when more is');
+select is(pg_temp.all_take(id), 'one claude, two claude, three claude', 'at once') from g;
+select is(array[pg_temp.woken('one'), pg_temp.woken('two'), pg_temp.woken('three')], array[1, 1, 0], 'and the machines of the account hear of it');
+select is(pg_temp.share('two', 0.8), '03:00:00 kept structured', 'what is kept is no more than what is left: then too');
+select pg_temp.keeps('one', 0.1);
+select is(pg_temp.share('one', 0.85), '03:00:00 kept structured', 'the most that any of them keeps holds for all');
+select pg_temp.keeps('two', 0.15);
+select is(pg_temp.share('one', 0.84), null, 'also when it is less');
+select is(pg_temp.share('one', 0.86), '03:00:00 kept structured');
+select pg_temp.keeps('two', null);
+select is_empty('select from public.mesh_quota_pools where limited_until > now()', 'whoever keeps less at its next start frees what was kept');
+select pg_temp.keeps('two', 0.2);
+select is((select count(*) from public.mesh_quota_pools where limited_until > now() and kept)::int, 1, 'or keeps it again');
+select public.hub_revoke_device('two');
+select is_empty('select from public.mesh_quota_pools where limited_until > now()', 'one that is revoked keeps nothing');
+select public.hub_revoke_device('two', false);
+select is((select count(*) from public.mesh_quota_pools where limited_until > now() and kept)::int, 1, 'until that is taken back');
+select pg_temp.keeps('two', 0.2, 'bob@example.com');
+select is_empty('select from public.mesh_quota_pools where limited_until > now()', 'nor does one that has another account now');
+select pg_temp.keeps('two', null);
+select is(pg_temp.share('one', 0.95, '-1 minute'), null, 'a share of a window that is over says nothing');
+select is(pg_temp.share('one', 0.95, null), '03:00:00 kept structured', 'one without a time is of the window that was told of');
+delete from public.mesh_quota_pools;
+select is(pg_temp.share('one', 0.95, null), null, 'of a window that nobody knows the end of nothing is kept');
+select is(pg_temp.share('one', 0.95, '30 days'), '8 days kept structured', 'nothing is kept for longer than a limit may be');
+select is(pg_temp.share('one', 0.99, '2 days', 'seven_day'), '2 days kept structured', 'each window is for itself');
+select is(pg_temp.share('one', 0.5), null);
+select is(pg_temp.all_take(id), 'one -, two -, three claude', 'and any of them keeps all') from g;
+select is(pg_temp.share('one', 0.5, '2 days', 'seven_day'), null);
+select is(pg_temp.share('three', 0.99), null, 'an account of a machine alone keeps what that machine says, which is nothing');
+select is(pg_temp.share('elsewhere', 0.99), null, 'nor does what strangers name as the account of others');
+select pg_temp.fresh();
+update public.mesh_devices set revoked_at = now() where name = 'three';
+drop table g;
+create temp table g as select pg_temp.work() as id;
+select is(pg_temp.share('one', 0.95), '03:00:00 kept structured');
+select hub_internal.weigh_lanes(now(), 100);
+select is(pg_temp.takes(id, 'one') || ' ' || pg_temp.takes(id, 'two'), 'codex codex', 'where all that is left of it is kept, another stands in') from g;
+select pg_temp.share('one', 0.5), hub_internal.weigh_lanes(now(), 100);
+select is(pg_temp.takes(id, 'one') || ' ' || pg_temp.takes(id, 'two'), 'claude claude', 'as long as it is') from g;
+update public.mesh_devices set revoked_at = null where name = 'three';
+select pg_temp.fresh();
+-- A limit that is met
+select is(pg_temp.share('one', 0.95), '03:00:00 kept structured');
+select is(pg_temp.limit(p_until => null, p_window => 'five_hour'), interval '3 hours', 'who meets a limit where some was kept, meets it until the window begins anew');
+select results_eq($$ select kept, source, reason from public.mesh_quota_pools $$, $$ values (false, 'guess', 'You have hit your limit') $$, 'and nothing is left to keep');
+select is(pg_temp.share('one', 0.2), '03:00:00 guess', 'a share does not end a limit that was met');
+select pg_temp.fresh();
+select is(pg_temp.share('one', 0.95), '03:00:00 kept structured');
+select is(pg_temp.limit(p_until => '1 hour', p_window => 'five_hour', p_source => 'text'), interval '1 hour', 'a limit that was met is believed over a reserve, also where a text says until when');
+select pg_temp.fresh();
+select is(pg_temp.share('one', 1), '03:00:00 structured', 'where all is used it is the limit of the window');
+select pg_temp.fresh();
+select public.hub_report_rate_limit('one', 'claude', null, null, 'x', 'structured', 'five_hour', null, now() + interval '2 hours');
+select is((select limited_until - now() || ' ' || source from public.mesh_quota_pools), '02:00:00 structured', 'and so is one that is met and says only when the window begins anew');
+select pg_temp.fresh();
+
+-- What is used
+select pg_temp.share('one', 0.95), pg_temp.share('three', 0.4), pg_temp.share('elsewhere', 0.3, p_window => 'seven_day', p_model => 'opus'), pg_temp.limit('two', 'codex', p_until => '1 hour', p_source => 'text');
+create function pg_temp.limits(p_actor text) returns text language plpgsql as $$
+declare v_said text;
+begin
+  perform tap.become(p_actor);
+  select string_agg(concat_ws(' ', l.agent, l.account, l.model, l.window_name, l.used_share, l.limited_until - now(), case when l.kept then 'kept' end, l.resets_at - now(), l.source, l.reason, l.reported_at - now(), l.devices::text), ', ') into v_said
+    from public.hub_limits() l;
+  perform tap.become('postgres');
+  return v_said;
+end $$;
+select is(pg_temp.limits(w), is_, w || ' hears of pools: ' || coalesce(is_, 'nothing'))
+  from (values ('barista', 'claude ann@example.com five_hour 0.95 03:00:00 kept 03:00:00 structured kept for people: 95 % of it is used 00:00:00 {one,two}, '
+                        || 'claude device:three five_hour 0.4 03:00:00 00:00:00 {three}, '
+                        || 'codex ann@example.com 1 01:00:00 text You have hit your limit 00:00:00 {one,two}'),
+               ('device:three', 'claude device:three five_hour 0.4 03:00:00 00:00:00 {three}'),
+               ('device:elsewhere', 'claude ann@example.com opus seven_day 0.3 03:00:00 00:00:00 {elsewhere}'),
+               ('outsider', null), ('viewer', null), ('device:tap-all', null)) x (w, is_);
+select is((select count(*) from public.hub_limits())::int, 4, 'postgres of all');
+update public.mesh_quota_pools set limited_since = now() - interval '2 hours', limited_until = now() - interval '1 hour', resets_at = case when kept then now() - interval '1 hour' end;
+select is(pg_temp.limits('device:one'), 'claude ann@example.com five_hour 00:00:00 {one}, codex ann@example.com 00:00:00 {one}', 'of a limit and a window that are over nothing is said');
+update public.mesh_quota_pools set reported_at = now() - interval '8 days 1 second' where agent = 'claude';
+select is(pg_temp.limits('device:one'), 'codex ann@example.com 00:00:00 {one}', 'nor of what nobody spoke of for 8 days');
+update public.mesh_devices set revoked_at = now() where name = 'one';
+select is(pg_temp.limits('device:one'), null, 'a revoked device hears nothing');
+update public.mesh_devices set revoked_at = null where name = 'one';
+select pg_temp.fresh();
+
+-- Who refreshes a login: two who do use a rotating token twice, and it ends for all (codex#10332, claude-code#24317)
+create function pg_temp.lease(p_device text, p_holder text, p_later interval default '0', p_seconds int default 60, p_agent text default 'claude') returns text language plpgsql as $$
+declare v jsonb := hub_internal.lease_login(p_device, p_agent, p_holder, p_seconds, now() + p_later);
+begin
+  return concat_ws(' ', v ->> 'granted', (v ->> 'until')::timestamptz - now());
+end $$;
+select is(pg_temp.lease('one', 'a'), 'true 00:01:00', 'the first refreshes');
+select is(pg_temp.lease('two', 'a', '10 seconds'), 'false 00:01:00', 'a second of another machine waits');
+select is(pg_temp.lease('one', 'b', '10 seconds'), 'false 00:01:00', 'as does another process of the machine');
+select is(pg_temp.lease('one', 'a', '20 seconds'), 'true 00:01:20', 'the first may be slower');
+select is(pg_temp.lease('one', 'a', '20 seconds', 10), 'true 00:00:30', 'or faster');
+select is(pg_temp.lease('two', 'a', p_agent => 'codex'), 'true 00:01:00', 'another program is another login');
+select is(pg_temp.lease('three', 'a'), 'true 00:01:00', 'so is another account');
+select is(pg_temp.lease('elsewhere', 'a'), 'true 00:01:00', 'and what strangers call by the same name');
+select is(pg_temp.lease('two', 'b', '30 seconds'), 'true 00:01:30', 'when it is over, another does');
+select public.hub_return_login('one', 'claude', 'a');
+select is(pg_temp.lease('one', 'a', '40 seconds'), 'false 00:01:30', 'who has it no more gives back nothing');
+select public.hub_return_login('two', 'claude', 'a');
+select is(pg_temp.lease('one', 'a', '40 seconds'), 'false 00:01:30', 'nor does another process');
+select public.hub_return_login('two', 'claude', 'b');
+select is(pg_temp.lease('one', 'a', '40 seconds', 300), 'true 00:05:40', 'what is given back another has at once');
+select throws_ok(format('select public.hub_lease_login(%s)', a), c, m, 'a lease: ' || a)
+  from (values ($$null, 'claude', 'x'$$, 'UH001', 'bad input'), ($$'one', null, 'x'$$, 'UH001', 'bad input'), ($$'one', 'gemini', 'x'$$, 'UH001', 'bad input'), ($$'one', 'claude', null$$, 'UH001', 'bad input'), ($$'one', 'claude', ' '$$, 'UH001', 'bad input'),
+               ($$'one', 'claude', repeat('x', 201)$$, 'UH001', 'bad input'), ($$'one', 'claude', 'x', 0$$, 'UH001', 'bad input'), ($$'one', 'claude', 'x', 301$$, 'UH001', 'bad input'), ($$'one', 'claude', 'x', null$$, 'UH001', 'bad input'),
+               ($$'nobody', 'claude', 'x'$$, 'UH005', 'device unknown'), ($$'tap-all', 'claude', 'x'$$, 'UH005', 'device revoked')) x (a, c, m);
+select is(tap.outcome('device:two', $$select public.hub_lease_login('one', 'claude', 'a')$$), '42501', 'nobody does for another device');
+select is(tap.outcome('device:two', $$select public.hub_return_login('one', 'claude', 'a')$$), '42501', 'nor gives its login back');
+update public.mesh_devices set revoked_at = now() where name = 'one';
+select throws_ok($$select public.hub_lease_login('one', 'claude', 'a')$$, 'UH005', 'device revoked', 'a revoked device refreshes no more');
+select is(pg_temp.lease('two', 'b', '2 minutes'), 'false 00:05:40', 'what it began it may end');
+select is(pg_temp.lease('two', 'b', '341 seconds'), 'true 00:06:41', 'for no longer than it said');
+update public.mesh_devices set revoked_at = null where name = 'one';
+select hub_internal.reap_limits(now() + interval '1 hour 100 seconds', 100);
+select results_eq($$ select device, program from hub_internal.login_leases $$, $$ values ('two', 'claude') $$, 'leases that are long over go');
+delete from public.mesh_devices where name = 'two';
+select is_empty('select from hub_internal.login_leases', 'and those of a device that goes');
+select pg_temp.device('two'), pg_temp.fresh();
 
 -- The record
 create temp table r as select pg_temp.work() as id;

@@ -15,6 +15,23 @@ select is((select message_count from public.hub_channels where name = 'garden'),
 select throws_ok($$ select * from public.hub_messages_since(tap.channel('garden'), -1) $$, 'UH001', 'bad input');
 select throws_ok($$ select * from public.hub_messages_since(tap.channel('garden'), 0, null, 1001) $$, 'UH001', 'bad input');
 select throws_ok($$ select * from public.hub_messages_since(tap.channel('garden'), 0, gen_random_uuid()) $$, 'UH004', 'not found');
+-- What was edited is numbered by itself, and no seq changes.
+select tap.become('postgres');
+update public.hub_channel_messages set content = 'two, edited' where channel_id = tap.channel('garden') and seq = 2;
+update public.hub_channel_messages set content = 'one, edited' where channel_id = tap.channel('garden') and seq = 1;
+update public.hub_channel_messages set content = 'one, edited', metadata = '{"a": "b"}' where channel_id = tap.channel('garden') and seq = 1;
+select tap.become('operator');
+select results_eq($$ select seq, edit_seq, content from public.hub_messages_since(tap.channel('garden')) $$, $$ values (1::bigint, 2::bigint, 'one, edited'), (2, 1, 'two, edited'), (3, null, 'three') $$, 'an edit has its number, which what changes no words takes none of');
+select results_eq($$ select seq from public.hub_messages_since(tap.channel('garden'), 3) $$, $$ select 0::bigint where false $$, 'who does not ask for edits gets none');
+select results_eq($$ select seq from public.hub_messages_since(tap.channel('garden'), 2, null, 10, 0) $$, $$ values (1::bigint), (2), (3) $$, 'who asks gets what it has and was edited, then what is new');
+select results_eq($$ select seq from public.hub_messages_since(tap.channel('garden'), 2, null, 10, 1) $$, $$ values (1::bigint), (3) $$, 'after the last edit it has');
+select results_eq($$ select seq from public.hub_messages_since(tap.channel('garden'), 3, null, 1, 0) $$, $$ values (2::bigint) $$, 'the earliest first, as many as it asks for');
+select results_eq($$ select edit_count, message_count from public.hub_channels where name = 'garden' $$, $$ values (2::bigint, 3) $$, 'its channel has counted them');
+select throws_ok($$ select * from public.hub_messages_since(tap.channel('garden'), 0, null, 10, -1) $$, 'UH001', 'bad input');
+select tap.become('postgres');
+select results_eq($$ select (m.payload ->> 'seq')::int, (m.payload ->> 'edit_seq')::int, m.payload ->> 'content' from realtime.messages m where m.topic = 'channel:' || tap.channel('garden') and m.payload ->> 'edit_seq' is not null order by 2 $$,
+  $$ values (2, 1, 'two, edited'), (1, 2, 'one, edited') $$, 'and each edit is told');
+select tap.become('operator');
 select is((select public.hub_send(tap.channel('garden'), 'work', null, 'k2') -> 'task' ->> 'id'), (select public.hub_send(tap.channel('garden'), 'work', null, 'k2') -> 'task' ->> 'id'), 'sending twice with one key makes one task');
 select throws_ok($$ select public.hub_send(tap.channel('garden'), 'other work', null, 'k2') $$, 'UH003', 'conflict');
 select throws_ok($$ select public.hub_send(tap.channel('bridge'), 'work', null, 'k2') $$, 'UH003', 'conflict', 'a sender''s used key is a conflict in another channel too');

@@ -42,8 +42,10 @@ select is((select c.platform from public.hub_classify(t.said) c), t.wanted, t.sa
   ('fix the typo in the heading "Works on iOS"', 'any'), ('fix the `xcode` string in the parser', 'any'),
   ('run it on Windows', 'windows'), ('the iPad layout is broken', 'macos'), ('build a Linux kernel module', 'linux')) t (said, wanted);
 
-select is((select reasons from public.hub_classify('Fix the crash on the iPhone', tap.channel('cc-runtime'))),
-  array['#cc-runtime prefers claude', 'fix: fix', 'macos: iphone', 'fix: crash'], 'the reasons are the rules that matched');
+select results_eq($$ select reasons[1], reasons[2], reasons[3] ~ '^fix: ' and reasons[3] ~ 'crash', cardinality(reasons) from public.hub_classify('Fix the crash on the iPhone', tap.channel('cc-runtime')) $$,
+  $$ values ('#cc-runtime prefers claude', 'macos: iphone', true, 3) $$, 'the reasons are what was said, the rules that matched and the words that weighed most');
+select results_eq($$ select reasons, confidence from public.hub_classify('qwrtz plmkn') $$, $$ values (array['nothing said what it is', 'other goes to any'], 0.2::real) $$, 'words that nobody knows decide nothing');
+select cmp_ok((select confidence from public.hub_classify('Write unit tests for the parser')), '>', (select confidence from public.hub_classify('Look at the parser')), 'how sure it is depends on how far the next best is');
 select is((select count(*)::int from public.hub_classify('')), 1, 'an empty text gives one row');
 select is((select count(*)::int from public.hub_classify(null)), 1, 'null gives one row');
 select is((select count(*)::int from public.hub_classify(repeat('fix '' " ` > @ : & | ! <-> \ ', 3000))), 1, 'any text gives one row');
@@ -52,6 +54,25 @@ select is((select count(*)::int from public.hub_classify(repeat('fix '' " ` > @ 
 select tap.become('operator');
 select is(t.task ->> 'task_type' || ' ' || (t.task ->> 'model_preference') || ' ' || (t.task ->> 'platform'), 'fix claude macos', 'hub_send routes by hub_classify')
   from (select public.hub_send(tap.channel('quick'), 'Fix the crash on the iPhone') -> 'task' as task) t;
+select tap.become('postgres');
+
+-- An agent that a machine of the server offers is asked for by its name
+select public.hub_register_device('namer', 'linux', '[{"agent": "dual-max", "models": ["claude"]}, {"agent": "survey", "models": ["any"]}]', 4);
+update public.mesh_devices set serves_all = false where name = 'namer';
+insert into public.mesh_device_servers (device, server_id) select 'namer', tap.server(s) from unnest(array['buf-barista', 'cloud-hub']) s;
+select is(hub_internal.addressed_agent(t.said, tap.server('buf-barista')), t.wanted, t.said) from (values
+  ('ask dual-max to fix the login', 'dual-max'), ('@dual-max fix the login', 'dual-max'), ('use dual-max to fix the login', 'dual-max'),
+  ('Fix the login. Use Dual-Max.', 'dual-max'), ('have dual-max, please, look at it', 'dual-max'), ('hand this to dual-max', 'dual-max'),
+  ('@survey look at the folder', 'survey'), ('ask survey to look at the folder', 'survey'), ('use survey to find out what people want', null),
+  ('fix the login of dual-max', null), ('use dual-max-2 to fix it', null), ('mail me at bob@dual-max.dev', null), ('see @dual-max/core', null),
+  ('write "ask dual-max to fix it" into the README', null), ('ask claude to fix the login', null), ('ask nobody to fix it', null), ('', null), (null, null)) t (said, wanted);
+select is(hub_internal.addressed_agent('ask dual-max to fix it', tap.server('koji-pipeline')), null, 'not where no machine of the server offers it');
+select tap.become('operator');
+create temp table named as select public.hub_send(tap.channel('infrastructure'), 'ask dual-max to compare two queues') as sent;
+select is(sent #>> '{task,requested_agent}' || ' ' || (sent #>> '{task,model_preference}'), 'dual-max any', 'hub_send gives it the task, with the models it has') from named;
+select matches((select content from public.hub_channel_messages where task_thread_id = (sent #>> '{thread,id}')::uuid and content ~ 'queued'), 'Model: dual-max', 'and says so') from named;
+select is(public.hub_send(tap.channel('infrastructure'), 'and @survey look at it', (sent #>> '{thread,id}')::uuid) #>> '{task,requested_agent}', 'survey', 'so does a reply') from named;
+select is(public.hub_send(tap.channel('infrastructure'), 'and the tests', (sent #>> '{thread,id}')::uuid) #>> '{task,requested_agent}', 'dual-max', 'a name is for that reply; the line goes on with whom it began with') from named;
 select tap.become('postgres');
 
 -- An owner's rule outweighs the shipped ones, in that server alone
@@ -72,6 +93,34 @@ select throws_ok($$ insert into public.hub_routing_rules (server_id, query, mode
 select lives_ok($$ insert into public.hub_routing_rules (server_id, query, model) values (tap.server('buf-barista'), '!fix & !add', 'gemini') $$, 'a rule may exclude words');
 select is(pg_temp.model('deploy it', 'quick'), 'gemini', 'a rule with excluded words matches texts without them');
 select tap.become('postgres');
+
+-- What an operator corrects goes that way the next time: in that server, until somebody says otherwise
+select tap.become('operator');
+create temp table corrected as select (public.hub_send(tap.channel('quick'), 'Fix the squeaky frobnicator, please') #>> '{task,id}')::uuid as id, pg_temp.route('Fix the squeaky frobnicator, please', 'quick') as taken_for;
+select is(taken_for, 'fix claude any', 'what it is taken for at first') from corrected;
+select throws_ok($$ select public.hub_route_task(id, p_type => 'poetry') from corrected $$, 'UH001', 'bad input', 'a type that is one');
+select results_eq($$ select t.task_type, t.model_preference from corrected c, public.hub_route_task(c.id, p_type => 'docs') t $$, $$ values ('docs', 'gemini') $$, 'another type is another model''s');
+select is((select m.content ~ 'as docs model gemini, by' from public.hub_channel_messages m join corrected c on m.task_id = c.id order by m.seq desc limit 1), true, 'it is told');
+select is(pg_temp.route(t.said, 'quick'), t.wanted, t.said) from (values
+  ('Fix the squeaky frobnicator, please', 'docs gemini any'), ('please fix squeaky frobnicators', 'docs gemini any'), ('the squeaky frobnicator: fix it!', 'docs gemini any'),
+  ('ask codex to fix the squeaky frobnicator', 'docs codex any'), ('fix the squeaky hinge', 'fix claude any')) t (said, wanted);
+select is(pg_temp.route('Fix the squeaky frobnicator, please'), 'fix claude any', 'not elsewhere');
+select results_eq($$ select confidence, reasons from public.hub_classify('fix squeaky frobnicator', tap.channel('quick')) $$, $$ values (1::real, array['docs: as corrected before', 'docs goes to gemini']) $$, 'and the reason says so');
+select results_eq($$ select t.task_type, t.model_preference from corrected c, public.hub_route_task(c.id, p_type => 'ops', p_model => 'codex') t $$, $$ values ('ops', 'codex') $$, 'the type and the model');
+select is(pg_temp.route('fix the squeaky frobnicator', 'quick'), 'ops codex any', 'the newest word on it counts, with its model');
+select results_eq($$ select t.task_type, t.model_preference from corrected c, public.hub_route_task(c.id, p_model => 'claude') t $$, $$ values ('ops', 'claude') $$, 'a model alone');
+select is(pg_temp.route('fix the squeaky frobnicator', 'quick'), 'ops codex any', 'is no correction: it may only be the one that is to be had');
+select tap.become('owner');
+insert into public.hub_routing_rules (server_id, query, task_type) values (tap.server('buf-barista'), 'frobnicator', 'research');
+select is(pg_temp.route('fix the squeaky frobnicator', 'quick'), 'research codex any', 'an owner''s rule stands above');
+delete from public.hub_routing_rules where query = 'frobnicator';
+select results_eq($$ select content, task_type, model, created_by = tap.id('operator') from public.hub_routing_examples $$, $$ values ('Fix the squeaky frobnicator, please', 'ops', 'codex', true) $$, 'owners see what was corrected, and by whom');
+select lives_ok($$ delete from public.hub_routing_examples $$, 'and take it back');
+select is(pg_temp.route('fix the squeaky frobnicator', 'quick'), 'fix claude any', 'so it is forgotten');
+select tap.become('postgres');
+update hub_internal.quotas set amount = 2 where name = 'server_routing_examples';
+select hub_internal.keep_example(tap.server('buf-barista'), w, 'docs', null) from unnest(array['first thing', 'second thing', 'third thing']) w;
+select bag_eq($$ select content from public.hub_routing_examples where server_id = tap.server('buf-barista') $$, $$ values ('second thing'), ('third thing') $$, 'of more than the quota the oldest go');
 
 select * from finish();
 rollback;

@@ -550,5 +550,33 @@ select is((select status from public.hub_outbox), 'dead', 'rows for a bridge''s 
 delete from public.hub_bridges;
 select is((select count(*)::int from public.hub_outbox), 0, 'deleting a bridge deletes its rows');
 
+-- The list of a team's parts is a message of its own, and edited with the one here, in chats.
+delete from public.hub_bridges;
+delete from public.hub_outbox;
+select pg_temp.bridge('quick', 'discord', 'channel:61'), pg_temp.bridge('quick', 'telegram', 'channel:62'), pg_temp.bridge('quick', 'webhook', 'https://example.com/team', '{"direction":"out","secret_name":"HUB_BRIDGE_X"}');
+create temp table team as select (public.hub_send(tap.channel('quick'), E'!team Tidy up\n- Count the lines\n- Sort the words') #>> '{task,id}')::uuid as id;
+create function pg_temp.part(p_words text) returns uuid language sql as $$ select t.id from public.mac_tasks t where t.content like p_words || '%' and t.team_id is not null $$;
+create function pg_temp.lists() returns table (target text, kind text, status text, marks text) language sql as $$
+  select o.target, o.kind, o.status, regexp_replace(coalesce(o.body ->> 'text', o.body #>> '{data,text}'), '[^⏳🚫]', '', 'g') from public.hub_outbox o
+   where coalesce(o.body ->> 'text', o.body #>> '{data,text}') like '🧩 %' order by o.target, o.seq $$;
+select results_eq('select * from pg_temp.lists()', $$ values ('channel:61', 'post', 'pending', '⏳⏳'), ('channel:62', 'post', 'pending', '⏳⏳'), ('https://example.com/team', 'webhook', 'pending', '⏳⏳') $$, 'the list of parts is told once in each chat');
+select is((select bool_and((o.body ->> 'in_place')::boolean) from public.hub_outbox o where o.body ->> 'text' like '🧩 %'), true, 'as one message, however long');
+select from (select public.hub_cancel_task(pg_temp.part('Count the lines'))) x;
+select results_eq('select * from pg_temp.lists()', $$ values ('channel:61', 'post', 'pending', '🚫⏳'), ('channel:62', 'post', 'pending', '🚫⏳'), ('https://example.com/team', 'webhook', 'pending', '⏳⏳') $$, 'what was not tried yet says the newest');
+create temp table sent as select * from pg_temp.deliver();
+select is((select count(*)::int from sent where text like '🧩 %'), 2, 'both are sent');
+update public.hub_channel_messages set content = replace(content, '🚫', '⏳') where event = 'decomposed' and task_id = (select id from team);
+select results_eq($$ select target, kind, marks from pg_temp.lists() where status = 'pending' $$, $$ values ('channel:61', 'edit', '⏳⏳'), ('channel:62', 'edit', '⏳⏳') $$, 'what is there is edited');
+select from (select public.hub_cancel_task(pg_temp.part('Sort the words'))) x;
+select results_eq($$ select target, kind, marks from pg_temp.lists() where status = 'pending' $$, $$ values ('channel:61', 'edit', '🚫🚫'), ('channel:62', 'edit', '🚫🚫') $$, 'by one edit, that says the newest');
+select results_eq($$ select d.kind, d.edit_of = (select o.external_id from public.hub_outbox o where o.kind = 'post' and o.target = d.target and o.body ->> 'text' like '🧩 %') from pg_temp.deliver() d where d.text like '🧩 %' order by d.target $$,
+  $$ values ('edit', true), ('edit', true) $$, 'of the message that is there');
+update public.hub_outbox set status = 'dead', external_id = null where kind = 'post' and body ->> 'text' like '🧩 %' and target = 'channel:61';
+update public.hub_channel_messages set content = replace(content, '🚫', '⏳') where event = 'decomposed' and task_id = (select id from team);
+select results_eq($$ select target, kind from pg_temp.lists() where status = 'pending' $$, $$ values ('channel:62', 'edit') $$, 'where it never arrived nothing is edited');
+update public.hub_outbox set status = 'dead', external_id = null where kind = 'post' and body ->> 'text' like '🧩 %' and target = 'channel:62';
+select is_empty($$ select from pg_temp.deliver() d where d.text like '🧩 %' $$, 'nor posted in its place');
+select is((select o.error from public.hub_outbox o where o.kind = 'edit' and o.status = 'dead'), 'what it would edit was never sent', 'and says why');
+
 select * from finish();
 rollback;

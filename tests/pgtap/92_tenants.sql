@@ -245,7 +245,7 @@ select is(pg_temp.flood('outsider', 'research', 1, 100000), 'nothing refused', '
 select matches(pg_temp.flood('viewer', 'research', 300, 10), '^UH006', 'a member may send more in one request, but not 300');
 select is(pg_temp.flood('viewer', 'research', 200, 10), 'nothing refused');
 select is(pg_temp.flood('postgres', 'research', 0, 10), 'nothing refused');
-update hub_internal.spent set used = 0, level = (select amount from hub_internal.quotas where name = 'stranger_messages') where quota = 'stranger_messages';
+update hub_internal.spent set used = 0, at = clock_timestamp(), level = (select amount from hub_internal.quotas where name = 'stranger_messages') where quota = 'stranger_messages';
 select matches(pg_temp.flood('outsider', 'research', 1, 1), '^UH006', 'a full quota refuses a message');
 update hub_internal.spent set at = at - interval '2 seconds';
 select is(pg_temp.flood('outsider', 'research', 1, 1), 'nothing refused', 'a full quota accepts a message after two seconds');
@@ -311,7 +311,7 @@ select public.hub_register_device('tap-odd', 'linux', '[{"agent":"odd","models":
 select is(tap.outcome('operator', $$ insert into public.mac_tasks (content, channel_id, agent) select 'x', quick, 'odd' from stage $$), 'ok', 'an agent that a device offers is accepted');
 select is(tap.outcome('postgres', $$ select public.hub_register_device('tap-odd', 'linux', (select jsonb_agg(jsonb_build_object('agent', 'a' || n, 'models', '[]'::jsonb)) from generate_series(1, 65) n), 1) $$), 'UH006', 'a device offers a limited number of agents');
 delete from public.mac_tasks;
-insert into hub_internal.lanes (server_id, project, model, agent, platform) select barista, 'p' || n, 'any', null, 'any' from stage, generate_series(1, 900) n;
+insert into hub_internal.lanes (key, server_id, project, model, ways, platform) select n, barista, 'p' || n, 'any', '{any}', 'any' from stage, generate_series(1, 900) n;
 create temp table kept as select tap.task('quick') as id;
 select public.hub_recover();
 select is((select count(*)::int from hub_internal.lanes), 1, 'lanes without tasks are deleted');

@@ -146,6 +146,25 @@ select throws_ok(format($$ select public.hub_complete_task(%L, 1, 'done', %L) $$
 select lives_ok(format($$ select public.hub_complete_task(%L, 1, 'done', '{"cost_usd": 0.1234567, "tokens_in": 999999999999, "tokens_out": 0}') $$, :'task'));
 select is((select cost_usd from public.hub_task_attempts where task_id = :'task'), 0.123457, 'a cost is rounded to six decimals');
 
+-- Work that waits for other work. hatchet#4554: parts that failed make no success. argo#1864: a plan without parts hangs nothing.
+-- agent-swarm#1572: recovery ends nothing that still runs, whoever waits for it.
+select public.hub_claim_tasks('tap-all', 1000);
+create function pg_temp.all_end(p_parent uuid, p_well boolean, p_words text default 'no') returns text language plpgsql as $$
+begin
+  perform public.hub_claim_tasks('tap-all', 1000);
+  if p_well then perform public.hub_complete_task(s.task_id, 1, p_words) from hub_internal.subtasks s where s.parent_id = p_parent;
+  else perform public.hub_fail_task(s.task_id, 1, p_words, false) from hub_internal.subtasks s where s.parent_id = p_parent; end if;
+  return (select status from public.mac_tasks where id = p_parent);
+end;
+$$;
+select is(pg_temp.all_end((public.hub_send(tap.channel('quick'), E'!team --join Do\n- one\n- two') #>> '{task,id}')::uuid, false), 'failed', 'parts that all failed are no success of the whole, joined');
+select is(pg_temp.all_end((public.hub_send(tap.channel('quick'), E'!team Do\n- one\n- two') #>> '{task,id}')::uuid, false), 'failed', 'nor gathered');
+select is(pg_temp.all_end((public.hub_send(tap.channel('quick'), '!team Do nothing much') #>> '{task,id}')::uuid, true, '[]'), 'pending', 'a plan without parts leaves the request to be done as one');
+select (public.hub_send(tap.channel('quick'), E'!team Do\n- one\n- two') #>> '{task,id}')::uuid as whole \gset
+select public.hub_claim_tasks('tap-all', 1000);
+select public.hub_recover(), public.hub_recover();
+select is((select string_agg(t.status, ' ' order by t.created_at) from public.mac_tasks t where t.id = :'whole' or t.parent_id = :'whole'), 'blocked running running', 'a round ends neither what runs nor what waits for it');
+
 -- P: other settings of the database.
 set datestyle = 'German, DMY'; set intervalstyle = 'sql_standard'; set timezone = 'Asia/Kathmandu'; set bytea_output = 'escape'; set extra_float_digits = -5;
 select matches(hub_internal.koji_day(tap.channel('brooklyn'), '2026-11-20'), '^Digest of 2026-11-20', 'the digest has its day in ISO format whatever DateStyle says')
@@ -164,6 +183,8 @@ select is(hub_internal.addressed_model('@claude fix it'), 'claude', 'standard_co
 select is(hub_internal.csv_field('a"b'), '"a""b"', 'standard_conforming_strings off: csv_field');
 select is((hub_internal.github_facts('issues', '{"action":"opened","repository":{"full_name":"acme/app"},"issue":{"number":1,"title":"x","html_url":"https://github.com/x","user":{"login":"a"}},"sender":{"login":"a"}}') ->> 'url'),
           'https://github.com/x', 'standard_conforming_strings off: github_facts');
+select is(array(select m.parts from hub_internal.team_of_message(E'!team x\n- a\n1. b') m)::text, '{{a,b}}', 'standard_conforming_strings off: team_of_message');
+select is(hub_internal.plan_in(E'```json\n[]\n```'), '[]', 'standard_conforming_strings off: plan_in');
 set standard_conforming_strings = on;
 reset all;
 select * from finish();

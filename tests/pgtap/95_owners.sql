@@ -6,7 +6,7 @@ select no_plan();
 
 insert into tap.ids (name) values ('ann'), ('bob');
 create temp table party (who text primary key, server uuid, room uuid, hall_server uuid, hall uuid, task uuid, held uuid, failed uuid, thread uuid, token uuid, secret text, bridge uuid, rule uuid, routing uuid, project uuid,
-                         outbox uuid, message uuid, loose uuid);
+                         outbox uuid, message uuid, loose uuid, ask uuid);
 grant select on party to public;
 
 create function pg_temp.settle(p_who text) returns void language plpgsql as $$
@@ -27,7 +27,12 @@ begin
   v.held := (public.hub_send(v.room, 'runs') #>> '{task,id}')::uuid;
   perform public.hub_claim_tasks(p_who || '-mac', 50);
   perform public.hub_fail_task(v.failed, 1, 'no', false);
+  v.ask := (public.hub_ask(v.held, 1, 'question', 'Which?')).id;
+  perform public.hub_send(v.room, E'!team Both\n- one\n- two');
+  perform public.hub_need_task((public.hub_send(v.room, 'needs it') #>> '{task,id}')::uuid, v.held);
   perform public.hub_report_rate_limit(p_who || '-mac', 'claude', 'gemini', null, 'x'), public.hub_report_login(p_who || '-mac', 'claude', false, 'x');
+  perform public.hub_report_workspace(v.held, 1, '{"kind": "git"}');
+  insert into public.hub_sessions (root_id, agent, account, server_id, device, session_id) values (v.held, 'claude', 'x', v.server, p_who || '-mac', 's');
   v.task := (public.hub_send(v.room, 'waits') #>> '{task,id}')::uuid;
   v.thread := (public.hub_send(v.hall, 'in a thread') #>> '{thread,id}')::uuid;
   perform tap.become(p_who);
@@ -35,6 +40,7 @@ begin
   select (t ->> 'id')::uuid, t ->> 'token' into v.token, v.secret from public.hub_create_hook_token(p_who, array['channel:' || v.room]) t;
   insert into public.hub_projects (server_id, name, path) values (v.server, 'app', p_who || '/app') returning id into v.project;
   insert into public.hub_routing_rules (server_id, query, model) values (v.server, p_who, 'codex') returning id into v.routing;
+  perform public.hub_route_task(v.task, p_type => 'docs');
   insert into public.hub_webhook_rules (server_id, event, repository, channel_id, template) values (v.server, 'push', p_who || '/app', v.room, 'Look') returning id into v.rule;
   insert into public.hub_bridges (server_id, channel_id, provider, target, starts_tasks) values (v.server, v.room, 'discord', 'channel:' || p_who, 'everyone') returning id into v.bridge;
   insert into public.hub_channel_messages (channel_id, content) values (v.room, 'a word of ' || p_who) returning id into v.message;
@@ -43,6 +49,11 @@ begin
   select o.id into v.outbox from public.hub_outbox o where o.bridge_id = v.bridge limit 1;
   update public.hub_outbox set status = 'dead' where id = v.outbox;
   perform public.hub_receive_webhook('github', p_who || '-1', 'push', jsonb_build_object('ref', 'refs/heads/main', 'repository', jsonb_build_object('full_name', p_who || '/app'), 'sender', '{"login":"larry"}'::jsonb));
+  insert into public.hub_ask_rules (server_id, action, about) values (v.server, 'ask', p_who);
+  insert into public.hub_budgets (server_id, scope, measure, amount) values (v.server, 'server', 'cost', 5);
+  insert into public.hub_shares (server_id, project, weight) values (v.server, p_who, 2);
+  insert into public.hub_model_fallbacks (server_id, model, position, fallback) values (v.server, 'codex', 1, 'wait');
+  insert into public.hub_chat_identities (provider, author_id, user_id, label, person_label) values ('discord', p_who, tap.id(p_who), p_who, p_who);
   insert into public.koji_accounts (server_id, name, market) values (v.server, p_who, 'Troy');
   insert into party select (v).*;
 end;
@@ -81,10 +92,31 @@ insert into deeds values
   ('hub_sign_off', $$select public.hub_sign_off(%L || '-mac')$$, '42501', '42501'),
   ('hub_report_rate_limit', $$select public.hub_report_rate_limit(%L || '-mac', 'claude', null, null, 'x')$$, '42501', '42501'),
   ('hub_report_login', $$select public.hub_report_login(%L || '-mac', 'claude', false)$$, '42501', '42501'),
+  ('hub_lease_login', $$select public.hub_lease_login(%L || '-mac', 'claude', 'x')$$, '42501', '42501'),
+  ('hub_return_login', $$select public.hub_return_login(%L || '-mac', 'claude', 'x')$$, '42501', '42501'),
+  ('hub_limits', $$select 1 / count(*) from public.hub_limits() l where l.account = 'device:' || %L || '-mac'$$, '22012', 'ok'),
   ('hub_agent_stops', $$select 1 / count(*) from public.hub_agent_stops() s where s.device = %L || '-mac'$$, '22012', 'ok'),
+  ('hub_begin_attempt', $$select public.hub_begin_attempt(held, 1) from party where who = %L$$, '42501', '42501'),
+  ('hub_report_workspace', $$select public.hub_report_workspace(held, 1, '{"kind": "git"}') from party where who = %L$$, '42501', '42501'),
+  ('hub_workspaces_to_clean', $$select * from public.hub_workspaces_to_clean(%L || '-mac')$$, '42501', '42501'),
+  ('hub_workspace_removed', $$select public.hub_workspace_removed(%1$L || '-mac', held, false) from party where who = %1$L$$, '42501', '42501'),
   ('hub_report_progress', $$select public.hub_report_progress(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
   ('hub_complete_task', $$select public.hub_complete_task(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
   ('hub_fail_task', $$select public.hub_fail_task(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
+  ('hub_send', $$select public.hub_send(p.room, 'x', null, null, o.message) from party p, party o where p.who = %2$L and o.who = %1$L$$, 'UH004', 'UH003'),
+  ('hub_steer_task', $$select public.hub_steer_task(held, 'x') from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_need_task', $$select public.hub_need_task(task, held) from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_need_task', $$select public.hub_need_task(p.task, o.held) from party p, party o where p.who = %2$L and o.who = %1$L$$, 'UH004', 'ok'),
+  ('hub_route_task', $$select public.hub_route_task(task, p_agent => 'claude') from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_route_task', $$select public.hub_route_task(task, p_type => 'ops') from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_route_task', $$select public.hub_route_task(task, p_device => %1$L || '-mac') from party where who = %2$L$$, 'UH004', 'ok'),
+  ('hub_set_thread_replies', $$select public.hub_set_thread_replies(hall, 'steer') from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_set_when_limited', $$select public.hub_set_when_limited(hall, 'wait') from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_report_steer', $$select public.hub_report_steer(held, 1, array[1], 'taken') from party where who = %L$$, '42501', '42501'),
+  ('hub_say', $$select public.hub_say(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
+  ('hub_subtask', $$select public.hub_subtask(held, 1, 'x') from party where who = %L$$, '42501', '42501'),
+  ('hub_subtask_result', $$select public.hub_subtask_result(held, 1, task) from party where who = %L$$, '42501', '42501'),
+  ('hub_attempt_thread', $$select public.hub_attempt_thread(held, 1) from party where who = %L$$, '42501', '42501'),
   ('hub_drain_device', $$select public.hub_drain_device(%L || '-mac')$$, 'UH004', 'ok'),
   ('hub_revoke_device', $$select public.hub_revoke_device(%L || '-mac')$$, 'UH004', 'ok'),
   ('hub_enroll_device', $$select public.hub_enroll_device(%2$L || '-mac', server) from party where who = %1$L$$, 'UH004', 'ok'),
@@ -101,6 +133,25 @@ insert into deeds values
   ('hub_complete_outbox', $$select public.hub_complete_outbox(outbox, 1) from party where who = %L$$, '42501', '42501'),
   ('hub_fail_outbox', $$select public.hub_fail_outbox(outbox, 1, 'x') from party where who = %L$$, '42501', '42501'),
   ('hub_outbox_due', $$select public.hub_outbox_due() from (select %L) x$$, '42501', '42501'),
+  ('hub_ask', $$select public.hub_ask(held, 1, 'question', 'x') from party where who = %L$$, '42501', '42501'),
+  ('hub_withdraw_ask', $$select public.hub_withdraw_ask(held, 1, ask) from party where who = %L$$, '42501', '42501'),
+  ('hub_take_answers', $$select public.hub_take_answers(held, 1, array[ask]) from party where who = %L$$, '42501', '42501'),
+  ('hub_park_task', $$select public.hub_park_task(held, 1) from party where who = %L$$, '42501', '42501'),
+  ('hub_answer_ask', $$select public.hub_answer_ask(ask, 'x') from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_answer_task', $$select public.hub_answer_task(held, 'x') from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_inbox', $$select 1 / count(*) from public.hub_inbox() i where i.id = (select ask from party where who = %L)$$, '22012', 'ok'),
+  ('hub_set_budget', $$select public.hub_set_budget(server, 'server', null, 'cost', 5) from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_remove_budget', $$select public.hub_remove_budget((select b.id from public.hub_budget_state() b where b.server_id = p.server limit 1)) from party p where who = %L$$, 'UH004', 'ok'),
+  ('hub_set_share', $$select public.hub_set_share(server, room_project, 2) from (select p.server, p.who || '/app' as room_project, who from party p) p where who = %L$$, 'UH004', 'ok'),
+  ('hub_share_state', $$select 1 / count(*) from public.hub_share_state() s where s.server_id = (select server from party where who = %L)$$, '22012', 'ok'),
+  ('hub_set_fallbacks', $$select public.hub_set_fallbacks(server, 'claude', '{wait}') from party where who = %L$$, 'UH004', 'ok'),
+  ('hub_budget_state', $$select 1 / count(*) from public.hub_budget_state() b where b.server_id = (select server from party where who = %L)$$, '22012', 'ok'),
+  ('hub_costs', $$select 1 / count(*) from public.hub_costs('2000-01-01', '2100-01-01', 'server') c where c.name = %L || '-flat'$$, '22012', 'ok'),
+  ('hub_link_code', $$select public.hub_link_code() from (select %L) x$$, 'ok', 'ok'),
+  ('hub_link_chat', $$select public.hub_link_chat('discord', %L, 'x', 'y')$$, '42501', '42501'),
+  ('hub_unlink_chat', $$select public.hub_unlink_chat('discord', %L)$$, 'UH004', 'ok'),
+  ('hub_answer_from_chat', $$select public.hub_answer_from_chat('discord', 'x', %L, 'channel:1')$$, '42501', '42501'),
+  ('hub_answer_by_token', $$select public.hub_answer_by_token(%L)$$, '42501', '42501'),
   ('hub_decay_threads', $$select public.hub_decay_threads() from (select %L) x$$, '42501', '42501'),
   ('hub_recover', $$select public.hub_recover() from (select %L) x$$, '42501', '42501'),
   ('hub_post_feeds', $$select public.hub_post_feeds() from (select %L) x$$, '42501', '42501'),
@@ -122,6 +173,10 @@ insert into writes values
   ('hub_projects', $$insert into public.hub_projects (server_id, name, path) select server, 'x', %1$L || '/app' from party where who = %2$L$$, '42501', 'ok'),
   ('hub_projects', $$update public.hub_projects set path = %2$L || '/app' where id = (select project from party where who = %1$L)$$, 'none', 'ok'),
   ('hub_projects', $$update public.hub_projects set path = %1$L || '/app' where id = (select project from party where who = %2$L)$$, '42501', 'ok'),
+  ('hub_projects', $$update public.hub_projects set verify = 'make', push = true, pull_request = 'draft', repository = %1$L || '/app' where id = (select project from party where who = %1$L)$$, 'none', 'ok'),
+  ('hub_projects', $$update public.hub_projects set repository = %1$L || '/app' where id = (select project from party where who = %2$L)$$, '42501', 'ok'),
+  ('hub_sessions', $$update public.hub_sessions set state = 'ok' where server_id = (select server from party where who = %L)$$, '42501', '42501'),
+  ('hub_workspaces', $$delete from public.hub_workspaces where server_id = (select server from party where who = %L)$$, '42501', '42501'),
   ('hub_projects', $$delete from public.hub_projects where id = (select project from party where who = %L)$$, 'none', 'ok'),
   ('hub_channel_messages', $$insert into public.hub_channel_messages (channel_id, content) select room, 'x' from party where who = %L$$, 'UH004', 'ok'),
   ('hub_channel_messages', $$insert into public.hub_channel_messages (channel_id, task_thread_id, content) select p.room, o.thread, 'x' from party p, party o where p.who = %2$L and o.who = %1$L$$, 'UH004', 'UH004'),
@@ -139,9 +194,31 @@ insert into writes values
   ('mesh_device_servers', $$insert into public.mesh_device_servers (device, server_id) select %2$L || '-mac', server from party where who = %1$L$$, '42501', '42501'),
   ('mesh_quota_pools', $$delete from public.mesh_quota_pools where account = 'device:' || %L || '-mac'$$, '42501', '42501'),
   ('mesh_logins', $$update public.mesh_logins set reason = 'x' where device = %L || '-mac'$$, '42501', '42501'),
+  ('hub_task_needs', $$delete from public.hub_task_needs where needs = (select held from party where who = %L)$$, '42501', '42501'),
+  ('hub_teams', $$update public.hub_teams set gather = 'join' where server_id = (select server from party where who = %L)$$, '42501', '42501'),
+  ('hub_asks', $$update public.hub_asks set state = 'answered' where id = (select ask from party where who = %L)$$, '42501', '42501'),
+  ('hub_ask_rules', $$insert into public.hub_ask_rules (server_id, action) select server, 'allow' from party where who = %L$$, '42501', 'ok'),
+  ('hub_ask_rules', $$update public.hub_ask_rules set action = 'allow' where about = %L$$, 'none', 'ok'),
+  ('hub_ask_rules', $$delete from public.hub_ask_rules where about = %L$$, 'none', 'ok'),
+  ('hub_budgets', $$insert into public.hub_budgets (server_id, scope, measure, amount) select server, 'server', 'tokens', 5 from party where who = %L$$, '42501', 'ok'),
+  ('hub_budgets', $$insert into public.hub_budgets (server_id, scope, subject, measure, amount) select server, 'task', held::text, 'tokens', 5 from party where who = %L$$, '42501', 'ok'),
+  ('hub_budgets', $$insert into public.hub_budgets (server_id, scope, subject, measure, amount) select p.server, 'task', o.held::text, 'tokens', 5 from party p, party o where p.who = %2$L and o.who = %1$L$$, 'UH004', 'ok'),
+  ('hub_budgets', $$insert into public.hub_budgets (server_id, scope, subject, measure, amount) select p.server, 'channel', o.room::text, 'tokens', 5 from party p, party o where p.who = %2$L and o.who = %1$L$$, 'UH004', 'ok'),
+  ('hub_budgets', $$update public.hub_budgets set amount = 9 where server_id = (select server from party where who = %L)$$, 'none', 'ok'),
+  ('hub_budgets', $$delete from public.hub_budgets where server_id = (select server from party where who = %L)$$, 'none', 'ok'),
+  ('hub_shares', $$insert into public.hub_shares (server_id, project, weight) select server, 'x', 2 from party where who = %L$$, '42501', 'ok'),
+  ('hub_shares', $$update public.hub_shares set weight = 9 where project = %L$$, 'none', 'ok'),
+  ('hub_shares', $$delete from public.hub_shares where project = %L$$, 'none', 'ok'),
+  ('hub_prices', $$update public.hub_prices set input = 0 where %L is not null$$, '42501', '42501'),
+  ('hub_model_fallbacks', $$insert into public.hub_model_fallbacks (server_id, model, position, fallback) select server, 'claude', 1, 'wait' from party where who = %L$$, '42501', 'ok'),
+  ('hub_model_fallbacks', $$update public.hub_model_fallbacks set fallback = 'gemini' where server_id = (select server from party where who = %L)$$, 'none', 'ok'),
+  ('hub_model_fallbacks', $$delete from public.hub_model_fallbacks where server_id = (select server from party where who = %L)$$, 'none', 'ok'),
+  ('hub_chat_identities', $$delete from public.hub_chat_identities where author_id = %L$$, '42501', '42501'),
   ('hub_routing_rules', $$insert into public.hub_routing_rules (server_id, query, model) select server, 'x', 'codex' from party where who = %L$$, '42501', 'ok'),
   ('hub_routing_rules', $$update public.hub_routing_rules set model = 'any' where id = (select routing from party where who = %L)$$, 'none', 'ok'),
   ('hub_routing_rules', $$delete from public.hub_routing_rules where id = (select routing from party where who = %L)$$, 'none', 'ok'),
+  ('hub_routing_examples', $$update public.hub_routing_examples set task_type = 'ops' where server_id = (select server from party where who = %L)$$, '42501', '42501'),
+  ('hub_routing_examples', $$delete from public.hub_routing_examples where server_id = (select server from party where who = %L)$$, 'none', 'ok'),
   ('hub_routing_models', $$delete from public.hub_routing_models where task_type = %L$$, '42501', '42501'),
   ('hub_webhook_rules', $$insert into public.hub_webhook_rules (server_id, event, repository, channel_id, template) select server, 'push', %1$L || '/app', room, 'Look' from party where who = %1$L$$, '42501', 'ok'),
   ('hub_webhook_rules', $$insert into public.hub_webhook_rules (server_id, event, repository, channel_id, template) select server, 'push', %1$L || '/app', room, 'Look' from party where who = %2$L$$, '42501', 'ok'),
@@ -184,11 +261,22 @@ insert into sights values
   ('mac_tasks', $$public.mac_tasks where id = (select task from party where who = %L)$$, '1'),
   ('mac_tasks', $$public.mac_tasks where id = (select loose from party where who = %L)$$, '1'),
   ('hub_task_attempts', $$public.hub_task_attempts where task_id = (select held from party where who = %L)$$, '1'),
+  ('hub_task_needs', $$public.hub_task_needs where needs = (select held from party where who = %L)$$, '1'),
+  ('hub_teams', $$public.hub_teams where server_id = (select server from party where who = %L)$$, '1'),
+  ('hub_asks', $$public.hub_asks where id = (select ask from party where who = %L)$$, '1'),
+  ('hub_ask_rules', $$public.hub_ask_rules where about = %L$$, '1'),
+  ('hub_budgets', $$public.hub_budgets where server_id = (select server from party where who = %L)$$, '1'),
+  ('hub_shares', $$public.hub_shares where server_id = (select server from party where who = %L)$$, '1'),
+  ('hub_model_fallbacks', $$public.hub_model_fallbacks where server_id = (select server from party where who = %L)$$, '1'),
+  ('hub_chat_identities', $$public.hub_chat_identities where author_id = %L$$, '1'),
+  ('hub_sessions', $$(select id from public.hub_sessions where server_id = (select server from party where who = %L)) s$$, '1'),
+  ('hub_workspaces', $$public.hub_workspaces where server_id = (select server from party where who = %L)$$, '1'),
   ('mesh_devices', $$public.mesh_devices where name = %L || '-mac'$$, '1'),
   ('mesh_device_servers', $$public.mesh_device_servers where device = %L || '-mac' and server_id in (select server from party)$$, '1'),
   ('mesh_quota_pools', $$public.mesh_quota_pools where account = 'device:' || %L || '-mac'$$, '1'),
   ('mesh_logins', $$public.mesh_logins where device = %L || '-mac'$$, '1'),
   ('hub_routing_rules', $$public.hub_routing_rules where id = (select routing from party where who = %L)$$, '1'),
+  ('hub_routing_examples', $$public.hub_routing_examples where server_id = (select server from party where who = %L)$$, '1'),
   ('hub_webhook_rules', $$public.hub_webhook_rules where id = (select rule from party where who = %L)$$, '1'),
   ('hub_webhook_deliveries', $$(select id from public.hub_webhook_deliveries where delivery_id = %L || '-1') d$$, '1'),
   ('hub_webhook_outcomes', $$public.hub_webhook_outcomes where server_id = (select server from party where who = %L)$$, '1'),
@@ -202,7 +290,7 @@ insert into sights values
 select is_empty($$ select p.proname::text from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname ~ '^hub_' except select object from deeds $$, 'every function of the contract is tried here');
 select is_empty($$ select c.relname::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname ~ '^(hub_|mac_tasks|mesh_|koji_)' except select object from writes $$, 'every table is written to here');
 select is_empty($$ select c.relname::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname ~ '^(hub_|mac_tasks|mesh_|koji_)'
-                      and c.relname not in ('hub_errands', 'hub_message_events', 'hub_routing_models', 'koji_commands', 'koji_prospects', 'koji_orders', 'koji_samples', 'koji_followups', 'koji_sweeps')
+                      and c.relname not in ('hub_errands', 'hub_message_events', 'hub_prices', 'hub_routing_models', 'koji_commands', 'koji_prospects', 'koji_orders', 'koji_samples', 'koji_followups', 'koji_sweeps')
                    except select object from sights $$, 'every table is read here');
 
 -- As tap.outcome, but that touching no row is told from having done it.
@@ -240,6 +328,11 @@ select is(tap.outcome(p.who_device, format(d.deed, o.who)), d.expected, format('
   from (select who, 'device:' || who || '-mac' as who_device from party) p join party o on o.who <> p.who,
        (values ($$select public.hub_register_device(%L || '-mac', 'linux', '[]', 1)$$, '42501'), ($$select public.hub_claim_tasks(%L || '-mac', 5)$$, '42501'), ($$select public.hub_heartbeat(%L || '-mac')$$, '42501'),
                ($$select public.hub_report_progress(held, 1, 'x') from party where who = %L$$, 'UH002'), ($$select public.hub_complete_task(held, 1, 'x') from party where who = %L$$, 'UH002'),
+               ($$select public.hub_ask(held, 1, 'question', 'x') from party where who = %L$$, 'UH002'), ($$select public.hub_park_task(held, 1) from party where who = %L$$, 'UH002'),
+               ($$select public.hub_answer_ask(ask, 'x') from party where who = %L$$, 'UH004'),
+               ($$select public.hub_report_steer(held, 1, array[1], 'taken') from party where who = %L$$, 'UH002'), ($$select public.hub_say(held, 1, 'x') from party where who = %L$$, 'UH002'),
+               ($$select public.hub_subtask(held, 1, 'x') from party where who = %L$$, 'UH002'), ($$select public.hub_subtask_result(held, 1, task) from party where who = %L$$, 'UH002'),
+               ($$select public.hub_attempt_thread(held, 1) from party where who = %L$$, 'UH002'),
                ($$select public.hub_fail_task(held, 1, 'x') from party where who = %L$$, 'UH002')) d (deed, expected);
 select is(tap.sees('device:' || p.who || '-mac', format(s.what, o.who)), '0', format('%s-mac reads %s of %s', p.who, s.object, o.who))
   from sights s, party p join party o on o.who <> p.who where s.object not in ('mac_tasks', 'hub_task_attempts') or p.who <> o.who;

@@ -23,7 +23,7 @@ static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
 });
 
 /// Good bodies: of each function some, and those of the others are odd ones for it.
-const GOOD: [&str; 9] = [
+const GOOD: [&str; 13] = [
     r#"{"channel_id": "00000000-0000-0000-0000-000000000001", "command": "!stats"}"#,
     r#"{"id": "2", "type": 2, "channel_id": "42", "member": {"user": {"username": "ada"}}, "data": {"name": "lead", "options": [{"name": "n", "type": 3, "value": "cafe \"x\""}, {"value": 3}]}}"#,
     r#"{"id": "1", "type": 1}"#,
@@ -33,6 +33,10 @@ const GOOD: [&str; 9] = [
     r#"{"message": "x", "channel": "channel:00000000-0000-0000-0000-000000000001", "deliver": true, "idempotency_key": "k"}"#,
     r#"{"channel": "a/b", "content": "x", "idempotency_key": "k"}"#,
     "{}",
+    r#"{"update_id": 8, "callback_query": {"id": "9", "from": {"id": 1, "is_bot": false, "first_name": "Ada"}, "message": {"message_id": 5, "chat": {"id": -100}}, "data": "0f"}}"#,
+    r#"{"update_id": 9, "message": {"message_id": 6, "chat": {"id": 1, "type": "private"}, "from": {"id": 1, "is_bot": false, "first_name": "Ada"}, "text": "/link ABCD"}}"#,
+    r#"{"id": "3", "type": 3, "channel_id": "42", "member": {"user": {"id": "7", "username": "ada"}}, "message": {"content": "May I?"}, "data": {"custom_id": "ask:00000000-0000-0000-0000-000000000001:0f"}}"#,
+    r#"{"token": "0f", "answer": "allow"}"#,
 ];
 
 /// What one good body is broken with.
@@ -181,6 +185,10 @@ fn answers_of(call: &Call) -> Answers {
         Call::Bridged { .. } => by_door(Function::Telegram, GOOD[5], false),
         Call::Hook { .. } => by_door(Function::Hooks, GOOD[6], false),
         Call::Send { .. } => by_door(Function::Send, GOOD[7], false),
+        Call::Pressed { provider: "discord", .. } => by_door(Function::Koji, GOOD[11], true),
+        Call::Pressed { .. } => by_door(Function::Telegram, GOOD[9], false),
+        Call::Linked { .. } => by_door(Function::Telegram, GOOD[10], false),
+        Call::Answered { .. } => by_door(Function::Answer, GOOD[12], false),
     }
 }
 
@@ -202,6 +210,9 @@ fn names(call: &Call) -> &'static [&'static str] {
             "p_target",
         ],
         Call::Hook { .. } => &["p_deliver", "p_idempotency_key", "p_message", "p_target", "p_token"],
+        Call::Pressed { .. } => &["p_author_id", "p_chat", "p_key", "p_provider"],
+        Call::Linked { .. } => &["p_author", "p_author_id", "p_code", "p_provider"],
+        Call::Answered { .. } => &["p_answer", "p_token"],
     }
 }
 
@@ -282,7 +293,9 @@ proptest! {
         let answers = answers_of(&call);
         let answer = answers.answer(&said);
         described(&answer)?;
-        prop_assert!(answer.status < 300);
+        // A token is a key to a door: what it does not open is refused as by any door.
+        let by_token = matches!(call, Call::Answered { .. });
+        prop_assert!(answer.status < 300 || by_token && answer.status < 500);
         let refused = Refused { code: Some(code), message: Some(message), detail: Some("our inside".into()), hint };
         let response = answers.refuse(&refused);
         let body = described(&response)?;
@@ -356,6 +369,15 @@ fn any_call() -> impl Strategy<Value = Call> {
         (text(), text(), text(), any::<bool>(), maybe()).prop_map(|(token, message, target, deliver, key)| {
             Call::Hook { token: token.into(), message, target, deliver, key }
         }),
+        (proptest::sample::select(&["discord", "telegram"][..]), text(), text(), text())
+            .prop_map(|(provider, key, author_id, chat)| Call::Pressed { provider, key: key.into(), author_id, chat }),
+        (text(), text(), text()).prop_map(|(author_id, author, code)| Call::Linked {
+            provider: "telegram",
+            author_id,
+            author,
+            code: code.into()
+        }),
+        (text(), maybe()).prop_map(|(token, answer)| Call::Answered { token: token.into(), answer }),
     ]
 }
 

@@ -1,15 +1,24 @@
 //! Properties against pure models: the queue, the age of threads, the numbers of a conversation, Koji's commands, frames, the
-//! HTTP functions.
+//! HTTP functions; asking people; teams.
 //! The hub's clock is an argument, so a case moves time as it likes and waits for nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod asks;
+mod budget_steps;
+mod budgets;
 mod edge;
 mod frames;
 mod koji;
 mod numbering;
+mod pools;
 mod queue;
+mod team_model;
+mod team_races;
+mod teams;
 mod threads;
+mod timed;
+mod week;
 
 use hub_tests::World;
 use std::future::Future;

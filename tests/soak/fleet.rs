@@ -1,6 +1,6 @@
 //! Eight workers, four by `postgres://` and four by a project's URL, that are started again whatever happens to them.
 
-use hub_tests::{Dev, Line, Proxy, World, agent, program};
+use hub_tests::{Dev, Line, PROJECT, Proxy, World, agent, program};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -66,6 +66,19 @@ fn script(world: &World, marker: &str) -> String {
     )
 }
 
+/// The folder of a machine's projects: the project is a repository of its own there, with one commit, so that a machine has several tasks at once.
+fn projects(world: &World, device: &str) {
+    let root = world.root().join("machines").join(device);
+    std::fs::create_dir_all(root.join(PROJECT)).expect("a folder");
+    let git = |arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.name=t", "-c", "user.email=t@localhost"]).args(arguments);
+        assert!(git.current_dir(root.join(PROJECT)).status().expect("git runs").success(), "git {arguments:?}");
+    };
+    git(&["init", "-q", "-b", "main"]);
+    git(&["commit", "-q", "--allow-empty", "-m", "first"]);
+}
+
 impl Fleet {
     pub async fn new(dev: &Dev, world: &World) -> Fleet {
         let marker = world.marker();
@@ -88,6 +101,9 @@ impl Fleet {
             ];
             members.push(Member::new(device, line, environment));
         }
+        for member in &members {
+            projects(world, &member.device);
+        }
         let logs = tempfile::tempdir().expect("a folder");
         Fleet { marker, members, agents, root: world.root().to_owned(), logs, deserted: 0 }
     }
@@ -106,7 +122,7 @@ impl Fleet {
             .args(["worker", "--device", &member.device, "--capacity", "4", "--drain-seconds", "1", "--agents"])
             .arg(&self.agents)
             .arg("--projects-root")
-            .arg(&self.root)
+            .arg(self.root.join("machines").join(&member.device))
             .arg("--state-dir")
             .arg(self.root.join(".state").join(&member.device))
             .env_remove("DATABASE_URL")

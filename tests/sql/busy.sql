@@ -15,6 +15,16 @@ select count(public.hub_fail_task(h.id, h.attempt, 'no such file', n % 2 = 0))
   from (select *, row_number() over (order by created_at, id) as n from held offset 30 limit 20) h;
 select count(public.hub_cancel_task(h.id)) from (select * from held order by created_at, id offset 50 limit 5) h;
 
+-- Told something while they run: taken, for the next turn, not taken by one that is complete, by one that failed. Subtasks, one of which has ended.
+create temp table told as select h.*, row_number() over (order by h.created_at desc, h.id desc) as n from held h order by h.created_at desc, h.id desc limit 4;
+select count(public.hub_steer_task(id, 'Leave the lexer alone')) from told;
+select count(public.hub_report_steer(t.id, t.attempt, array[s.id], case t.n when 1 then 'taken' else 'next_turn' end)) from told t join hub_internal.steers s on s.task_id = t.id where t.n <= 2;
+select count(public.hub_say(id, attempt, 'The lexer is fine')), count(public.hub_subtask(id, attempt, 'Count its rules')) from told where n <= 2;
+select public.hub_cancel_task(task_id) from hub_internal.subtasks limit 1;
+select count(public.hub_complete_task(id, attempt, 'done')) from told where n = 3;
+select count(public.hub_fail_task(id, attempt, 'no', false)) from told where n = 4;
+select count(public.hub_route_task(id, p_device => 'busy-1')) from (select id from public.mac_tasks where status = 'failed' limit 1) f;
+
 -- Follow-ups, one of which waits for its predecessor; a thread that nobody writes in; a lease that ran out; a silent machine.
 select count(public.hub_send(t.channel_id, 'and the tests', t.thread_id)) from (select * from public.mac_tasks where thread_id is not null and status = 'running' limit 3) t;
 update public.hub_task_threads set last_activity_at = now() - interval '5 hours'

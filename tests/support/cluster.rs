@@ -30,7 +30,10 @@ impl Cluster {
             nix::unistd::chown(&cluster.folder, Some(owner.uid), Some(owner.gid)).expect("chown");
         }
         assert!(
-            cluster.run("initdb", &["-D", "data", "-U", "supabase_admin", "-A", "trust", "--no-sync"]),
+            cluster.run(
+                "initdb",
+                &["-D", "data", "-U", "supabase_admin", "-E", "UTF8", "--locale=C", "-A", "trust", "--no-sync"]
+            ),
             "initdb failed"
         );
         cluster.up();

@@ -44,6 +44,14 @@ pub struct World {
     folder: tempfile::TempDir,
 }
 
+const CLOCK: &str = "
+    alter function pg_catalog.now() rename to now_of_the_machine;
+    alter function pg_catalog.clock_timestamp() rename to clock_of_the_machine;
+    create function pg_catalog.now() returns timestamptz language sql stable parallel safe as
+      $$ select coalesce(nullif(current_setting('hub_test.now', true), '')::timestamptz, pg_catalog.now_of_the_machine()) $$;
+    create function pg_catalog.clock_timestamp() returns timestamptz language sql volatile parallel safe as
+      $$ select coalesce(nullif(current_setting('hub_test.now', true), '')::timestamptz, pg_catalog.clock_of_the_machine()) $$";
+
 /// A `command` agent for every model that runs `script` by `sh -c`.
 pub fn agent(name: &str, script: &str) -> Value {
     json!({ "agent": name, "models": ["any"], "kind": "command", "argv": ["sh", "-c", script, "sh", "{prompt}"] })
@@ -53,6 +61,18 @@ impl World {
     /// Migrated, with the default servers.
     pub async fn new() -> World {
         let world = World::bare().await;
+        hub_migrate::migrate(&world.url, &|_| {}).await.expect("migrates");
+        world
+    }
+
+    /// The same, in a database with a clock of its own: a session that sets `hub_test.now` is at that moment, whatever the time is.
+    /// The functions that tell the time are put in their place before the schema is there, so it does not know.
+    pub async fn with_clock() -> World {
+        let world = World::empty().await;
+        let mut connection = world.admin.clone().database(&world.name).connect().await.expect("connects");
+        sqlx::raw_sql(CLOCK).execute(&mut connection).await.expect("makes a clock");
+        connection.close().await.expect("closes");
+        world.prepare(&admin_url()).await;
         hub_migrate::migrate(&world.url, &|_| {}).await.expect("migrates");
         world
     }

@@ -7,7 +7,11 @@
 //! | `think` `plan` `tool` `fails` `usage` `mode` `commands` | a thought, a plan in three steps, tools that work or fail, figures, news |
 //! | `edit:FILE` | asks for leave, and writes the file once it has it |
 //! | `ask:KIND` | asks for leave for a tool of this kind |
+//! | `choose` | asks which of two things to do |
+//! | `retract` | asks for leave, and takes that back at once |
+//! | `recall` | says what it was asked before in this session, and what was said to it |
 //! | `read` | asks for a file by a method that was not offered |
+//! | `refresh` | if the login in the file of `CLAUDE_CONFIG_DIR` expires in 5 minutes, has it changed for a new one, as a provider does who takes each token once |
 //! | `wait:MS` | waits; is cancelled in that time if it is told to |
 //! | `refuse` `max_tokens` `max_turns` | ends the turn for that reason |
 //! | `auth` `limit` `retry` `overloaded` `full` `error` | ends it with such an error |
@@ -25,7 +29,7 @@ use std::{
     process::exit,
     sync::mpsc::{Receiver, channel},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::{Value, json};
@@ -155,6 +159,10 @@ impl Agent {
                 self.cancelled = false;
                 let words = params["prompt"][0]["text"].as_str().unwrap_or_default().to_owned();
                 self.work(id, &words);
+                if let Some(file) = self.file_of(&self.session) {
+                    let before = fs::read_to_string(&file).unwrap_or_default();
+                    fs::write(file, format!("{before}{words}\n")).ok();
+                }
             }
             Some("session/cancel") => self.cancelled = true,
             Some(_) if !id.is_null() => error(id, -32601, "Method not found", &Value::Null),
@@ -257,6 +265,19 @@ impl Agent {
                     let answer = if self.may(&call) { "It was allowed." } else { "It was not allowed." };
                     self.say(answer);
                 }
+                "choose" => self.choose(&tool),
+                "retract" => {
+                    let call = json!({"toolCallId": tool, "title": "something", "kind": "other", "status": "pending"});
+                    let params = json!({"sessionId": self.session, "options": [{"optionId": "yes", "name": "Yes", "kind": "allow_once"}], "toolCall": call});
+                    send(&json!({"jsonrpc": "2.0", "id": self.asked, "method": "session/request_permission", "params": params}));
+                    send(&json!({"jsonrpc": "2.0", "method": "$/cancel_request", "params": {"requestId": self.asked}}));
+                    self.asked += 1;
+                }
+                "recall" => {
+                    let before = self.file_of(&self.session).and_then(|file| fs::read_to_string(file).ok());
+                    let before = before.unwrap_or_default();
+                    self.say(&format!("before: {}", before.lines().collect::<Vec<_>>().join(" | ")));
+                }
                 "read" => {
                     let answer = self.ask("fs/read_text_file", &json!({"sessionId": self.session, "path": "/etc/hostname"})).unwrap_or_default();
                     self.say(if answer["error"]["code"] == -32601 { "No such method." } else { "An answer." });
@@ -264,6 +285,11 @@ impl Agent {
                 "usage" => self.update(&json!({"sessionUpdate": "usage_update", "used": 100, "size": 1000, "cost": {"amount": 0.25, "currency": "USD"}})),
                 "mode" => self.update(&json!({"sessionUpdate": "current_mode_update", "currentModeId": "default"})),
                 "commands" => self.update(&json!({"sessionUpdate": "available_commands_update", "availableCommands": []})),
+                "refresh" => {
+                    if let Err(why) = refresh() {
+                        return error(id, -32000, &why, &Value::Null);
+                    }
+                }
                 "wait" => self.wait(with.parse().unwrap_or(1000)),
                 "refuse" => return done("refusal"),
                 "max_tokens" => return done("max_tokens"),
@@ -291,7 +317,7 @@ impl Agent {
                     thread::park();
                 },
                 "crash" => std::process::abort(),
-                "exit" => exit(with.parse().unwrap_or(1)),
+                "exit" if !with.is_empty() => exit(with.parse().unwrap_or(1)),
                 _ => {}
             }
             if self.cancelled {
@@ -304,6 +330,17 @@ impl Agent {
             self.update(
                 &json!({"sessionUpdate": "tool_call", "toolCallId": "late", "title": "late", "status": "pending"}),
             );
+        }
+    }
+
+    fn choose(&mut self, tool: &str) {
+        let options = json!([{"optionId": "a", "name": "The first"}, {"optionId": "b", "name": "The second"}]);
+        let call = json!({"toolCallId": tool, "title": "Which one?", "kind": "other", "status": "pending"});
+        let params = json!({"sessionId": self.session, "options": options, "toolCall": call});
+        let answer = self.ask("session/request_permission", &params).unwrap_or_default();
+        match answer["result"]["outcome"]["optionId"].as_str() {
+            Some(option) => self.say(&format!("chosen: {option}")),
+            None => self.say("nothing chosen"),
         }
     }
 
@@ -323,6 +360,28 @@ impl Agent {
         let output = "x".repeat(millions * 1_000_000);
         self.update(&json!({"sessionUpdate": "tool_call", "toolCallId": "huge", "title": "cat big", "kind": "execute", "status": "completed", "content": [{"type": "content", "content": text(&output)}]}));
     }
+}
+
+/// A token that was used has a file of its name beside the login, wherever that is: who comes second is refused, as by a provider.
+fn refresh() -> Result<(), String> {
+    let folder = env::var_os("CLAUDE_CONFIG_DIR").map(PathBuf::from).unwrap_or_default();
+    let file = folder.join(".credentials.json").canonicalize().map_err(|error| error.to_string())?;
+    let read = fs::read(&file).map_err(|error| error.to_string())?;
+    let mut login: Value = serde_json::from_slice(&read).map_err(|error| error.to_string())?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let in_minutes = |minutes: u64| u64::try_from(now.as_millis()).unwrap_or(u64::MAX).saturating_add(minutes * 60_000);
+    let tokens = &mut login["claudeAiOauth"];
+    if tokens["expiresAt"].as_u64() > Some(in_minutes(5)) {
+        return Ok(());
+    }
+    let token = tokens["refreshToken"].as_str().unwrap_or_default().to_owned();
+    // The provider takes its time.
+    thread::sleep(Duration::from_secs(1));
+    let used = fs::File::create_new(file.with_file_name(format!("used-{token}")));
+    used.map_err(|_| format!("Your refresh token was already used: {token}"))?;
+    tokens["refreshToken"] = format!("{token}-next").into();
+    tokens["expiresAt"] = in_minutes(480).into();
+    fs::write(file, login.to_string()).map_err(|error| error.to_string())
 }
 
 fn text(text: &str) -> Value {

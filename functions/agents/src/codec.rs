@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::{Event, How, Verdict};
+use crate::{Event, Figures, How, Verdict};
 
 /// What an agent is to do, as far as a codec needs to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Job {
     pub resume: Option<String>,
     /// What that session had used, in tokens and dollars, where the program counts on from there.
     pub used: (crate::Tokens, f64),
+    /// Where it finds the hub while it works, if it is to.
+    pub hub: Option<crate::HubServer>,
     /// When it begins: a time of day in a message means one after this.
     pub now: DateTime<Utc>,
 }
@@ -47,7 +49,7 @@ pub enum Command {
         /// What was decided.
         decision: Decision,
     },
-    /// Stop what it does, and keep the session.
+    /// Stop what it does, and keep the session. What it asked is not answered by that, and it is not told that it was.
     Interrupt,
 }
 
@@ -56,8 +58,12 @@ pub enum Command {
 pub enum Decision {
     /// Yes; with other input for the tool, if any.
     Allow(Option<Value>),
-    /// No, and why.
+    /// No, because it may not, and why: what was to be done was not.
     Deny(String),
+    /// No, said by a person, and why: they know what they did not want.
+    Decline(String),
+    /// Nobody answered, in words: that is no refusal.
+    Unanswered(String),
     /// One of the options, by the program's name for it.
     Choose(String),
     /// In words.
@@ -77,6 +83,14 @@ pub trait Codec: Send {
 
     /// Tells the program something. False: it can not be told that (now).
     fn command(&mut self, command: Command, turn: &mut Turn) -> bool;
+
+    /// What a person added, was taken by [`Codec::command`], and has not reached the program's model so far.
+    fn untaken(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What it has used and done so far.
+    fn figures(&self) -> &Figures;
 
     /// There is no more output: what is left of the last line.
     fn finish(&mut self, turn: &mut Turn);

@@ -69,6 +69,8 @@ pub enum Event {
     },
     /// It asks, and waits until [`crate::Command::Answer`] comes.
     Ask(Ask),
+    /// It does not wait for an answer any more, to the ask of this id.
+    Withdrawn(String),
     /// It was not allowed to do something.
     Denied {
         /// The tool, in plain words where they are known.
@@ -165,8 +167,10 @@ pub struct Ask {
     pub title: String,
     /// The tool it wants to use, by the program's name.
     pub tool: Option<String>,
-    /// What the tool is to be given.
+    /// What the tool is to be given, without what names this one call: the same once more is the same.
     pub input: Value,
+    /// Why, in its own words.
+    pub why: Option<String>,
     /// Answers to choose from, where it gives any: the program's name for each, and what people read.
     pub options: Vec<(String, String)>,
     /// Whether it asks for leave to do something; else it asks for words.

@@ -8,6 +8,8 @@ use crate::{Class, Limit, LimitSource, Window, limits};
 const LONGEST: usize = 300;
 /// Only so much of a message is looked at, in bytes.
 const LOOKED_AT: usize = 16 * 1024;
+/// An answer that was cut off.
+const TOO_LONG: &str = "the answer is longer than the model may write";
 
 /// Something that went wrong.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,13 +31,16 @@ impl Failure {
             class,
             message: start(message).to_owned(),
             retry: class.passes(),
-            resumable: !matches!(class, Class::ContextFull | Class::BadConfig),
+            resumable: !matches!(class, Class::ContextFull | Class::BadConfig | Class::SessionLost),
             limit: None,
         }
     }
 
     /// Of a message, and the status of HTTP where there was one.
     pub(crate) fn read(message: &str, status: Option<u16>, now: DateTime<Utc>) -> Self {
+        if is_cut_off(message) {
+            return Self::answer_too_long();
+        }
         let class = classify(message, status).unwrap_or(Class::Crashed);
         let mut failure = Self::of(class, message);
         // What the provider takes for wrong stays wrong: an image that is too large, say, is in the conversation for good.
@@ -48,13 +53,16 @@ impl Failure {
         failure
     }
 
+    /// The model may not write as much as it was about to: it would come to the same again.
+    pub(crate) fn answer_too_long() -> Self {
+        Self { resumable: true, ..Self::of(Class::BadConfig, TOO_LONG) }
+    }
+
     /// A session that is to be gone on with is not there.
     pub(crate) fn no_session(message: &str) -> Self {
-        let class = classify(message, None).filter(|class| *class == Class::Auth);
-        let mut failure = Self::of(class.unwrap_or(Class::BadConfig), message);
-        // A new session is no worse than none.
-        (failure.retry, failure.resumable) = (true, false);
-        failure
+        // What stands in its way only for now does not make the session a bad one.
+        let passing = |class: &Class| matches!(class, Class::Auth | Class::Limit | Class::Overloaded);
+        Self::of(classify(message, None).filter(passing).unwrap_or(Class::SessionLost), message)
     }
 
     /// In one sentence.
@@ -73,7 +81,9 @@ impl Failure {
             Class::Refused => "The model would not do it".into(),
             Class::Crashed => format!("{program} failed"),
             Class::Silent => format!("{program} ended without a final word"),
+            Class::BadConfig if self.message == TOO_LONG => "The answer is longer than the model may write".into(),
             Class::BadConfig => format!("{program} can not be run like this"),
+            Class::SessionLost => format!("{program} can not go on with the conversation"),
         };
         let detail = first_sentence(&self.message);
         let whole =
@@ -90,7 +100,9 @@ impl Failure {
             Class::ContextFull => "Begin a new conversation, or give it a smaller task.".into(),
             Class::Denied => "Let the agent do more (its policy), or ask for less.".into(),
             Class::Refused => "Say it in other words, or ask another model.".into(),
-            Class::BadConfig => "Correct the agent's configuration: program, model, arguments or session.".into(),
+            Class::BadConfig if self.message == TOO_LONG => "Ask for less at once.".into(),
+            Class::BadConfig => "Correct the agent's configuration: program, model or arguments.".into(),
+            Class::SessionLost => "It begins anew, and is told what was said so far.".into(),
             Class::Crashed | Class::Silent => return None,
         })
     }
@@ -135,6 +147,12 @@ fn looks_like_400(message: &str) -> bool {
     ["\"code\":400", "status 400", "invalid_request_error", "invalid_argument", "400 bad request"]
         .iter()
         .any(|sign| small.contains(sign))
+}
+
+/// Whether a message says that an answer was cut off where the model may write no more.
+fn is_cut_off(message: &str) -> bool {
+    let small = start(message).to_lowercase();
+    ["reason: max_output_tokens", "output token maximum"].iter().any(|sign| small.contains(sign))
 }
 
 /// What a message speaks of. None: nothing that is known.
@@ -241,7 +259,15 @@ pub(crate) fn classify(message: &str, status: Option<u16>) -> Option<Class> {
     ]) {
         return Some(Class::Overloaded);
     }
-    if says(&["content policy", "usage policy", "prohibited_content", "safety reasons", "cyberpolicy", "flagged for"]) {
+    if says(&[
+        "content policy",
+        "content_filter",
+        "usage policy",
+        "prohibited_content",
+        "safety reasons",
+        "cyberpolicy",
+        "flagged for",
+    ]) {
         return Some(Class::Refused);
     }
     if says(&[
@@ -278,8 +304,11 @@ pub(crate) fn first_sentence(message: &str) -> String {
     let message = start(message).trim();
     let found = inner(message, 0);
     let message = found.as_deref().unwrap_or(message);
-    let line =
-        message.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("at ")).unwrap_or_default();
+    let line = message
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !["at ", "```"].iter().any(|begin| line.starts_with(begin)))
+        .unwrap_or_default();
     let line: String = line.chars().filter(|c| !c.is_control()).collect();
     let line = line.trim_start_matches("[API Error:").trim_start_matches("API Error:").trim();
     let mut end = line.len();
@@ -365,10 +394,19 @@ mod tests {
             ("The model 'x' does not exist or you do not have access to it.", None, Class::BadConfig),
             ("no rollout found for thread id 1", None, Class::BadConfig),
             ("error: unexpected argument '--jsn' found", None, Class::BadConfig),
+            ("Incomplete response returned, reason: content_filter", None, Class::Refused),
         ] {
             assert_eq!(classify(message, status), Some(class), "{message}");
         }
         assert_eq!(classify("something else", Some(400)), None);
+        for cut in [
+            "Incomplete response returned, reason: max_output_tokens",
+            "API Error: Claude's response exceeded the 128000 output token maximum.",
+        ] {
+            let failure = Failure::read(cut, None, Utc::now());
+            assert_eq!((failure.class, failure.retry, failure.resumable), (Class::BadConfig, false, true), "{cut}");
+            assert_eq!(failure.sentence("Codex"), "The answer is longer than the model may write.");
+        }
         let image = Failure::read("image exceeds 5 MB maximum", Some(400), Utc::now());
         assert!(!image.retry && !image.resumable && image.class == Class::Crashed);
     }

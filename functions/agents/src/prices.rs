@@ -1,5 +1,5 @@
-//! What tokens cost, where a program does not say what it spent: a table with a version and a date, which an agent's configuration may
-//! replace. What comes of it is an estimate: discounts, and the higher price of a long request, are not in it.
+//! What tokens cost, by the table that an agent's configuration may have: for a model that the hub has no price of, or none of one's own.
+//! What comes of it is an estimate: discounts, and the higher price of a long request, are not in it.
 
 use std::collections::BTreeMap;
 
@@ -34,38 +34,12 @@ pub struct Price {
     pub output: f64,
 }
 
-/// The edition of the table that is built in.
-pub const VERSION: &str = "1";
-/// The day on which it was put together, from the pages that are named beside each price.
-pub const DATE: &str = "2026-11-29";
-
-/// Standard prices of the vendors' own APIs: model, input, cached, output.
-const BUILT_IN: [(&str, f64, f64, f64); 5] = [
-    // https://developers.openai.com/api/docs/models/gpt-6.2-sol (requests of more than 272,000 tokens: input twice, output 1.5 times)
-    ("gpt-6.2-sol", 2.0, 0.1, 10.0),
-    // https://developers.openai.com/api/docs/models/gpt-6.1-sol
-    ("gpt-6.1-sol", 2.0, 0.1, 10.0),
-    // https://developers.openai.com/docs/models/gpt-6-sol
-    ("gpt-6-sol", 2.0, 0.2, 10.0),
-    // https://developers.openai.com/api/docs/models/gpt-5-codex
-    ("gpt-5-codex", 1.25, 0.125, 10.0),
-    // https://ai.google.dev/gemini-api/docs/pricing, through 2026-12-31 (then twice as much); cached: https://docs.apiyi.com/en/models/gemini-3-8-flash.md
-    ("gemini-3.8-flash", 0.75, 0.075, 3.75),
-];
-
-/// What tokens of a model cost in US dollars: by `prices`, else by the table that is built in. None: the model is in neither.
+/// What tokens of a model cost in US dollars. None: the model is not in the table.
 ///
-/// A model is known by its own name, and by it with a date behind it (`gpt-6.2-sol-2026-11-01`).
+/// A model is known by its own name, and by it with a date behind it (`gpt-6.2-sol-2026-11-01`, `claude-haiku-4-5-20251001`).
 #[must_use]
-pub fn cost(prices: Option<&Prices>, model: Option<&str>, tokens: Tokens) -> Option<f64> {
-    let model = model?;
-    let own = |name: &str| prices.and_then(|prices| prices.models.get(name).copied());
-    let built_in = |name: &str| {
-        let (_, input, cached, output) = *BUILT_IN.iter().find(|(known, ..)| *known == name)?;
-        Some(Price { input, cached: Some(cached), output })
-    };
-    let undated = undated(model);
-    let price = own(model).or_else(|| own(undated)).or_else(|| built_in(undated))?;
+pub fn cost(prices: &Prices, model: &str, tokens: Tokens) -> Option<f64> {
+    let price = prices.models.get(model).or_else(|| prices.models.get(undated(model)))?;
     let cached = tokens.cached.min(tokens.input);
     // Exact to far more tokens than any account can pay.
     #[allow(clippy::cast_precision_loss)]
@@ -78,14 +52,14 @@ pub fn cost(prices: Option<&Prices>, model: Option<&str>, tokens: Tokens) -> Opt
 
 /// A model's name without a date behind it.
 fn undated(model: &str) -> &str {
-    let Some((name, date)) = model.len().checked_sub(11).and_then(|at| model.split_at_checked(at)) else {
-        return model;
-    };
-    let is_date = date.bytes().enumerate().all(|(at, byte)| match at {
-        0 | 5 | 8 => byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
-    if is_date { name } else { model }
+    ["-####-##-##", "-########"]
+        .iter()
+        .find_map(|form| {
+            let (name, date) = model.split_at_checked(model.len().checked_sub(form.len())?)?;
+            let fits = |(byte, form): (u8, u8)| if form == b'#' { byte.is_ascii_digit() } else { byte == form };
+            date.bytes().zip(form.bytes()).all(fits).then_some(name)
+        })
+        .unwrap_or(model)
 }
 
 #[cfg(test)]
@@ -94,23 +68,18 @@ mod tests {
 
     #[test]
     fn a_million_of_each_costs_what_the_table_says() {
+        let own: Prices = serde_json::from_str(
+            r#"{"date":"2027-01-01","models":{"a":{"input":1.25,"cached":0.125,"output":10},"b-1":{"input":1,"output":2}}}"#,
+        )
+        .unwrap();
         let tokens = Tokens { input: 2_000_000, cached: 1_000_000, output: 1_000_000 };
-        assert_eq!(cost(None, Some("gpt-5-codex"), tokens), Some(1.25 + 0.125 + 10.0));
-        assert_eq!(cost(None, Some("gpt-5-codex-2026-01-31"), tokens), Some(11.375));
-        assert_eq!(cost(None, Some("gpt-5-codex-2026-01-3x"), tokens), None);
-        assert_eq!(cost(None, Some("é"), tokens), None);
-        assert_eq!(cost(None, None, tokens), None);
+        let cost = |model| cost(&own, model, tokens);
+        assert_eq!(cost("a"), Some(1.25 + 0.125 + 10.0));
+        assert_eq!((cost("a-2026-01-31"), cost("a-20260131")), (Some(11.375), Some(11.375)));
+        assert_eq!(cost("b-1"), Some(4.0));
+        assert_eq!([cost("a-2026-01-3x"), cost("a-2026013"), cost("é"), cost("")], [None; 4]);
         // More from the cache than there was at all is no negative price.
-        assert_eq!(cost(None, Some("gpt-6-sol"), Tokens { input: 0, cached: 9, output: 0 }), Some(0.0));
-    }
-
-    #[test]
-    fn a_table_of_ones_own_comes_first() {
-        let own: Prices = serde_json::from_str(r#"{"date":"2027-01-01","models":{"gpt-6-sol":{"input":1,"output":2},"mine":{"input":1,"cached":0,"output":1}}}"#).unwrap();
-        let tokens = Tokens { input: 1_000_000, cached: 500_000, output: 0 };
-        assert_eq!(cost(Some(&own), Some("gpt-6-sol"), tokens), Some(1.0));
-        assert_eq!(cost(Some(&own), Some("mine"), tokens), Some(0.5));
-        assert_eq!(cost(Some(&own), Some("gpt-5-codex"), tokens), Some(0.5 * 1.25 + 0.5 * 0.125));
+        assert_eq!(super::cost(&own, "a", Tokens { input: 0, cached: 9, output: 0 }), Some(0.0));
         assert!(serde_json::from_str::<Prices>(r#"{"models":{"a":{"input":1}}}"#).is_err());
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Story {
     pub(crate) limit: Option<Limit>,
     /// Why a person refused what is going to be told as declined.
     pub(crate) why: Option<String>,
+    /// The tools that a person declined, or said nothing to: that they were not used is no failure.
+    excused: VecDeque<String>,
     retries: u32,
     tools: VecDeque<(String, String)>,
 }
@@ -68,6 +70,7 @@ impl Story {
             denied: None,
             limit: None,
             why: None,
+            excused: VecDeque::new(),
             retries: 0,
             tools: VecDeque::new(),
         }
@@ -149,6 +152,19 @@ impl Story {
         let why = failure::shortened(why, 300);
         self.denied.get_or_insert_with(|| what.clone());
         turn.events.push(Event::Denied { what, why });
+    }
+
+    /// A person declined the use of a tool, or nobody answered.
+    pub(crate) fn excuse(&mut self, id: &str) {
+        if self.excused.len() >= OPEN {
+            self.excused.pop_front();
+        }
+        self.excused.push_back(failure::shortened(id, 200));
+    }
+
+    pub(crate) fn is_excused(&self, id: &str) -> bool {
+        let id = failure::shortened(id, 200);
+        self.excused.contains(&id)
     }
 
     /// It was not allowed to do something, and tells it itself.

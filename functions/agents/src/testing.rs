@@ -8,6 +8,10 @@ use serde_json::Value;
 
 use crate::{Codec, Command, Decision, End, Event, How, Job, Policy, Tokens, Turn, Verdict};
 
+pub(crate) fn hub() -> crate::HubServer {
+    crate::HubServer { program: "/opt/a b/hub".into(), socket: "/s/hub.sock".into() }
+}
+
 pub(crate) fn job() -> Job {
     Job {
         prompt: "ping".into(),
@@ -16,6 +20,7 @@ pub(crate) fn job() -> Job {
         policy: Policy::Edit,
         resume: None,
         used: (Tokens::default(), 0.0),
+        hub: None,
         now: Utc.with_ymd_and_hms(2026, 11, 29, 8, 0, 0).unwrap(),
     }
 }
@@ -90,7 +95,12 @@ impl Recorded {
     }
 
     /// The run once more, with the answers that were given then.
-    pub(crate) fn again(&self, mut codec: impl Codec) -> (Vec<Event>, Verdict) {
+    pub(crate) fn again(&self, codec: impl Codec) -> (Vec<Event>, Verdict) {
+        self.again_with(codec, &Decision::Deny("no".into()))
+    }
+
+    /// The same, with another answer where it was a no.
+    pub(crate) fn again_with(&self, mut codec: impl Codec, no: &Decision) -> (Vec<Event>, Verdict) {
         let mut turn = Turn::default();
         codec.begin(&mut turn);
         for (mark, line) in &self.lines {
@@ -100,7 +110,7 @@ impl Recorded {
             } else if let (None, Some(id), Some(result)) = (value.get("method"), value.get("id"), value.get("result")) {
                 let text = result.to_string();
                 let yes = ["accept", "proceed", "allow"].iter().any(|word| text.contains(word));
-                let decision = if yes { Decision::Allow(None) } else { Decision::Deny("no".into()) };
+                let decision = if yes { Decision::Allow(None) } else { no.clone() };
                 codec.command(Command::Answer { id: id.to_string(), decision }, &mut turn);
             }
         }

@@ -45,6 +45,8 @@ pub enum Class {
     Silent,
     /// It was called with something that it does not take.
     BadConfig,
+    /// The session to go on with is not there, or can not be gone on with.
+    SessionLost,
 }
 
 impl Class {
@@ -61,13 +63,14 @@ impl Class {
             Self::Crashed => "crashed",
             Self::Silent => "silent",
             Self::BadConfig => "bad_config",
+            Self::SessionLost => "session_lost",
         }
     }
 
     /// Whether trying again makes sense, of itself.
     #[must_use]
     pub fn passes(self) -> bool {
-        matches!(self, Self::Limit | Self::Overloaded | Self::Crashed | Self::Silent)
+        matches!(self, Self::Limit | Self::Overloaded | Self::Crashed | Self::Silent | Self::SessionLost)
     }
 }
 
@@ -103,6 +106,8 @@ pub struct Figures {
     pub tokens: Tokens,
     /// What it cost in US dollars, where the program tells it.
     pub cost_usd: Option<f64>,
+    /// Of the tokens, by the model: those whose cost the program is yet to tell, at the end of its turn. Empty where it tells no costs.
+    pub untold: Vec<(String, Tokens)>,
     /// The cost is what it would have been, not what is billed: a subscription pays.
     pub notional: bool,
     /// How often the model was asked.

@@ -30,6 +30,7 @@ fn job(prompt: &str, folder: &Path) -> Job {
         policy: Policy::Edit,
         resume: None,
         used: (Tokens::default(), 0.0),
+        hub: None,
         now: "2026-11-29T08:00:00Z".parse().unwrap(),
     }
 }
@@ -117,8 +118,8 @@ fn all_that_the_protocol_allows() {
 fn ends_have_their_class() {
     for (prompt, class) in [
         ("say:a refuse", Some(Class::Refused)),
-        ("say:a max_tokens", Some(Class::Crashed)),
-        ("max_turns", Some(Class::Crashed)),
+        ("say:a max_tokens", Some(Class::BadConfig)),
+        ("max_turns", Some(Class::BadConfig)),
         ("auth", Some(Class::Auth)),
         ("limit", Some(Class::Limit)),
         ("retry", Some(Class::Limit)),
@@ -176,7 +177,7 @@ fn sessions_and_logins() {
     let gone = run(Job { resume: Some("gone".into()), ..job("say:two", &folder) }, &here).verdict;
     assert_eq!(
         (gone.class, gone.retry, gone.resumable, gone.figures.session),
-        (Some(Class::BadConfig), true, false, None)
+        (Some(Class::SessionLost), true, false, None)
     );
     assert_eq!(run(job("say:a", &folder), &[("ACP_AGENT_LOGIN", "valid")]).verdict.class, None);
     assert_eq!(run(job("say:a", &folder), &[("ACP_AGENT_LOGIN", "wrong")]).verdict.class, Some(Class::Auth));

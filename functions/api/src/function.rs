@@ -137,6 +137,9 @@ impl Api {
             hub_edge::look(function, request, &self.secrets).map(|()| hub_edge::token(function, request))
         })?;
         let Some(token) = token else {
+            if function == Function::Answer {
+                self.check(Caller::Hooks(address(parts)))?;
+            }
             if function == Function::Hooks {
                 let shown =
                     parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
@@ -303,6 +306,13 @@ impl Api {
             Call::Hook { token, message, target, deliver, key } => {
                 self.db.receive_hook(token, message, target, *deliver, key.as_deref()).await?
             }
+            Call::Pressed { provider, key, author_id, chat } => {
+                self.db.answer_from_chat(provider, key.expose_secret(), author_id, chat).await?
+            }
+            Call::Linked { provider, author_id, author, code } => {
+                self.db.link_chat(provider, author_id, author, code.expose_secret()).await?
+            }
+            Call::Answered { token, answer } => self.db.answer_by_token(token, answer.as_deref()).await?,
         })
     }
 
@@ -314,7 +324,7 @@ impl Api {
         };
         let claims = self.verifier.claims(token.expose_secret()).await.map_err(|why| match why {
             Unverified::Bad(BadToken::Expired) => refuse("the token has expired"),
-            Unverified::Bad(BadToken::Early) => refuse("the token does not count yet"),
+            Unverified::Bad(BadToken::Early) => Problem::early(),
             Unverified::Bad(BadToken::Signature | BadToken::Incomplete | BadToken::Invalid) => {
                 refuse("the token is not one of this project")
             }

@@ -25,7 +25,7 @@ pub(crate) enum Caller<'a> {
     Person(&'a str),
     /// The bearer of a token that only the database knows.
     Hook(&'a str),
-    /// Whoever shows such tokens, by address: each may be another.
+    /// Whoever shows such tokens, or those of asks, by address: each may be another.
     Hooks(&'a str),
     /// Whoever showed what does not count, or sent too slowly, by address.
     Stranger(&'a str),

@@ -61,6 +61,16 @@ struct Told {
     reply: Option<Reply>,
 }
 
+/// An answer, taken.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "a schema; the values are the database's")]
+struct Taken {
+    /// `answered`.
+    outcome: String,
+    /// What was decided, in words.
+    text: String,
+}
+
 /// How a function shows itself to the world.
 struct Shown {
     summary: &'static str,
@@ -157,6 +167,17 @@ fn shown(function: Function) -> Shown {
             answers: vec![("200", "Sent", named("Sent"))],
             refuses: &["400", "401", "403", "404", "409", "413", "415"],
         },
+        Function::Answer => Shown {
+            summary: "Answer what a task asks, by the token that came with the question",
+            description: "What a button of a notification (ntfy) sends. A token is good for one answer of the person it was sent to; it is the only \
+                          credential, and the body's type is not looked at.",
+            security: &[],
+            headers: &[],
+            takes: named("Answer"),
+            example: json!({"token": "…", "answer": "allow"}),
+            answers: vec![("200", "It is the answer", named("Taken"))],
+            refuses: &["400", "401", "403", "404", "409", "413"],
+        },
     }
 }
 
@@ -177,7 +198,9 @@ fn refusal(status: &str) -> &'static str {
         "404" => "No such channel",
         "405" => "Not POST",
         "408" => "The body arrived too slowly",
-        "409" => "Not possible as things are: a channel of another kind, a key that was used for something else",
+        "409" => {
+            "Not possible as things are: a channel of another kind, a key that was used for something else, an ask that is answered already"
+        }
         "413" => "Larger than the function takes",
         "415" => "A body of another kind",
         "429" => "Too many requests of this caller",
@@ -246,6 +269,7 @@ fn build() -> utoipa::openapi::OpenApi {
         .paths(paths)
         .components(Some(
             ComponentsBuilder::new()
+                .schema_from::<hub_edge::Answer>()
                 .schema_from::<hub_edge::Command>()
                 .schema_from::<hub_edge::Hook>()
                 .schema_from::<hub_edge::Outgoing>()
@@ -256,6 +280,7 @@ fn build() -> utoipa::openapi::OpenApi {
                 .schema_from::<Sent>()
                 .schema_from::<Delivery>()
                 .schema_from::<Told>()
+                .schema_from::<Taken>()
                 .schema_from::<Problem>()
                 .security_scheme("person", bearer("A signed-in person's token, of the project"))
                 .security_scheme("hook", bearer("A token of hub_create_hook_token"))

@@ -11,13 +11,13 @@ use hub_agents::{KNOWN, Known};
 use hub_worker::{
     AgentConfig, Kind, Outcome,
     agents::{
-        installed::{Installed, look},
+        installed::{Installed, look, look_all},
         login, try_out,
     },
 };
 use serde_json::{Value, json};
 
-use crate::args::{Agents, Policy};
+use crate::args::{self, Agents, Policy};
 use crate::output::{Output, print_line, table};
 
 /// What an agent is asked to see that it works.
@@ -75,17 +75,15 @@ async fn list(file: &Path, out: Output) -> Result<ExitCode> {
     // What is here and in no configuration is shown, too: this is where a person looks first.
     let known = KNOWN.iter().map(AgentConfig::known);
     let more = known.filter(|known| agents.iter().all(|config| config.program() != known.program()));
-    let mut shown = Vec::new();
-    for (config, listed) in
-        agents.iter().cloned().map(|config| (config, true)).chain(more.map(|config| (config, false)))
-    {
-        let found = look(&config).await;
-        shown.push((config, listed, found));
-    }
+    let listed_here = agents.len();
+    let all: Vec<AgentConfig> = agents.iter().cloned().chain(more).collect();
+    let found = look_all(&all).await;
+    let shown: Vec<_> =
+        all.iter().zip(&found).enumerate().map(|(at, (config, found))| (config, at < listed_here, found)).collect();
     let as_json: Vec<Value> = shown.iter().map(|(config, listed, found)| described(config, *listed, found)).collect();
     out.show(&as_json, |_| {
         let rows: Vec<Vec<String>> = shown.iter().map(|(config, listed, found)| row(config, *listed, found)).collect();
-        let mut text = table(&["agent", "program", "version", "login", "policy", "can", "here"], &rows);
+        let mut text = table(&["agent", "program", "version", "needed", "login", "policy", "can", "here"], &rows);
         for hint in shown.iter().filter_map(|(config, _, found)| hint(config, found)) {
             text.push_str(&format!("\n{hint}"));
         }
@@ -113,7 +111,8 @@ fn described(config: &AgentConfig, listed: bool, found: &Found) -> Value {
         "models": config.models,
         "program": config.program(),
         "path": installed.map(|installed| installed.program.display().to_string()),
-        "version": installed.and_then(|installed| installed.version).map(dotted),
+        "version": installed.and_then(|installed| installed.version.clone().ok()).map(dotted),
+        "needed": known(config).map(|known| dotted(known.oldest)),
         "new_enough": installed.map(Installed::is_new_enough),
         "logged_in": installed.and_then(|installed| installed.logged_in),
         "policy": policy,
@@ -142,7 +141,8 @@ fn row(config: &AgentConfig, listed: bool, found: &Found) -> Vec<String> {
     vec![
         config.agent.clone(),
         config.program().unwrap_or("").to_owned(),
-        installed.and_then(|installed| installed.version).map(dotted).unwrap_or_default(),
+        installed.map(version).unwrap_or_default(),
+        known(config).map(|known| dotted(known.oldest)).unwrap_or_default(),
         login.to_owned(),
         policy.to_owned(),
         installed.map(|installed| can(installed.known).join(" ")).unwrap_or_default(),
@@ -150,24 +150,42 @@ fn row(config: &AgentConfig, listed: bool, found: &Found) -> Vec<String> {
     ]
 }
 
+fn known(config: &AgentConfig) -> Option<&'static Known> {
+    Known::of(config.program()?)
+}
+
+/// Its version, and in a word what is wrong with it.
+fn version(installed: &Installed) -> String {
+    match &installed.version {
+        Ok(version) if installed.is_new_enough() => dotted(*version),
+        Ok(version) => format!("{} (too old)", dotted(*version)),
+        Err(_) => "?".into(),
+    }
+}
+
 /// What is wrong with it, and how to mend that.
 pub fn hint(config: &AgentConfig, found: &Found) -> Option<String> {
     let name = &config.agent;
     match found {
         Err(_) if config.program().is_some_and(|program| program == name.as_str()) => {
-            let install = config.program().and_then(Known::of).map_or("", |known| known.install);
-            Some(format!("{name}: not in PATH: {install}"))
+            let how =
+                known(config).map(|known| format!(": {} (version {} or newer)", known.install, dotted(known.oldest)));
+            Some(format!("{name}: not in PATH{}", how.unwrap_or_default()))
         }
         Err(problem) => Some(format!("{name}: {problem}")),
         Ok(Some(installed)) if !installed.is_new_enough() => {
-            let known = installed.known;
-            let here = installed.version.map_or("of no version that it tells".into(), dotted);
-            Some(format!(
-                "{name}: {} is {here}, and {} or newer is needed: {}",
-                known.name,
-                dotted(known.oldest),
-                known.install
-            ))
+            let Known { name: program, oldest, install, .. } = installed.known;
+            let needed = dotted(*oldest);
+            Some(match &installed.version {
+                Ok(version) => {
+                    let here = dotted(*version);
+                    format!("{name}: {program} is {here}, too old: {needed} or newer is needed. To get it: {install}")
+                }
+                Err(instead) => {
+                    let path = installed.program.display();
+                    format!("{name}: {path} --version {instead}; {needed} or newer is needed. To get it: {install}")
+                }
+            })
         }
         Ok(Some(installed)) if installed.logged_in == Some(false) => {
             Some(format!("{name}: nobody is logged in: {}", installed.known.how))
@@ -209,7 +227,7 @@ async fn add(
     };
     let mut agent = json!({
         "agent": name, "models": [known.name], "kind": known.dialect.adapter(), "program": written,
-        "policy": policy.map_or("edit", Policy::name),
+        "policy": policy.map_or_else(|| "edit".to_owned(), args::name),
     });
     if let Some(model) = model {
         agent["model"] = model.into();
@@ -225,6 +243,13 @@ async fn add(
         }
         Err(error) => return Err(error).with_context(|| format!("{} can not be read", file.display())),
     };
+    if let Some(there) = list.iter().find(|agent| agent["agent"] == name) {
+        bail!(
+            "{name} is in {} already: {there}\nTo change it, edit it there (functions/worker/README.md lists the keys); to have another one \
+             of the same program: hub agents add NAME --program {written}",
+            file.display()
+        );
+    }
     // In front of the survey, which is what a machine does that has nothing better.
     let at = list.iter().position(|agent| agent["kind"] == "survey").unwrap_or(list.len());
     list.insert(at, agent);
@@ -287,7 +312,9 @@ async fn check(file: &Path, name: Option<&str>, out: Output) -> Result<ExitCode>
         let (well, text) = match &outcome {
             Ok(Outcome::Complete { result, .. }) => (true, result.clone()),
             Ok(Outcome::Failed { error, .. }) => (false, error.clone()),
-            Ok(Outcome::Stopped { .. }) => (false, "it was stopped".into()),
+            Ok(Outcome::Stopped { .. } | Outcome::Left { .. } | Outcome::Parked { .. }) => {
+                (false, "it was stopped".into())
+            }
             Err(problem) => (false, problem.clone()),
         };
         let seconds = begun.elapsed().as_secs_f64();
@@ -316,4 +343,54 @@ fn mark_checked(agent: &AgentConfig) {
         std::fs::create_dir_all(folder).ok();
     }
     std::fs::write(file, "").ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_program_is_said_in_words() {
+        let config = AgentConfig::known(&KNOWN[0]);
+        let found = |version: Result<[u32; 3], &str>| {
+            let program = "/opt/claude".into();
+            let version = version.map_err(str::to_owned);
+            Ok(Some(Installed { known: &KNOWN[0], program, version, logged_in: Some(true) }))
+        };
+        for (version, shown, hinted) in [
+            (Ok([2, 1, 332]), "2.1.332", None),
+            (
+                Ok([1, 9, 0]),
+                "1.9.0 (too old)",
+                Some("claude: claude is 1.9.0, too old: 2.1.197 or newer is needed. To get it: npm install"),
+            ),
+            (
+                Err("does not answer within 4 s"),
+                "?",
+                Some("claude: /opt/claude --version does not answer within 4 s; 2.1.197 or newer is needed."),
+            ),
+        ] {
+            let found = found(version);
+            let told = hint(&config, &found);
+            assert_eq!(told.is_some(), hinted.is_some(), "{told:?}");
+            assert!(told.unwrap_or_default().starts_with(hinted.unwrap_or_default()));
+            let row = row(&config, true, &found);
+            assert_eq!((row[2].as_str(), row[3].as_str()), (shown, "2.1.197"));
+        }
+        let missing = Err("claude is not in PATH".to_owned());
+        assert!(hint(&config, &missing).unwrap().ends_with("(version 2.1.197 or newer)"));
+        assert_eq!(row(&config, false, &missing)[3], "2.1.197");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_there_is_not_added_twice() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("agents.json");
+        let out = Output { json: true };
+        add(&file, "review", Some("claude".into()), None, None, None, out).await.unwrap();
+        let before = std::fs::read_to_string(&file).unwrap();
+        let error = add(&file, "review", Some("claude".into()), None, None, None, out).await.unwrap_err().to_string();
+        assert!(error.contains("already") && error.contains("hub agents add NAME --program claude"), "{error}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+    }
 }

@@ -1,7 +1,11 @@
 //! What can be typed. Every command has an example in its help.
 
+mod bounds;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+pub use bounds::{Budgets, Fallbacks, Measure, SetBudget, Shares, name};
 
 /// Talk to a fleet of coding agents, and run it.
 #[derive(Parser, Debug)]
@@ -69,7 +73,7 @@ pub enum Command {
     Worker(Worker),
     /// Send a message to a channel, as a person would type it
     #[command(
-        after_help = "Examples:\n  hub send buf-barista/quick \"What is in this folder?\" --wait\n  hub send cloud-hub/dispatch \"and now the tests\" --thread 7f0c…"
+        after_help = "Examples:\n  hub send buf-barista/quick \"What is in this folder?\" --wait\n  hub send cloud-hub/dispatch \"and now the tests\" --thread 7f0c…\n  hub send buf-barista/quick \"and in the one above?\" --reply-to 41d2…     # a message of a task, as `hub tail --json` shows its id"
     )]
     Send {
         /// SERVER/CHANNEL
@@ -82,6 +86,9 @@ pub enum Command {
         /// Reply in this thread; its first digits are enough
         #[arg(long, value_name = "ID")]
         thread: Option<String>,
+        /// Answer this message of a task, and so go on with its work; its first digits are enough
+        #[arg(long, value_name = "MESSAGE", conflicts_with = "thread")]
+        reply_to: Option<String>,
         /// Sending again with the same key is not sending twice
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
@@ -120,13 +127,20 @@ pub enum Command {
         after_help = "Example:\n  DATABASE_URL=postgres://postgres:…@db.example.co:5432/postgres SUPABASE_URL=https://example.supabase.co hub serve --listen 0.0.0.0:8787"
     )]
     Serve(Serve),
-    /// Look at a task, cancel it or queue it again
+    /// Look at a task, tell its agent something, cancel it, route it or queue it again
     #[command(
-        after_help = "Examples:\n  hub task show a1b2\n  hub task explain a1b2     # why it is, or is not, running\n  hub task cancel a1b2"
+        after_help = "Examples:\n  hub task show a1b2\n  hub task explain a1b2     # why it is, or is not, running\n  hub task steer a1b2 \"leave the migrations alone\"\n  hub task cancel a1b2"
     )]
     Task {
         #[command(subcommand)]
         command: Task,
+    },
+    /// What waits for your answer
+    #[command(after_help = "Examples:\n  hub inbox\n  hub task answer a1b2")]
+    Inbox {
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=1000))]
+        limit: i32,
     },
     /// Which agents this machine can run, add one, try them; asks no hub
     #[command(
@@ -139,9 +153,57 @@ pub enum Command {
         #[arg(long, global = true, value_name = "FILE")]
         agents: Option<PathBuf>,
     },
+    /// The worktrees that tasks on this machine have: how large, how old, whether their work is safe; asks no hub
+    #[command(
+        after_help = "Examples:\n  hub workspaces                      # of all workers of this machine\n  hub workspaces clean --dry-run      # what is merged or pushed, and why the rest stays\n  hub workspaces clean a1b2c3d4       # this one: what is nowhere else is committed and bundled first"
+    )]
+    Workspaces {
+        #[command(subcommand)]
+        command: Option<Workspaces>,
+        /// Where a worker keeps them [default: those of all devices in XDG_STATE_HOME or ~/.local/state, and of the `hub dev` here]
+        #[arg(long, global = true, value_name = "DIR")]
+        state_dir: Option<PathBuf>,
+    },
     /// The machines of the mesh
     #[command(after_help = "Example:\n  hub devices --json")]
     Devices,
+    /// What accounts may still use of their agents: how much is used, until when a limit holds, and how that is known
+    #[command(after_help = "Examples:\n  hub limits\n  hub limits --json")]
+    Limits,
+    /// What work cost that ended in the last days, in the servers that you operate
+    #[command(
+        after_help = "Examples:\n  hub costs                           # day by day\n  hub costs --by project --days 30\n  hub costs --by agent --json"
+    )]
+    Costs {
+        /// A row for each of these
+        #[arg(long, value_enum, default_value = "day")]
+        by: CostsBy,
+        /// How many days, in UTC; today is the last
+        #[arg(long, default_value_t = 7, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=3660))]
+        days: u32,
+    },
+    /// How much may be used, how much of it is, and what is left; or set such a budget, or take one away
+    #[command(
+        after_help = "Examples:\n  hub budgets\n  hub budgets set cloud-hub cost 50 --per month\n  hub budgets set cloud-hub/dispatch running 3          # so many tasks at once\n  hub budgets remove 3"
+    )]
+    Budgets {
+        #[command(subcommand)]
+        command: Option<Budgets>,
+    },
+    /// What servers and projects weigh against each other while both have work waiting
+    #[command(
+        after_help = "Examples:\n  hub shares\n  hub shares set cloud-hub 2 --project team/app    # may use twice as much before it stands back"
+    )]
+    Shares {
+        #[command(subcommand)]
+        command: Option<Shares>,
+    },
+    /// Which model runs the tasks of another while that is at its limit on every machine
+    #[command(after_help = "Examples:\n  hub fallbacks\n  hub fallbacks set cloud-hub claude codex gemini")]
+    Fallbacks {
+        #[command(subcommand)]
+        command: Option<Fallbacks>,
+    },
     /// The threads of a channel
     #[command(after_help = "Example:\n  hub threads cloud-hub/dispatch --status active")]
     Threads {
@@ -164,6 +226,14 @@ pub enum Command {
     Member {
         #[command(subcommand)]
         command: Member,
+    },
+    /// A code that says in a chat that an account there is yours: what it presses under a question then counts as your answer
+    #[command(
+        after_help = "Examples, with your own token in HUB_TOKEN:\n  hub link        # then, in a private chat with the bot: /link CODE\n  hub link list\n  hub link remove telegram 4711"
+    )]
+    Link {
+        #[command(subcommand)]
+        command: Option<Link>,
     },
     /// What servers may name outside themselves: folders of machines, repositories, chats, URLs. Over DATABASE_URL
     #[command(after_help = "Examples:\n  hub places list\n  hub places add project cloud-hub team/app")]
@@ -200,6 +270,8 @@ pub enum Command {
         after_help = "Examples:\n  hub doctor                                       # a running `hub dev`\n  hub doctor --url https://abc.supabase.co         # with DATABASE_URL and SUPABASE_SERVICE_ROLE_KEY it looks at everything"
     )]
     Doctor,
+    #[command(flatten)]
+    WayBack(WayBack),
     /// Print a completion script
     #[command(after_help = "Example:\n  hub completions zsh > ~/.zfunc/_hub")]
     Completions {
@@ -267,6 +339,61 @@ pub struct Worker {
     pub state_dir: Option<PathBuf>,
 }
 
+/// What a running agent calls: the hub is reached by the socket of its attempt, and needs no other address.
+#[derive(Subcommand, Debug)]
+pub enum WayBack {
+    /// For a running agent: say something in its task's conversation, now
+    #[command(after_help = "Example:\n  hub say \"The tests pass; now the documentation.\"")]
+    Say {
+        /// The words; `-` reads them from standard input
+        text: String,
+    },
+    /// For a running agent: ask a person
+    #[command(
+        after_help = "Examples:\n  hub ask \"Which database?\" --option Postgres --option SQLite --wait\n  hub ask \"How shall it be called?\" --body \"It renames files by a pattern.\"    # the answer is then in `hub thread`\n\nExit codes with --wait: 0 it is answered, 75 there is no answer yet (which is no refusal), 1 it can not be asked."
+    )]
+    Ask {
+        /// What is to be decided, in a line
+        title: String,
+        /// What one must know to decide it
+        #[arg(long)]
+        body: Option<String>,
+        /// An answer to choose from; without any it is answered in words
+        #[arg(long = "option", value_name = "OPTION")]
+        options: Vec<String>,
+        /// Stay until there is an answer, and print it
+        #[arg(long)]
+        wait: bool,
+    },
+    /// For a running agent: give a piece of work to another agent
+    #[command(
+        after_help = "Examples:\n  hub subtask \"Find out which endpoints of the API have no test, and list them\" --agent codex --wait\n\nIn a git project a subtask begins at the project's base branch, without what you have done: say all that it needs to know.\n\nExit codes with --wait: 0 it is complete, 75 it has not ended yet, 1 it failed or can not be made."
+    )]
+    Subtask {
+        /// What is to be done; `-` reads it from standard input
+        text: String,
+        /// The model that is to do it
+        #[arg(long)]
+        model: Option<String>,
+        /// The agent that is to do it
+        #[arg(long)]
+        agent: Option<String>,
+        /// Stay until it has ended, and print what it says
+        #[arg(long)]
+        wait: bool,
+    },
+    /// For a running agent: print its task's conversation
+    #[command(after_help = "Example:\n  hub thread --limit 10")]
+    Thread {
+        /// So many messages, the newest
+        #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+    },
+    /// For a running agent's program: the same as tools of the Model Context Protocol, over standard input and output
+    #[command(after_help = "Example:\n  hub mcp     # the worker tells Claude, Codex and ACP agents of it by itself")]
+    Mcp,
+}
+
 #[derive(Subcommand, Debug)]
 pub enum Agents {
     /// Add one to the list, configured so that it works
@@ -294,6 +421,19 @@ pub enum Agents {
     Check { name: Option<String> },
 }
 
+#[derive(Subcommand, Debug)]
+pub enum Workspaces {
+    /// Remove those whose work is merged or pushed, and say why the others stay
+    #[command(after_help = "Examples:\n  hub workspaces clean\n  hub workspaces clean a1b2c3d4 --dry-run")]
+    Clean {
+        /// Only this one, by its name or how only that begins, and whatever it holds: what is left is committed, and what is nowhere else goes into a bundle
+        name: Option<String>,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
 /// What an agent may do without asking.
 #[derive(ValueEnum, Debug, Clone, Copy)]
 pub enum Policy {
@@ -303,16 +443,6 @@ pub enum Policy {
     Edit,
     /// Everything that the worker's user can
     Full,
-}
-
-impl Policy {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ReadOnly => "read-only",
-            Self::Edit => "edit",
-            Self::Full => "full",
-        }
-    }
 }
 
 #[derive(Subcommand, Debug)]
@@ -329,6 +459,50 @@ pub enum Task {
     /// Queue a failed or cancelled task again
     #[command(after_help = "Example:\n  hub task retry a1b2")]
     Retry { id: String },
+    /// Answer what it asks; on a terminal all of it is shown first
+    #[command(
+        after_help = "Examples:\n  hub task answer a1b2                  # look at it, and answer\n  hub task answer a1b2 allow\n  hub task answer a1b2 --deny --text \"never in production\"\n  hub task answer a1b2 \"the second one\""
+    )]
+    Answer {
+        /// The task's, or the ask's where it asks several things
+        id: String,
+        /// allow, allow_task (the very same again, too) or deny; continue or cancel; an option's key, or any text where a question takes one
+        #[arg(conflicts_with = "deny")]
+        answer: Option<String>,
+        /// What you have to say about it; to a question, the answer
+        #[arg(long, value_name = "TEXT")]
+        text: Option<String>,
+        /// Say no
+        #[arg(long)]
+        deny: bool,
+    },
+    /// Tell the agent of a running task something; its conversation says what became of it
+    #[command(after_help = "Example:\n  hub task steer a1b2 \"leave the migrations alone\"")]
+    Steer {
+        id: String,
+        /// What to tell it; `-` reads it from standard input
+        text: String,
+    },
+    /// Say which agent, model or device a task is for that does not run, or what kind of work it is
+    #[command(
+        after_help = "Examples:\n  hub task route a1b2 --agent codex\n  hub task route a1b2 --device mac1\n  hub task route a1b2 --model any --device any     # whoever can\n  hub task route a1b2 --type fix     # so are requests like it from now on"
+    )]
+    #[command(group = clap::ArgGroup::new("to").required(true).multiple(true).args(["agent", "model", "device", "kind"]))]
+    Route {
+        id: String,
+        /// The agent, by its name; without --model any model of it
+        #[arg(long, value_name = "AGENT")]
+        agent: Option<String>,
+        /// claude, codex, gemini or any; without --agent whoever offers it
+        #[arg(long, value_name = "MODEL")]
+        model: Option<String>,
+        /// The device, by its name; `any` takes that back
+        #[arg(long, value_name = "DEVICE")]
+        device: Option<String>,
+        /// What kind of work it is: code, fix, test, review, research, docs, ops, plan, data, design or other
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -358,6 +532,21 @@ pub enum Device {
         /// Take the revocation back
         #[arg(long)]
         undo: bool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Link {
+    /// The accounts that are linked to you
+    #[command(after_help = "Example:\n  hub link list")]
+    List,
+    /// Take an account from you: what it presses counts as nobody's from then on
+    #[command(after_help = "Example:\n  hub link remove telegram 4711")]
+    Remove {
+        /// `discord` or `telegram`
+        provider: String,
+        /// Its number, as `hub link list` shows it
+        account: String,
     },
 }
 
@@ -431,18 +620,6 @@ pub enum PlaceKind {
     Webhook,
 }
 
-impl PlaceKind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Project => "project",
-            Self::Github => "github",
-            Self::Telegram => "telegram",
-            Self::Discord => "discord",
-            Self::Webhook => "webhook",
-        }
-    }
-}
-
 #[derive(Subcommand, Debug)]
 pub enum Discord {
     /// Make Discord's slash commands those of the registry, in the place of all the application has. Needs DISCORD_BOT_TOKEN
@@ -475,16 +652,6 @@ pub enum Role {
     Viewer,
 }
 
-impl Role {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::Owner => "owner",
-            Role::Operator => "operator",
-            Role::Viewer => "viewer",
-        }
-    }
-}
-
 #[derive(ValueEnum, Debug, Clone, Copy)]
 pub enum ThreadStatus {
     Active,
@@ -493,15 +660,13 @@ pub enum ThreadStatus {
     Archived,
 }
 
-impl ThreadStatus {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ThreadStatus::Active => "active",
-            ThreadStatus::Idle => "idle",
-            ThreadStatus::Decaying => "decaying",
-            ThreadStatus::Archived => "archived",
-        }
-    }
+#[derive(ValueEnum, Debug, Clone, Copy)]
+pub enum CostsBy {
+    Day,
+    Project,
+    Agent,
+    Person,
+    Server,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy)]
@@ -549,6 +714,18 @@ mod tests {
     }
 
     #[test]
+    fn costs_are_by_day_and_of_a_week_unless_said_otherwise() {
+        let Command::Costs { by, days } = parse(&["hub", "costs"]).command else { panic!("not costs") };
+        assert_eq!((name(by).as_str(), days), ("day", 7));
+        let cli = parse(&["hub", "costs", "--by", "person", "--days", "30", "--json"]);
+        let Command::Costs { by, days } = cli.command else { panic!("not costs") };
+        assert_eq!((name(by).as_str(), days, cli.global.json), ("person", 30, true));
+        for wrong in [["--by", "model"], ["--days", "0"]] {
+            assert!(Cli::try_parse_from(["hub", "costs"].into_iter().chain(wrong)).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn the_help_of_every_command_has_an_example() {
         fn look(command: &clap::Command, path: &str) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -558,11 +735,5 @@ mod tests {
             }
         }
         look(&Cli::command(), "hub");
-    }
-
-    #[test]
-    fn no_help_names_a_command_that_is_not_there() {
-        let help = Cli::command().render_long_help().to_string();
-        assert!(!help.contains("steer"), "{help}");
     }
 }

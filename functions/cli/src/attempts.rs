@@ -1,7 +1,7 @@
 //! How an attempt went, for a person who wants to see it at a glance: when, where, how long, how it ended and why.
 
 use chrono::{DateTime, Utc};
-use hub::types::Attempt;
+use hub::types::{Attempt, Receipt};
 
 use crate::output::{shorten, size, tame};
 
@@ -14,6 +14,7 @@ pub fn text(attempt: &Attempt, now: DateTime<Utc>) -> String {
     let lasted = attempt.started_at.map(|at| duration((attempt.finished_at.unwrap_or(now) - at).num_seconds()));
     let how = match (&attempt.outcome, &attempt.reason) {
         (None, _) => "running".to_owned(),
+        (Some(outcome), Some(reason)) if outcome == "limited" && reason == "limit" => outcome.clone(),
         (Some(outcome), Some(reason)) if reason != outcome => format!("{outcome}: {}", reason.replace('_', " ")),
         (Some(outcome), _) => outcome.clone(),
     };
@@ -23,9 +24,11 @@ pub fn text(attempt: &Attempt, now: DateTime<Utc>) -> String {
     facts.extend(attempt.signal.map(|signal| format!("signal {signal}")));
     facts.extend(attempt.output_bytes.map(|bytes| format!("{} of output", size(bytes))));
     facts.extend(attempt.peak_memory_bytes.map(|bytes| format!("{} of memory", size(bytes))));
-    facts.extend(attempt.cost_usd.map(|cost| match attempt.cost_notional {
-        Some(true) => format!("{cost:.2} USD (not billed)"),
-        _ => format!("{cost:.2} USD"),
+    facts.extend(attempt.cost_usd.map(|cost| {
+        let prices = attempt.price_version.as_deref().map(|version| format!("prices {}", tame(&shorten(version, 60))));
+        let notes = (attempt.cost_notional == Some(true)).then(|| "not billed".to_owned()).into_iter().chain(prices);
+        let notes = notes.collect::<Vec<_>>().join(", ");
+        if notes.is_empty() { format!("{cost:.2} USD") } else { format!("{cost:.2} USD ({notes})") }
     }));
     facts.extend(tokens(attempt));
     facts.extend(attempt.turns.map(|turns| count(turns, "turn")));
@@ -46,6 +49,7 @@ pub fn text(attempt: &Attempt, now: DateTime<Utc>) -> String {
         ),
         format!("            {}", facts.join(", ")),
     ];
+    lines.extend(receipt(attempt).map(|receipt| format!("            {receipt}")));
     if let Some(error) = attempt.error.as_deref().filter(|error| !error.is_empty()) {
         lines.push(format!("            {}", shorten(error, 300)));
     }
@@ -60,11 +64,36 @@ pub fn text(attempt: &Attempt, now: DateTime<Utc>) -> String {
     lines.join("\n")
 }
 
-/// What ran: the model, and the version of the program.
+/// What ran: the model, in place of which, and the version of the program.
 fn with(attempt: &Attempt) -> String {
-    let model = attempt.model.as_deref().map(|model| format!("  {}", tame(&shorten(model, 60))));
+    let named = |model: &str| tame(&shorten(model, 60));
+    let model = match (attempt.model.as_deref(), attempt.fallback_from.as_deref()) {
+        (Some(model), Some(instead)) => Some(format!("  {} (instead of {})", named(model), named(instead))),
+        (None, Some(instead)) => Some(format!("  instead of {}", named(instead))),
+        (Some(model), None) => Some(format!("  {}", named(model))),
+        (None, None) => None,
+    };
     let version = attempt.agent_version.as_deref().map(|version| format!("  version {}", tame(&shorten(version, 60))));
     [model, version].into_iter().flatten().collect()
+}
+
+/// What it left behind: the branch, how much it changed, whether that was verified, where it went. None: it keeps no receipt of ours.
+fn receipt(attempt: &Attempt) -> Option<String> {
+    let receipt: Receipt = serde_json::from_value(attempt.receipt.clone()?).ok()?;
+    let mut facts = Vec::new();
+    facts.extend(receipt.branch.as_deref().map(|branch| format!("branch {}", tame(branch))));
+    facts.extend(receipt.commit.as_deref().map(|commit| format!("at {}", tame(commit.get(..12).unwrap_or(commit)))));
+    let changed = |files| {
+        let files = count(u32::try_from(files).unwrap_or(u32::MAX), "file");
+        format!("{files}, +{} −{}", receipt.insertions, receipt.deletions)
+    };
+    facts.extend(Some(receipt.files).filter(|files| *files > 0).map(changed));
+    facts.extend(receipt.verify.as_ref().map(|verify| {
+        format!("verification {} in {:.0} s", if verify.passed { "passed" } else { "failed" }, verify.seconds)
+    }));
+    facts.extend(receipt.pushed.then(|| "pushed".to_owned()));
+    facts.extend(receipt.pull_request.as_deref().map(tame));
+    (!facts.is_empty()).then(|| facts.join(", "))
 }
 
 fn tokens(attempt: &Attempt) -> Option<String> {
@@ -81,7 +110,7 @@ fn count(number: u32, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn duration(seconds: i64) -> String {
+pub fn duration(seconds: i64) -> String {
     let seconds = seconds.max(0);
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -133,19 +162,36 @@ mod tests {
     #[test]
     fn what_an_agent_told_of_its_run_is_shown() {
         let said = attempt(serde_json::json!({
-            "finished_at": "2026-11-29T12:00:05Z", "outcome": "failed", "reason": "limit", "cost_usd": 0.5,
-            "cost_notional": true, "tokens_in": 1200, "tokens_cached": 1000, "tokens_out": 34, "turns": 1,
-            "tool_calls": 12, "model": "opus", "agent_version": "2.1.0", "limited_until": "2026-11-30T00:00:00Z",
+            "finished_at": "2026-11-29T12:00:05Z", "outcome": "limited", "reason": "limit", "cost_usd": 0.5,
+            "cost_notional": true, "price_version": "1", "tokens_in": 1200, "tokens_cached": 1000, "tokens_out": 34, "turns": 1,
+            "tool_calls": 12, "model": "opus", "fallback_from": "codex", "agent_version": "2.1.0", "limited_until": "2026-11-30T00:00:00Z",
             "limit_source": "guess",
         }));
         let text = text(&said, at("2026-11-29T13:00:00Z"));
         assert_eq!(
             text.lines().map(str::trim).collect::<Vec<_>>(),
             [
-                "attempt 1 2026-11-29 12:00:00 UTC  claude/mac1  opus  version 2.1.0",
-                "failed: limit, after 5 s, 0.50 USD (not billed), tokens 1200 (1000 cached) in and 34 out, 1 turn, 12 tool calls, limited until 2026-11-30 00:00 UTC (guess)",
+                "attempt 1 2026-11-29 12:00:00 UTC  claude/mac1  opus (instead of codex)  version 2.1.0",
+                "limited, after 5 s, 0.50 USD (not billed, prices 1), tokens 1200 (1000 cached) in and 34 out, 1 turn, 12 tool calls, limited until 2026-11-30 00:00 UTC (guess)",
             ]
         );
+    }
+
+    #[test]
+    fn what_it_left_behind_is_a_line_of_its_own() {
+        let said = attempt(serde_json::json!({
+            "finished_at": "2026-11-29T12:00:05Z", "outcome": "complete", "reason": "complete",
+            "receipt": {"kind": "git", "branch": "hub/a1b2c3d4", "base": "0", "commit": "0123456789abcdef", "tree": "1", "dirty": false,
+                "files": 1, "insertions": 2, "deletions": 0, "changed": ["notes.txt"], "pushed": true,
+                "pull_request": "https://github.com/acme/app/pull/1",
+                "verify": {"command_sha256": "2", "exit": 0, "seconds": 1.2, "tail": "", "log_sha256": "3", "passed": true, "rounds": 0}},
+        }));
+        assert_eq!(
+            text(&said, at("2026-11-29T13:00:00Z")).lines().nth(2).unwrap().trim(),
+            "branch hub/a1b2c3d4, at 0123456789ab, 1 file, +2 −0, verification passed in 1 s, pushed, https://github.com/acme/app/pull/1"
+        );
+        let of_others = attempt(serde_json::json!({"receipt": {"mine": true}}));
+        assert_eq!(text(&of_others, at("2026-11-29T13:00:00Z")).lines().count(), 2);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::{io::Read, process::ExitCode};
 use uuid::Uuid;
 
 use crate::accounts;
-use crate::args::{Device, Member, Places, Task, ThreadStatus, TokenOf};
+use crate::args::{self, Device, Link, Member, Places, Task, ThreadStatus, TokenOf};
+use crate::asks;
 use crate::attempts;
 use crate::output::{Output, print_json, print_line, shorten, size, tell, try_print_json_line, try_print_line};
 use crate::target::{As, Target};
@@ -70,30 +71,47 @@ pub async fn seed(target: &Target, out: Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-#[allow(clippy::too_many_arguments, reason = "one argument an option of the command line")]
+/// Where in a channel a message belongs.
+pub struct To {
+    /// A thread, by the first digits of its id.
+    pub thread: Option<String>,
+    /// A message of a task, by the first digits of its id.
+    pub reply_to: Option<String>,
+}
+
+/// What was typed, or standard input for `-`.
+fn typed(text: String) -> Result<String> {
+    if text != "-" {
+        return Ok(text);
+    }
+    let mut read = String::new();
+    std::io::stdin().read_to_string(&mut read).context("standard input is not text")?;
+    Ok(read)
+}
+
 pub async fn send(
     target: &Target,
     channel: &str,
     text: String,
     wait: bool,
-    thread: Option<String>,
+    to: To,
     key: Option<String>,
     out: Output,
 ) -> Result<ExitCode> {
-    let text = if text == "-" {
-        let mut read = String::new();
-        std::io::stdin().read_to_string(&mut read).context("standard input is not text")?;
-        read
-    } else {
-        text
-    };
+    let text = typed(text)?;
     let hub = target.connect(As::Person).await?;
     let (_, channel) = hub.channel_named(channel).await?;
-    let thread = match &thread {
-        Some(id) => Some(hub.thread(&channel, id).await?.id),
-        None => None,
+    let sent = match &to {
+        To { reply_to: Some(id), .. } => {
+            let message = hub.message(&channel, id).await?;
+            hub.reply(channel.id, &text, message.id, key.as_deref()).await?
+        }
+        To { thread: Some(id), .. } => {
+            let thread = hub.thread(&channel, id).await?;
+            hub.send(channel.id, &text, Some(thread.id), key.as_deref()).await?
+        }
+        To { .. } => hub.send(channel.id, &text, None, key.as_deref()).await?,
     };
-    let sent = hub.send(channel.id, &text, thread, key.as_deref()).await?;
     if let Some(reply) = &sent.reply {
         out.show(reply, |reply| reply.text.clone());
         return Ok(ExitCode::SUCCESS);
@@ -102,6 +120,7 @@ pub async fn send(
         return follow(&hub, channel.id, &sent, out).await;
     }
     out.show(&sent, |sent| match (&sent.task, &sent.thread) {
+        (Some(task), _) if task.status == "running" => format!("↪️ for the agent of task {}, which runs", task.id),
         (Some(task), Some(thread)) => format!("⏳ task {} queued in thread {} ({})", task.id, thread.id, thread.name),
         (Some(task), None) => format!("⏳ task {} queued", task.id),
         _ => "sent".into(),
@@ -204,6 +223,9 @@ pub async fn tail(
 pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCode> {
     let hub = target.connect(As::Operator).await?;
     match command {
+        Task::Answer { id, answer, text, deny } => {
+            return asks::answer(target, &id, asks::Said { answer, text, deny }, out).await;
+        }
         Task::Show { id } => {
             let task = hub.task(&id).await?;
             let attempts = hub.attempts(task.id).await?;
@@ -269,6 +291,26 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
             let task = hub.retry(hub.task(&id).await?.id).await?;
             out.show(&task, |task| format!("{} queued again", task.id));
         }
+        Task::Steer { id, text } => {
+            // These are somebody's words, as those of `hub send` are.
+            let hub = target.connect(As::Person).await?;
+            let task = hub.steer(hub.task(&id).await?.id, &typed(text)?).await?;
+            out.show(&task, |task| {
+                let by = task.agent.as_deref().unwrap_or("its agent");
+                let device = task.claimed_by.as_deref().unwrap_or("its device");
+                format!("{}: for {by} on {device}; what becomes of it is told in the conversation", task.id)
+            });
+        }
+        Task::Route { id, agent, model, device, kind } => {
+            let id = hub.task(&id).await?.id;
+            let task = hub.route(id, agent.as_deref(), model.as_deref(), device.as_deref(), kind.as_deref()).await?;
+            out.show(&task, |task| match task.status.as_str() {
+                "failed" | "cancelled" => {
+                    format!("{} routed; queue it again: hub task retry {}", task.id, task.short())
+                }
+                _ => format!("{} routed", task.id),
+            });
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -323,7 +365,8 @@ pub async fn threads(target: &Target, channel: &str, status: Option<ThreadStatus
     let hub = target.connect(As::Person).await?;
     let (_, channel) = hub.channel_named(channel).await?;
     let mut threads = hub.threads(Some(channel.id), true, 100).await?;
-    threads.retain(|thread| status.is_none_or(|status| thread.status == status.as_str()));
+    let status = status.map(args::name);
+    threads.retain(|thread| status.as_ref().is_none_or(|status| thread.status == *status));
     let row = |t: &hub::types::Thread| {
         let mark = match t.status.as_str() {
             "active" => "🟢",
@@ -424,6 +467,42 @@ pub async fn device(target: &Target, command: Device, out: Output) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
+/// A code, and what to do with it; or the accounts that came by such codes.
+pub async fn link(target: &Target, command: Option<Link>, out: Output) -> Result<ExitCode> {
+    let hub = target.connect(As::Person).await?;
+    match command {
+        None => {}
+        Some(Link::List) => {
+            let linked = hub.chat_identities().await?;
+            let row = |one: &hub::types::ChatIdentity| {
+                let since = one.created_at.format("%Y-%m-%d %H:%M").to_string();
+                vec![one.provider.clone(), one.author_id.clone(), one.label.clone(), since]
+            };
+            out.show_table(
+                &linked,
+                "No account is linked to you: hub link",
+                &["chat", "account", "name", "since"],
+                row,
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Link::Remove { provider, account }) => {
+            hub.unlink_chat(&provider, &account).await?;
+            out.show(&json!({ "provider": provider, "account": account }), |_| {
+                format!("{provider} {account} is not yours any more: what it presses counts as nobody's")
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    let code = hub.link_code().await?;
+    out.show(&json!({ "code": code }), |_| {
+        format!(
+            "{code}\n\nIt is good for ten minutes, once. Type it where only the bot reads it:\n  Telegram   /link {code}         in a private chat with the bot\n  Discord    /link code:{code}    in any channel where the bot is\n\nFrom then on what that account presses under a question counts as your answer."
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
 pub async fn member(target: &Target, command: Member, out: Output) -> Result<ExitCode> {
     let (server, user, role) = match command {
         Member::Add { server, user, role } => (server, user, Some(role)),
@@ -432,6 +511,7 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
             let hub = target.connect(As::Person).await?;
             let server = hub.server_named(&server).await?;
             let id = accounts::person(target, &hub, &user).await?;
+            let role = args::name(role);
             let invitation = hub.invite(server.id, id, Some(role.as_str())).await?;
             out.show(&invitation, |_| {
                 format!(
@@ -467,7 +547,8 @@ pub async fn member(target: &Target, command: Member, out: Output) -> Result<Exi
     let hub = target.connect(As::Operator).await?;
     let server = hub.server_named(&server).await?;
     let id = accounts::person(target, &hub, &user).await?;
-    let member = hub.set_member(server.id, id, role.map(crate::args::Role::as_str)).await?;
+    let role = role.map(args::name);
+    let member = hub.set_member(server.id, id, role.as_deref()).await?;
     out.show(&member, |_| match role {
         Some(role) => format!("{user} is {} of {}", role.as_str(), server.name),
         None => format!("{user} is no longer a member of {}", server.name),
@@ -499,11 +580,13 @@ pub async fn places(target: &Target, command: Places, out: Output) -> Result<Exi
         }
         Places::Add { kind, server: name, target, device, secret } => {
             let server = server(name).await?;
+            let kind = args::name(kind);
             let place = db.add_place(kind.as_str(), server.id, &target, device.as_deref(), secret.as_deref()).await?;
             out.show(&place, |place| format!("{} may name {} {}", place.server, place.kind, place.target));
         }
         Places::Remove { kind, server: name, target } => {
             let server = server(name).await?;
+            let kind = args::name(kind);
             let gone = db.remove_place(kind.as_str(), server.id, &target).await?;
             if gone == 0 {
                 anyhow::bail!("{} has no place {} {target}: `hub places list` shows them", server.name, kind.as_str());
@@ -583,13 +666,19 @@ pub async fn worker(target: &Target, options: crate::args::Worker) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where a worker keeps its journal unless it is told: where the XDG Base Directory Specification has state.
+/// Where a worker keeps its journal unless it is told.
 fn state_dir(device: &str, variable: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<std::path::PathBuf> {
+    states(variable).map(|states| states.join(device)).context(
+        "there is no HOME for the worker's journal: say where to keep it with --state-dir DIR or HUB_WORKER_STATE_DIR",
+    )
+}
+
+/// The folder of all workers' states: where the XDG Base Directory Specification has state.
+pub fn states(variable: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Option<std::path::PathBuf> {
     let absolute = |name| variable(name).map(std::path::PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_STATE_HOME")
         .or_else(|| Some(absolute("HOME")?.join(".local/state")))
-        .map(|state| state.join("aura-hub").join(device))
-        .context("there is no HOME for the worker's journal: say where to keep it with --state-dir DIR or HUB_WORKER_STATE_DIR")
+        .map(|state| state.join("aura-hub"))
 }
 
 /// Cancels `shutdown` on Ctrl-C or SIGTERM.

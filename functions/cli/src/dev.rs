@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use hub_local::{DevEvent, DevOptions};
-use hub_worker::{AgentConfig, agents::installed::installed};
+use hub_worker::{
+    AgentConfig,
+    agents::installed::{installed, present},
+};
 use std::{
     io::{IsTerminal, Write},
     process::ExitCode,
@@ -29,10 +32,18 @@ pub async fn run(global: &Global, options: Dev, out: Output) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the device `dev` offers: what any worker on this machine would, else the known programs that are here, and `survey`.
+/// What the device `dev` offers: what any worker on this machine would, else the known programs that are here, and `survey`. Without any
+/// of those that are listed, `survey` is what shows that it works.
 async fn agents(named: Option<&std::path::Path>, out: Output) -> Result<Vec<AgentConfig>> {
     if let Some(agents) = crate::agents::listed(named, hub::config::environment("HUB_WORKER_AGENTS"))? {
-        return Ok(agents);
+        let (mut here, missing) = present(&agents);
+        for missing in missing.iter().filter(|_| !out.json) {
+            print_line(&format!("! {missing}; then start hub dev again"));
+        }
+        if here.is_empty() {
+            here.push(AgentConfig::survey());
+        }
+        return Ok(here);
     }
     let mut agents = Vec::new();
     for found in installed().await {

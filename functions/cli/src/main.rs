@@ -5,14 +5,22 @@
 mod accounts;
 mod agents;
 mod args;
+mod asks;
 mod attempts;
+mod budgets;
 mod commands;
+mod costs;
 mod dev;
 mod discord;
 mod doctor;
+mod limits;
+mod mcp;
 mod output;
+mod shares;
 mod shield;
 mod target;
+mod way_back;
+mod workspaces;
 
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
@@ -37,6 +45,12 @@ fn main() -> ExitCode {
         output::print_script(String::from_utf8_lossy(&script).trim_end());
         return ExitCode::SUCCESS;
     }
+    let cli = match cli {
+        Cli { command: Command::WayBack(command), global } => {
+            return way_back::main(command, Output { json: global.json });
+        }
+        other => other,
+    };
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if matches!(cli.command, Command::Serve(_)) {
         give_memory_back();
@@ -51,7 +65,7 @@ fn main() -> ExitCode {
     let quiet = if matches!(cli.command, Command::Worker(_) | Command::Serve(_) | Command::Bridge { .. }) {
         "info"
     } else {
-        "error,postrust_engine=off"
+        "error"
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -101,8 +115,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate { platform, repair } => commands::migrate(&target, platform, repair, out).await,
         Command::Seed => commands::seed(&target, out).await,
         Command::Worker(options) => commands::worker(&target, options).await,
-        Command::Send { channel, text, wait, thread, idempotency_key } => {
-            commands::send(&target, &channel, text, wait, thread, idempotency_key, out).await
+        Command::Send { channel, text, wait, thread, reply_to, idempotency_key } => {
+            let to = commands::To { thread, reply_to };
+            commands::send(&target, &channel, text, wait, to, idempotency_key, out).await
         }
         Command::Tail { channel, thread, last, after } => {
             commands::tail(&target, &channel, thread, last, after, out).await
@@ -110,16 +125,27 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Koji { command, channel } => commands::koji(&target, &channel, &command.join(" "), out).await,
         Command::Serve(options) => commands::serve(&target, options).await,
         Command::Task { command } => commands::task(&target, command, out).await,
+        Command::Inbox { limit } => asks::inbox(&target, limit, out).await,
         Command::Agents { command, agents } => agents::agents(command, agents, out).await,
+        Command::Workspaces { command, state_dir } => {
+            let states = workspaces::states(state_dir, &cli.global.data_dir());
+            workspaces::workspaces(command, &states, out).await
+        }
         Command::Devices => commands::devices(&target, out).await,
+        Command::Limits => limits::limits(&target, out).await,
+        Command::Costs { by, days } => costs::costs(&target, by, days, out).await,
+        Command::Budgets { command } => budgets::budgets(&target, command, out).await,
+        Command::Shares { command } => shares::shares(&target, command, out).await,
+        Command::Fallbacks { command } => shares::fallbacks(&target, command, out).await,
         Command::Threads { channel, status } => commands::threads(&target, &channel, status, out).await,
         Command::Device { command } => commands::device(&target, command, out).await,
+        Command::Link { command } => commands::link(&target, command, out).await,
         Command::Member { command } => commands::member(&target, command, out).await,
         Command::Places { command } => commands::places(&target, command, out).await,
         Command::Discord { command } => discord::discord(&target, command, out).await,
         Command::Bridge { command } => discord::bridge(&target, command).await,
         Command::Token { who } => commands::token(&target, who, out),
         Command::Doctor => doctor::run(&target, out).await,
-        Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Command::Completions { .. } | Command::WayBack(_) => Ok(ExitCode::SUCCESS),
     }
 }

@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 
 // https://discord.com/developers/docs/interactions/application-commands
 const COMMANDS: usize = 100;
+/// Our own beside the registry's: whose account it is (`hub_link_chat`).
+const LINK: &str = "link";
 const NAME: usize = 32;
 const DESCRIPTION: usize = 100;
 const OPTIONS: usize = 25;
@@ -46,19 +48,34 @@ pub struct SlashOption {
     pub required: bool,
 }
 
-/// The registry as slash commands, in its order.
+/// The registry as slash commands, in its order, and `/link`.
 ///
 /// # Errors
 /// [`Error::Config`] naming every command that Discord would not take, and why.
 pub fn slash_commands(registry: &[Command]) -> Result<Vec<SlashCommand>> {
     let mut problems: Vec<String> = Vec::new();
-    if registry.len() > COMMANDS {
+    if registry.len() >= COMMANDS {
         problems.push(format!(
-            "the registry has {} commands and Discord takes {COMMANDS}: take some out of koji_commands",
-            registry.len()
+            "the registry has {} commands, and Discord takes {} beside /{LINK}: take some out of koji_commands",
+            registry.len(),
+            COMMANDS - 1
         ));
     }
-    let commands: Vec<SlashCommand> = registry.iter().filter_map(|command| one(command, &mut problems)).collect();
+    if registry.iter().any(|command| command.name == LINK) {
+        problems.push(format!("!{LINK}: this name is the hub's own: give the command another in koji_commands"));
+    }
+    let mut commands: Vec<SlashCommand> = registry.iter().filter_map(|command| one(command, &mut problems)).collect();
+    commands.push(SlashCommand {
+        name: LINK.into(),
+        kind: 1,
+        description: "Say who you are here: the code that `hub link` shows, once".into(),
+        options: vec![SlashOption {
+            kind: 3,
+            name: "code".into(),
+            description: "what `hub link` shows".into(),
+            required: true,
+        }],
+    });
     if problems.is_empty() { Ok(commands) } else { Err(Error::Config(problems.join("\n"))) }
 }
 
@@ -171,6 +188,7 @@ mod tests {
             slash_commands(&[command("stats", "!stats"), command("send-samples", "!send-samples <n> [Market Name]")])
                 .unwrap();
         assert!(made[0].options.is_empty());
+        assert_eq!((made[2].name.as_str(), made[2].options[0].name.as_str()), ("link", "code"));
         let options: Vec<(&str, bool)> = made[1].options.iter().map(|o| (o.name.as_str(), o.required)).collect();
         assert_eq!(options, [("n", true), ("market-name", false)]);
         assert_eq!(
@@ -195,6 +213,7 @@ mod tests {
             (command("a", "!a <x|y>"), "x|y"),
             (command("a", "!a <x> <X>"), "two arguments x"),
             (command("a", "!a [x] <y>"), "needed"),
+            (command("link", "!link"), "the hub's own"),
             (command("a", "!a [x] [y]"), "another one"),
             (command("a", &format!("!a{}", (0..26).map(|n| format!(" <x{n}>")).collect::<String>())), "26 arguments"),
         ] {
@@ -202,8 +221,9 @@ mod tests {
             let said = refusal(command);
             assert!(said.contains(why) && said.starts_with(&name), "{said}");
         }
-        let many: Vec<Command> = (0..101).map(|n| command(&format!("c{n}"), &format!("!c{n}"))).collect();
-        assert!(slash_commands(&many).unwrap_err().to_string().contains("101 commands"));
+        let many: Vec<Command> = (0..100).map(|n| command(&format!("c{n}"), &format!("!c{n}"))).collect();
+        assert!(slash_commands(&many).unwrap_err().to_string().contains("100 commands"));
+        assert_eq!(slash_commands(&many[1..]).unwrap().len(), 100);
         let several = slash_commands(&[command("a", "!b"), command("c", "!d")]).unwrap_err().to_string();
         assert_eq!(several.lines().count(), 2);
     }

@@ -88,6 +88,35 @@ pub enum Call {
         /// The same again is the same message.
         key: Option<String>,
     },
+    /// A button of an ask that was pressed in a chat.
+    Pressed {
+        /// Which chat.
+        provider: &'static str,
+        /// What the button carries: it says which ask and which answer.
+        key: SecretString,
+        /// The account that pressed it, as the chat numbers it.
+        author_id: String,
+        /// `channel:<id>` or `user:<id>` there.
+        chat: String,
+    },
+    /// A code that ties an account of a chat to a person.
+    Linked {
+        /// Which chat.
+        provider: &'static str,
+        /// The account, as the chat numbers it.
+        author_id: String,
+        /// Its name there.
+        author: String,
+        /// The code, good for one use.
+        code: SecretString,
+    },
+    /// An answer to an ask, by a token that went out with it.
+    Answered {
+        /// Good for one answer.
+        token: SecretString,
+        /// An option's key, where the token does not say it alone.
+        answer: Option<String>,
+    },
 }
 
 /// What the database refuses with: a SQLSTATE and words.
@@ -113,33 +142,50 @@ impl Call {
     pub fn caller(&self) -> Caller {
         match self {
             Self::Command { token, .. } | Self::Send { token, .. } => Caller::Bearer(token.clone()),
-            Self::Webhook { .. } | Self::Bridged { .. } | Self::Hook { .. } => Caller::Service,
+            Self::Webhook { .. }
+            | Self::Bridged { .. }
+            | Self::Hook { .. }
+            | Self::Pressed { .. }
+            | Self::Linked { .. }
+            | Self::Answered { .. } => Caller::Service,
         }
     }
 }
 
 /// How the door that a request came by answers it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Answers {
-    pub(crate) answer: fn(&Value) -> Response,
-    pub(crate) refuse: fn(&Refused) -> Response,
+    answer: fn(&Value, &str) -> Response,
+    refuse: fn(&Refused, &str) -> Response,
+    /// What of the request its answer needs.
+    about: String,
 }
 
 impl Answers {
     /// What the function returned, or the problem.
-    pub(crate) const PLAIN: Self =
-        Self { answer: |value| Response::json(200, value), refuse: |refused| refused.problem().into() };
+    pub(crate) const PLAIN: Self = Self::new(|value, _| Response::json(200, value), Self::PROBLEM);
+    /// A refusal as it is.
+    pub(crate) const PROBLEM: fn(&Refused, &str) -> Response = |refused, _| refused.problem().into();
+
+    pub(crate) const fn new(answer: fn(&Value, &str) -> Response, refuse: fn(&Refused, &str) -> Response) -> Self {
+        Self { answer, refuse, about: String::new() }
+    }
+
+    /// The same, of a request of which its answer needs that.
+    pub(crate) fn about(self, what: impl Into<String>) -> Self {
+        Self { about: what.into(), ..self }
+    }
 
     /// The response to what the function returned.
     #[must_use]
-    pub fn answer(self, value: &Value) -> Response {
-        (self.answer)(value)
+    pub fn answer(&self, value: &Value) -> Response {
+        (self.answer)(value, &self.about)
     }
 
     /// The response to a refusal.
     #[must_use]
-    pub fn refuse(self, refused: &Refused) -> Response {
-        (self.refuse)(refused)
+    pub fn refuse(&self, refused: &Refused) -> Response {
+        (self.refuse)(refused, &self.about)
     }
 }
 
@@ -155,6 +201,9 @@ impl Refused {
     #[must_use]
     pub fn problem(&self) -> Problem {
         let code = self.code.as_deref().unwrap_or("");
+        if code == "PGRST303" && self.message.as_deref() == Some("JWT not yet valid") {
+            return Problem::early();
+        }
         let status = match code {
             "UH001" => 400,
             "PGRST301" | "PGRST302" | "PGRST303" => 401,
@@ -212,6 +261,9 @@ impl Call {
             Self::Webhook { .. } => "hub_receive_webhook",
             Self::Bridged { .. } => "hub_receive_bridged",
             Self::Hook { .. } => "hub_receive_hook",
+            Self::Pressed { .. } => "hub_answer_from_chat",
+            Self::Linked { .. } => "hub_link_chat",
+            Self::Answered { .. } => "hub_answer_by_token",
         }
     }
 
@@ -256,6 +308,17 @@ impl Call {
                 "p_idempotency_key": key,
             })
             .to_string(),
+            Self::Pressed { provider, key, author_id, chat } => json!({
+                "p_provider": provider, "p_key": key.expose_secret(), "p_author_id": author_id, "p_chat": chat,
+            })
+            .to_string(),
+            Self::Linked { provider, author_id, author, code } => json!({
+                "p_provider": provider, "p_author_id": author_id, "p_author": author, "p_code": code.expose_secret(),
+            })
+            .to_string(),
+            Self::Answered { token, answer } => {
+                json!({"p_token": token.expose_secret(), "p_answer": answer}).to_string()
+            }
         }
     }
 }
@@ -273,6 +336,18 @@ mod tests {
         assert!(arguments.ends_with(r#","p_payload":{"n":0.10000000000000000001}}"#), "{arguments}");
         let read: Value = serde_json::from_str(&arguments).unwrap();
         assert_eq!((&read["p_delivery_id"], &read["p_event"]), (&json!("d}"), &json!("push")));
+    }
+
+    #[test]
+    fn a_token_that_does_not_count_yet_is_refused_as_sign_in_refuses_it() {
+        let refused = |message: &str| Refused {
+            code: Some("PGRST303".into()),
+            message: Some(message.into()),
+            ..Refused::default()
+        };
+        let early = refused("JWT not yet valid").problem();
+        assert_eq!((early.status, early.code.as_deref()), (403, Some("bad_jwt")));
+        assert_eq!(refused("JWT expired").problem().status, 401);
     }
 
     #[test]

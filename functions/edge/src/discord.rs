@@ -1,10 +1,12 @@
 //! `koji-discord-bot` as Discord calls it: interactions, each signed. A slash command `/hot city:brooklyn` is the text `!hot brooklyn` in
-//! the bridged channel, and its answer is the interaction's.
+//! the bridged channel, and its answer is the interaction's. `/link` says whose account it is; a button is an answer to what a task asked.
 
 use crate::{
     Problem, Request, Response, Secrets, Step,
-    call::{Answers, Call},
-    json, signature,
+    call::{Answers, Call, Refused},
+    json,
+    pressed::Outcome,
+    signature,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,16 +15,24 @@ use unicode_segmentation::UnicodeSegmentation;
 /// How the database knows it.
 const NAME: &str = "discord";
 /// As interaction responses; what is ours to mend is a fault, so that Discord says so.
-pub const ANSWERS: Answers = Answers {
-    answer,
-    refuse: |refused| {
+pub const ANSWERS: Answers = Answers::new(
+    |value, _| answer(value),
+    |refused, _| {
         let problem = refused.problem();
         if problem.status < 500 { said_no(&problem) } else { problem.into() }
     },
-};
+);
+/// Of a press, on a message of that text.
+const PRESSED: Answers = Answers::new(pressed, refused);
+const LINKED: Answers = Answers::new(
+    |value, _| said(&cut(value.get("text").and_then(Value::as_str).unwrap_or("Done."), MESSAGE), EPHEMERAL),
+    refused,
+);
 /// An interaction is answered within three seconds or not at all: an older one is a replay.
 const WINDOW: u64 = 300;
 const MESSAGE: usize = 2000;
+/// The slash command that says whose account it is.
+const LINK: &str = "link";
 /// Only the one who asked sees it.
 const EPHEMERAL: u32 = 64;
 
@@ -36,6 +46,14 @@ struct Interaction {
     member: Option<Member>,
     user: Option<User>,
     data: Option<Data>,
+    message: Option<Message>,
+}
+
+/// What a button is on.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    content: String,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +81,7 @@ struct Data {
     name: Option<String>,
     #[serde(default)]
     options: Vec<Choice>,
+    custom_id: Option<String>,
 }
 
 const fn slash() -> u8 {
@@ -116,6 +135,18 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
             let in_guild = interaction.member.is_some();
             let author =
                 interaction.member.map(|member| member.user).or(interaction.user).ok_or_else(|| missing("user"))?;
+            let plain = |text: String| text.replace('\0', " ");
+            if name == LINK {
+                let Some(account) = author.id else { return Err(missing("user.id")) };
+                let code = data.options.first().and_then(|choice| choice.value.as_str()).unwrap_or("").trim();
+                let call = Call::Linked {
+                    provider: NAME,
+                    author_id: plain(account),
+                    author: plain(author.username),
+                    code: plain(code.to_owned()).into(),
+                };
+                return Ok(Step::Call(call, LINKED));
+            }
             let here = format!("channel:{channel}");
             // As free text: a thread is of its channel, and a private chat is a person's. A thread made from a message has its id.
             let parent =
@@ -126,7 +157,6 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
                 (None, false, Some(person)) => (format!("user:{person}"), vec![here]),
                 (None, ..) => (here, vec![]),
             };
-            let plain = |text: String| text.replace('\0', " ");
             let mut content = format!("!{name}");
             for choice in data.options {
                 content.push(' ');
@@ -146,10 +176,60 @@ pub fn plan(request: &Request<'_>, secrets: &Secrets) -> Result<Step, Problem> {
             };
             Ok(Step::Call(call, ANSWERS))
         }
+        3 => press(interaction),
         // What is offered while somebody types: nothing.
         4 => Ok(Step::Answer(Response::json(200, &json!({"type": 8, "data": {"choices": []}})))),
-        _ => Ok(Step::Answer(said("This is not something that can be pressed here.", EPHEMERAL))),
+        _ => Ok(Step::Answer(nothing_to_press())),
     }
+}
+
+/// A button: `ask:<id>:<key>`, where the key says which ask and which answer.
+fn press(interaction: Interaction) -> Result<Step, Problem> {
+    let missing = |what: &str| Problem::new(400, format!("the interaction has no {what}"));
+    let carried = interaction.data.and_then(|data| data.custom_id).ok_or_else(|| missing("data.custom_id"))?;
+    let key = carried.strip_prefix("ask:").and_then(|rest| rest.split_once(':')).map(|(_, key)| key);
+    let Some(key) = key.filter(|key| !key.is_empty() && !key.contains('\0')) else {
+        return Ok(Step::Answer(nothing_to_press()));
+    };
+    let channel = interaction.channel_id.ok_or_else(|| missing("channel_id"))?;
+    let private = interaction.member.is_none();
+    let author = interaction.member.map(|member| member.user).or(interaction.user).ok_or_else(|| missing("user"))?;
+    let account = author.id.ok_or_else(|| missing("user.id"))?.replace('\0', " ");
+    let parent = interaction.channel.filter(|channel| is_thread(channel.kind)).and_then(|thread| thread.parent_id);
+    // As bridges may name it: a private chat by its person, a thread by its channel, and both by themselves.
+    let chat = match parent {
+        _ if private => format!("user:{account}/{channel}"),
+        Some(parent) => format!("channel:{parent}/{channel}"),
+        None => format!("channel:{channel}"),
+    };
+    let chat = chat.replace('\0', " ");
+    let call = Call::Pressed { provider: NAME, key: key.to_owned().into(), author_id: account, chat };
+    Ok(Step::Call(call, PRESSED.about(interaction.message.map(|message| message.content).unwrap_or_default())))
+}
+
+/// What is over takes its buttons along; a refusal is told to who pressed alone, and leaves the others theirs.
+fn pressed(value: &Value, message: &str) -> Response {
+    let (outcome, text) = Outcome::read(value);
+    if !matches!(outcome, Outcome::Answered | Outcome::Over) {
+        return said(&cut(text, MESSAGE), EPHEMERAL);
+    }
+    let content = if message.contains(text) {
+        message.to_owned()
+    } else {
+        let text = cut(text, MESSAGE / 2);
+        format!("{}\n{text}", cut(message, MESSAGE - 1 - text.chars().count()))
+    };
+    let update = json!({"content": content.trim(), "components": [], "allowed_mentions": {"parse": []}});
+    Response::json(200, &json!({"type": 7, "data": update}))
+}
+
+fn refused(refused: &Refused, _: &str) -> Response {
+    let problem = refused.problem();
+    if problem.status < 500 { said(&cut(&problem.words(), MESSAGE), EPHEMERAL) } else { problem.into() }
+}
+
+fn nothing_to_press() -> Response {
+    said("This is not something that can be pressed here.", EPHEMERAL)
 }
 
 fn is_thread(kind: u8) -> bool {
@@ -191,10 +271,9 @@ fn answer(value: &Value) -> Response {
 
 /// A refusal, to the one who asked alone.
 fn said_no(problem: &Problem) -> Response {
-    let text = match (problem.status, &problem.hint) {
-        (404, _) => "This channel is not connected to the hub.".to_owned(),
-        (_, Some(hint)) => format!("{} {hint}", problem.detail),
-        (_, None) => problem.detail.clone(),
+    let text = match problem.status {
+        404 => "This channel is not connected to the hub.".to_owned(),
+        _ => problem.words(),
     };
     said(&cut(&text, MESSAGE), EPHEMERAL)
 }

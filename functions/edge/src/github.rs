@@ -14,13 +14,13 @@ use serde_json::Value;
 const SECRET: &str = "GITHUB_WEBHOOK_SECRET";
 
 /// Stored, and looked at later. The same delivery again is no news, and no error.
-const ANSWERS: Answers = Answers {
-    answer: |value| {
+const ANSWERS: Answers = Answers::new(
+    |value, _| {
         let known = value.get("duplicate") == Some(&Value::Bool(true));
         Response::json(if known { 200 } else { 202 }, value)
     },
-    ..Answers::PLAIN
-};
+    Answers::PROBLEM,
+);
 
 /// What a request is to be signed with, and by what name the database knows that.
 pub struct Signed<'a, 's> {

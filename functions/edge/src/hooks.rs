@@ -3,23 +3,23 @@
 //! since whoever guesses what it is guesses wrong one day.
 
 use crate::{
-    Problem, Request, Step,
+    Problem, Request, Response, Step,
     call::{Answers, Call},
     json::Fields,
     send::bearer,
 };
 
 /// As they are; but who shows a token that is none is not known, rather than known and not allowed.
-const ANSWERS: Answers = Answers {
-    refuse: |refused| {
+const ANSWERS: Answers = Answers::new(
+    |value, _| Response::json(200, value),
+    |refused, _| {
         let problem = refused.problem();
         if problem.status == 403 && refused.message.as_deref() == Some("token not valid") {
             return not_valid().into();
         }
         problem.into()
     },
-    ..Answers::PLAIN
-};
+);
 
 fn not_valid() -> Problem {
     Problem::new(401, "the token is not valid").hint("hub_create_hook_token makes one.")

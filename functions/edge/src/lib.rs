@@ -6,12 +6,14 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails"))]
 
+mod answer;
 mod call;
 mod discord;
 mod github;
 mod hooks;
 mod json;
 mod koji;
+mod pressed;
 mod problem;
 mod send;
 mod signature;
@@ -20,6 +22,7 @@ mod telegram;
 mod tests;
 
 pub use crate::{
+    answer::Answer,
     call::{Answers, Call, Caller, Refused},
     hooks::Hook,
     koji::Command,
@@ -47,11 +50,13 @@ pub enum Function {
     Hooks,
     /// The plain way in.
     Send,
+    /// What somebody answers who was asked on their phone.
+    Answer,
 }
 
 impl Function {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Koji, Self::GitHub, Self::Telegram, Self::Hooks, Self::Send];
+    pub const ALL: [Self; 6] = [Self::Koji, Self::GitHub, Self::Telegram, Self::Hooks, Self::Send, Self::Answer];
 
     /// Its name in the address.
     #[must_use]
@@ -62,6 +67,7 @@ impl Function {
             Self::Telegram => "telegram-webhook",
             Self::Hooks => "hooks-agent",
             Self::Send => "send",
+            Self::Answer => "answer",
         }
     }
 
@@ -94,6 +100,7 @@ impl Function {
             Self::GitHub => 25 * 1024 * 1024,
             Self::Telegram | Self::Send | Self::Hooks => 1024 * 1024,
             Self::Koji => 64 * 1024,
+            Self::Answer => 4 * 1024,
         }
     }
 }
@@ -219,7 +226,7 @@ pub fn token(function: Function, request: &Request<'_>) -> Option<SecretString> 
     match function {
         Function::Koji if discord::is_interaction(request) => None,
         Function::Koji | Function::Send => send::bearer(request).ok(),
-        Function::GitHub | Function::Telegram | Function::Hooks => None,
+        Function::GitHub | Function::Telegram | Function::Hooks | Function::Answer => None,
     }
 }
 
@@ -241,6 +248,8 @@ pub fn look(function: Function, request: &Request<'_>, secrets: &Secrets) -> Res
         Function::Koji if discord::is_interaction(request) => discord::signed(request, secrets).map(drop),
         Function::GitHub => github::signed(request, secrets).map(drop),
         Function::Telegram => telegram::known(request, secrets),
+        // Its token is in the body, and whoever sends it is a notification, which gives its body any type.
+        Function::Answer => Ok(()),
         Function::Koji | Function::Hooks | Function::Send => {
             json::only_json(request)?;
             send::bearer(request).map(drop)
@@ -262,6 +271,7 @@ pub fn plan(function: Function, request: &Request<'_>, secrets: &Secrets) -> Ste
             Function::Telegram => telegram::plan(request),
             Function::Hooks => hooks::plan(request),
             Function::Send => send::plan(request),
+            Function::Answer => answer::plan(request),
         }
     });
     planned.unwrap_or_else(|problem| Step::Answer(problem.into()))

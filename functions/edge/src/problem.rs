@@ -29,11 +29,25 @@ impl Problem {
         Self { status, title: title(status), detail: detail.into(), hint: None, retry_after: None, code: None }
     }
 
+    /// A token of the project whose `nbf` is to come, with sign-in's own status and code.
+    #[must_use]
+    pub fn early() -> Self {
+        Self::new(403, "the token does not count yet").code("bad_jwt")
+    }
+
     /// The same, with what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// What is wrong and what to do, for a person to read.
+    pub(crate) fn words(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} {hint}", self.detail),
+            None => self.detail.clone(),
+        }
     }
 
     /// The same, with a wait.

@@ -1,11 +1,14 @@
 //! `telegram-webhook`: what is written in a bridged chat. Anything but 2xx is sent again, so what can not become anything is answered
 //! like what did; a message is known again by its id in its chat. What is no words becomes a line that says what came, and what is not
-//! carried at all is named in the answer. The table of it: tests/edge/README.md. <https://core.telegram.org/bots/api#update>
+//! carried at all is named in the answer. The table of it: tests/edge/README.md. A press of a button is an answer to what a task asked, and
+//! `/link CODE` says whose account it is. <https://core.telegram.org/bots/api#update>
 
 use crate::{
     Problem, Request, Response, Secrets, Step,
     call::{Answers, Call},
-    json, signature,
+    json,
+    pressed::Outcome,
+    signature,
 };
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -16,13 +19,37 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Display};
 const NAME: &str = "telegram";
 /// A chat that is bridged to nothing, or text that is refused: to send it again would change nothing, and whoever gets anything but 2xx
 /// sends it again. What passes is sent again.
-pub const ANSWERS: Answers = Answers {
-    answer: |_| taken(),
-    refuse: |refused| {
+pub const ANSWERS: Answers = Answers::new(
+    |_, _| taken(),
+    |refused, _| {
         let problem = refused.problem();
         if problem.status < 500 && problem.status != 429 { taken() } else { problem.into() }
     },
-};
+);
+/// Of a press, whose number there is what it is about. Telegram carries out the one method that an answer names: so the press is
+/// answered once, and without a token. The keyboard goes with the edit that closes the question.
+const PRESSED: Answers = Answers::new(
+    |value, press| {
+        let (outcome, text) = Outcome::read(value);
+        pressed(press, text, outcome != Outcome::Answered)
+    },
+    |refused, press| {
+        let problem = refused.problem();
+        if problem.status < 500 { pressed(press, &problem.words(), true) } else { problem.into() }
+    },
+);
+/// Of a code, written in the chat that it is about.
+const LINKED: Answers = Answers::new(
+    |value, chat| said(chat, None, value.get("text").and_then(Value::as_str).unwrap_or("Done.")),
+    |refused, chat| {
+        let problem = refused.problem();
+        if problem.status < 500 { said(chat, None, &problem.words()) } else { problem.into() }
+    },
+);
+/// What is shown of a press, in UTF-16 units.
+const SHOWN: usize = 200;
+/// Bytes that a button may carry.
+const CARRIED: usize = 64;
 
 /// What every update has, and no other body.
 #[derive(Deserialize)]
@@ -57,6 +84,20 @@ struct Message {
     caption_entities: Vec<Entity>,
     reply_to_message: Option<Answered>,
     forward_origin: Option<Origin>,
+}
+
+#[derive(Deserialize)]
+struct Press {
+    id: String,
+    from: User,
+    message: Option<Pressed>,
+    data: Option<String>,
+}
+
+/// What the button is on, of which Telegram shows no more than the place if it is old.
+#[derive(Deserialize)]
+struct Pressed {
+    chat: Chat,
 }
 
 #[derive(Deserialize)]
@@ -123,12 +164,18 @@ pub fn plan(request: &Request<'_>) -> Result<Step, Problem> {
         let raw = update.get(kind).map(|raw| raw.get()).filter(|raw| *raw != "null")?;
         Some((raw, edited))
     };
+    if let Some((raw, _)) = is_there(("callback_query", false)) {
+        return Ok(press(serde_json::from_str(raw).map_err(|error| bad(&error))?));
+    }
     let Some((raw, edited)) = MESSAGES.into_iter().find_map(is_there) else {
         let kind = update.keys().find(|kind| *kind != "update_id").map_or("an empty update", |kind| kind);
         return Ok(ignored(&format!("{} is not carried", json::plain(kind))));
     };
     let message: Message = serde_json::from_str(raw).map_err(|error| bad(&error))?;
     let fields: Fields<'_> = serde_json::from_str(raw).map_err(|error| bad(&error))?;
+    if let Some(code) = message.code() {
+        return Ok(link(&message, code));
+    }
     let (content, words) = message.content(&fields);
     if edited && !words {
         return Ok(ignored("an edit of what is no text is not carried"));
@@ -163,6 +210,79 @@ fn taken() -> Response {
     Response::json(200, &json!({}))
 }
 
+/// Says to who pressed what became of it; what they have to see stays until they have.
+fn pressed(press: &str, text: &str, stays: bool) -> Response {
+    let mut left = SHOWN;
+    let fits = |c: &char| {
+        let fits = c.len_utf16() <= left;
+        left = if fits { left - c.len_utf16() } else { 0 };
+        fits
+    };
+    let text: String = text.chars().take_while(fits).collect();
+    let method = "answerCallbackQuery";
+    Response::json(200, &json!({"method": method, "callback_query_id": press, "text": text, "show_alert": stays}))
+}
+
+/// Says something in a chat.
+fn said(chat: &str, topic: Option<i64>, text: &str) -> Response {
+    let chat = chat.parse::<i64>().map_or_else(|_| chat.into(), Value::from);
+    let mut body = json!({"method": "sendMessage", "chat_id": chat, "text": text});
+    if let Some(topic) = topic {
+        body["message_thread_id"] = topic.into();
+    }
+    Response::json(200, &body)
+}
+
+fn press(press: Press) -> Step {
+    let nothing = || Step::Answer(pressed(&press.id, "This is not something that can be pressed here.", true));
+    let Press {
+        data: Some(key),
+        message: Some(Pressed { chat }),
+        from: User { id: Some(author), is_bot: false, .. },
+        ..
+    } = &press
+    else {
+        return nothing();
+    };
+    if key.is_empty() || key.len() > CARRIED || key.contains('\0') {
+        return nothing();
+    }
+    let call = Call::Pressed {
+        provider: NAME,
+        key: key.clone().into(),
+        author_id: author.to_string(),
+        chat: format!("{}:{}", if chat.kind == "private" { "user" } else { "channel" }, chat.id),
+    };
+    Step::Call(call, PRESSED.about(press.id))
+}
+
+/// A code is for the bot alone: where others read it, it is not taken, and what it is written in is no message either.
+fn link(message: &Message, code: &str) -> Step {
+    let chat = message.chat.id.to_string();
+    let topic = message.message_thread_id.filter(|_| message.is_topic_message);
+    let (author, author_id, person) = message.author();
+    let author_id = author_id.filter(|_| person && message.sender_chat.is_none());
+    match author_id.filter(|_| message.chat.kind == "private") {
+        Some(_) if code.is_empty() => {
+            Step::Answer(said(&chat, topic, "Write /link and the code that `hub link` shows: /link CODE"))
+        }
+        Some(account) => {
+            let call = Call::Linked {
+                provider: NAME,
+                author_id: account.to_string(),
+                author: author.replace('\0', " "),
+                code: code.replace('\0', " ").into(),
+            };
+            Step::Call(call, LINKED.about(chat))
+        }
+        None if person => {
+            let text = "Write /link and your code to me alone, in a private chat. Others have seen this one: make another with `hub link`.";
+            Step::Answer(said(&chat, topic, text))
+        }
+        None => ignored("a code of another bot is not taken"),
+    }
+}
+
 impl Chat {
     fn name(&self) -> String {
         let username = || self.username.as_ref().map(|name| format!("@{name}"));
@@ -177,6 +297,14 @@ impl User {
 }
 
 impl Message {
+    /// What stands behind `/link`, if that is what it says itself.
+    fn code(&self) -> Option<&str> {
+        let text = self.text.as_deref().filter(|_| self.forward_origin.is_none())?.trim();
+        let (command, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let name = command.split_once('@').map_or(command, |(name, _)| name);
+        name.eq_ignore_ascii_case("/link").then(|| rest.trim())
+    }
+
     /// Under which name, by which account, and whether its words may start anything at all: a bot's may not, or two would talk for ever.
     fn author(&self) -> (String, Option<i64>, bool) {
         match (&self.sender_chat, &self.from) {

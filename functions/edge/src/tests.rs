@@ -163,7 +163,7 @@ fn telegram_messages_of_people_are_carried_and_other_updates_ignored() {
     silent["text"] = Value::Null;
     for (update, says) in [
         (json!({"update_id": 7}), "an empty update is not carried"),
-        (json!({"update_id": 7, "callback_query": {"id": "1"}}), "callback_query is not carried"),
+        (json!({"update_id": 7, "inline_query": {"id": "1"}}), "inline_query is not carried"),
         (json!({"update_id": 8, "edited_message": silent}), "an edit of what is no text is not carried"),
     ] {
         let Step::Answer(answer) = telegram(&update, "t") else { panic!("{update}") };
@@ -183,6 +183,125 @@ fn telegram_messages_of_people_are_carried_and_other_updates_ignored() {
     assert_eq!(status(telegram(&json!({"update_id": 7}), "wrong")), 401);
     assert_eq!(status(ask(Function::Telegram, &[], b"{}")), 401);
     assert_eq!(status(telegram(&json!({}), "t")), 400);
+}
+
+fn body(response: &Response) -> Value {
+    serde_json::from_str(&response.body).unwrap()
+}
+
+fn called(step: Step) -> (Value, Answers) {
+    match step {
+        Step::Call(call, answers) => {
+            assert!(matches!(call.caller(), Caller::Service));
+            let (function, shown) = (call.function(), format!("{call:?}"));
+            let arguments: Value = serde_json::from_str(&call.arguments()).unwrap();
+            for secret in ["p_key", "p_code", "p_token"].iter().filter_map(|name| arguments[name].as_str()) {
+                assert!(!shown.contains(secret), "{shown}");
+            }
+            (json!([function, arguments]), answers)
+        }
+        step => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn a_press_in_telegram_is_answered_once_with_what_became_of_it() {
+    let press = json!({"id": "4382bfdwdsb323b2d9", "from": {"id": 77, "is_bot": false, "first_name": "Ada", "username": "ada"},
+                       "message": {"message_id": 5, "date": 0, "chat": {"id": -100, "type": "supergroup"}}, "chat_instance": "1", "data": "k".repeat(64)});
+    let with = |change: Value| {
+        let mut press = press.clone();
+        press.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        telegram(&json!({"update_id": 7, "callback_query": press}), "t")
+    };
+    let (call, answers) = called(with(json!({})));
+    let arguments =
+        json!({"p_provider": "telegram", "p_key": "k".repeat(64), "p_author_id": "77", "p_chat": "channel:-100"});
+    assert_eq!(call, json!(["hub_answer_from_chat", arguments]));
+    let private = called(with(json!({"message": {"message_id": 5, "chat": {"id": 77, "type": "private"}}}))).0;
+    assert_eq!(private[1]["p_chat"], "user:77");
+    for (said, text, alert) in [
+        (json!({"outcome": "answered", "text": "You allowed it."}), "You allowed it.", false),
+        (
+            json!({"outcome": "already", "text": "Bea denied it by the console at 10:04."}),
+            "Bea denied it by the console at 10:04.",
+            true,
+        ),
+        (json!({"outcome": "closed", "text": "Nobody answered in time."}), "Nobody answered in time.", true),
+        (json!({"outcome": "unlinked", "text": "Link it first."}), "Link it first.", true),
+        (json!({"outcome": "not_allowed", "text": "Operators answer this."}), "Operators answer this.", true),
+        (json!({"outcome": "unknown"}), "This button means nothing any more.", true),
+    ] {
+        let answer = answers.answer(&said);
+        assert_eq!((answer.status, answer.content_type), (200, "application/json"));
+        let expected = json!({"method": "answerCallbackQuery", "callback_query_id": "4382bfdwdsb323b2d9", "text": text, "show_alert": alert});
+        assert_eq!(body(&answer), expected);
+    }
+    let long = answers.answer(&json!({"outcome": "already", "text": "😀".repeat(150)}));
+    assert_eq!(body(&long)["text"], "😀".repeat(100), "200 UTF-16 units");
+    let refused = |code: &str| Refused { code: Some(code.into()), message: Some("no".into()), ..Refused::default() };
+    assert_eq!(body(&answers.refuse(&refused("UH001")))["text"], "no");
+    assert_eq!(answers.refuse(&refused("08006")).status, 503, "sent again");
+    assert_eq!(answers.refuse(&refused("UH006")).status, 200, "whoever pressed may press again");
+    for nothing in [
+        json!({"data": null}),
+        json!({"data": ""}),
+        json!({"data": "k".repeat(65)}),
+        json!({"message": null, "inline_message_id": "1"}),
+        json!({"from": {"id": 77, "is_bot": true, "first_name": "B"}}),
+    ] {
+        let Step::Answer(answer) = with(nothing.clone()) else { panic!("{nothing}") };
+        let said = body(&answer);
+        assert_eq!((&said["method"], &said["show_alert"]), (&json!("answerCallbackQuery"), &json!(true)), "{nothing}");
+    }
+    assert_eq!(status(telegram(&json!({"update_id": 7, "callback_query": press}), "wrong")), 401);
+}
+
+#[test]
+fn a_code_in_telegram_is_taken_in_a_private_chat_alone_and_is_never_a_message() {
+    let of = |chat: Value, more: Value| {
+        let mut message = json!({"message_id": 5, "date": 1, "chat": chat, "from": {"id": 77, "is_bot": false, "first_name": "Ada", "username": "ada"}});
+        message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        telegram(&json!({"update_id": 7, "message": message}), "t")
+    };
+    let private = || json!({"id": 77, "type": "private"});
+    for text in ["/link  ABCD-1234 ", "/link@hub_bot ABCD-1234", "/LINK\nABCD-1234"] {
+        let (call, answers) = called(of(private(), json!({ "text": text })));
+        let arguments =
+            json!({"p_provider": "telegram", "p_author_id": "77", "p_author": "@ada", "p_code": "ABCD-1234"});
+        assert_eq!(call, json!(["hub_link_chat", arguments]), "{text}");
+        let said = body(&answers.answer(&json!({"linked": true, "text": "You are ada@example.com here."})));
+        assert_eq!(said, json!({"method": "sendMessage", "chat_id": 77, "text": "You are ada@example.com here."}));
+        assert_eq!(answers.refuse(&Refused::default()).status, 500);
+        let wait = Refused {
+            code: Some("UH001".into()),
+            message: Some("no".into()),
+            hint: Some("Wait.".into()),
+            ..Refused::default()
+        };
+        assert_eq!(body(&answers.refuse(&wait))["text"], "no Wait.");
+    }
+    let Step::Answer(how) = of(private(), json!({"text": "/link"})) else { panic!() };
+    assert!(body(&how)["text"].as_str().unwrap().contains("/link CODE"));
+    let group = || json!({"id": -100, "type": "supergroup", "title": "Ops"});
+    let in_topic = json!({"text": "/link ABCD-1234", "message_thread_id": 9, "is_topic_message": true});
+    let Step::Answer(seen) = of(group(), in_topic) else { panic!() };
+    let seen = body(&seen);
+    assert_eq!(
+        (&seen["method"], &seen["chat_id"], &seen["message_thread_id"]),
+        (&json!("sendMessage"), &json!(-100), &json!(9))
+    );
+    assert!(
+        seen["text"].as_str().unwrap().contains("private chat") && !seen["text"].as_str().unwrap().contains("ABCD")
+    );
+    let bot = json!({"text": "/link ABCD", "from": {"id": 1, "is_bot": true, "first_name": "B"}});
+    assert_eq!(status(of(private(), bot)), 200);
+    // Anything else is a message as before.
+    for text in ["/linked ABCD", "see /link ABCD", "link ABCD"] {
+        let Step::Call(call, _) = of(private(), json!({ "text": text })) else { panic!("{text}") };
+        assert_eq!(call.function(), "hub_receive_bridged", "{text}");
+    }
+    let forwarded = json!({"text": "/link ABCD", "forward_origin": {"type": "hidden_user", "sender_user_name": "C"}});
+    assert!(matches!(of(private(), forwarded), Step::Call(Call::Bridged { .. }, _)), "somebody else's words");
 }
 
 #[test]
@@ -369,6 +488,97 @@ fn discord_interactions_are_commands_of_the_bridged_channel() {
 }
 
 #[test]
+fn a_press_in_discord_updates_the_message_and_refusals_are_shown_to_who_pressed_alone() {
+    let press = json!({"id": "3", "type": 3, "channel_id": "42", "member": {"user": {"id": "9", "username": "ada"}},
+                       "message": {"id": "8", "content": "❓ May a1b2 run this?\n`make`"},
+                       "data": {"component_type": 2, "custom_id": "ask:00000000-0000-4000-8000-000000000001:k-_y:z"}});
+    let with = |change: Value| {
+        let mut press = press.clone();
+        press.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        discord(&press, NOW)
+    };
+    let (call, answers) = called(with(json!({})));
+    let arguments = json!({"p_provider": "discord", "p_key": "k-_y:z", "p_author_id": "9", "p_chat": "channel:42"});
+    assert_eq!(call, json!(["hub_answer_from_chat", arguments]));
+    let private = called(with(json!({"member": null, "user": {"id": "9", "username": "ada"}}))).0;
+    assert_eq!(private[1]["p_chat"], "user:9/42");
+    let thread = called(with(json!({"channel": {"id": "42", "type": 11, "parent_id": "7"}}))).0;
+    assert_eq!(thread[1]["p_chat"], "channel:7/42", "a bridge names the thread, or its channel and the thread");
+    for outcome in ["answered", "already", "closed"] {
+        let said = answers.answer(&json!({"outcome": outcome, "text": "Ada allowed it @everyone."}));
+        let update = json!({"content": "❓ May a1b2 run this?\n`make`\nAda allowed it @everyone.", "components": [], "allowed_mentions": {"parse": []}});
+        assert_eq!((said.status, body(&said)), (200, json!({"type": 7, "data": update})), "{outcome}");
+    }
+    let again = answers.answer(&json!({"outcome": "already", "text": "`make`"}));
+    assert_eq!(body(&again)["data"]["content"], "❓ May a1b2 run this?\n`make`", "said once");
+    for (outcome, says) in [("unlinked", "hub link"), ("not_allowed", "may not"), ("unknown", "nothing")] {
+        let said = body(&answers.answer(&json!({ "outcome": outcome })));
+        assert_eq!((&said["type"], &said["data"]["flags"]), (&json!(4), &json!(64)), "{outcome}");
+        assert!(said["data"]["content"].as_str().unwrap().contains(says), "{said}");
+    }
+    let long = called(with(json!({"message": {"content": "x".repeat(2000)}}))).1;
+    let content =
+        body(&long.answer(&json!({"outcome": "answered", "text": "Done by Ada."})))["data"]["content"].clone();
+    assert!(content.as_str().unwrap().chars().count() == 2000 && content.as_str().unwrap().ends_with("\nDone by Ada."));
+    let refused =
+        answers.refuse(&Refused { code: Some("42501".into()), message: Some("no".into()), ..Refused::default() });
+    assert_eq!((body(&refused)["type"].clone(), body(&refused)["data"]["flags"].clone()), (json!(4), json!(64)));
+    assert_eq!(answers.refuse(&Refused::default()).status, 500);
+    for custom_id in ["", "ask:", "ask:1", "ask:1:", "other:1:k"] {
+        let Step::Answer(answer) = with(json!({"data": {"custom_id": custom_id}})) else { panic!("{custom_id}") };
+        assert!(answer.body.contains("not something that can be pressed"), "{custom_id}");
+    }
+    let headers = [("x-signature-ed25519", "00".repeat(64)), ("x-signature-timestamp", NOW.to_string())];
+    assert_eq!(
+        status(ask(Function::Koji, &headers, press.to_string().as_bytes())),
+        401,
+        "signed as slash commands are"
+    );
+}
+
+#[test]
+fn discords_link_command_takes_a_code_in_every_channel_and_answers_who_typed_it_alone() {
+    let link = json!({"id": "2", "type": 2, "channel_id": "42", "member": {"user": {"id": "9", "username": "ada"}},
+                      "data": {"name": "link", "options": [{"name": "code", "type": 3, "value": " ABCD-1234 "}]}});
+    let (call, answers) = called(discord(&link, NOW));
+    let arguments = json!({"p_provider": "discord", "p_author_id": "9", "p_author": "ada", "p_code": "ABCD-1234"});
+    assert_eq!(call, json!(["hub_link_chat", arguments]));
+    let said = body(&answers.answer(&json!({"linked": true, "text": "You are ada@example.com here."})));
+    assert_eq!((&said["type"], &said["data"]["flags"]), (&json!(4), &json!(64)));
+    assert_eq!(said["data"]["content"], "You are ada@example.com here.");
+}
+
+#[test]
+fn an_answer_is_a_token_and_an_option_whatever_the_bodys_type() {
+    let with = |body: &[u8], kind: &str| ask(Function::Answer, &[("content-type", kind.into())], body);
+    let good = br#"{"token": "hush", "answer": "allow"}"#;
+    for kind in ["application/json", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded"] {
+        let (call, answers) = called(with(good, kind));
+        assert_eq!(call, json!(["hub_answer_by_token", {"p_token": "hush", "p_answer": "allow"}]));
+        for (outcome, status) in [
+            ("answered", 200),
+            ("already", 409),
+            ("closed", 409),
+            ("not_allowed", 403),
+            ("unlinked", 403),
+            ("unknown", 401),
+        ] {
+            let said = answers.answer(&json!({"outcome": outcome, "text": "So it is."}));
+            assert_eq!(said.status, status, "{outcome}");
+            assert!(said.body.contains("So it is."));
+        }
+        assert_eq!(answers.refuse(&Refused { code: Some("UH001".into()), ..Refused::default() }).status, 400);
+    }
+    for bad in
+        [r#"{"answer": "allow"}"#, r#"{"token": "x", "answer": ""}"#, r#"{"token": "", "answer": "x"}"#, "token=x", ""]
+    {
+        assert_eq!(status(with(bad.as_bytes(), "application/json")), 400, "{bad}");
+    }
+    let long = json!({"token": "x".repeat(201), "answer": "allow"}).to_string();
+    assert_eq!(status(with(long.as_bytes(), "application/json")), 400);
+}
+
+#[test]
 fn koji_send_and_hooks_need_a_token_and_valid_fields() {
     let with = |function, body: &Value| {
         let token = if function == Function::Hooks { format!("hubhook_{:064x}", 7) } else { "hush".into() };
@@ -424,8 +634,9 @@ fn other_methods_and_large_bodies_are_refused() {
     assert_eq!(status(plan(Function::Send, &get, &secrets())), 405);
     let shown = [("authorization", "Bearer hush".to_owned())];
     assert_eq!(status(ask(Function::Koji, &shown, &vec![b'x'; 64 * 1024 + 1])), 413);
-    // Who shows no credentials is told so before a body is read.
-    for function in Function::ALL {
+    // Who shows no credentials is told so before a body is read. An answer's are in its body, which is small.
+    assert_eq!(status(ask(Function::Answer, &[], &[b'x'; 4097])), 413);
+    for function in Function::ALL.into_iter().filter(|function| *function != Function::Answer) {
         assert_eq!(status(ask(function, &[], &vec![b'x'; function.body_limit() + 1])), 401, "{function:?}");
         let request = Request { method: "POST", name: None, header: &header, body: b"", now: NOW };
         assert_eq!(look(function, &request, &secrets()).map_err(|problem| problem.status), Err(401), "{function:?}");

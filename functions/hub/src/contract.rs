@@ -39,9 +39,10 @@ use crate::{
     error::{Error, Result},
     hub::Hub,
     types::{
-        AgentOffer, Attempt, Bridged, Channel, Classification, Command, Device, Explanation, Heartbeat, Invitation,
-        Lead, Limit, Machine, Member, Message, Meta, Outgoing, Place, Reply, Running, Sent, Server, Sweep, Task,
-        Thread, Undelivered, moment,
+        AgentOffer, Ask, Asking, AtWork, Attempt, Begun, Bridged, Budget, BudgetState, Channel, ChatIdentity,
+        Classification, Command, Costs, Device, Explanation, Fallback, Heartbeat, Invitation, Lead, Limit, LoginLease,
+        Machine, Member, Message, Meta, NewBudget, Outgoing, Place, QuotaPool, Reply, Sent, Server, Share, ShareState,
+        SteerOutcome, SubtaskResult, Sweep, Task, Thread, Undelivered, Workspace, WorkspaceToClean, moment,
     },
 };
 
@@ -227,6 +228,12 @@ contract! {
         url { |api| api.devices_with_work().await }
     }
 
+    /// What the agents of those machines draw from, and how much of it is used, as far as it was told of in the last 8 days.
+    pub fn limits() -> Vec<QuotaPool> {
+        postgres { rows "../../sql/queries/devices/limits.sql" () }
+        url { hub_limits {} }
+    }
+
     // The life of an attempt -----------------------------------------------------------------------------------------
 
     /// Takes up to `limit` (1 to 1000) tasks for the device, leased for `lease` (1 s to 1 day).
@@ -238,12 +245,12 @@ contract! {
         url { hub_claim_tasks { p_device: device, p_limit: limit, p_lease: interval(lease) } }
     }
 
-    /// Says that the device lives, how it is, and extends the leases of what it runs by 60 s. Answers what to stop, and which projects
-    /// to look for and tell of with the next one.
+    /// Says that the device lives, how it is, and what its attempts have used; extends their leases by 60 s. Answers what to stop or to
+    /// park, and which projects to look for and tell of with the next one.
     ///
     /// # Errors
     /// `BadInput`, `DeviceRevoked`, `Forbidden`.
-    pub fn heartbeat(device: &str, running: &[Running], machine: &Machine) -> Heartbeat {
+    pub fn heartbeat(device: &str, running: &[AtWork], machine: &Machine) -> Heartbeat {
         postgres {
             row "../../sql/queries/devices/heartbeat.sql" (device, as_json(running)?, as_json(machine)?)
         }
@@ -260,20 +267,24 @@ contract! {
     }
 
     /// Says that the account of an agent that the device offers is at a limit, for nobody to take from it before; or, with `used` below 1
-    /// and no `until`, only how much of it is used.
+    /// and no `until`, only how much is used of a window that begins anew at `resets_at`: where no more is left than is kept for people,
+    /// nobody takes from it before that. A limit that is not met is told so, with `used` below 1 whatever is used.
     ///
     /// # Errors
     /// `BadInput`, `DeviceRevoked`, `Forbidden`.
-    pub fn report_rate_limit(device: &str, agent: &str, limit: &Limit, reason: &str, used: Option<f64>) -> () {
+    pub fn report_rate_limit(
+        device: &str, agent: &str, limit: &Limit, reason: &str, used: Option<f64>, resets_at: Option<DateTime<Utc>>
+    ) -> () {
         postgres {
             done "../../sql/queries/devices/report_rate_limit.sql" (
-                device, agent, limit.model.as_deref(), limit.until, reason, as_json(&limit.known())?, as_json(&limit.window)?, used
+                device, agent, limit.model.as_deref(), limit.until, reason, as_json(&limit.known())?, as_json(&limit.window)?, used,
+                resets_at
             )
         }
         url {
             void hub_report_rate_limit {
                 p_device: device, p_agent: agent, p_model: limit.model, p_until: limit.until, p_reason: reason,
-                p_source: limit.known(), p_window: limit.window, p_used: used
+                p_source: limit.known(), p_window: limit.window, p_used: used, p_resets_at: resets_at
             }
         }
     }
@@ -285,6 +296,61 @@ contract! {
     pub fn report_login(device: &str, agent: &str, ok: bool, reason: Option<&str>) -> () {
         postgres { done "../../sql/queries/devices/report_login.sql" (device, agent, ok, reason) }
         url { void hub_report_login { p_device: device, p_agent: agent, p_ok: ok, p_reason: reason } }
+    }
+
+    /// Takes the login of an agent that the device offers, to refresh it, for `seconds` (1 to 300). `holder` is a process of the device;
+    /// asked again by the same it is longer.
+    ///
+    /// # Errors
+    /// `BadInput`, `DeviceRevoked`, `Forbidden`.
+    pub fn lease_login(device: &str, agent: &str, holder: &str, seconds: i32) -> LoginLease {
+        postgres { row "../../sql/queries/devices/lease_login.sql" (device, agent, holder, seconds) }
+        url { hub_lease_login { p_device: device, p_agent: agent, p_holder: holder, p_seconds: seconds } }
+    }
+
+    /// Gives back the login that [`Hub::lease_login`] gave; nothing happens where that is over.
+    ///
+    /// # Errors
+    /// `BadInput`, `DeviceRevoked`, `Forbidden`.
+    pub fn return_login(device: &str, agent: &str, holder: &str) -> () {
+        postgres { done "../../sql/queries/devices/return_login.sql" (device, agent, holder) }
+        url { void hub_return_login { p_device: device, p_agent: agent, p_holder: holder } }
+    }
+
+    /// What the attempt is to be done with: the words for the agent, its session, branch and project. Asked again it gives the same.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `DeviceRevoked`, `Forbidden`.
+    pub fn begin_attempt(task: Uuid, attempt: i32) -> Begun {
+        postgres { row "../../sql/queries/tasks/begin_attempt.sql" (task, attempt) }
+        url { hub_begin_attempt { p_task_id: task, p_attempt: attempt } }
+    }
+
+    /// Says where the attempt works.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `DeviceRevoked`, `Forbidden`.
+    pub fn report_workspace(task: Uuid, attempt: i32, workspace: &Workspace) -> () {
+        postgres { done "../../sql/queries/tasks/report_workspace.sql" (task, attempt, as_json(workspace)?) }
+        url { void hub_report_workspace { p_task_id: task, p_attempt: attempt, p_workspace: workspace } }
+    }
+
+    /// Worktrees of the device whose work is over: to be removed, where their commits are safe or bundled first. At most 100.
+    ///
+    /// # Errors
+    /// `DeviceRevoked`, `Forbidden`.
+    pub fn workspaces_to_clean(device: &str) -> Vec<WorkspaceToClean> {
+        postgres { rows "../../sql/queries/devices/workspaces_to_clean.sql" (device) }
+        url { hub_workspaces_to_clean { p_device: device } }
+    }
+
+    /// Says that the device has removed the worktree of a line of work; `bundled`: with commits that are only in a bundle there.
+    ///
+    /// # Errors
+    /// `DeviceRevoked`, `Forbidden`.
+    pub fn workspace_removed(device: &str, root: Uuid, bundled: bool) -> () {
+        postgres { done "../../sql/queries/devices/workspace_removed.sql" (device, root, bundled) }
+        url { void hub_workspace_removed { p_device: device, p_root: root, p_bundled: bundled } }
     }
 
     /// Says what the attempt is doing now, in 1 to 100,000 characters. `quiet`: in the task's row alone, without a message.
@@ -320,6 +386,62 @@ contract! {
         }
     }
 
+    // What an attempt hears and says -----------------------------------------------------------------------------------
+
+    /// Says what became of what a heartbeat gave in `steer`. Those that wait for a further turn are reported again, as taken, once it
+    /// has begun: what an attempt that is tried again never took goes with the next one.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `DeviceRevoked`, `Forbidden`.
+    pub fn report_steer(task: Uuid, attempt: i32, steers: &[i64], outcome: SteerOutcome) -> () {
+        postgres { done "../../sql/queries/tasks/report_steer.sql" (task, attempt, steers, outcome.as_str()) }
+        url {
+            void hub_report_steer { p_task_id: task, p_attempt: attempt, p_ids: steers, p_outcome: outcome }
+        }
+    }
+
+    /// What the agent says in its conversation, at once: 1 to 10,000 characters, some fifty times an attempt.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `Conflict` (no conversation), `TooMany`, `DeviceRevoked`, `Forbidden`.
+    pub fn say(task: Uuid, attempt: i32, text: &str) -> Message {
+        postgres { row "../../sql/queries/tasks/say.sql" (task, attempt, text) }
+        url { hub_say { p_task_id: task, p_attempt: attempt, p_text: text } }
+    }
+
+    /// A task that the agent gives to another; none of `model`, `agent`, `project` is as its own. Its end comes with a heartbeat.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `Conflict` (it is being cancelled), `TooMany`, `DeviceRevoked`, `Forbidden` (its maker may not any more).
+    pub fn subtask(
+        task: Uuid, attempt: i32, content: &str, model: Option<&str>, agent: Option<&str>, project: Option<&str>
+    ) -> Task {
+        postgres { row "../../sql/queries/tasks/subtask.sql" (task, attempt, content, model, agent, project) }
+        url {
+            hub_subtask {
+                p_task_id: task, p_attempt: attempt, p_content: content, p_model: model, p_agent: agent, p_project: project
+            }
+        }
+    }
+
+    /// How a subtask of the task is, or how it ended; after that heartbeats name it no more.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `NotFound`, `DeviceRevoked`, `Forbidden`.
+    pub fn subtask_result(task: Uuid, attempt: i32, subtask: Uuid) -> SubtaskResult {
+        postgres { row "../../sql/queries/tasks/subtask_result.sql" (task, attempt, subtask) }
+        url { hub_subtask_result { p_task_id: task, p_attempt: attempt, p_subtask_id: subtask } }
+    }
+
+    /// The newest messages (1 to 200) of the attempt's own conversation, before the number `before` if given, newest last.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `DeviceRevoked`, `Forbidden`.
+    pub fn attempt_thread(task: Uuid, attempt: i32, before: Option<i64>, limit: i32) -> Vec<Message> {
+        postgres { rows "../../sql/queries/tasks/attempt_thread.sql" (task, attempt, before, limit) }
+        url { hub_attempt_thread { p_task_id: task, p_attempt: attempt, p_before: before, p_limit: limit } }
+    }
+
     // Tasks ----------------------------------------------------------------------------------------------------------
 
     /// Cancels a task: at once if it is not running, else as soon as its device has stopped it.
@@ -338,6 +460,34 @@ contract! {
     pub fn retry(task: Uuid) -> Task {
         postgres { row "../../sql/queries/tasks/retry.sql" (task) }
         url { hub_retry_task { p_task_id: task } }
+    }
+
+    /// Tells the agent of a running task something. What became of it is told in the conversation.
+    ///
+    /// # Errors
+    /// `BadInput`, `Conflict` (it does not run, or not by a lease), `NotFound`, `TooMany`, `Forbidden`.
+    pub fn steer(task: Uuid, text: &str) -> Task {
+        postgres { row "../../sql/queries/tasks/steer.sql" (task, text) }
+        url { hub_steer_task { p_task_id: task, p_text: text } }
+    }
+
+    /// Has a task that does not run wait until another of its server has ended. Where that fails: `fail` or `continue`.
+    ///
+    /// # Errors
+    /// `BadInput`, `Conflict` (another state, another server, a cycle), `NotFound`, `TooMany`, `Forbidden`.
+    pub fn need(task: Uuid, needs: Uuid, on_failure: &str) -> () {
+        postgres { done "../../sql/queries/tasks/need.sql" (task, needs, on_failure) }
+        url { void hub_need_task { p_task_id: task, p_needs: needs, p_on_failure: on_failure } }
+    }
+
+    /// Says which agent, model or device a task is for that does not run, `any` is any device; and what kind of work it is, which
+    /// the same request is taken for from then on.
+    ///
+    /// # Errors
+    /// `BadInput`, `Conflict` (another state), `NotFound`, `Forbidden`.
+    pub fn route(task: Uuid, agent: Option<&str>, model: Option<&str>, device: Option<&str>, kind: Option<&str>) -> Task {
+        postgres { row "../../sql/queries/tasks/route.sql" (task, agent, model, device, kind) }
+        url { hub_route_task { p_task_id: task, p_agent: agent, p_model: model, p_device: device, p_type: kind } }
     }
 
     /// Why a task is, or is not, running.
@@ -394,6 +544,198 @@ contract! {
             })
             .await
         }
+    }
+
+    // Asking people --------------------------------------------------------------------------------------------------
+
+    /// Asks people. The same reference of an attempt is the same ask; a rule, or what was allowed before, may have answered it already.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `Conflict` (the reference names another ask), `TooMany`, `DeviceRevoked`, `Forbidden`.
+    pub fn ask(task: Uuid, attempt: i32, ask: &Asking) -> Ask {
+        postgres {
+            row "../../sql/queries/asks/ask.sql" (
+                task, attempt, ask.kind, ask.title, ask.body, ask.input, ask.options, ask.reference
+            )
+        }
+        url {
+            hub_ask {
+                p_task_id: task, p_attempt: attempt, p_kind: ask.kind, p_title: ask.title, p_body: ask.body, p_input: ask.input,
+                p_options: ask.options, p_ref: ask.reference
+            }
+        }
+    }
+
+    /// The agent waits for it no more. One that is answered already stays so.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `NotFound`, `DeviceRevoked`, `Forbidden`.
+    pub fn withdraw_ask(task: Uuid, attempt: i32, ask: Uuid) -> Ask {
+        postgres { row "../../sql/queries/asks/withdraw.sql" (task, attempt, ask) }
+        url { hub_withdraw_ask { p_task_id: task, p_attempt: attempt, p_ask_id: ask } }
+    }
+
+    /// These answers have reached the agent: heartbeats give them no more.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `DeviceRevoked`, `Forbidden`.
+    pub fn take_answers(task: Uuid, attempt: i32, asks: &[Uuid]) -> () {
+        postgres { done "../../sql/queries/asks/take.sql" (task, attempt, asks) }
+        url { void hub_take_answers { p_task_id: task, p_attempt: attempt, p_ask_ids: asks } }
+    }
+
+    /// Ends an attempt that asks, at no cost: its task waits without a slot, or is pending at once if it was answered meanwhile.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `BadInput`, `Conflict` (it asks nothing), `DeviceRevoked`, `Forbidden`.
+    pub fn park(task: Uuid, attempt: i32, meta: &Meta) -> Task {
+        postgres { row "../../sql/queries/asks/park.sql" (task, attempt, as_json(meta)?) }
+        url { hub_park_task { p_task_id: task, p_attempt: attempt, p_meta: meta } }
+    }
+
+    /// Answers an ask with the key of one of its options, or a question with a text. `digest` is that of what was shown.
+    ///
+    /// # Errors
+    /// `BadInput`, `Conflict` (closed already, or another digest), `NotFound`, `Forbidden`.
+    pub fn answer_ask(ask: Uuid, answer: Option<&str>, text: Option<&str>, digest: Option<&str>) -> Ask {
+        postgres { row "../../sql/queries/asks/answer.sql" (ask, answer, text, digest) }
+        url { hub_answer_ask { p_ask_id: ask, p_answer: answer, p_text: text, p_digest: digest } }
+    }
+
+    /// What attempts that ended from `from` on and before `to` cost, in the servers that the caller operates: a row a day, project, agent,
+    /// person or server, as `by` says.
+    ///
+    /// # Errors
+    /// `BadInput`, `Forbidden`.
+    pub fn costs(from: DateTime<Utc>, to: DateTime<Utc>, by: &str) -> Vec<Costs> {
+        postgres { rows "../../sql/queries/servers/costs.sql" (from, to, by) }
+        url { hub_costs { p_from: from, p_to: to, p_by: by } }
+    }
+
+    /// How the budgets stand of the servers that the caller operates; of a trusted caller, all.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn budgets() -> Vec<BudgetState> {
+        postgres { rows "../../sql/queries/servers/budgets.sql" () }
+        url { hub_budget_state {} }
+    }
+
+    /// Makes a budget, or changes that of the same subject, measure and period.
+    ///
+    /// # Errors
+    /// `BadInput`, `NotFound`, `TooMany`, `Forbidden`.
+    pub fn set_budget(server: Option<Uuid>, budget: &NewBudget) -> Budget {
+        postgres {
+            row "../../sql/queries/servers/set_budget.sql" (
+                server, &budget.scope, budget.subject.as_deref(), &budget.measure, budget.amount, budget.per.as_deref(),
+                budget.on_silence.as_deref(), budget.silence.map(|silence| silence.as_secs_f64()), budget.roles.as_deref(),
+                budget.about.as_deref()
+            )
+        }
+        url {
+            hub_set_budget {
+                p_server_id: server, p_scope: budget.scope, p_subject: budget.subject, p_measure: budget.measure,
+                p_amount: budget.amount, p_per: budget.per, p_on_silence: budget.on_silence,
+                p_silence: budget.silence.map(interval), p_roles: budget.roles, p_about: budget.about
+            }
+        }
+    }
+
+    /// Takes a budget away: what it held back goes on.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`.
+    pub fn remove_budget(id: i64) -> Budget {
+        postgres { row "../../sql/queries/servers/remove_budget.sql" (id) }
+        url { hub_remove_budget { p_id: id } }
+    }
+
+    /// What servers that the caller operates weigh, and their projects, and what each used lately.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn shares() -> Vec<ShareState> {
+        postgres { rows "../../sql/queries/servers/shares.sql" () }
+        url { hub_share_state {} }
+    }
+
+    /// Gives a project of a server, or the server itself, a weight (0.1 to 100), or takes it away.
+    ///
+    /// # Errors
+    /// `BadInput`, `NotFound`, `TooMany`, `Forbidden`.
+    pub fn set_share(server: Uuid, project: Option<&str>, weight: Option<f64>) -> Share {
+        postgres { row "../../sql/queries/servers/set_share.sql" (server, project, weight) }
+        url { hub_set_share { p_server_id: server, p_project: project, p_weight: weight } }
+    }
+
+    /// Which models run what another one can not while it is at its limit, in their order.
+    ///
+    /// # Errors
+    /// Only those of any call.
+    pub fn fallbacks() -> Vec<Fallback> {
+        postgres { rows "../../sql/queries/servers/fallbacks.sql" () }
+        url {
+            |api| api.run(|rest| {
+                rest.from("hub_model_fallbacks").select("*").order("server_id.asc.nullsfirst,model.asc,position.asc")
+            }).await
+        }
+    }
+
+    /// Sets all of them of a model, in a server or (`None`) where a server has none of its own. No fallback: those hold in that server.
+    ///
+    /// # Errors
+    /// `BadInput`, `NotFound`, `TooMany`, `Forbidden`.
+    pub fn set_fallbacks(server: Option<Uuid>, model: &str, fallbacks: &[String]) -> Vec<Fallback> {
+        postgres { rows "../../sql/queries/servers/set_fallbacks.sql" (server, model, fallbacks) }
+        url { hub_set_fallbacks { p_server_id: server, p_model: model, p_fallbacks: fallbacks } }
+    }
+
+    /// What waits for the caller, newest first, asked before `before`, at most `limit` (1 to 1000).
+    ///
+    /// # Errors
+    /// `BadInput`, `Forbidden`.
+    pub fn inbox(before: Option<DateTime<Utc>>, limit: i32) -> Vec<Ask> {
+        postgres { rows "../../sql/queries/asks/inbox.sql" (before, limit) }
+        url { hub_inbox { p_before: before, p_limit: limit } }
+    }
+
+    /// What a task has asked, in order.
+    ///
+    /// # Errors
+    /// Only those of any call.
+    pub fn asks(task: Uuid) -> Vec<Ask> {
+        postgres { rows "../../sql/queries/asks/of_task.sql" (task) }
+        url {
+            |api| api.run(|rest| {
+                rest.from("hub_asks").select("*").eq("task_id", task.to_string()).order("created_at.asc")
+            })
+            .await
+        }
+    }
+
+    /// A one-time code with which the caller links an account of a chat to themselves.
+    ///
+    /// # Errors
+    /// `TooMany`, `Forbidden` unless a person.
+    pub fn link_code() -> String {
+        url { hub_link_code {} }
+    }
+
+    /// The accounts of chats that are linked to the caller. With a person's own token: by Postgres itself nobody is anybody.
+    ///
+    /// # Errors
+    /// `Forbidden` over Postgres.
+    pub fn chat_identities() -> Vec<ChatIdentity> {
+        url { |api| api.run(|rest| rest.from("hub_chat_identities").select("*").order("created_at.asc")).await }
+    }
+
+    /// Takes an account of a chat from the caller.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn unlink_chat(provider: &str, author: &str) -> () {
+        url { void hub_unlink_chat { p_provider: provider, p_author_id: author } }
     }
 
     // Servers and channels -------------------------------------------------------------------------------------------
@@ -525,6 +867,17 @@ contract! {
         }
     }
 
+    /// Answers a message of a task: a follow-up of it, in its conversation, or words to its agent where replies steer.
+    ///
+    /// # Errors
+    /// `BadInput`, `Conflict` (a message of no task, or the key was used), `NotFound`, `TooMany`, `Forbidden`.
+    pub fn reply(channel: Uuid, content: &str, to: Uuid, key: Option<&str>) -> Sent {
+        postgres { row "../../sql/queries/conversations/reply.sql" (channel, content, to, key) }
+        url {
+            hub_send { p_channel_id: channel, p_content: content, p_idempotency_key: key, p_reply_to: to }
+        }
+    }
+
     /// A message in the name of the bearer of `claims`, which the caller has verified: what `hub_send` returns.
     ///
     /// # Errors
@@ -615,6 +968,19 @@ contract! {
         }
     }
 
+    /// The newest messages of a channel and its threads whose ids are not outside of these.
+    pub(crate) fn messages_between(channel: Uuid, low: Uuid, high: Uuid) -> Vec<Message> {
+        postgres { rows "../../sql/queries/conversations/messages_between.sql" (channel, low, high) }
+        url {
+            |api| api.run(|rest| {
+                let messages = rest.from("hub_channel_messages").select("*").eq("channel_id", channel.to_string());
+                let messages = messages.gte("id", low.to_string()).lte("id", high.to_string());
+                messages.order("created_at.desc").limit(20)
+            })
+            .await
+        }
+    }
+
     /// The task's thread in a channel, opened if there is none.
     ///
     /// # Errors
@@ -685,6 +1051,37 @@ contract! {
         }
     }
 
+    /// Links an account of a chat to whoever the code is of: `{linked, text}`.
+    ///
+    /// # Errors
+    /// `BadInput`, `TooMany`, `Forbidden` unless service or database.
+    pub fn link_chat(provider: &str, author_id: &str, author: &str, code: &str) -> Value {
+        postgres { row "../../sql/queries/asks/link_chat.sql" (provider, author_id, author, code) }
+        url {
+            hub_link_chat { p_provider: provider, p_author_id: author_id, p_author: author, p_code: code }
+        }
+    }
+
+    /// A button was pressed in a chat (as a bridge's target): `{outcome, text}`.
+    ///
+    /// # Errors
+    /// `BadInput`, `Forbidden` unless service or database.
+    pub fn answer_from_chat(provider: &str, key: &str, author_id: &str, chat: &str) -> Value {
+        postgres { row "../../sql/queries/asks/answer_from_chat.sql" (provider, key, author_id, chat) }
+        url {
+            hub_answer_from_chat { p_provider: provider, p_key: key, p_author_id: author_id, p_chat: chat }
+        }
+    }
+
+    /// A button of ntfy was pressed: `{outcome, text}`.
+    ///
+    /// # Errors
+    /// `Forbidden` unless service or database.
+    pub fn answer_by_token(token: &SecretString, answer: Option<&str>) -> Value {
+        postgres { row "../../sql/queries/asks/answer_by_token.sql" (token.expose_secret(), answer) }
+        url { hub_answer_by_token { p_token: token.expose_secret(), p_answer: answer } }
+    }
+
     /// Stores a delivery whose signature the caller has checked: `{delivery, duplicate}`. The payload goes as it is, to the digit.
     ///
     /// # Errors
@@ -725,7 +1122,8 @@ contract! {
         url { hub_recover { p_limit: limit } }
     }
 
-    /// In how many seconds the next lease of a running task ends, or the next limit; zero or less if it is over, none if there is none.
+    /// In how many seconds the next lease of a running task ends, or the next limit; zero or less if it is over or, over Postgres, a lane
+    /// is to be weighed; none if there is none.
     ///
     /// # Errors
     /// Only those of any call.

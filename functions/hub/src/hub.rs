@@ -7,7 +7,7 @@ use crate::{
     config::{Config, Target},
     db::Db,
     error::{Error, Refusal, Result},
-    types::{Channel, Invitation, Server, Task, Thread},
+    types::{Channel, Invitation, Message, Server, Task, Thread},
     wake::Wake,
 };
 
@@ -68,6 +68,16 @@ impl Hub {
         let (low, high) = id_range(id).ok_or_else(|| no_id("thread", id))?;
         let what = format!("thread in {}", channel.name);
         only_one(&what, id, self.threads_between(channel.id, low, high).await?, |thread| thread.id)
+    }
+
+    /// A message of a channel, or of a thread of it, by its id or the first hex digits of it.
+    ///
+    /// # Errors
+    /// As [`Hub::task`].
+    pub async fn message(&self, channel: &Channel, id: &str) -> Result<Message> {
+        let (low, high) = id_range(id).ok_or_else(|| no_id("message", id))?;
+        let what = format!("message in {}", channel.name);
+        only_one(&what, id, self.messages_between(channel.id, low, high).await?, |message| message.id)
     }
 
     /// A server by its name.

@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Postgres writes `infinity` where there is no end, and `-infinity` where a revoked device held a lease.
+/// Postgres writes `infinity` and `-infinity` where a time has no end or no beginning.
 pub(crate) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else {
         return Ok(None);
@@ -23,6 +23,11 @@ pub(crate) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 
 /// Null where a list is meant is an empty list.
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Null where a number is meant is none.
+fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -41,6 +46,9 @@ pub struct Task {
     /// `claude`, `codex`, `gemini` or `any`.
     #[serde(default)]
     pub model_preference: Option<String>,
+    /// Whether somebody asked for that model: then it waits for it, and no other takes its place.
+    #[serde(default)]
+    pub model_pinned: bool,
     /// The model that ran it, once known.
     #[serde(default)]
     pub model: Option<String>,
@@ -92,6 +100,9 @@ pub struct Task {
     /// The task it waits for, or follows.
     #[serde(default)]
     pub parent_id: Option<Uuid>,
+    /// The task that its line of work began with; none: it begins one.
+    #[serde(default)]
+    pub root_id: Option<Uuid>,
     /// The agent's session, to go on with.
     #[serde(default)]
     pub session_id: Option<String>,
@@ -151,9 +162,12 @@ pub struct Attempt {
     /// When it ended.
     #[serde(default, deserialize_with = "moment")]
     pub finished_at: Option<DateTime<Utc>>,
-    /// `complete`, `failed`, `cancelled` or `lost`; none while it runs.
+    /// `complete`, `failed`, `limited` (its account was at a limit), `parked`, `cancelled` or `lost`; none while it runs.
     #[serde(default)]
     pub outcome: Option<String>,
+    /// The model that the task was for, where that was at its limit everywhere and another ran it.
+    #[serde(default)]
+    pub fallback_from: Option<String>,
     /// Why it did not end well.
     #[serde(default)]
     pub error: Option<String>,
@@ -208,6 +222,9 @@ pub struct Attempt {
     /// Whether nobody is billed what it cost.
     #[serde(default)]
     pub cost_notional: Option<bool>,
+    /// The edition of the prices that it was reckoned by. None: by none.
+    #[serde(default)]
+    pub price_version: Option<String>,
     /// The version of its program.
     #[serde(default)]
     pub agent_version: Option<String>,
@@ -217,10 +234,13 @@ pub struct Attempt {
     /// How that is known: `structured`, `text` or `guess`.
     #[serde(default)]
     pub limit_source: Option<String>,
+    /// What it left behind, and whether that was verified: a [`Receipt`], or what another program made of it.
+    #[serde(default)]
+    pub receipt: Option<Value>,
 }
 
 /// What a device offers: an agent, and the model preferences it takes (`any` stands for all).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentOffer {
     /// The agent's name.
     pub agent: String,
@@ -237,6 +257,10 @@ pub struct AgentOffer {
     /// Which program it is, without its folder: agents of one program and one account have one login. Only told. None: one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// The share of each window of its account that is kept for people, 0 to 0.95. Only told; the most that any machine of the account
+    /// says holds. None: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<f64>,
 }
 
 /// What keeps an agent of a device from getting tasks, of `hub_agent_stops`.
@@ -266,6 +290,54 @@ pub struct AgentStop {
     /// What the agent said.
     #[serde(default)]
     pub detail: Option<String>,
+}
+
+/// What agents of an account draw from, of `hub_limits`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuotaPool {
+    /// The account; `device:` and a name is the login of that machine, which did not say whose it is.
+    pub account: String,
+    /// The program: all agents of the account that are it share the pool.
+    pub agent: String,
+    /// The model it is of; none: all that it runs.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// What it counts; none: not known.
+    #[serde(default)]
+    pub window_name: Option<LimitWindow>,
+    /// The share that is used, 0 to 1, of a window that has not begun anew since; none: not known.
+    #[serde(default)]
+    pub used_share: Option<f64>,
+    /// Until when it is at its limit; none: it is not.
+    #[serde(default, deserialize_with = "moment")]
+    pub limited_until: Option<DateTime<Utc>>,
+    /// Whether that limit is a reserve: what is left is kept for people.
+    #[serde(default)]
+    pub kept: bool,
+    /// When its window begins anew; none: not known.
+    #[serde(default, deserialize_with = "moment")]
+    pub resets_at: Option<DateTime<Utc>>,
+    /// How the limit is known; none: there is none.
+    #[serde(default)]
+    pub source: Option<LimitSource>,
+    /// What the agent said of the limit.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When it was last told of.
+    #[serde(default, deserialize_with = "moment")]
+    pub reported_at: Option<DateTime<Utc>>,
+    /// The devices that draw from it, of those that the caller is told of.
+    #[serde(default, deserialize_with = "list")]
+    pub devices: Vec<String>,
+}
+
+/// The answer to who wants to refresh a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginLease {
+    /// Whether the caller may; else another does.
+    pub granted: bool,
+    /// Until when whoever may, may.
+    pub until: DateTime<Utc>,
 }
 
 /// A row of `mesh_devices`; `servers`, `running` and `stops` only where a list was asked for.
@@ -401,6 +473,21 @@ pub struct Invitation {
     pub role: String,
 }
 
+/// A row of `hub_chat_identities`: an account of a chat, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatIdentity {
+    /// `discord` or `telegram`.
+    pub provider: String,
+    /// As the provider numbers accounts.
+    pub author_id: String,
+    /// The person.
+    pub user_id: Uuid,
+    /// As the account was called when it was linked.
+    pub label: String,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+}
+
 /// A row of `hub_places`: what a server may name outside itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -456,6 +543,9 @@ pub struct Message {
     pub task_thread_id: Option<Uuid>,
     /// Its number in its conversation: 1, 2, 3, without gaps.
     pub seq: i64,
+    /// The number of its last edit among those of its conversation; none: it was never edited.
+    #[serde(default)]
+    pub edit_seq: Option<i64>,
     /// `human`, `agent`, `system` or `device`.
     pub sender_type: String,
     /// Who, for programs.
@@ -568,13 +658,434 @@ pub struct Running {
     pub attempt: i32,
 }
 
-/// A text for a task that runs.
+/// What attempts cost together: a row of [`crate::Hub::costs`]. What is not known counts as nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Costs {
+    /// Of which day, project, agent, person or server. None: of none.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// How many ended.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub attempts: i64,
+    /// What is billed, in US dollars.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub cost_usd: f64,
+    /// What it would have been where nobody is billed, in US dollars; see [`Meta::cost_notional`].
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub notional_usd: f64,
+    /// Tokens read.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub tokens_in: i64,
+    /// Tokens written.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub tokens_out: i64,
+    /// How long they ran, all together.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub seconds: f64,
+}
+
+/// What a budget is to be, for [`crate::Hub::set_budget`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewBudget {
+    /// `deployment`, `server`, `project`, `channel`, `agent`, `person` or `task`.
+    pub scope: String,
+    /// Which: the path or name of a project, the name or id of a channel, the name of an agent, the id of a person or task. None for the
+    /// first two.
+    pub subject: Option<String>,
+    /// `cost`, `notional`, `tokens`, `seconds` or `running`.
+    pub measure: String,
+    /// How much: US dollars, tokens, seconds, or tasks at once.
+    pub amount: f64,
+    /// `day`, `week` or `month`; none: in all.
+    pub per: Option<String>,
+    /// What a task does that nobody answered within `silence`: `wait` (without one), `cancel` or `continue`. None: as it is.
+    pub on_silence: Option<String>,
+    /// 1 minute to 90 days.
+    pub silence: Option<Duration>,
+    /// Who may answer: `owner`, `operator`. None: as it is.
+    pub roles: Option<Vec<String>>,
+    /// What it is for. None: as it is.
+    pub about: Option<String>,
+}
+
+/// A row of `hub_budgets`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Its number.
+    pub id: i64,
+    /// None: of the deployment.
+    #[serde(default)]
+    pub server_id: Option<Uuid>,
+    /// As [`NewBudget::scope`].
+    pub scope: String,
+    /// By its path, name or id.
+    pub subject: String,
+    /// As [`NewBudget::measure`].
+    pub measure: String,
+    /// As [`NewBudget::amount`].
+    pub amount: f64,
+    /// As [`NewBudget::per`].
+    #[serde(default)]
+    pub per: Option<String>,
+}
+
+/// How a budget stands, of `hub_budget_state`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BudgetState {
+    /// Its number.
+    pub id: i64,
+    /// None: of the deployment.
+    #[serde(default)]
+    pub server_id: Option<Uuid>,
+    /// As [`NewBudget::scope`].
+    pub scope: String,
+    /// By its path, name or id.
+    pub subject: String,
+    /// As [`NewBudget::measure`].
+    pub measure: String,
+    /// As [`NewBudget::amount`].
+    pub amount: f64,
+    /// As [`NewBudget::per`].
+    #[serde(default)]
+    pub per: Option<String>,
+    /// The name of its server. None: of the deployment.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// What it is of, as people call it.
+    pub name: String,
+    /// What may be used in this period: the amount, and what people gave more.
+    pub level: f64,
+    /// What was used in it.
+    pub used: f64,
+    /// What is left of it.
+    pub remaining: f64,
+    /// Whether it is used up.
+    pub met: bool,
+    /// When the period began; none: it has none.
+    #[serde(default, deserialize_with = "moment")]
+    pub since: Option<DateTime<Utc>>,
+    /// When the next begins.
+    #[serde(default, deserialize_with = "moment")]
+    pub until: Option<DateTime<Utc>>,
+    /// As [`NewBudget::on_silence`].
+    pub on_silence: String,
+    /// After so many seconds.
+    #[serde(default)]
+    pub silence_seconds: Option<f64>,
+    /// Who may answer.
+    #[serde(default, deserialize_with = "list")]
+    pub roles: Vec<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub about: Option<String>,
+}
+
+/// A row of `hub_shares`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// In which server.
+    pub server_id: Uuid,
+    /// Which project; none: the server among servers.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// What it weighs.
+    pub weight: f64,
+}
+
+/// What a server or project weighs and used, of `hub_share_state`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShareState {
+    /// In which server.
+    pub server_id: Uuid,
+    /// Which project; none: the server among servers.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// What it weighs.
+    pub weight: f64,
+    /// The name of the server.
+    pub server_name: String,
+    /// How long agents worked for it lately, in seconds: the older, the less it counts.
+    pub used_seconds: f64,
+    /// How far its tasks stand back for others, in seconds.
+    pub stands_back_seconds: f64,
+}
+
+/// A row of `hub_model_fallbacks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// In which server; none: where a server has none of its own.
+    #[serde(default)]
+    pub server_id: Option<Uuid>,
+    /// `claude`, `codex` or `gemini`.
+    pub model: String,
+    /// Its place in the order.
+    pub position: i32,
+    /// Another of these, or `wait`: nothing else is tried.
+    pub fallback: String,
+}
+
+/// What was read and written with a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelTokens {
+    /// As its program names it, at most 200 characters.
+    pub model: String,
+    /// Tokens read.
+    pub tokens_in: i64,
+    /// Of those, how many had been read before.
+    pub tokens_cached: i64,
+    /// Tokens written.
+    pub tokens_out: i64,
+}
+
+/// What an attempt has used so far, all of it: never less than was said before. What is not known is left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    /// As [`Meta::cost_usd`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// As [`Meta::cost_notional`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notional: Option<bool>,
+    /// Tokens read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_in: Option<i64>,
+    /// Tokens written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_out: Option<i64>,
+    /// Of the tokens read, how many had been read before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_cached: Option<i64>,
+    /// As [`Meta::unpriced`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unpriced: Vec<ModelTokens>,
+}
+
+/// One attempt that a device is at, as its heartbeats tell of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AtWork {
+    /// Which.
+    #[serde(flatten)]
+    pub running: Running,
+    /// What it has used.
+    #[serde(flatten)]
+    pub used: Used,
+}
+
+impl From<Running> for AtWork {
+    fn from(running: Running) -> Self {
+        Self { running, used: Used::default() }
+    }
+}
+
+/// An attempt whose budget is used up: it is to make room, and goes on when somebody has answered. Told with each heartbeat until then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverBudget {
+    /// The task.
+    pub task: Uuid,
+    /// The attempt.
+    pub attempt: i32,
+    /// Where it is asked for more.
+    pub ask: Uuid,
+}
+
+/// A text for a task that runs: given with each heartbeat until it is reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steer {
     /// The task.
     pub task: Uuid,
+    /// The attempt that it is for.
+    pub attempt: i32,
+    /// What it is reported by.
+    pub id: i64,
     /// The text.
     pub text: String,
+    /// Who said it, as people read it.
+    pub by: String,
+}
+
+/// What became of a [`Steer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SteerOutcome {
+    /// The agent was told: in its turn, at its next tool, or with a further turn that has begun.
+    Taken,
+    /// The agent is told in a further turn of this attempt.
+    NextTurn,
+}
+
+impl SteerOutcome {
+    /// As the contract names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::NextTurn => "next_turn",
+        }
+    }
+}
+
+/// A subtask that has ended and whose result its parent has not asked for: told with each heartbeat until it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtaskEnd {
+    /// The parent.
+    pub task: Uuid,
+    /// The parent's live attempt.
+    pub attempt: i32,
+    /// The subtask.
+    pub subtask: Uuid,
+    /// `complete`, `failed` or `cancelled`.
+    pub status: String,
+}
+
+/// How a subtask is, or how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtaskResult {
+    /// The subtask.
+    pub id: Uuid,
+    /// As of a [`Task`].
+    pub status: String,
+    /// How it ended well.
+    #[serde(default)]
+    pub result: Option<String>,
+    /// How it ended badly.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// What an attempt asks, the arguments of `hub_ask`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Asking {
+    /// `approval`, `question` or `stop`.
+    pub kind: String,
+    /// One line of 1 to 500 characters.
+    pub title: String,
+    /// What the agent says of it.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// Of an approval `{"tool", "input"}`.
+    #[serde(default)]
+    pub input: Option<Value>,
+    /// Of a question: a list of texts, or of `{"key", "label"}`. None: any text is an answer.
+    #[serde(default)]
+    pub options: Option<Value>,
+    /// Its name within the attempt: asking again with it is not asking twice.
+    #[serde(default, rename = "ref")]
+    pub reference: Option<String>,
+}
+
+/// What may be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The answer.
+    pub key: String,
+    /// What people read.
+    pub label: String,
+}
+
+/// A row of `hub_asks`: what people were asked, and what was answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Its id.
+    pub id: Uuid,
+    /// The task that asks.
+    pub task_id: Uuid,
+    /// Its attempt.
+    pub attempt: i32,
+    /// Its name within the attempt.
+    #[serde(default, rename = "ref")]
+    pub reference: Option<String>,
+    /// Who asks: `claude/mac1`.
+    #[serde(default)]
+    pub asked_by: String,
+    /// `approval`, `question` or `stop`.
+    pub kind: String,
+    /// In one line.
+    pub title: String,
+    /// What the agent says of it.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// The tool that is to be allowed.
+    #[serde(default)]
+    pub tool: Option<String>,
+    /// What it is to be given, whole.
+    #[serde(default)]
+    pub input: Option<Value>,
+    /// Names what was shown.
+    pub digest: String,
+    /// What may be answered; empty: any text.
+    #[serde(default, deserialize_with = "list")]
+    pub options: Vec<Choice>,
+    /// `open`, `answered`, `expired` or `withdrawn`.
+    pub state: String,
+    /// The key of what was answered.
+    #[serde(default)]
+    pub answer: Option<String>,
+    /// What was answered in words.
+    #[serde(default)]
+    pub answer_text: Option<String>,
+    /// By whom, as people read it.
+    #[serde(default)]
+    pub answered_label: Option<String>,
+    /// `hub`, `thread`, `discord`, `telegram`, `ntfy`, `rule`, `grant`, `time`, `end` or `agent`.
+    #[serde(default)]
+    pub answered_door: Option<String>,
+    /// When it was closed.
+    #[serde(default, deserialize_with = "moment")]
+    pub answered_at: Option<DateTime<Utc>>,
+    /// When it was asked.
+    #[serde(default, deserialize_with = "moment")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// Until when it can be answered; none: it waits.
+    #[serde(default, deserialize_with = "moment")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What happens then: `deny`, `cancel` or `remind`.
+    #[serde(default)]
+    pub on_expiry: Option<String>,
+}
+
+impl Ask {
+    /// Whether nobody has answered yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state == "open"
+    }
+}
+
+/// What became of an ask, as its attempt is told: with heartbeats, and when it begins. Silence is `expired`, never a refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The ask.
+    pub ask: Uuid,
+    /// Its task; only with heartbeats.
+    #[serde(default)]
+    pub task: Option<Uuid>,
+    /// Its attempt; only with heartbeats.
+    #[serde(default)]
+    pub attempt: Option<i32>,
+    /// Its name within the attempt that asked.
+    #[serde(default, rename = "ref")]
+    pub reference: Option<String>,
+    /// `approval`, `question` or `stop`.
+    pub kind: String,
+    /// What was asked, in one line.
+    #[serde(default)]
+    pub title: String,
+    /// The tool that was to be allowed.
+    #[serde(default)]
+    pub tool: Option<String>,
+    /// Names what was shown.
+    pub digest: String,
+    /// The key of what was answered.
+    #[serde(default)]
+    pub answer: Option<String>,
+    /// What was answered in words.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// By whom, as people read it.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// `answered`, `expired` or `withdrawn`.
+    pub state: String,
 }
 
 /// What a device says of itself, `p_machine` of the contract. What it does not know it does not say.
@@ -586,13 +1097,49 @@ pub struct Machine {
     /// How much memory can be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_free_bytes: Option<u64>,
-    /// Whether it has the projects that it was asked for ([`Heartbeat::projects`]), by path. With an empty map it says that it will
-    /// answer such questions.
+    /// Whether it has the projects that it was asked for ([`Heartbeat::projects`]), by path, and what they are. With an empty map it
+    /// says that it will answer such questions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub projects: Option<BTreeMap<String, bool>>,
+    pub projects: Option<BTreeMap<String, ProjectKind>>,
     /// Whether it takes nothing more, because it stops. None leaves it as it was: one of two workers of a device may stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<bool>,
+}
+
+/// What a device has of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProjectKind {
+    /// It is not there.
+    Absent,
+    /// It is there.
+    Present,
+    /// It is a git repository, or in one: each line of work gets a worktree.
+    Git,
+    /// It is a folder and no more: it is worked in in place, one task at a time.
+    Plain,
+}
+
+impl Serialize for ProjectKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Absent => serializer.serialize_bool(false),
+            Self::Present => serializer.serialize_bool(true),
+            Self::Git => serializer.serialize_str("git"),
+            Self::Plain => serializer.serialize_str("plain"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ProjectKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Bool(false) => Ok(Self::Absent),
+            Value::Bool(true) => Ok(Self::Present),
+            Value::String(kind) if kind == "git" => Ok(Self::Git),
+            Value::String(kind) if kind == "plain" => Ok(Self::Plain),
+            _ => Err(serde::de::Error::custom("true, false, \"git\" or \"plain\"")),
+        }
+    }
 }
 
 /// What a heartbeat answers.
@@ -604,9 +1151,18 @@ pub struct Heartbeat {
     /// Texts for running tasks.
     #[serde(default, deserialize_with = "list")]
     pub steer: Vec<Steer>,
+    /// Subtasks of running tasks that have ended.
+    #[serde(default, deserialize_with = "list")]
+    pub subtasks: Vec<SubtaskEnd>,
     /// Tasks that are no longer this device's at the attempt it named.
     #[serde(default, deserialize_with = "list")]
     pub lost: Vec<Uuid>,
+    /// What became of what its attempts asked; again and again until `take_answers`.
+    #[serde(default, deserialize_with = "list")]
+    pub answers: Vec<Answer>,
+    /// Attempts that are to be parked: more of a budget is asked for.
+    #[serde(default, deserialize_with = "list")]
+    pub budget: Vec<OverBudget>,
     /// Projects that work asks for, and of which the device has not said whether it has them; at most 200.
     #[serde(default, deserialize_with = "list")]
     pub projects: Vec<String>,
@@ -670,6 +1226,26 @@ pub enum EndReason {
     Crashed,
     /// The agent's configuration does not work.
     BadConfig,
+    /// The session that it was to go on with could not be resumed. The task begins a new one, at no cost of attempts.
+    SessionLost,
+    /// What it did was not verified. It is not tried again by itself.
+    Verify,
+    /// It waits for an answer, without a program.
+    Parked,
+    /// The machine has no room for its worktree.
+    NoRoom,
+    /// Its worktree could not be made or set up.
+    NoWorkspace,
+}
+
+/// Whether a session can be gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// It can.
+    Ok,
+    /// It can not: too long a prompt, a refused resume. Its id is never used again, nor one that came of trying.
+    Poisoned,
 }
 
 /// How a limit is known.
@@ -732,7 +1308,7 @@ pub struct Meta {
     /// The agent's session, to go on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// What it cost.
+    /// What it cost in US dollars, as far as its program or its own prices say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
     /// Tokens read.
@@ -744,9 +1320,15 @@ pub struct Meta {
     /// The program's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// Proof of what was done.
+    /// What the agent said until it waits for an answer, at most 100,000 characters: of an attempt that is parked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
+    /// Proof of what was done: a [`Receipt`] as JSON, or another program's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Value>,
+    /// Whether the session can be gone on with. Without it, only one that ended well or was cancelled is believed to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_state: Option<SessionState>,
     /// Why it ended. Without it the outcome decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<EndReason>,
@@ -777,15 +1359,262 @@ pub struct Meta {
     /// How often it used a tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_calls: Option<i32>,
-    /// Whether nobody is billed `cost_usd`: a subscription pays, or it is reckoned from a price table.
+    /// Whether nobody is billed what it cost: a subscription pays, or the program tells no cost and it is reckoned by prices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_notional: Option<bool>,
+    /// Of the tokens, those whose cost is not in `cost_usd`, at most 50 models: the hub reckons them by its `hub_prices`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unpriced: Vec<ModelTokens>,
     /// The version of its program, at most 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
     /// The limit that it met, or was told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
+}
+
+/// Where work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceKind {
+    /// In a worktree of its own, on a branch of its own.
+    Git,
+    /// In the project's folder.
+    InPlace,
+}
+
+/// What an attempt leaves behind, `receipt` of [`Meta`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Where it was done.
+    pub kind: WorkspaceKind,
+    /// The branch it is on.
+    #[serde(default)]
+    pub branch: Option<String>,
+    /// The commit it began at.
+    #[serde(default)]
+    pub base: Option<String>,
+    /// The commit it ended with.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// That commit's tree.
+    #[serde(default)]
+    pub tree: Option<String>,
+    /// Whether there are changes that are not committed: verify made them.
+    #[serde(default)]
+    pub dirty: bool,
+    /// How many files differ from base.
+    #[serde(default)]
+    pub files: u64,
+    /// Lines added.
+    #[serde(default)]
+    pub insertions: u64,
+    /// Lines removed.
+    #[serde(default)]
+    pub deletions: u64,
+    /// Paths of files that differ, at most 20.
+    #[serde(default, deserialize_with = "list")]
+    pub changed: Vec<String>,
+    /// Whether the branch is at the remote.
+    #[serde(default)]
+    pub pushed: bool,
+    /// The address of the pull request.
+    #[serde(default)]
+    pub pull_request: Option<String>,
+    /// How much the worktree takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// How verify went; none: it was not run.
+    #[serde(default)]
+    pub verify: Option<Verified>,
+}
+
+/// How a project's verify command went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// SHA-256 of the command, in hexadecimal digits.
+    pub command_sha256: String,
+    /// Its exit code; none: it was ended.
+    #[serde(default)]
+    pub exit: Option<i32>,
+    /// How long it took.
+    #[serde(default)]
+    pub seconds: f64,
+    /// The end of what it wrote, at most 4,000 characters.
+    #[serde(default)]
+    pub tail: String,
+    /// SHA-256 of all that it wrote.
+    #[serde(default)]
+    pub log_sha256: String,
+    /// Whether it passed.
+    pub passed: bool,
+    /// How often it was run.
+    #[serde(default)]
+    pub rounds: u32,
+}
+
+/// The session that an attempt goes on with, and what it has used so far.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// As the agent's program names it.
+    pub id: String,
+    /// Tokens read.
+    #[serde(default)]
+    pub tokens_in: u64,
+    /// Tokens written.
+    #[serde(default)]
+    pub tokens_out: u64,
+    /// Of those it read, how many it had read before.
+    #[serde(default)]
+    pub tokens_cached: u64,
+    /// What it cost.
+    #[serde(default)]
+    pub cost_usd: f64,
+}
+
+/// Whether a pull request is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullRequest {
+    /// None.
+    #[default]
+    Off,
+    /// A draft.
+    Draft,
+    /// One that is ready for review.
+    Ready,
+}
+
+/// How a project wants work in it to be set up, proved and handed out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectPlan {
+    /// Run by `sh` in each new worktree.
+    #[serde(default)]
+    pub setup: Option<String>,
+    /// Files of the project on which its outcome depends.
+    #[serde(default, deserialize_with = "list")]
+    pub setup_inputs: Vec<String>,
+    /// Run by `sh` on what the agent left.
+    #[serde(default)]
+    pub verify: Option<String>,
+    /// How long it may take.
+    #[serde(default)]
+    pub verify_seconds: u64,
+    /// How often the agent is sent back with its failure.
+    #[serde(default)]
+    pub verify_rounds: u32,
+    /// Whether the branch is pushed.
+    #[serde(default)]
+    pub push: bool,
+    /// Whether a pull request is opened.
+    #[serde(default)]
+    pub pull_request: PullRequest,
+    /// `owner/name` at GitHub.
+    #[serde(default)]
+    pub repository: Option<String>,
+    /// The environment variable with the token for it; none: `HUB_GITHUB_TOKEN`.
+    #[serde(default)]
+    pub secret_name: Option<String>,
+}
+
+/// What an attempt is to be done with, of `hub_begin_attempt`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// What to say to the agent.
+    pub prompt: String,
+    /// The session to go on with.
+    #[serde(default)]
+    pub session: Option<Resumed>,
+    /// The line of work.
+    pub root: Uuid,
+    /// Its name, eight hexadecimal digits: of its folder.
+    pub name: String,
+    /// Its branch.
+    pub branch: String,
+    /// The commit to begin at, where this device lacks the worktree: what another has pushed.
+    #[serde(default)]
+    pub start: Option<String>,
+    /// The branch to begin at; none: what the project's folder has checked out.
+    #[serde(default)]
+    pub base: Option<String>,
+    /// What the project asks for.
+    #[serde(default)]
+    pub project: Option<ProjectPlan>,
+    /// What was answered meanwhile.
+    #[serde(default, deserialize_with = "list")]
+    pub answers: Vec<Answer>,
+    /// How long a program may wait for an answer.
+    #[serde(default)]
+    pub ask_hold_seconds: u64,
+    /// The team it is of.
+    #[serde(default)]
+    pub team: Option<Team>,
+}
+
+/// The parts of a request that was split, in the order in which they are to be merged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Team {
+    /// Which of them the task is, from 1; none: it is the whole.
+    #[serde(default)]
+    pub position: Option<usize>,
+    /// All of them.
+    #[serde(default, deserialize_with = "list")]
+    pub parts: Vec<TeamPart>,
+}
+
+/// A part of a team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamPart {
+    /// What it is about.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// Its branch, once it has one.
+    #[serde(default)]
+    pub branch: Option<String>,
+    /// The address of its pull request, once it has one.
+    #[serde(default)]
+    pub pull_request: Option<String>,
+}
+
+/// Where an attempt works, `p_workspace` of the contract. What is not said stays as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workspace {
+    /// In a worktree, or in place.
+    pub kind: WorkspaceKind,
+    /// The commit it began at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// The commit it is at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// How much room it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Whether `head` is at the remote.
+    #[serde(default)]
+    pub pushed: bool,
+    /// The address of its pull request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<String>,
+    /// Whether a bundle holds its commits.
+    #[serde(default)]
+    pub bundled: bool,
+}
+
+/// A worktree whose work is over, of `hub_workspaces_to_clean`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceToClean {
+    /// The line of work.
+    pub root: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Its branch.
+    pub branch: String,
+    /// Its project.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// Whether GitHub says that its pull request was merged.
+    pub merged: bool,
 }
 
 /// One reason why a task is, or is not, running.
@@ -939,11 +1768,50 @@ mod tests {
     }
 
     #[test]
+    fn a_heartbeat_tells_what_is_known_of_an_attempts_use_and_learns_of_its_budget() {
+        let running = Running { task: Uuid::nil(), attempt: 2 };
+        let nil = "00000000-0000-0000-0000-000000000000";
+        assert_eq!(
+            serde_json::to_value(AtWork::from(running)).unwrap(),
+            serde_json::json!({"task": nil, "attempt": 2})
+        );
+        let used = Used {
+            cost_usd: Some(0.5),
+            notional: Some(false),
+            tokens_in: Some(7),
+            tokens_out: Some(1),
+            unpriced: vec![ModelTokens { model: "m".into(), tokens_in: 2, tokens_cached: 0, tokens_out: 1 }],
+            ..Used::default()
+        };
+        assert_eq!(
+            serde_json::to_value(AtWork { running, used }).unwrap(),
+            serde_json::json!({
+                "task": nil, "attempt": 2, "cost_usd": 0.5, "notional": false, "tokens_in": 7, "tokens_out": 1,
+                "unpriced": [{"model": "m", "tokens_in": 2, "tokens_cached": 0, "tokens_out": 1}],
+            })
+        );
+        let answer = serde_json::json!({"hub": nil, "budget": [{"task": nil, "attempt": 2, "ask": nil}]});
+        let beat: Heartbeat = serde_json::from_value(answer).unwrap();
+        assert_eq!(beat.budget, [OverBudget { task: Uuid::nil(), attempt: 2, ask: Uuid::nil() }]);
+    }
+
+    #[test]
     fn unset_fields_of_a_run_are_not_sent() {
         let meta = Meta { exit_code: Some(0), ..Meta::default() };
         assert_eq!(serde_json::to_string(&meta).unwrap(), r#"{"exit_code":0}"#);
         assert_eq!(serde_json::to_string(&Machine::default()).unwrap(), "{}");
-        let offer = AgentOffer { agent: "a".into(), models: vec![], memory_bytes: None, account: None, program: None };
+        let kinds = [ProjectKind::Absent, ProjectKind::Present, ProjectKind::Git, ProjectKind::Plain];
+        let json = serde_json::to_string(&kinds).unwrap();
+        assert_eq!(json, r#"[false,true,"git","plain"]"#);
+        assert_eq!(serde_json::from_str::<[ProjectKind; 4]>(&json).unwrap(), kinds);
+        let offer = AgentOffer {
+            agent: "a".into(),
+            models: vec![],
+            memory_bytes: None,
+            account: None,
+            program: None,
+            reserve: None,
+        };
         assert_eq!(serde_json::to_string(&offer).unwrap(), r#"{"agent":"a","models":[]}"#);
     }
 

@@ -128,10 +128,14 @@ impl Wake {
         this
     }
 
-    /// For one who does the errands of this name, beside whoever waits for work. What was told of before is found by looking.
+    /// For one who does the errands of these names, beside whoever waits for work; nobody else does one of them here. What was told of
+    /// before is found by looking.
     #[must_use]
-    pub fn errands(&self, name: &str) -> Errands {
-        Errands(Arc::clone(self.signals.of_errands().entry(name.to_owned()).or_default()))
+    pub fn errands(&self, names: &[&str]) -> Errands {
+        let mut errands = self.signals.of_errands();
+        let told = names.iter().find_map(|name| errands.get(*name).cloned()).unwrap_or_default();
+        errands.extend(names.iter().map(|name| ((*name).to_owned(), Arc::clone(&told))));
+        Errands(told)
     }
 
     /// Waits for the next signal. May be dropped and called again: nothing is lost.
@@ -220,7 +224,7 @@ async fn listen_realtime(api: &Api, device: &str, signals: &Signals, ready: ones
                                 signals.device.notify_one();
                             }
                         }
-                        "cancel" | "steer" => signals.device.notify_one(),
+                        "cancel" | "steer" | "answer" => signals.device.notify_one(),
                         _ => continue,
                     }
                     again = Some(Instant::now() + AGAIN);
@@ -361,7 +365,7 @@ mod tests {
     #[tokio::test]
     async fn signals_are_kept_until_taken_and_repeated_ones_merge() {
         let wake = Wake { signals: Arc::default(), listening: tokio::spawn(async {}) };
-        let [sweeps, outbox] = ["sweep", "outbox"].map(|name| wake.errands(name));
+        let [sweeps, outbox] = ["sweep", "outbox"].map(|name| wake.errands(&[name]));
         for _ in 0..3 {
             wake.signals.all();
         }
@@ -370,8 +374,13 @@ mod tests {
         assert!(timeout(Duration::from_millis(20), sweeps.next()).await.is_err());
         wake.signals.errand("sweep");
         wake.signals.errand("of another program");
-        wake.errands("sweep").next().await;
+        wake.errands(&["sweep"]).next().await;
         assert!(timeout(Duration::from_millis(20), outbox.next()).await.is_err());
+        let both = wake.errands(&["sweep", "leases"]);
+        wake.signals.errand("leases");
+        both.next().await;
+        wake.signals.errand("sweep");
+        both.next().await;
         assert_eq!(wake.next().await, Signal::Device);
         assert_eq!(wake.next().await, Signal::Look);
         assert!(timeout(Duration::from_millis(20), wake.next()).await.is_err());

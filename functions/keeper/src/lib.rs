@@ -59,10 +59,10 @@ impl Keeper {
         if self.hub.keeps_time() {
             for (name, errand) in ERRANDS {
                 if let Some(errand) = errand(&self) {
-                    tasks.spawn(errand.run(wake.errands(name), ends.clone()));
+                    tasks.spawn(errand.run(wake.errands(&[name]), ends.clone()));
                 }
             }
-            tasks.spawn(time::keep(self.hub, wake.errands(time::LEASES), ends.now.clone()));
+            tasks.spawn(time::keep(self.hub, wake.errands(time::TOLD), ends.now.clone()));
         }
         Keeping { tasks, ends }
     }

@@ -7,8 +7,9 @@ use hub::{Error, Hub, Result, db::KeeperSession, wake::Errands};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The errand that tells of a lease that ends before the next round would be.
-pub(crate) const LEASES: &str = "leases";
+/// The errands that tell of what is due before the next round would be: a lease that ends, lanes that are to be weighed, what was
+/// used and counts against a budget.
+pub(crate) const TOLD: &[&str] = &["leases", "lanes_weighed", "spendings"];
 const EVERY: Duration = Duration::from_secs(60);
 /// Between two rounds, however many leases end.
 const APART: Duration = Duration::from_secs(1);
@@ -89,7 +90,7 @@ async fn lead(mut session: KeeperSession, told: &Errands) -> Result<()> {
         if decayed > 0 || recovered > 0 || posted > 0 {
             tracing::info!(threads.decayed = decayed, tasks.recovered = recovered, feeds.posted = posted, "kept time");
         }
-        // Told of a shorter lease, it looks again when the next one ends, or a limit does.
+        // Told of something, it looks again when the next round is due.
         while timeout(pause(bounded(session.next_due()).await?, begun.elapsed()), told.next()).await.is_ok() {}
     }
 }
@@ -109,8 +110,8 @@ async fn unlocked(hub: &Hub, told: &Errands) -> Result<()> {
     }
 }
 
-/// How long until the next round: a minute after the last one began, or when the next lease or limit ends, in so many seconds. A lost
-/// attempt is taken back when its lease is over, what waits for a limit goes on when that is, and not at the next full minute.
+/// How long until the next round: a minute after the last one began, or when something is due, in so many seconds. A lost attempt is
+/// taken back when its lease is over, what waits for a limit goes on when that is, and not at the next full minute.
 fn pause(due: Option<f64>, since: Duration) -> Duration {
     let round = EVERY.saturating_sub(since);
     let end = due.map_or(EVERY, |seconds| {

@@ -42,25 +42,31 @@ pub fn depth(text: &str) -> usize {
     most
 }
 
-/// Bodies that are being read: so many of each caller at a time; the next one waits for the caller's own, and for nobody else's.
-#[derive(Clone, Default)]
-pub struct Bodies {
+/// Turns at something: so many of each caller at a time; the next one waits for the caller's own, and for nobody else's.
+#[derive(Clone)]
+pub struct Turns {
+    at_a_time: usize,
     callers: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
 }
 
-impl Bodies {
-    const AT_A_TIME: usize = 16;
-    /// Beyond this many callers those who read nothing are forgotten.
+impl Turns {
+    /// Beyond this many callers those who have no turn are forgotten.
     const REMEMBERED: usize = 1024;
+
+    /// So many at a time.
+    #[must_use]
+    pub fn of(at_a_time: usize) -> Self {
+        Self { at_a_time, callers: Arc::default() }
+    }
 
     /// A turn of this caller.
     pub async fn turn(&self, caller: &str) -> Option<OwnedSemaphorePermit> {
         let turns = {
             let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
             if callers.len() >= Self::REMEMBERED {
-                callers.retain(|_, turns| Arc::strong_count(turns) > 1 || turns.available_permits() < Self::AT_A_TIME);
+                callers.retain(|_, turns| Arc::strong_count(turns) > 1 || turns.available_permits() < self.at_a_time);
             }
-            callers.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(Self::AT_A_TIME))).clone()
+            callers.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.at_a_time))).clone()
         };
         turns.acquire_owned().await.ok()
     }
@@ -137,15 +143,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_of_a_caller_wait_only_for_that_callers_own() {
-        let bodies = Bodies::default();
+    async fn a_caller_waits_only_for_turns_of_its_own() {
+        let turns = Turns::of(16);
         let mut held = Vec::new();
-        for _ in 0..Bodies::AT_A_TIME {
-            held.push(bodies.turn("ada").await);
+        for _ in 0..16 {
+            held.push(turns.turn("ada").await);
         }
-        assert!(tokio::time::timeout(Duration::from_millis(20), bodies.turn("ada")).await.is_err());
-        assert!(bodies.turn("bob").await.is_some());
+        assert!(tokio::time::timeout(Duration::from_millis(20), turns.turn("ada")).await.is_err());
+        assert!(turns.turn("bob").await.is_some());
         held.pop();
-        assert!(bodies.turn("ada").await.is_some());
+        assert!(turns.turn("ada").await.is_some());
     }
 }

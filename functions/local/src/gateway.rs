@@ -2,15 +2,17 @@
 
 use crate::{
     auth::Auth,
-    bounds::Bodies,
+    bounds::Turns,
+    drain,
     error::{Error, Result},
-    keys::{BadToken, Claims, Keys},
+    keys::{Claims, Keys},
+    lenient::Lenient,
     realtime::Realtime,
-    rest::{MAX_BODY_BYTES, Rest, bearer},
+    rest::Rest,
 };
 use axum::{
     Json, Router,
-    body::{Body, to_bytes},
+    body::to_bytes,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
@@ -18,7 +20,6 @@ use axum::{
     routing::any,
 };
 use hub_api::Api;
-use postrust_server::lenient_uri::LenientStream;
 use serde_json::{Value, json};
 use std::{
     any::Any,
@@ -30,6 +31,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer},
@@ -38,14 +40,17 @@ use tower_http::{
 /// Requests that run when the stack ends get this long.
 const DRAIN: Duration = Duration::from_millis(1000);
 const API_KEY: HeaderName = HeaderName::from_static("apikey");
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// A body arrives within this, or it is given up: slow ones hold memory.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// As long as REST waits for a connection.
+const RUNS_WITHIN: Duration = Duration::from_secs(8);
 
 /// Lets request targets be as REST clients write them.
-struct Lenient(TcpListener);
+struct Door(TcpListener);
 
-impl axum::serve::Listener for Lenient {
-    type Io = LenientStream<TcpStream>;
+impl axum::serve::Listener for Door {
+    type Io = Lenient<TcpStream>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
@@ -54,7 +59,7 @@ impl axum::serve::Listener for Lenient {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection is gone already");
         }
-        (LenientStream::new(stream), address)
+        (Lenient::new(stream), address)
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
@@ -76,7 +81,9 @@ pub struct Gateway {
     /// `/realtime/v1`.
     pub realtime: Realtime,
     /// Bodies for REST that are being read.
-    pub(crate) bodies: Bodies,
+    pub(crate) bodies: Turns,
+    /// Requests to REST that are with the database.
+    pub(crate) running: Turns,
 }
 
 /// Takes the port, before anything slow is done.
@@ -94,42 +101,14 @@ pub async fn bind(port: u16) -> Result<TcpListener> {
 impl Gateway {
     /// Serves until `stop`, then lets running requests end for a moment.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        hub_api::listen(Lenient(listener), self.router(), stop, DRAIN).await;
+        hub_api::listen(Door(listener), self.router(), stop, DRAIN).await;
     }
 
     /// All routes and layers.
     pub fn router(self) -> Router {
-        let cors = CorsLayer::new()
-            .allow_origin(AllowOrigin::any())
-            .allow_methods(AllowMethods::list([
-                Method::GET,
-                Method::HEAD,
-                Method::POST,
-                Method::PATCH,
-                Method::PUT,
-                Method::DELETE,
-                Method::OPTIONS,
-            ]))
-            // Clients send headers of their own (x-client-info, prefer, accept-profile, …): whatever they ask for.
-            .allow_headers(AllowHeaders::mirror_request())
-            .expose_headers([
-                header::CONTENT_ENCODING,
-                header::CONTENT_LOCATION,
-                header::CONTENT_RANGE,
-                header::CONTENT_TYPE,
-                header::DATE,
-                header::LINK,
-                header::LOCATION,
-                HeaderName::from_static("preference-applied"),
-                HeaderName::from_static("range-unit"),
-                HeaderName::from_static("x-total-count"),
-                HeaderName::from_static("x-supabase-api-version"),
-                HeaderName::from_static("x-sb-error-code"),
-            ])
-            .max_age(Duration::from_secs(3600));
         let rest = any(rest).layer(middleware::from_fn_with_state(self.clone(), require_key));
-        let auth = self.auth.router().layer(middleware::from_fn_with_state(self.clone(), require_key));
-        Router::new()
+        let auth = self.auth.router().layer(middleware::from_fn_with_state(self.clone(), take_key_if_any));
+        let routes = Router::new()
             .route("/health", any(health))
             .route("/rest/v1", rest.clone())
             .route("/rest/v1/", rest.clone())
@@ -138,13 +117,62 @@ impl Gateway {
             // Asks for a key itself, in the words of Realtime's clients.
             .nest_service("/realtime/v1", self.realtime.router())
             .route_service("/functions/v1/{*path}", self.functions.clone().router())
-            .fallback(unknown)
-            .layer(CatchPanicLayer::custom(panicked))
-            .layer(cors)
-            .layer(middleware::from_fn(one_authorization))
-            .layer(middleware::from_fn(only_this_machine))
-            .with_state(self)
+            .fallback(unknown);
+        around(routes.with_state(self))
     }
+}
+
+/// What every request goes through.
+fn around(routes: Router) -> Router {
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::any())
+        .allow_methods(AllowMethods::list([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PATCH,
+            Method::PUT,
+            Method::DELETE,
+            Method::OPTIONS,
+        ]))
+        // Clients send headers of their own (x-client-info, prefer, accept-profile, …): whatever they ask for.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([
+            header::CONTENT_ENCODING,
+            header::CONTENT_LOCATION,
+            header::CONTENT_RANGE,
+            header::CONTENT_TYPE,
+            header::DATE,
+            header::LINK,
+            header::LOCATION,
+            HeaderName::from_static("preference-applied"),
+            HeaderName::from_static("range-unit"),
+            HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("x-total-count"),
+            HeaderName::from_static("x-supabase-api-version"),
+            HeaderName::from_static("x-sb-error-code"),
+        ])
+        .max_age(Duration::from_secs(3600));
+    let routes = routes.layer(CatchPanicLayer::custom(panicked));
+    // To `CorsLayer` every OPTIONS is a preflight.
+    let shared = routes.clone().layer(cors);
+    Router::new()
+        .fallback(move |request: Request| {
+            let router = if asks_what_is_allowed(&request) { routes.clone() } else { shared.clone() };
+            router.oneshot(request)
+        })
+        .layer(middleware::from_fn(one_authorization))
+        .layer(middleware::from_fn(only_this_machine))
+        .layer(middleware::from_fn(drain::drained))
+        // And one of these themselves.
+        .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// Not a browser before a page's request, but somebody who wants to know what can be done with a table.
+fn asks_what_is_allowed(request: &Request) -> bool {
+    request.method() == Method::OPTIONS
+        && request.uri().path().starts_with("/rest/v1")
+        && !request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 async fn rest(State(gateway): State<Gateway>, mut request: Request) -> Response {
@@ -158,25 +186,13 @@ async fn rest(State(gateway): State<Gateway>, mut request: Request) -> Response 
         Ok(uri) => *request.uri_mut() = uri,
         Err(_) => return plain(StatusCode::BAD_REQUEST, "the address can not be read"),
     }
-    // Before the body: who shows a token of nobody sends none. Its words are REST's own, which it finds for a request without a body as well.
-    let caller =
-        match request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) {
-            None => Err(BadToken::Invalid),
-            Some(token) => gateway.keys.verify(token),
-        };
-    let caller = match caller {
-        Ok(claims) => claims,
-        Err(BadToken::Incomplete) => return unauthorised("the token does not say when it ends (exp)"),
-        Err(BadToken::Early) => return unauthorised("the token does not count yet (nbf)"),
-        Err(BadToken::Expired | BadToken::Signature | BadToken::Invalid) => {
-            *request.body_mut() = Body::empty();
-            request.headers_mut().remove(header::CONTENT_LENGTH);
-            return gateway.rest.handle(request).await;
-        }
+    // Before the body: who shows a token of nobody sends none.
+    let caller = match gateway.rest.admit(request.headers()) {
+        Ok(caller) => caller,
+        Err(refused) => return *refused,
     };
     let (parts, body) = request.into_parts();
-    let name = |claim: &str| caller.get(claim).and_then(Value::as_str);
-    let turn = gateway.bodies.turn(name("sub").or(name("role")).unwrap_or("")).await;
+    let turn = gateway.bodies.turn(caller.name()).await;
     let body = match timeout(BODY_WITHIN, to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
@@ -185,15 +201,21 @@ async fn rest(State(gateway): State<Gateway>, mut request: Request) -> Response 
         Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 30 s"),
     };
     drop(turn);
-    gateway.rest.handle(Request::from_parts(parts, Body::from(body))).await
-}
-
-/// In the words of PostgREST.
-fn unauthorised(message: &str) -> Response {
-    let body = json!({"code": "PGRST301", "details": null, "hint": null, "message": message});
-    let mut response = (StatusCode::UNAUTHORIZED, Json(body)).into_response();
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
+    // Fewer of a caller than there are connections, and each to its end, also for who has gone: the database works on as long.
+    let Ok(turn) = timeout(RUNS_WITHIN, gateway.running.turn(caller.name())).await else {
+        return Rest::busy(&caller);
+    };
+    let run = tokio::spawn(async move {
+        let _turn = turn;
+        gateway.rest.handle(&parts, body, &caller).await
+    });
+    match run.await {
+        Ok(answer) => answer,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(why) => std::panic::resume_unwind(why),
+            Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "it is stopping"),
+        },
+    }
 }
 
 /// A fault of ours, or of a crate behind us, is an answer and no closed connection; the log has its id.
@@ -268,12 +290,20 @@ fn port_only(tail: &str) -> bool {
     tail.is_empty() || tail.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
+/// As the gateway of the Supabase CLI's local stack: who shows no key is let through to sign-in, which asks for a token where it needs one.
+async fn take_key_if_any(gateway: State<Gateway>, request: Request, next: Next) -> Response {
+    // Any page that a browser shows could sign up, and read. What says where it comes from, and is not from here, shows the key.
+    let foreign = request.headers().get(header::ORIGIN).is_some_and(|origin| {
+        !origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, host)| is_local(host))
+    });
+    if foreign || request.headers().contains_key(API_KEY) || take_key(request.uri().query()).0.is_some() {
+        return require_key(gateway, request, next).await;
+    }
+    next.run(request).await
+}
+
 /// As hosted: no request without a key of the project, and the key speaks for a caller without a token.
 async fn require_key(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
-    // Fetched by programs that have no key yet.
-    if request.uri().path().ends_with("/.well-known/jwks.json") {
-        return next.run(request).await;
-    }
     let (from_query, rest_of_query) = take_key(request.uri().query());
     let from_header = request.headers().get(API_KEY).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let Some(key) = from_header.or(from_query).filter(|key| !key.is_empty()) else {
@@ -357,6 +387,30 @@ mod tests {
         ] {
             assert!(!is_local(host), "{host}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_with_an_id() {
+        async fn panics() -> StatusCode {
+            panic!("of a kind that nobody foresaw")
+        }
+        let listener = bind(0).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = around(Router::new().route("/", any(panics)));
+        tokio::spawn(hub_api::listen(listener, router, CancellationToken::new(), DRAIN));
+        let ask =
+            || reqwest::Client::new().post(format!("http://{address}/")).header("origin", "http://localhost:3000");
+        let mut ids = std::collections::HashSet::new();
+        for body in [String::new(), "x".repeat(4 * 1024 * 1024)] {
+            let answer = ask().body(body).send().await.unwrap();
+            assert_eq!(answer.status(), 500);
+            assert_eq!(answer.headers()["access-control-allow-origin"], "*", "or a page does not see it");
+            let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+            let said: Value = answer.json().await.unwrap();
+            assert!(said["message"].as_str().unwrap().contains(&id), "{said}");
+            ids.insert(id);
+        }
+        assert_eq!(ids.len(), 2);
     }
 
     #[test]

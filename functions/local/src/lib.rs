@@ -7,10 +7,12 @@
 pub mod auth;
 mod bounds;
 pub mod dev;
+mod drain;
 mod error;
 pub mod files;
 pub mod gateway;
 pub mod keys;
+mod lenient;
 pub mod postgres;
 pub mod realtime;
 pub mod rest;

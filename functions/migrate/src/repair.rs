@@ -219,7 +219,9 @@ mod tests {
     #[test]
     fn repair_repeats_every_grant_policy_and_trigger_of_the_migrations() {
         let sources = crate::sources();
-        let all: String = sources.iter().map(|(_, text)| *text).collect();
+        // Of the weights of words each line is data, and may begin so.
+        let statements_of = |file: &str| !file.ends_with("__routing_weights.sql");
+        let all: String = sources.iter().filter(|(file, _)| statements_of(file)).map(|(_, text)| *text).collect();
         let said: Vec<String> = sources.iter().flat_map(|(_, text)| statements(text)).flat_map(again).collect();
         // Counted by lines that begin so, which is how they are written.
         let lines = |begin: &str| all.lines().filter(|line| line.starts_with(begin)).count();

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     executor::{CALL_WITHIN, Shared, Stop},
     journal::{Entry, Report},
+    output::{RESULT, head},
 };
 
 /// The longest pause between two tries.
@@ -87,6 +88,7 @@ async fn tell(shared: &Shared, key: hub::types::Running, stop: &Stop, mut report
                 Report::Fail { error, retryable, meta } => {
                     shared.hub.fail(key.task, key.attempt, error, *retryable, meta).await
                 }
+                Report::Park { meta, .. } => shared.hub.park(key.task, key.attempt, &parked(meta)).await,
             }
         };
         let answer = tokio::select! {
@@ -109,12 +111,26 @@ async fn tell(shared: &Shared, key: hub::types::Running, stop: &Stop, mut report
                 tracing::warn!(task.id = %key.task, task.attempt = key.attempt, error = %error, "attempt discarded");
                 return Told::Nobodys;
             }
+            // Nobody is asked any more: then it goes on as it is.
+            Err(Error::Conflict(refusal)) if let Report::Park { error, meta } = &report => {
+                tracing::info!(task.id = %key.task, reason = %refusal, "an attempt is handed back instead of parked");
+                report = Report::Fail { error: error.clone(), retryable: true, meta: meta.clone() };
+                continue;
+            }
+            // What was proved is not what is asked for now: the next attempt proves that. What was done is not lost.
+            Err(Error::Conflict(refusal)) if let Report::Complete { result, meta } = &report => {
+                tracing::error!(task.id = %key.task, reason = %refusal, "the end of an attempt was refused");
+                report = unproved(&refusal.to_string(), result, meta);
+                continue;
+            }
             // A figure that the hub does not take is worth less than the end itself.
             Err(Error::BadInput(refusal)) if !bare => {
                 tracing::error!(task.id = %key.task, error = %refusal, "the end of an attempt was refused; telling it without its record");
                 bare = true;
-                let (Report::Complete { meta, .. } | Report::Fail { meta, .. }) = &mut report;
-                *meta = Meta { reason: meta.reason, ..Meta::default() };
+                let (Report::Complete { meta, .. } | Report::Fail { meta, .. } | Report::Park { meta, .. }) =
+                    &mut report;
+                let Meta { reason, session_id, session_state, receipt, .. } = std::mem::take(meta);
+                *meta = Meta { reason, session_id, session_state, receipt, ..Meta::default() };
                 continue;
             }
             Err(Error::BadInput(refusal)) if !told_so => {
@@ -149,5 +165,35 @@ async fn tell(shared: &Shared, key: hub::types::Running, stop: &Stop, mut report
             () = shared.abandon.cancelled() => {}
         }
         pause = (pause * 2).min(PAUSE);
+    }
+}
+
+fn parked(meta: &Meta) -> Meta {
+    Meta { reason: Some(EndReason::Parked), ..meta.clone() }
+}
+
+fn unproved(refusal: &str, result: &str, meta: &Meta) -> Report {
+    let meta = Meta { reason: Some(EndReason::NotStored), ..meta.clone() };
+    let error = format!("{refusal}\n\nWhat it said in the end:\n{result}");
+    Report::Fail { error: head(&error, RESULT).to_owned(), retryable: true, meta }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_is_not_taken_is_kept_and_proved_anew() {
+        let meta = Meta { reason: Some(EndReason::Complete), model: Some("opus".into()), ..Meta::default() };
+        let Report::Fail { error, retryable, meta } = unproved("verified with another command", "All is done.", &meta)
+        else {
+            panic!("it is no failure")
+        };
+        assert_eq!(error, "verified with another command\n\nWhat it said in the end:\nAll is done.");
+        assert_eq!((retryable, meta.reason, meta.model.as_deref()), (true, Some(EndReason::NotStored), Some("opus")));
+        let Report::Fail { error, .. } = unproved("no", &"x".repeat(1_000_000), &meta) else {
+            panic!("it is no failure")
+        };
+        assert_eq!(error.chars().count(), RESULT);
     }
 }

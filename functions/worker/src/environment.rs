@@ -30,6 +30,12 @@ const CLAUDE: &str = "ANTHROPIC_* CLAUDE_* API_TIMEOUT_MS BASH_DEFAULT_TIMEOUT_M
 const GEMINI: &str =
     "GEMINI_* GOOGLE_API_KEY GOOGLE_GENAI_* GOOGLE_GEMINI_* GOOGLE_CLOUD_PROJECT GOOGLE_CLOUD_LOCATION";
 
+/// What any program gets of `from`: git, and a project's own commands.
+pub(crate) fn for_any(from: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    let allowed = |name: &str| ANY.split_ascii_whitespace().any(|allowed| matches(allowed, name));
+    from.filter(|(name, _)| name.to_str().is_some_and(|name| !hub::config::is_secret(name) && allowed(name))).collect()
+}
+
 /// What an agent gets of `from`. Never a secret of the hub's, whatever its configuration says.
 pub(crate) fn for_agent(
     config: &AgentConfig,

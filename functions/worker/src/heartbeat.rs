@@ -1,10 +1,11 @@
-//! The heartbeat: it keeps the leases of what runs, says how the machine is, and learns what to stop and which projects to look for.
+//! The heartbeat: it keeps the leases of what runs, says what that has used and how the machine is, and learns what to stop or to park and
+//! which projects to look for.
 
 use std::{sync::Arc, time::Duration};
 
 use hub::{
     Error, Result,
-    types::{Heartbeat, Running},
+    types::{AtWork, Heartbeat, OverBudget, Running},
 };
 use tokio::{
     sync::watch,
@@ -13,7 +14,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    executor::{Reason, Shared, Stop, bounded},
+    executor::{Hears, Reason, Shared, bounded},
+    line::{About, Answered, Note, Said},
     worker::Device,
 };
 
@@ -25,13 +27,12 @@ const QUESTIONS: usize = 10;
 
 /// One heartbeat, and at once another for as long as the hub asks about projects. Gives what ran when the last was sent, and what the
 /// hub answered to it.
-pub(crate) async fn beat(shared: &Shared, device: &str) -> Result<(Vec<(Running, Stop)>, Heartbeat)> {
+pub(crate) async fn beat(shared: &Shared, device: &str) -> Result<(Vec<(Running, Hears)>, Heartbeat)> {
     let mut asked = 0;
     loop {
         let machine = shared.facts.look().await;
         let running = shared.snapshot();
-        let keys: Vec<Running> = running.iter().map(|(key, _)| *key).collect();
-        let answer = bounded(shared.hub.heartbeat(device, &keys, &machine)).await?;
+        let answer = bounded(shared.hub.heartbeat(device, &at_work(&running), &machine)).await?;
         for agent in shared.logins.changed() {
             bounded(shared.hub.report_login(device, &agent, true, None)).await?;
             shared.logins.told(&agent);
@@ -42,6 +43,35 @@ pub(crate) async fn beat(shared: &Shared, device: &str) -> Result<(Vec<(Running,
             return Ok((running, answer));
         }
         shared.facts.asked(&answer.projects);
+    }
+}
+
+fn at_work(running: &[(Running, Hears)]) -> Vec<AtWork> {
+    running.iter().map(|(key, hears)| AtWork { running: *key, used: hears.spent.so_far() }).collect()
+}
+
+/// Why one attempt is to stop, if it is.
+fn stops(key: Running, answer: &Heartbeat) -> Option<Reason> {
+    let over = |over: &OverBudget| (over.task, over.attempt) == (key.task, key.attempt);
+    if answer.lost.contains(&key.task) {
+        Some(Reason::Lost)
+    } else if answer.cancel.contains(&key.task) {
+        Some(Reason::Cancelled)
+    } else {
+        answer.budget.iter().any(over).then_some(Reason::Budget)
+    }
+}
+
+/// What of an answer is for one attempt. It comes again until it was taken.
+fn said(key: Running, answer: &Heartbeat) -> Said {
+    let ours = |task, attempt| (task, attempt) == (key.task, key.attempt);
+    let steers = answer.steer.iter().filter(|steer| ours(steer.task, steer.attempt));
+    let answers = answer.answers.iter().filter(|one| (one.task, one.attempt) == (Some(key.task), Some(key.attempt)));
+    let ended = answer.subtasks.iter().filter(|end| ours(end.task, end.attempt));
+    Said {
+        steers: steers.map(|steer| Note { about: About::Steer(steer.id), text: steer.text.clone() }).collect(),
+        answers: answers.filter_map(Answered::of).collect(),
+        ended: ended.map(|end| end.subtask).collect(),
     }
 }
 
@@ -72,20 +102,19 @@ pub(crate) async fn keep_beating(
                     silent = false;
                 }
                 // Only of what was in this heartbeat: a task claimed meanwhile is not in its answer.
-                for (key, stop) in &running {
-                    if answer.lost.contains(&key.task) {
-                        stop.stop(Reason::Lost);
-                    } else if answer.cancel.contains(&key.task) {
-                        stop.stop(Reason::Cancelled);
+                for (key, hears) in &running {
+                    if let Some(reason) = stops(*key, &answer) {
+                        hears.stop.stop(reason);
                     }
+                    hears.hear(said(*key, &answer));
                 }
             }
             Err(Error::DeviceRevoked(_)) => match device.register(&shared).await {
                 // It was unknown and is known again; its tasks are told apart by the next heartbeat.
                 Ok(()) => again = true,
                 Err(Error::DeviceRevoked(refusal)) => {
-                    for (_, stop) in shared.snapshot() {
-                        stop.stop(Reason::Lost);
+                    for (_, hears) in shared.snapshot() {
+                        hears.stop.stop(Reason::Lost);
                     }
                     fatal.send_replace(Some(Arc::new(Error::DeviceRevoked(refusal))));
                     again = true;
@@ -101,5 +130,24 @@ pub(crate) async fn keep_beating(
                 again = true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn an_attempt_learns_why_it_is_to_stop_and_no_other_does() {
+        let [one, other] = [1, 2].map(|number| Running { task: Uuid::from_u128(number), attempt: 2 });
+        let earlier = Running { attempt: 1, ..one };
+        let over = |key: Running| OverBudget { task: key.task, attempt: key.attempt, ask: Uuid::nil() };
+        let budget = Heartbeat { budget: vec![over(one)], ..Heartbeat::default() };
+        assert_eq!([one, other, earlier].map(|key| stops(key, &budget)), [Some(Reason::Budget), None, None]);
+        let cancel = Heartbeat { cancel: vec![one.task], ..budget };
+        assert_eq!(stops(one, &cancel), Some(Reason::Cancelled));
+        let lost = Heartbeat { lost: vec![one.task], ..cancel };
+        assert_eq!(stops(one, &lost), Some(Reason::Lost));
     }
 }

@@ -4,7 +4,11 @@
 //! <state>/attempts/<task>.<attempt>/
 //!     lock           held, shared, by the worker and by the attempt's host for as long as they live
 //!     attempt.json   what it is an attempt at, and for which hub
+//!     course.json    how far it is: what a later worker has to know to end it
+//!     turn-1/ …      what was said in turns before the one that runs
 //!     …              what the host writes: the prompt, what the agent said, how it exited
+//!     waiting        there while somebody is waited for
+//!     over-budget    there once its budget is used up: it waits for more
 //!     report.json    how the attempt ended, as the hub is to be told
 //! ```
 //!
@@ -30,10 +34,13 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
-use crate::process::end_of_dead;
+use crate::{process::end_of_dead, turns::Course};
 
 const LOCK: &str = "lock";
 const ABOUT: &str = "attempt.json";
+const COURSE: &str = "course.json";
+const WAITING: &str = "waiting";
+const OVER_BUDGET: &str = "over-budget";
 const REPORT: &str = "report.json";
 /// Folders in the making begin so, and are nobody's to adopt.
 const UNFINISHED: &str = ".new-";
@@ -64,8 +71,20 @@ pub(crate) struct About {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "end")]
 pub(crate) enum Report {
-    Complete { result: String, meta: Meta },
-    Fail { error: String, retryable: bool, meta: Meta },
+    Complete {
+        result: String,
+        meta: Meta,
+    },
+    Fail {
+        error: String,
+        retryable: bool,
+        meta: Meta,
+    },
+    /// It goes on when somebody has answered. Where nobody is asked any more, it failed like this, and is tried again.
+    Park {
+        error: String,
+        meta: Meta,
+    },
 }
 
 /// The folder of one attempt, while this worker has it.
@@ -213,6 +232,16 @@ impl Entry {
         serde_json::from_slice(&fs::read(self.folder.join(REPORT)).ok()?).ok()
     }
 
+    /// Whether somebody was waited for when its worker was last there, or was to be.
+    pub(crate) fn waited(&self) -> bool {
+        self.folder.join(WAITING).exists() || self.folder.join(OVER_BUDGET).exists()
+    }
+
+    /// How far it was, if it came so far that this was kept.
+    pub(crate) fn course(&self) -> Option<Course> {
+        serde_json::from_slice(&fs::read(self.folder.join(COURSE)).ok()?).ok()
+    }
+
     /// The hub has taken the end, or will never: nothing is left to keep.
     pub(crate) fn remove(self) {
         // What it is goes first: a folder that is removed by half is nobody's attempt.
@@ -221,6 +250,29 @@ impl Entry {
             tracing::warn!(task.id = %self.about.task, error = %error.kind(), "the folder of an attempt could not be removed");
         }
     }
+}
+
+/// Keeps whether somebody is waited for: who finds the attempt without its worker lets it wait on.
+pub(crate) fn set_waiting(folder: &Path, waits: bool) {
+    let path = folder.join(WAITING);
+    let kept = if waits { private(&path).map(drop) } else { fs::remove_file(&path) };
+    if let Err(error) = kept
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(error = %error.kind(), "that an attempt waits for somebody is not kept");
+    }
+}
+
+/// Keeps that an attempt makes room until somebody has said that it may use more.
+pub(crate) fn set_over_budget(folder: &Path) {
+    if let Err(error) = private(&folder.join(OVER_BUDGET)) {
+        tracing::warn!(error = %error.kind(), "that an attempt's budget is used up is not kept");
+    }
+}
+
+/// Keeps how far an attempt is, in its folder.
+pub(crate) fn set_course(folder: &Path, course: &Course) -> io::Result<()> {
+    write_whole(&folder.join(COURSE), &serde_json::to_vec(course)?)
 }
 
 /// Whether nobody living has the folder.
@@ -349,6 +401,19 @@ mod tests {
             }
             assert_eq!(journal.left().len(), 2);
         }
+    }
+
+    #[test]
+    fn one_whose_budget_is_used_up_waits_whoever_else_is_waited_for() {
+        let state = tempfile::tempdir().unwrap();
+        let entry = journal(state.path()).begin(&task()).unwrap();
+        set_waiting(entry.folder(), true);
+        set_waiting(entry.folder(), false);
+        assert!(!entry.waited());
+        set_over_budget(entry.folder());
+        set_waiting(entry.folder(), true);
+        set_waiting(entry.folder(), false);
+        assert!(entry.waited());
     }
 
     #[test]

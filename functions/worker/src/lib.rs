@@ -7,18 +7,24 @@
 
 pub mod agents;
 mod deliver;
+pub mod door;
 mod environment;
 mod executor;
 mod heartbeat;
 pub mod host;
 mod journal;
+mod line;
 mod machine;
 mod output;
 mod process;
 mod progress;
 mod project;
 mod redact;
+mod spent;
+mod turns;
+mod way;
 mod worker;
+pub mod workspace;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -11,10 +11,13 @@ use std::{
     },
 };
 
-use hub::types::Machine;
+use hub::types::{Machine, ProjectKind};
 use sysinfo::{MemoryRefreshKind, System};
 
-use crate::project::{self, Refused};
+use crate::{
+    project::{self, Refused},
+    workspace::Worktrees,
+};
 
 /// More than this many projects it does not keep in mind: the hub asks again for what it was told nothing of.
 const PROJECTS: usize = 2000;
@@ -24,8 +27,9 @@ const PROJECTS: usize = 2000;
 pub(crate) struct Facts {
     root: PathBuf,
     state: PathBuf,
-    /// By path: whether it was there when the hub was last told. None: not told yet.
-    projects: Mutex<BTreeMap<String, Option<bool>>>,
+    /// By path: what was there when the hub was last told. None: not told yet.
+    projects: Mutex<BTreeMap<String, Option<ProjectKind>>>,
+    worktrees: Worktrees,
     stopping: AtomicBool,
     stopping_told: AtomicBool,
 }
@@ -33,6 +37,7 @@ pub(crate) struct Facts {
 impl Facts {
     pub(crate) fn new(root: PathBuf, state: PathBuf) -> Self {
         Self {
+            worktrees: Worktrees::new(&root),
             root,
             state,
             projects: Mutex::default(),
@@ -48,12 +53,17 @@ impl Facts {
     }
 
     fn look_now(&self) -> Machine {
-        let asked: Vec<(String, Option<bool>)> =
+        let asked: Vec<(String, Option<ProjectKind>)> =
             self.projects().iter().map(|(path, told)| (path.clone(), *told)).collect();
         let changed = asked.into_iter().filter_map(|(path, told)| {
-            // A name that no machine takes is claimed all the same, and refused: nobody else would say what is wrong with it.
-            let there = !matches!(project::directory(&self.root, Some(&path)), Err(Refused::Here(_)));
-            (told != Some(there)).then_some((path, there))
+            let kind = match project::directory(&self.root, Some(&path)) {
+                Ok(directory) if self.worktrees.has(&directory) => ProjectKind::Git,
+                Ok(_) => ProjectKind::Plain,
+                Err(Refused::Here(_)) => ProjectKind::Absent,
+                // A name that no machine takes is claimed all the same, and refused: nobody else would say what is wrong with it.
+                Err(Refused::Anywhere(_)) => ProjectKind::Present,
+            };
+            (told != Some(kind)).then_some((path, kind))
         });
         Machine {
             disk_free_bytes: [&self.root, &self.state].into_iter().filter_map(|path| disk_free(path)).min(),
@@ -79,8 +89,8 @@ impl Facts {
             self.stopping_told.store(true, Ordering::Relaxed);
         }
         let mut projects = self.projects();
-        for (path, there) in machine.projects.unwrap_or_default() {
-            projects.insert(path, Some(there));
+        for (path, kind) in machine.projects.unwrap_or_default() {
+            projects.insert(path, Some(kind));
         }
     }
 
@@ -104,16 +114,16 @@ impl Facts {
 
     /// A claimed task's project was not there.
     pub(crate) fn missing(&self, path: &str) {
-        self.projects().insert(path.to_owned(), Some(false));
+        self.projects().insert(path.to_owned(), Some(ProjectKind::Absent));
     }
 
-    fn projects(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<bool>>> {
+    fn projects(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<ProjectKind>>> {
         self.projects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Bytes that a user who is not root may still write where `path` is.
-fn disk_free(path: &Path) -> Option<u64> {
+pub(crate) fn disk_free(path: &Path) -> Option<u64> {
     let found = nix::sys::statvfs::statvfs(path).ok()?;
     // The types differ between systems.
     #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
@@ -133,14 +143,15 @@ fn memory_free() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ProjectKind::{Absent, Git, Plain};
     use std::sync::Arc;
 
     fn facts(root: &Path) -> Arc<Facts> {
         Arc::new(Facts::new(root.canonicalize().unwrap(), root.to_path_buf()))
     }
 
-    fn projects(machine: &Machine) -> Vec<(&str, bool)> {
-        machine.projects.iter().flatten().map(|(path, there)| (path.as_str(), *there)).collect()
+    fn projects(machine: &Machine) -> Vec<(&str, ProjectKind)> {
+        machine.projects.iter().flatten().map(|(path, kind)| (path.as_str(), *kind)).collect()
     }
 
     #[tokio::test]
@@ -161,7 +172,7 @@ mod tests {
 
         facts.asked(&["there".into(), "away".into(), "gone/etc".into()]);
         let machine = facts.look().await;
-        assert_eq!(projects(&machine), [("away", false), ("gone/etc", false), ("there", true)]);
+        assert_eq!(projects(&machine), [("away", Absent), ("gone/etc", Absent), ("there", Plain)]);
         // Until the hub has taken it, it is said again.
         assert_eq!(projects(&facts.look().await).len(), 3);
         facts.told(machine);
@@ -169,7 +180,35 @@ mod tests {
 
         std::fs::create_dir(root.path().join("away")).unwrap();
         std::fs::remove_dir(root.path().join("there")).unwrap();
-        assert_eq!(projects(&facts.look().await), [("away", true), ("there", false)]);
+        assert_eq!(projects(&facts.look().await), [("away", Plain), ("there", Absent)]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_in_a_repository_is_git_and_one_that_becomes_it_is_told_anew() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("repo/part")).unwrap();
+        std::fs::create_dir_all(root.path().join("plain")).unwrap();
+        let git = |arguments: &[&str]| {
+            let identity = ["-c", "user.name=A", "-c", "user.email=a@localhost", "-C"];
+            let mut command = std::process::Command::new("git");
+            assert!(
+                command.args(identity).arg(root.path()).args(arguments).status().unwrap().success(),
+                "{arguments:?}"
+            );
+        };
+        let commit = ["commit", "--quiet", "--allow-empty", "--message", "one"];
+        std::fs::write(root.path().join("repo/part/file"), "").unwrap();
+        git(&["init", "--quiet", "repo"]);
+        git(&["-C", "repo", "add", "part"]);
+        git(&[&["-C", "repo"], &commit[..]].concat());
+        let facts = facts(root.path());
+        facts.asked(&["plain".into(), "repo".into(), "repo/part".into()]);
+        let machine = facts.look().await;
+        assert_eq!(projects(&machine), [("plain", Plain), ("repo", Git), ("repo/part", Git)]);
+        facts.told(machine);
+        git(&["init", "--quiet", "plain"]);
+        git(&[&["-C", "plain"], &commit[..]].concat());
+        assert_eq!(projects(&facts.look().await), [("plain", Git)]);
     }
 
     #[tokio::test]
@@ -180,7 +219,7 @@ mod tests {
         facts.told(facts.look().await);
         assert_eq!(projects(&facts.look().await), []);
         facts.asked(&["a".into()]);
-        assert_eq!(projects(&facts.look().await), [("a", false)]);
+        assert_eq!(projects(&facts.look().await), [("a", Absent)]);
     }
 
     #[tokio::test]

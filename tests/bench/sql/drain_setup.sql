@@ -2,7 +2,7 @@
 -- its key and the same claim index.
 insert into public.mesh_devices (name, platform, capacity, agents, serves_all)
 select 'bench' || i, 'linux', 1000, '[{"agent": "claude", "models": ["any"]}]', true from generate_series(0, 7) i;
-insert into hub_internal.lanes (model, platform) values ('any', 'any');
+insert into hub_internal.lanes (key, model, ways, platform) values (0, 'any', '{any}', 'any');
 create schema bare;
 create table bare.tasks (like public.mac_tasks including defaults) with (fillfactor = 60);
 alter table bare.tasks add primary key (id);

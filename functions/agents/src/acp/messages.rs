@@ -6,7 +6,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     Class, Limit, LimitSource, Step, StepState, Tokens,
-    failure::Failure,
+    failure::{Failure, shortened},
     rpc::{Failed, lenient},
     words,
 };
@@ -35,6 +35,12 @@ pub(super) struct Info {
     pub(super) title: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) version: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct Cancelled<'a> {
+    #[serde(borrow, default, rename = "requestId")]
+    pub(super) request: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -282,6 +288,26 @@ pub(super) struct Cost {
     pub(super) currency: Option<String>,
 }
 
+/// Why a turn failed, by the reason that it ended for. None: it had nothing more to do, or was cancelled. One that is not known may
+/// stand for anything.
+pub(super) fn stopped(reason: Option<&str>) -> Option<Failure> {
+    let mut failure = match reason {
+        Some("end_turn" | "cancelled") => return None,
+        Some("refusal") => Failure::of(Class::Refused, ""),
+        Some("max_tokens") => Failure::answer_too_long(),
+        Some("max_turn_requests") => {
+            Failure::of(Class::BadConfig, "it stopped before it was done, for it may ask the model no more often")
+        }
+        Some(reason) => Failure::of(
+            Class::Crashed,
+            &format!("it stopped for a reason that is not known: {}", shortened(reason, 50)),
+        ),
+        None => Failure::of(Class::Crashed, "it stopped and did not say why"),
+    };
+    (failure.retry, failure.resumable) = (false, true);
+    Some(failure)
+}
+
 /// What an error is: by its code where that is a status of HTTP or the protocol's own, else by what it says.
 pub(super) fn failure(failed: &Failed<'_>, now: DateTime<Utc>) -> Failure {
     let message = failed.message.as_deref().unwrap_or_default();
@@ -304,6 +330,9 @@ pub(super) fn failure(failed: &Failed<'_>, now: DateTime<Utc>) -> Failure {
     };
     if let Some(class) = by_kind.filter(|class| *class != failure.class) {
         failure = Failure { limit: failure.limit, ..Failure::of(class, &said) };
+    }
+    if kind == "max_output_tokens" {
+        failure = Failure::answer_too_long();
     }
     if failure.class == Class::Limit {
         let until = epoch(&data, 0);

@@ -9,14 +9,14 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 pub use launch::gemini_arguments;
 use messages as m;
 use permission::{Asked, Params, covers};
 
 use crate::{
-    Ask, Class, Codec, Command, Decision, Event, How, Job, Turn, Verdict,
+    Ask, Class, Codec, Command, Decision, Event, Figures, How, HubServer, Job, Turn, Verdict,
     failure::{self, Failure},
     lines::Lines,
     rpc::{self, Failed, Message, Peer},
@@ -39,6 +39,9 @@ const WAITING: usize = 16;
 const MESSAGE: usize = 1024 * 1024;
 /// As many open tools as it is remembered of which files they change, and as many files of one.
 const CHANGING: usize = 256;
+
+/// What is told of a request that needs no answer any more.
+const CANCELLED: [&str; 2] = ["$/cancel_request", "$/cancelRequest"];
 
 /// A run of a program that speaks the Agent Client Protocol.
 #[derive(Debug)]
@@ -80,6 +83,8 @@ struct Run {
     answers: u64,
     /// What a person said while it worked: for the next turn.
     next: Vec<String>,
+    /// What of that it did not hear any more.
+    unheard: Vec<String>,
     /// What the session had cost when it was last said, in US dollars.
     cost: f64,
 }
@@ -109,6 +114,7 @@ impl Acp {
             prompts: 0,
             answers: PROMPT,
             next: Vec::new(),
+            unheard: Vec::new(),
             cost,
         };
         Self { lines: Lines::default(), run }
@@ -140,6 +146,14 @@ impl Codec for Acp {
         self.run.command(command, turn)
     }
 
+    fn untaken(&self) -> Vec<String> {
+        self.run.unheard.iter().chain(&self.run.next).cloned().collect()
+    }
+
+    fn figures(&self) -> &Figures {
+        &self.run.story.figures
+    }
+
     fn finish(&mut self, turn: &mut Turn) {
         let Self { lines, run } = self;
         lines.finish(|line| run.line(line, turn));
@@ -157,6 +171,12 @@ impl Run {
         let known = match rpc::read(&text) {
             // Names that begin so are a program's own.
             Some(Message::Notification { method, .. }) if method.starts_with('_') => true,
+            Some(Message::Notification { method, params }) if CANCELLED.contains(&&*method) => {
+                let told: m::Cancelled<'_> = serde_json::from_str(params).unwrap_or_default();
+                let id = told.request.map(RawValue::get).filter(|id| self.peer.take(id).is_some());
+                turn.events.extend(id.map(|id| Event::Withdrawn(id.to_owned())));
+                true
+            }
             Some(Message::Notification { method, params }) => method == "session/update" && self.told(params, turn),
             Some(Message::Request { id, method, params }) => {
                 if !(method == "session/request_permission" && self.asked(id, params, turn)) {
@@ -246,19 +266,9 @@ impl Run {
         self.story.usage(told.tokens(), 1, turn);
         self.story.alive();
         let over = match told.stop_reason.as_deref() {
-            Some("cancelled") => Over::Interrupted,
+            Some("cancelled") if self.next.is_empty() => Over::Interrupted,
             reason => {
-                let failed = match reason {
-                    Some("refusal") => Some((Class::Refused, "")),
-                    Some("max_tokens") => Some((Class::Crashed, "an answer was longer than the model may write")),
-                    Some("max_turn_requests") => {
-                        Some((Class::Crashed, "it stopped before it was done: it may ask the model no more often"))
-                    }
-                    _ => None,
-                };
-                if let Some((class, message)) = failed {
-                    let mut failed = Failure::of(class, message);
-                    failed.retry = false;
+                if let Some(failed) = m::stopped(reason) {
                     return self.fail(failed, turn);
                 }
                 if !self.next.is_empty() && self.session.is_some() {
@@ -284,6 +294,7 @@ impl Run {
     fn cancel_asks(&mut self, turn: &mut Turn) {
         for (id, _) in self.peer.take_all() {
             self.peer.answer(&id, json!({"outcome": {"outcome": "cancelled"}}), turn);
+            turn.events.push(Event::Withdrawn(id));
         }
     }
 
@@ -394,7 +405,7 @@ impl Run {
             }
             Some(false) => {
                 let why = failure::first_sentence(&tool.printed());
-                if is_refusal(&why) {
+                if is_refusal(&why) && !story.is_excused(id) {
                     story.denied(&words, &why, turn);
                 }
                 story.tool_end(id, Some(format!("{words}: failed")), false, Vec::new(), turn);
@@ -429,9 +440,17 @@ impl Run {
         let known = tool.id.as_deref().and_then(|id| self.story.words_of(id)).map(str::to_owned);
         let words =
             if tool.title.is_some() || known.is_none() { tool.words(&folder) } else { known.unwrap_or_default() };
-        let input = told.tool.map_or(Value::Null, |raw| rpc::value(raw.get()));
+        let mut input = told.tool.map_or(Value::Null, |raw| rpc::value(raw.get()));
+        if let Some(fields) = input.as_object_mut() {
+            fields.retain(|name, _| !matches!(name.as_str(), "toolCallId" | "status" | "_meta"));
+            // Of a call that was told of before, nothing else may say what it is.
+            fields.entry("title").or_insert_with(|| words.clone().into());
+        }
         let asked = Asked::new(&mut told, &tool, words.clone());
-        if covers(self.story.job.policy, &tool, &folder)
+        // What is done by its tools, the hub itself decides.
+        let hubs = self.story.job.hub.is_some()
+            && HubServer::has(tool.kind.as_deref(), tool.name.as_deref(), tool.title.as_deref());
+        if (hubs || covers(self.story.job.policy, &tool, &folder))
             && let Some((answer, true)) = asked.answer(&Decision::Allow(None))
         {
             self.story.tool(&asked.tool, words, turn);
@@ -443,13 +462,20 @@ impl Run {
             title: words,
             tool: tool.name.clone().or(tool.kind.clone()),
             input,
+            why: None,
             options: asked.options(),
-            permission: true,
+            permission: asked.is_permission(),
         };
         if self.peer.keep(id, asked, turn) {
             turn.events.push(Event::Ask(ask));
         }
         true
+    }
+
+    /// An answer has no room for words: they come after it.
+    fn excuse(&mut self, tool: &str, words: &str, turn: &mut Turn) {
+        self.story.excuse(tool);
+        self.command(Command::Steer(words.to_owned()), turn);
     }
 
     fn command(&mut self, command: Command, turn: &mut Turn) -> bool {
@@ -467,7 +493,7 @@ impl Run {
                 if !working {
                     return false;
                 }
-                self.next.clear();
+                self.unheard.append(&mut self.next);
                 self.peer.notify("session/cancel", Some(json!({"sessionId": self.session})), turn);
                 self.cancel_asks(turn);
                 true
@@ -484,11 +510,13 @@ impl Run {
                     self.story.tool(&asked.tool, asked.words, turn);
                     return true;
                 }
-                let why = match &decision {
-                    Decision::Deny(why) | Decision::Say(why) => why.as_str(),
-                    _ => "declined",
-                };
-                self.story.denied(&asked.words, why, turn);
+                match &decision {
+                    Decision::Decline(_) => self.story.excuse(&asked.tool),
+                    Decision::Unanswered(words) => self.excuse(&asked.tool, words, turn),
+                    Decision::Say(words) if !asked.is_permission() => self.excuse(&asked.tool, words, turn),
+                    Decision::Deny(why) | Decision::Say(why) => self.story.denied(&asked.words, why, turn),
+                    _ => self.story.denied(&asked.words, "declined", turn),
+                }
                 if self.story.is_open(&asked.tool) {
                     self.story.tool_end(&asked.tool, None, false, Vec::new(), turn);
                 }
@@ -498,21 +526,21 @@ impl Run {
     }
 }
 
-/// Whether a tool failed because it was forbidden. What the machine forbids (`Permission denied`) is a failure like others.
+/// Whether a tool failed because its program forbids it. What the machine forbids (`EACCES: permission denied`), or a server that it
+/// asks, is a failure like others.
 fn is_refusal(why: &str) -> bool {
     let small = why.to_lowercase();
-    [
-        "access denied",
-        "path not in workspace",
+    let begins = ["access denied: path", "access denied: plan path", "path not in workspace"];
+    let has = [
         "denied by policy",
         "rejected by user",
         "user refused",
         "user declined",
         "user rejected",
-        "not allowed in",
         "requires approval",
         "plan mode",
-    ]
-    .iter()
-    .any(|sign| small.contains(sign))
+    ];
+    let machine = ["eacces", "eperm", "permission denied", "operation not permitted"];
+    (begins.iter().any(|sign| small.starts_with(sign)) || has.iter().any(|sign| small.contains(sign)))
+        && !machine.iter().any(|sign| small.contains(sign))
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Can, MODE, MODEL, Run, SESSION, Stage, VERSION, messages as m, name};
 use crate::{
-    Class, Policy, Turn,
+    Class, HubServer, Policy, Turn,
     failure::{self, Failure},
 };
 
@@ -31,7 +31,8 @@ impl Run {
 
     pub(super) fn open(&mut self, turn: &mut Turn) {
         let job = &self.story.job;
-        let mut params = json!({"cwd": job.folder, "mcpServers": []});
+        let servers: Vec<Value> = job.hub.iter().map(HubServer::acp).collect();
+        let mut params = json!({"cwd": job.folder, "mcpServers": servers});
         let method = match &job.resume {
             Some(session) => {
                 params["sessionId"] = session.as_str().into();

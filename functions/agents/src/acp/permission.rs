@@ -52,6 +52,11 @@ impl Asked {
             .collect()
     }
 
+    /// Whether it is asked for leave. Else one of several things is to be chosen, and none of them is a yes.
+    pub(super) fn is_permission(&self) -> bool {
+        self.options.is_empty() || self.of_kind(["allow_once", "allow_always"]).is_some()
+    }
+
     fn of_kind(&self, kinds: [&str; 2]) -> Option<&str> {
         let of = |kind: &str| self.options.iter().find(|option| option.kind.as_deref() == Some(kind));
         kinds.iter().find_map(|kind| of(kind)).map(|option| option.option_id.as_str())
@@ -62,7 +67,10 @@ impl Asked {
         let (option, yes) = match decision {
             // Once: what is allowed for good is decided by people, not here.
             Decision::Allow(_) => (Some(self.of_kind(["allow_once", "allow_always"])?), true),
-            Decision::Deny(_) | Decision::Say(_) => (self.of_kind(["reject_once", "reject_always"]), false),
+            Decision::Deny(_) | Decision::Decline(_) => (self.of_kind(["reject_once", "reject_always"]), false),
+            Decision::Say(_) if self.is_permission() => (self.of_kind(["reject_once", "reject_always"]), false),
+            // A rejection has no words, and would be told as a person's.
+            Decision::Say(_) | Decision::Unanswered(_) => (None, false),
             Decision::Choose(choice) => {
                 let option = self.options.iter().find(|option| option.option_id == *choice)?;
                 (Some(choice.as_str()), !option.kind.as_deref().is_some_and(|kind| kind.starts_with("reject")))

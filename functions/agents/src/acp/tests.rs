@@ -72,9 +72,10 @@ fn verdicts_of_what_was_recorded() {
         ("unauthorized", Some(Class::Auth), false, true),
         ("limit", Some(Class::Limit), true, true),
         ("too_long", Some(Class::ContextFull), false, false),
-        ("max_tokens", Some(Class::Crashed), false, true),
+        // It goes on with what was cut off, until it may not.
+        ("max_tokens", Some(Class::BadConfig), false, true),
         ("refusal", Some(Class::Silent), true, true),
-        ("resume_missing", Some(Class::BadConfig), true, false),
+        ("resume_missing", Some(Class::SessionLost), true, false),
     ] {
         let resume = name.starts_with("resume").then(|| "gone".to_owned());
         let (events, verdict) = case(name).again(Acp::new(Job { resume, ..asking() }));
@@ -94,6 +95,48 @@ fn verdicts_of_what_was_recorded() {
         verdict.text,
         "Gemini CLI's account is at its limit: You have exhausted your daily quota on this model."
     );
+}
+
+#[test]
+fn what_the_hubs_own_tools_do_is_asked_of_nobody() {
+    for program in ["gemini.0.61.0", "claude-agent-acp.0.101.0"] {
+        let recorded = Recorded::read(format!("{program}.way_back.transcript"), numbers);
+        for (hub, asked) in [(Some(testing::hub()), 0), (None, 2)] {
+            let events = heard(Acp::new(Job { hub, ..asking() }), &[&recorded.bytes()]).0;
+            let asks = events.iter().filter(|event| matches!(event, Event::Ask(_))).count();
+            assert_eq!(asks, asked, "{program}: {events:?}");
+        }
+    }
+    for (kind, title, is) in [
+        (Some("other"), "say (hub MCP Server)", true),
+        (None, "mcp__hub__ask", true),
+        (Some("execute"), "say (hub MCP Server)", false),
+        (Some("other"), "say (other MCP Server)", false),
+        (Some("other"), "mcp__hub__burn", false),
+        (Some("other"), "say", false),
+    ] {
+        assert_eq!(crate::HubServer::has(kind, None, Some(title)), is, "{kind:?} {title}");
+        // What it is called counts over what is shown.
+        assert!(!crate::HubServer::has(kind, Some("shell"), Some(title)));
+    }
+}
+
+#[test]
+fn the_hub_is_a_server_of_every_session() {
+    for (resume, method) in [(None, "session/new"), (Some("s".to_owned()), "session/load")] {
+        let mut acp = Acp::new(Job { resume, hub: Some(testing::hub()), ..job() });
+        let mut turn = Turn::default();
+        acp.begin(&mut turn);
+        turn.input.clear();
+        let able = json!({"jsonrpc": "2.0", "id": INITIALIZE, "result": {"protocolVersion": 1, "agentCapabilities": {"loadSession": true}}});
+        acp.feed(format!("{able}\n").as_bytes(), &mut turn);
+        let opened: Value = serde_json::from_slice(&turn.input).unwrap();
+        assert_eq!(opened["method"], method);
+        assert_eq!(
+            opened["params"]["mcpServers"],
+            json!([{"name": "hub", "command": "/opt/a b/hub", "args": ["mcp"], "env": [{"name": "HUB_ATTEMPT_SOCKET", "value": "/s/hub.sock"}]}])
+        );
+    }
 }
 
 #[test]
@@ -247,6 +290,44 @@ fn what_a_person_adds_is_the_next_turn() {
     let (_, turn) = after(&mut codec, &[words("two"), done(11)]);
     assert!(turn.close_input);
     assert_eq!((verdict(&codec).text.as_str(), verdict(&codec).figures.turns), ("two", 2));
+}
+
+#[test]
+fn an_end_for_a_reason_that_is_not_known_is_no_success() {
+    for (result, class, text) in [
+        (json!({"stopReason": "end_turn"}), None, "done"),
+        (json!({"stopReason": "refusal"}), Some(Class::Refused), "The model would not do it."),
+        (json!({"stopReason": "max_tokens"}), Some(Class::BadConfig), "The answer is longer than the model may write."),
+        (
+            json!({"stopReason": "paused"}),
+            Some(Class::Crashed),
+            "x failed: it stopped for a reason that is not known: paused.",
+        ),
+        (json!({}), Some(Class::Crashed), "x failed: it stopped and did not say why."),
+    ] {
+        let mut codec = Acp::new(job());
+        after(&mut codec, &[hello(&json!({})), json!({"id": 2, "result": {"sessionId": "s"}})]);
+        after(&mut codec, &[words("done"), json!({"id": 10, "result": result})]);
+        let verdict = verdict(&codec);
+        assert_eq!((verdict.class, verdict.text.as_str(), verdict.retry), (class, text, false));
+    }
+}
+
+#[test]
+fn what_the_machine_forbids_is_no_refusal() {
+    for (printed, refused) in [
+        ("EACCES: permission denied, open '/etc/x'", false),
+        ("ERROR 1045 (28000): Access denied for user 'root'", false),
+        ("Trailing commas are not allowed in JSON", false),
+        ("```\nUser refused permission to run tool\n```", true),
+        ("Access denied: plan path (/p/x) must be within the plans directory", true),
+    ] {
+        let mut codec = Acp::new(job());
+        after(&mut codec, &[hello(&json!({})), json!({"id": 2, "result": {"sessionId": "s"}})]);
+        let failed = json!({"sessionUpdate": "tool_call_update", "toolCallId": "t", "title": "x", "status": "failed", "content": [{"type": "content", "content": {"type": "text", "text": printed}}]});
+        after(&mut codec, &[update(&failed), words("done"), json!({"id": 10, "result": {"stopReason": "end_turn"}})]);
+        assert_eq!(verdict(&codec).class, refused.then_some(Class::Denied), "{printed}");
+    }
 }
 
 #[test]

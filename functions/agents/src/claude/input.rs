@@ -36,6 +36,7 @@ impl Asked {
             (Decision::Allow(Some(input)), _) => Answer::Yes(input),
             (Decision::Allow(None), None) => Answer::Yes(self.input.clone()),
             (Decision::Deny(why), _) => Answer::No(why, true),
+            (Decision::Decline(text) | Decision::Unanswered(text), _) => Answer::No(text, false),
             // Words instead of a yes or a no tell it what to do instead.
             (Decision::Say(text), None) => Answer::No(text, false),
             (Decision::Choose(text) | Decision::Say(text), Some(questions)) => {

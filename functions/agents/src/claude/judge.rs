@@ -181,8 +181,8 @@ pub(super) fn overloaded(theirs: &str) -> Failure {
 
 fn lost() -> Failure {
     let text = "The conversation to go on with is not known to Claude on this machine.";
-    let remedy = "Begin a new conversation.";
-    Failure { retry: true, resumable: false, ..Failure::new(Class::BadConfig, text, remedy) }
+    let remedy = "It begins anew, and is told what was said so far.";
+    Failure { resumable: false, ..Failure::new(Class::SessionLost, text, remedy) }
 }
 
 /// Whether it says that the session to resume is not there.

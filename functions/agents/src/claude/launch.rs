@@ -1,6 +1,6 @@
 //! How Claude is called.
 
-use crate::{Job, Policy};
+use crate::{HubServer, Job, Policy};
 
 /// What it may use where it only reads. No shell, for a shell command can not be told from a harmless one by its looks; the web is not
 /// its folder. Its helpers have no other tools than it has.
@@ -27,15 +27,21 @@ pub fn arguments(job: &Job, trusted: bool, extra: &[String]) -> Vec<String> {
     match job.policy {
         // The owner's own servers could change something, and so none is started.
         Policy::ReadOnly => all.extend(["--tools", READING, "--strict-mcp-config", "--permission-mode", "default"]),
-        Policy::Edit => {
-            all.extend(["--allowedTools", WORKING, "--disallowedTools", NOT_HERE, "--permission-mode", "acceptEdits"]);
-        }
+        Policy::Edit => all.extend(["--disallowedTools", NOT_HERE, "--permission-mode", "acceptEdits"]),
         Policy::Full => all.extend(["--disallowedTools", NOT_HERE, "--permission-mode", "bypassPermissions"]),
     }
     if !trusted {
         all.extend(["--setting-sources", "user"]);
     }
     let mut all: Vec<String> = all.into_iter().map(str::to_owned).collect();
+    let working = (job.policy == Policy::Edit).then(|| WORKING.to_owned());
+    let hub = job.hub.is_some().then(|| format!("mcp__{}", HubServer::NAME));
+    let allowed: Vec<String> = working.into_iter().chain(hub).collect();
+    if !allowed.is_empty() {
+        all.extend(["--allowedTools".to_owned(), allowed.join(",")]);
+    }
+    // In one word: the option takes any number, and would take what follows.
+    all.extend(job.hub.iter().map(|hub| format!("--mcp-config={}", hub.claude())));
     // In one word, so that a name that begins with a dash is no option.
     all.extend(job.model.iter().map(|model| format!("--model={model}")));
     all.extend(job.resume.iter().map(|session| format!("--resume={session}")));
@@ -84,6 +90,28 @@ mod tests {
         }
         assert!(has(&edit, &["--permission-mode", "acceptEdits"]) && has(&edit, &["--allowedTools", WORKING]));
         assert!(has(&full, &["--permission-mode", "bypassPermissions"]));
+    }
+
+    #[test]
+    fn the_hub_is_one_more_server_whose_tools_need_no_leave() {
+        let told = serde_json::json!({"mcpServers": {"hub": {
+            "type": "stdio", "command": "/opt/a b/hub", "args": ["mcp"], "env": {"HUB_ATTEMPT_SOCKET": "/s/hub.sock"},
+            "timeout": 86_400_000
+        }}});
+        for (policy, allowed) in [
+            (Policy::ReadOnly, "mcp__hub".to_owned()),
+            (Policy::Edit, format!("{WORKING},mcp__hub")),
+            (Policy::Full, "mcp__hub".to_owned()),
+        ] {
+            let all = arguments(&Job { policy, hub: Some(crate::testing::hub()), ..job() }, true, &[]);
+            let config = all.iter().find_map(|word| word.strip_prefix("--mcp-config=")).unwrap();
+            assert_eq!(serde_json::from_str::<serde_json::Value>(config).unwrap(), told);
+            assert!(has(&all, &["--allowedTools", &allowed]), "{all:?}");
+            // The owner's own servers stay, but where nothing may be changed.
+            assert_eq!(has(&all, &["--strict-mcp-config"]), policy == Policy::ReadOnly);
+            let without = arguments(&Job { policy, ..job() }, true, &[]);
+            assert!(!without.iter().any(|word| word.contains("mcp__") || word.contains("--mcp-config")));
+        }
     }
 
     #[test]

@@ -30,6 +30,9 @@ use wire::Models;
 /// As many refusals, ends of helpers and things in the background are kept at most.
 const KEPT: usize = 256;
 
+/// As many models are told apart at most in what it is yet to tell the cost of.
+const MODELS: usize = 16;
+
 /// As many files are named at most.
 const FILES: usize = 5_000;
 
@@ -38,6 +41,10 @@ const WORDS: usize = 512 * 1024;
 
 /// As much of a line that is not known is passed on.
 const RAW: usize = 4_000;
+
+/// What the model reads of a question that was open when it was interrupted.
+const INTERRUPTED: &str =
+    "Nobody has answered yet, and the work stops here for now. This is no refusal: it is not decided.";
 
 /// Claude Code.
 #[derive(Debug)]
@@ -61,6 +68,8 @@ struct State {
     background: Vec<(String, String)>,
     /// What a person added, until it says that the model read it.
     steers: Vec<String>,
+    /// What of that the model never read: a failure came first.
+    unread: Vec<String>,
     /// The last messages of models, by their ids: each comes in several lines.
     messages: VecDeque<String>,
     /// Its tokens as its results count them.
@@ -120,6 +129,12 @@ impl Codec for Claude {
                 true
             }
             Command::Interrupt => {
+                // Left open, it would be told to the model as refused by the user.
+                for asked in std::mem::take(&mut state.asked) {
+                    let open = input::Answer::No(INTERRUPTED.to_owned(), false);
+                    input::answer(&asked.id, &open, &mut turn.input);
+                    state.excuse(asked.used);
+                }
                 state.interrupts += 1;
                 input::interrupt(state.interrupts, &mut turn.input);
                 true
@@ -132,12 +147,19 @@ impl Codec for Claude {
                 match answer {
                     Answer::Yes(_) => {}
                     Answer::No(why, true) => state.deny(&asked.used, asked.title, why, turn),
-                    Answer::No(_, false) if state.excused.len() < KEPT => state.excused.push(asked.used),
-                    Answer::No(_, false) => {}
+                    Answer::No(_, false) => state.excuse(asked.used),
                 }
                 true
             }
         }
+    }
+
+    fn untaken(&self) -> Vec<String> {
+        self.state.unread.iter().chain(&self.state.steers).cloned().collect()
+    }
+
+    fn figures(&self) -> &Figures {
+        &self.state.figures
     }
 
     fn finish(&mut self, turn: &mut Turn) {
@@ -222,6 +244,12 @@ impl State {
                 // Ended by somebody else, it may still print that it is done.
                 Some(judge::silent(how.end, ""))
             }
+        }
+    }
+
+    fn excuse(&mut self, used: String) {
+        if self.excused.len() < KEPT {
+            self.excused.push(used);
         }
     }
 

@@ -9,7 +9,7 @@ use super::input::{self, Asked};
 use super::judge::{self, Said};
 use super::lenient::{Map, Number};
 use super::wire::{Line, Message, Models, Usage};
-use super::{FILES, KEPT, RAW, State, WORDS, limits, tools};
+use super::{FILES, KEPT, MODELS, RAW, State, WORDS, limits, tools};
 
 /// As many ids of messages are remembered: its helpers speak at the same time, each in several lines.
 const MESSAGES: usize = 64;
@@ -39,7 +39,9 @@ impl State {
             "control_request" => self.request(job, line, turn),
             "control_cancel_request" => {
                 let id = line.request_id.or_empty();
-                self.asked.retain(|asked| asked.id != id);
+                if let Some(at) = self.asked.iter().position(|asked| asked.id == id) {
+                    turn.events.push(Event::Withdrawn(self.asked.remove(at).id));
+                }
             }
             "rate_limit_event" => {
                 if let Some(info) = &line.rate_limit_info.0 {
@@ -291,8 +293,11 @@ impl State {
         self.result = Some(said);
         if self.held.is_none() {
             // A question of a turn that is over is none any more.
-            self.asked.clear();
-            self.steers.clear();
+            turn.events.extend(self.asked.drain(..).map(|asked| Event::Withdrawn(asked.id)));
+            let steers = std::mem::take(&mut self.steers);
+            if failed {
+                self.unread.extend(steers);
+            }
             self.closed = true;
             turn.close_input = true;
             turn.events.push(Event::Final);
@@ -351,7 +356,15 @@ impl State {
         let permission = asked.questions.is_none();
         self.asked.push(asked);
         let tool = request.tool_name.owned();
-        turn.events.push(Event::Ask(Ask { id: id.to_owned(), title, tool, input: shown, options, permission }));
+        turn.events.push(Event::Ask(Ask {
+            id: id.to_owned(),
+            title,
+            tool,
+            input: shown,
+            why: None,
+            options,
+            permission,
+        }));
     }
 
     fn session(&mut self, line: &Line<'_>) {
@@ -377,7 +390,19 @@ impl State {
         }
         self.messages.push_back(id);
         self.figures.turns = self.figures.turns.saturating_add(1);
-        self.used(tokens(message.usage.0.unwrap_or_default()), None, turn);
+        let more = tokens(message.usage.0.unwrap_or_default());
+        self.untold(message.model.or_empty(), more);
+        self.used(more, None, turn);
+    }
+
+    /// A result is going to tell what these cost. A helper's model has a price of its own.
+    fn untold(&mut self, model: &str, more: Tokens) {
+        let (model, untold) = (tools::short(model), &mut self.figures.untold);
+        match untold.iter().position(|(known, _)| *known == model) {
+            Some(at) => untold[at].1 = plus(untold[at].1, more),
+            None if untold.len() < MODELS => untold.push((model, more)),
+            None => {}
+        }
     }
 
     /// Counts what a result says: the whole of it, in one of three ways.
@@ -409,6 +434,9 @@ impl State {
         self.billed();
         self.dollars = line.total_cost_usd.0.or(self.dollars);
         self.exact = plus(self.exact, more);
+        if cost.is_some() {
+            self.figures.untold.clear();
+        }
         self.used(minus(self.exact, self.figures.tokens), cost, turn);
     }
 

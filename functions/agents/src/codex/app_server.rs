@@ -4,7 +4,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{asks, asks::Asked, item, item::Item, launch::sandbox, messages as m};
 use crate::{
-    Codec, Command, Decision, How, Job, Policy, Tokens, Turn, Verdict,
+    Codec, Command, Decision, Figures, How, Job, Policy, Tokens, Turn, Verdict,
     failure::Failure,
     lines::Lines,
     rpc::{self, Failed, Message, Peer},
@@ -55,6 +55,8 @@ struct Run {
     used: Option<Tokens>,
     /// What was said while it worked, until it says that it heard it.
     steering: Vec<(u64, String)>,
+    /// What of it was not taken.
+    unheard: Vec<String>,
     steers: u64,
     /// The turn is over, but for what was said last.
     ended: Option<Over>,
@@ -86,6 +88,7 @@ impl Codex {
             turn: None,
             used: None,
             steering: Vec::new(),
+            unheard: Vec::new(),
             steers: 0,
             ended: None,
             changes: Vec::new(),
@@ -112,9 +115,19 @@ impl Codec for Codex {
         self.run.command(command, turn)
     }
 
+    fn untaken(&self) -> Vec<String> {
+        self.run.unheard.iter().chain(self.run.steering.iter().map(|(_, words)| words)).cloned().collect()
+    }
+
+    fn figures(&self) -> &Figures {
+        &self.run.story.figures
+    }
+
     fn finish(&mut self, turn: &mut Turn) {
         let Self { lines, run } = self;
         lines.finish(|line| run.line(line, turn));
+        // It ended before it said that it heard what was said last.
+        run.story.over = run.story.over.or(run.ended.take());
     }
 
     fn verdict(&self, how: &How<'_>) -> Verdict {
@@ -186,10 +199,14 @@ impl Run {
             (STEER.., outcome) => {
                 let Some(at) = self.steering.iter().position(|(steer, _)| *steer == id) else { return true };
                 let (_, words) = self.steering.remove(at);
-                if outcome.is_err() && self.ended == Some(Over::Done) {
+                match (outcome, self.ended) {
+                    (Ok(_), _) => {}
                     // It came too late for this turn: it is the next.
-                    self.ended = None;
-                    self.start(&words, turn);
+                    (Err(_), Some(Over::Done)) if self.story.failure.is_none() => {
+                        self.ended = None;
+                        self.start(&words, turn);
+                    }
+                    (Err(_), _) => self.unheard.push(words),
                 }
                 self.end_if_all_is_said(turn);
             }
@@ -241,6 +258,7 @@ impl Run {
         {
             for (id, _) in self.peer.take_all() {
                 self.peer.unknown(&id, turn);
+                turn.events.push(crate::Event::Withdrawn(id));
             }
             self.story.end(over, turn);
         }
@@ -308,6 +326,11 @@ impl Run {
                 }
             }
             "turn/completed" => self.over(told.turn.unwrap_or_default(), turn),
+            "serverRequest/resolved" => {
+                // It is told of every answer, and of what it waits for no more.
+                let id = told.request.map(RawValue::get).filter(|id| self.peer.take(id).is_some());
+                turn.events.extend(id.map(|id| crate::Event::Withdrawn(id.to_owned())));
+            }
             _ => {
                 return [
                     "item/",
@@ -324,8 +347,7 @@ impl Run {
                 ]
                 .iter()
                 .any(|known| method.starts_with(known))
-                    || ["warning", "configWarning", "guardianWarning", "deprecationNotice", "serverRequest/resolved"]
-                        .contains(&method);
+                    || ["warning", "configWarning", "guardianWarning", "deprecationNotice"].contains(&method);
             }
         }
         true
@@ -410,18 +432,7 @@ impl Run {
 
     fn command(&mut self, command: Command, turn: &mut Turn) -> bool {
         match command {
-            Command::Steer(words) => {
-                let (Some(thread), Some(ours)) = (&self.thread, &self.turn) else { return false };
-                if self.story.over.is_some() || self.ended.is_some() || self.steering.len() >= WAITING {
-                    return false;
-                }
-                let id = STEER + self.steers;
-                self.steers += 1;
-                let params = json!({"threadId": thread, "expectedTurnId": ours, "input": input(&words)});
-                self.peer.call(id, "turn/steer", params, turn);
-                self.steering.push((id, words));
-                true
-            }
+            Command::Steer(words) => self.steer(&words, turn),
             Command::Interrupt => {
                 let (Some(thread), Some(ours)) = (&self.thread, &self.turn) else { return false };
                 if self.story.over.is_some() {
@@ -434,6 +445,19 @@ impl Run {
         }
     }
 
+    fn steer(&mut self, words: &str, turn: &mut Turn) -> bool {
+        let (Some(thread), Some(ours)) = (&self.thread, &self.turn) else { return false };
+        if self.story.over.is_some() || self.ended.is_some() || self.steering.len() >= WAITING {
+            return false;
+        }
+        let id = STEER + self.steers;
+        self.steers += 1;
+        let params = json!({"threadId": thread, "expectedTurnId": ours, "input": input(words)});
+        self.peer.call(id, "turn/steer", params, turn);
+        self.steering.push((id, words.to_owned()));
+        true
+    }
+
     fn answer(&mut self, id: &str, decision: &Decision, turn: &mut Turn) -> bool {
         let Some(asked) = self.peer.take(id) else { return false };
         let Some((answer, refused)) = asked.clone().answer(decision) else {
@@ -442,17 +466,27 @@ impl Run {
             return false;
         };
         self.peer.answer(id, answer, turn);
-        if let Some((what, item)) = refused {
-            let why = match decision {
-                Decision::Deny(why) | Decision::Say(why) => why.as_str(),
-                _ => "declined",
-            };
-            // Its item is going to say that it was declined: once is enough.
-            if item.is_none_or(|item| !self.story.is_open(&item)) {
-                self.story.denied(&what, why, turn);
-            } else {
-                self.story.refuse(&what, why);
+        match (refused, decision) {
+            (Some((_, item)), Decision::Decline(_) | Decision::Unanswered(_)) => {
+                item.into_iter().for_each(|item| self.story.excuse(&item));
             }
+            (Some((what, item)), _) => {
+                let why = match decision {
+                    Decision::Deny(why) | Decision::Say(why) => why.as_str(),
+                    _ => "declined",
+                };
+                // Its item is going to say that it was declined: once is enough.
+                if item.is_none_or(|item| !self.story.is_open(&item)) {
+                    self.story.denied(&what, why, turn);
+                } else {
+                    self.story.refuse(&what, why);
+                }
+            }
+            (None, _) => {}
+        }
+        if let Decision::Unanswered(words) = decision {
+            // A decline has no words: without these the model would take it for a person's no.
+            self.steer(words, turn);
         }
         true
     }

@@ -5,6 +5,21 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::{Ask, Decision, rpc::lenient, words};
 
+/// What names one call, or says how it may be answered, and not what is asked for.
+const OF_THIS_CALL: [&str; 11] = [
+    "threadId",
+    "turnId",
+    "itemId",
+    "callId",
+    "conversationId",
+    "approvalId",
+    "startedAtMs",
+    "environmentId",
+    "availableDecisions",
+    "proposedExecpolicyAmendment",
+    "reason",
+];
+
 /// How a question is to be answered.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Asked {
@@ -26,6 +41,8 @@ struct Params<'a> {
     item: Option<String>,
     #[serde(borrow, default)]
     command: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient")]
+    reason: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     message: Option<String>,
     #[serde(default, rename = "serverName", deserialize_with = "lenient")]
@@ -63,13 +80,17 @@ pub(crate) fn read<'a>(
     params: &str,
     about: impl FnOnce(&str) -> (Option<&'a str>, Option<Value>),
 ) -> Option<(Ask, Asked)> {
-    let whole = crate::rpc::value(params);
+    let mut whole = crate::rpc::value(params);
+    if let Some(fields) = whole.as_object_mut() {
+        fields.retain(|name, _| !OF_THIS_CALL.contains(&name.as_str()));
+    }
     let params: Params<'_> = serde_json::from_str(params).unwrap_or_default();
     let mut ask = Ask {
         id: id.to_owned(),
         title: String::new(),
         tool: None,
         input: whole,
+        why: params.reason.clone().filter(|why| !why.trim().is_empty()),
         options: Vec::new(),
         permission: true,
     };
@@ -101,12 +122,14 @@ pub(crate) fn read<'a>(
         }
         "item/permissions/requestApproval" => {
             ask.title = "Doing more than its sandbox lets it".into();
+            ask.tool = Some("permissions".into());
             let wanted = params.permissions.map_or(json!({}), |raw| crate::rpc::value(raw.get()));
             Asked::Permissions { wanted, title: ask.title.clone() }
         }
         "mcpServer/elicitation/request" => {
             let permission = params.meta.as_ref().is_some_and(|meta| meta["codex_approval_kind"] == "mcp_tool_call");
             let message = params.message.unwrap_or_default();
+            ask.tool = params.server.clone().filter(|_| permission);
             ask.title = words::line(&params.server.unwrap_or_else(|| "A tool".into()), &format!("asks: {message}"));
             ask.permission = permission;
             let properties = params.schema.as_ref().and_then(|schema| schema["properties"].as_object());
@@ -156,7 +179,7 @@ impl Asked {
             Decision::Allow(_) => true,
             Decision::Deny(_) => false,
             Decision::Choose(choice) => !matches!(choice.as_str(), "decline" | "cancel" | "denied" | "abort"),
-            Decision::Say(_) => false,
+            Decision::Decline(_) | Decision::Unanswered(_) | Decision::Say(_) => false,
         };
         Some(match self {
             Self::Approval { item, title } => {
@@ -187,7 +210,11 @@ impl Asked {
                     (Decision::Allow(_), _) => Some(json!({})),
                     _ => None,
                 };
-                let action = if content.is_some() { "accept" } else { "decline" };
+                let action = match (&content, decision) {
+                    (Some(_), _) => "accept",
+                    (None, Decision::Unanswered(_)) => "cancel",
+                    (None, _) => "decline",
+                };
                 let refused = permission && content.is_none();
                 (json!({"action": action, "content": content, "_meta": null}), refused.then_some((title, None)))
             }

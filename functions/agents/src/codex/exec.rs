@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::item::Item;
 use crate::{
-    Codec, Command, How, Job, Tokens, Turn, Verdict,
+    Codec, Command, Figures, How, Job, Tokens, Turn, Verdict,
     failure::Failure,
     lines::Lines,
     rpc::lenient,
@@ -80,6 +80,10 @@ impl Codec for CodexExec {
 
     fn command(&mut self, _: Command, _: &mut Turn) -> bool {
         false
+    }
+
+    fn figures(&self) -> &Figures {
+        &self.run.story.figures
     }
 
     fn finish(&mut self, turn: &mut Turn) {

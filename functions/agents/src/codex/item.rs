@@ -110,7 +110,7 @@ impl Item<'_> {
             (_, "failed") => Some(format!("{words}: failed")),
             _ => None,
         };
-        if status == "declined" {
+        if status == "declined" && !story.is_excused(id) {
             let why = story.why.take();
             story.denied(&words, why.as_deref().unwrap_or("declined"), turn);
         }

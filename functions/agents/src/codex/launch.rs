@@ -44,11 +44,15 @@ pub(crate) fn sandbox(policy: Policy) -> &'static str {
 
 /// A folder's own settings (`.codex/config.toml`, hooks, rules) count only where it is trusted. That is said each time: Codex may have
 /// been told otherwise of the folder, or of one above it.
-fn settings(job: &Job, trusted: bool) -> [String; 2] {
+///
+/// The hub, where there is one, is a server beside those that the owner has.
+fn settings(job: &Job, trusted: bool) -> Vec<String> {
     let level = if trusted { "trusted" } else { "untrusted" };
     // A JSON string is a TOML string, but for the delete character, which is in no folder's name that anybody meant.
     let folder = serde_json::Value::from(job.folder.as_str());
-    ["-c".into(), format!("projects={{{folder}={{trust_level=\"{level}\"}}}}")]
+    let mut settings = vec!["-c".into(), format!("projects={{{folder}={{trust_level=\"{level}\"}}}}")];
+    settings.extend(job.hub.iter().flat_map(|hub| ["-c".into(), hub.codex()]));
+    settings
 }
 
 #[cfg(test)]
@@ -99,6 +103,15 @@ mod tests {
             arguments[4].contains("\"trusted\"") && arguments.ends_with(&["--".into(), "-".into()]),
             "{arguments:?}"
         );
+    }
+
+    #[test]
+    fn the_hub_is_one_more_server() {
+        let job = Job { hub: Some(crate::testing::hub()), ..job() };
+        let told = r#"mcp_servers.hub={command="/opt/a b/hub",args=["mcp"],env={HUB_ATTEMPT_SOCKET="/s/hub.sock"},tool_timeout_sec=86400}"#;
+        for arguments in [app_server_arguments(&job, false, &[]), exec_arguments(&job, false, &[])] {
+            assert!(arguments.windows(2).any(|pair| pair == ["-c", told]), "{arguments:?}");
+        }
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub(super) struct Told<'a> {
     pub(super) turn_id: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) turn: Option<Turn>,
+    #[serde(borrow, default, rename = "requestId")]
+    pub(super) request: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) item: Option<&'a RawValue>,
     #[serde(borrow, default)]

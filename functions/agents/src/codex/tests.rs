@@ -96,8 +96,8 @@ fn verdicts_of_what_was_recorded() {
         ("bad_request", Some(Class::Crashed), false, false),
         ("bad_model", Some(Class::BadConfig), false, false),
         ("refusal", Some(Class::Silent), true, true),
-        ("max_tokens", Some(Class::Crashed), true, true),
-        ("resume_missing", Some(Class::BadConfig), true, false),
+        ("max_tokens", Some(Class::BadConfig), false, true),
+        ("resume_missing", Some(Class::SessionLost), true, false),
         ("interrupt", Some(Class::Silent), true, true),
         ("sigint", Some(Class::Crashed), true, true),
     ] {
@@ -133,7 +133,7 @@ fn verdicts_of_exec() {
         Recorded::read("codex-exec.0.171.0.resume_missing.transcript".into(), numbers).again(CodexExec::new(resumed));
     assert_eq!(
         (verdict.class, verdict.retry, verdict.resumable, verdict.figures.session),
-        (Some(Class::BadConfig), true, false, None)
+        (Some(Class::SessionLost), true, false, None)
     );
 }
 
@@ -270,7 +270,7 @@ fn multica_1284_a_session_that_is_gone_is_not_gone_on_with_for_ever() {
     let (_, verdict) = case("resume_missing").again(Codex::new(Job { resume, ..job() }));
     assert_eq!(
         (verdict.class, verdict.retry, verdict.resumable, verdict.figures.session),
-        (Some(Class::BadConfig), true, false, None)
+        (Some(Class::SessionLost), true, false, None)
     );
 }
 
@@ -310,6 +310,39 @@ fn claude_code_76867_a_denied_tool_is_no_success() {
     assert_eq!(verdict("asked_denied").class, Some(Class::Denied));
     // It says so to standard error alone.
     assert_eq!(verdict("read_only").class, Some(Class::Denied));
+}
+
+#[test]
+fn what_a_person_declines_is_no_failure_and_nobodys_silence_is_told_as_such() {
+    let declined = case("asked_denied").again_with(Codex::new(job()), &Decision::Decline("not this".into()));
+    assert_eq!(declined.1.class, None, "{:?}", declined.1);
+    // What it tells of an answer that was given takes nothing back.
+    assert!(declined.0.iter().all(|event| !matches!(event, Event::Withdrawn(_))), "{:?}", declined.0);
+    let silence = case("asked_denied").again_with(Codex::new(job()), &Decision::Unanswered("nobody".into()));
+    assert_eq!(silence.1.class, None, "{:?}", silence.1);
+    let mut codec = Codex::new(job());
+    let ask = json!({"id": 7, "method": "item/commandExecution/requestApproval", "params": {"threadId": "t", "turnId": "u", "itemId": "i", "command": "rm x"}});
+    after(&mut codec, &[begun().as_slice(), &[ask]].concat());
+    let mut turn = Turn::default();
+    assert!(codec.command(
+        Command::Answer { id: "7".into(), decision: Decision::Unanswered("nobody answered".into()) },
+        &mut turn
+    ));
+    let written = String::from_utf8(turn.input).unwrap();
+    assert!(written.contains("decline") && written.contains("turn/steer") && written.contains("nobody answered"));
+    let turn =
+        after(&mut codec, &[json!({"method": "serverRequest/resolved", "params": {"threadId": "t", "requestId": 7}})]);
+    assert_eq!(turn.events, []);
+}
+
+#[test]
+fn what_it_takes_back_is_told() {
+    let mut codec = Codex::new(job());
+    let ask = json!({"id": 7, "method": "item/commandExecution/requestApproval", "params": {"threadId": "t", "turnId": "u", "itemId": "i", "command": "rm x"}});
+    after(&mut codec, &[begun().as_slice(), &[ask]].concat());
+    let turn =
+        after(&mut codec, &[json!({"method": "serverRequest/resolved", "params": {"threadId": "t", "requestId": 7}})]);
+    assert_eq!(turn.events, [Event::Withdrawn("7".into())]);
 }
 
 #[test]

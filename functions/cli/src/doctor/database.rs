@@ -27,8 +27,8 @@ const LINES: [&str; 9] = [
 ];
 /// The checks by the line they belong to.
 const RIGHTS: [&str; 4] = ["tables", "policies", "grants", "functions"];
-const FORM: [&str; 9] =
-    ["names", "times", "foreign_keys", "commands", "errands", "numbering", "finite", "paths", "settings"];
+const FORM: [&str; 10] =
+    ["names", "times", "foreign_keys", "commands", "errands", "numbering", "finite", "paths", "settings", "steers"];
 const TELLING: [&str; 1] = ["told"];
 const PUBLISHED: [&str; 5] = ["hub_servers", "hub_channels", "hub_channel_messages", "hub_task_threads", "mac_tasks"];
 const REALTIME_POLICIES: [&str; 6] = [

@@ -12,7 +12,8 @@ use super::Report;
 use crate::target::Target;
 
 const WITHIN: Duration = Duration::from_secs(10);
-const FUNCTIONS: [&str; 5] = ["github-webhook", "hooks-agent", "koji-discord-bot", "send", "telegram-webhook"];
+const FUNCTIONS: [&str; 6] =
+    ["answer", "github-webhook", "hooks-agent", "koji-discord-bot", "send", "telegram-webhook"];
 const KEYS: &str = "SUPABASE_SERVICE_ROLE_KEY, or HUB_TOKEN with SUPABASE_ANON_KEY";
 
 /// Looks; gives the API if it may be used for more.
@@ -60,6 +61,10 @@ pub(super) async fn look(target: &Target, url: Option<&str>, report: &mut Report
         }
     }
     secrets(&client, url, &deployed, report).await;
+    if let Some(token) = target.get("TELEGRAM_BOT_TOKEN") {
+        let base = target.get("HUB_TELEGRAM_API_URL").unwrap_or_else(|| "https://api.telegram.org".into());
+        telegram(&client, &base, &token, url, report).await;
+    }
     api
 }
 
@@ -224,5 +229,37 @@ async fn secrets(client: &Client, url: &str, deployed: &[&str], report: &mut Rep
         report.not_checked("secrets", "the functions come first");
     } else {
         report.ok("secrets", format!("set: {}", set.join(", ")));
+    }
+}
+
+/// Whether Telegram sends what is written there, and what is pressed. Its answers to our own requests name no token; errors are
+/// shown without their address, which has it.
+async fn telegram(client: &Client, base: &str, token: &str, url: &str, report: &mut Report) {
+    const WHAT: &str = "telegram webhook";
+    const REMEDY: &str = "call setWebhook as supabase/README.md has it, with its allowed_updates";
+    let address = format!("{}/bot{token}/getWebhookInfo", base.trim_end_matches('/'));
+    let body: Value = match client.get(address).send().await {
+        Ok(response) => response.json().await.unwrap_or_default(),
+        Err(error) => return report.wrong(WHAT, reason(&error), "is Telegram reached from here?"),
+    };
+    if body["ok"] != true {
+        return report.wrong(WHAT, "Telegram does not take TELEGRAM_BOT_TOKEN", "copy it anew from @BotFather");
+    }
+    let info = &body["result"];
+    let there = info["url"].as_str().unwrap_or("");
+    let expected = format!("{}/functions/v1/telegram-webhook", url.trim_end_matches('/'));
+    if there != expected {
+        let there = if there.is_empty() { "it is not set".to_owned() } else { format!("it goes to {there}") };
+        return report.note(WHAT, there, REMEDY);
+    }
+    // Without a list Telegram sends what is pressed, too.
+    let listed: Vec<&str> =
+        info["allowed_updates"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let missing: Vec<&str> =
+        ["message", "callback_query"].into_iter().filter(|kind| !listed.is_empty() && !listed.contains(kind)).collect();
+    if missing.is_empty() {
+        report.ok(WHAT, "sends what is written and what is pressed");
+    } else {
+        report.wrong(WHAT, format!("its allowed_updates lack {}", missing.join(", ")), REMEDY);
     }
 }

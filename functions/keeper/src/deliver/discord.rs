@@ -15,6 +15,7 @@ use url::Url;
 
 use super::{
     Arrived, Carrier, Chat, Failure, Target,
+    ask::Ask,
     http::{self, Answer, Limit},
     is_number, text,
 };
@@ -67,12 +68,28 @@ pub(super) async fn deliver(
     };
     let place = speaker.place(&target).await?;
 
-    let (said, username) = match (&speaker.voice, chat.speaker()) {
-        (Voice::Bot(_), Some(name)) => (introduced(name, &chat.text), None),
-        (Voice::Bot(_), None) => (chat.text.clone(), None),
-        (Voice::Webhook(_), _) => (chat.text.clone(), chat.sender.as_deref().map(username)),
+    let text = match &chat.ask {
+        Some(ask) => ask.said(&chat.text, true),
+        None => chat.text.clone(),
     };
-    let embeds = text::embeds(&chat.embed, &said);
+    let (mut said, username) = match (&speaker.voice, chat.speaker()) {
+        (Voice::Bot(_), Some(name)) => (introduced(name, &text), None),
+        (Voice::Bot(_), None) => (text, None),
+        (Voice::Webhook(_), _) => (text, chat.sender.as_deref().map(username)),
+    };
+    // Buttons under all that they are about, or none: of two messages one could be read alone. A webhook's presses reach nobody.
+    let is_bot = matches!(speaker.voice, Voice::Bot(_));
+    let fits = is_bot && text::split(&said, MESSAGE, true).len() <= 1;
+    let buttons = chat.ask.as_ref().and_then(Ask::discord).filter(|_| fits);
+    let mut embed = chat.embed;
+    if let Some(ask) = &chat.ask {
+        // It says again what the text shows as it is.
+        embed.as_object_mut().and_then(|embed| embed.remove("description"));
+        if buttons.is_none() {
+            said.push_str(&ask.by_hand());
+        }
+    }
+    let embeds = text::embeds(&embed, &said);
     let common = |content: &str, embeds: &[Value]| {
         let mut body = Map::new();
         body.insert("content".into(), if content.is_empty() && embeds.is_empty() { "—" } else { content }.into());
@@ -83,23 +100,31 @@ pub(super) async fn deliver(
 
     let short = text::one(&said, MESSAGE, true);
     if let Some(message) = row.edit_of.as_deref().filter(|id| row.kind == "edit" && is_number(id)) {
-        let answer = speaker
-            .ask(|| speaker.request(Method::PATCH, &place, Some(message)).json(&common(&short, &embeds)))
-            .await?;
+        let mut body = common(&short, &embeds);
+        if chat.ask.is_some() && is_bot {
+            body.insert("components".into(), buttons.clone().unwrap_or_default().into());
+        }
+        let answer = speaker.ask(|| speaker.request(Method::PATCH, &place, Some(message)).json(&body)).await?;
         if answer.is_success() {
             return Ok(Arrived::as_id(message.to_owned()));
         }
         if !refusal(&answer).0.is_some_and(|code| EDITS_NOT.contains(&code)) {
             return Err(speaker.refused(&answer));
         }
-        // Somebody deleted it. What comes later edits the new one.
+        // Somebody deleted it: it needs no more. Of progress, what comes later edits the new one.
+        if !row.is_progress {
+            return Ok(Arrived::as_id(message.to_owned()));
+        }
     }
 
-    let split = if row.is_progress { vec![short] } else { text::split(&said, MESSAGE, true) };
+    let split = if row.is_progress || chat.in_place { vec![short] } else { text::split(&said, MESSAGE, true) };
     let split = if split.is_empty() { vec![String::new()] } else { split };
     for (n, part) in split.iter().enumerate().skip(parts.len()) {
         let is_last = n + 1 == split.len();
         let mut body = common(part, if is_last { &embeds } else { &[] });
+        if let Some(buttons) = buttons.as_ref().filter(|_| split.len() == 1) {
+            body.insert("components".into(), buttons.clone().into());
+        }
         match &speaker.voice {
             Voice::Bot(_) => {
                 body.insert("nonce".into(), nonce(&row.nonce, n).into());

@@ -1,4 +1,4 @@
-//! What is said here is said elsewhere: rows of `hub_outbox`, delivered to Discord, Telegram, GitHub and signed webhooks.
+//! What is said here is said elsewhere: rows of `hub_outbox`, delivered to Discord, Telegram, GitHub, ntfy and signed webhooks.
 //!
 //! ```text
 //!   NOTIFY outbox ─┐                     ┌ deliver ─ one task a row, of one target only one row ──────────────────────┐
@@ -16,16 +16,22 @@
 //! | Discord, as a bot | the row's nonce, for the minutes that Discord remembers it; part n of a text has its own |
 //! | GitHub | a mark of the row in the comment, looked for before every attempt but the first |
 //! | webhooks | `webhook-id`, for receivers that look at it |
+//! | ntfy, for what is asked | the ask's id, by which a notification replaces the one before |
 //! | Telegram, Discord's webhooks | at least once |
 //!
 //! A long text is several messages. The first is its external id: that is where a reply belongs, and where an answer's reader begins.
 //! All ids are told to the database, so that each is known when it comes back and when somebody replies to it. Those that arrived
-//! before a failure are told with it, and are not sent again. Progress is one message that is edited, so it is never split but cut.
+//! before a failure are told with it, and are not sent again. Progress is one message that is edited, so it is never split but cut;
+//! so is the list of a team's parts.
+//!
+//! What a task asks has buttons where its message shows all that it asks about, and only while it is open ([`ask`]).
 
 mod address;
+mod ask;
 mod discord;
 mod github;
 mod http;
+mod ntfy;
 mod telegram;
 mod text;
 mod webhook;
@@ -72,6 +78,8 @@ const CALL_WITHIN: Duration = Duration::from_secs(20);
 const LAST_CLAIM: Duration = Duration::from_secs(1);
 /// For giving back what did not get through in time.
 const HAND_BACK: Duration = Duration::from_secs(5);
+/// For topics of ntfy that want one.
+const NTFY_TOKEN: &str = "HUB_BRIDGE_NTFY";
 
 /// Where and as whom a keeper delivers.
 #[derive(Clone)]
@@ -79,6 +87,8 @@ pub struct Delivery {
     discord: Url,
     telegram: Url,
     github: Url,
+    /// Where somebody answers who was asked by a notification.
+    answers: Option<Url>,
     allow_private: bool,
     secrets: fn(&str) -> Option<String>,
 }
@@ -90,16 +100,15 @@ impl fmt::Debug for Delivery {
 }
 
 impl Delivery {
-    /// Reads `HUB_DISCORD_API_URL`, `HUB_TELEGRAM_API_URL`, `HUB_GITHUB_API_URL` (for proxies, and GitHub's enterprise servers) and
-    /// `HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES`. Tokens are read from the environment, or from the files it names, when they are needed.
+    /// Reads `HUB_DISCORD_API_URL`, `HUB_TELEGRAM_API_URL`, `HUB_GITHUB_API_URL` (for proxies, and GitHub's enterprise servers),
+    /// `HUB_ANSWER_URL` (without it `SUPABASE_URL` says where the functions are) and `HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES`. Tokens are read from the environment, or from the files it names, when they are needed.
     ///
     /// # Errors
     /// [`Error::Config`] with every problem.
     pub fn read(lookup: Lookup<'_>) -> Result<Self> {
         let mut problems = Vec::new();
-        let mut base = |name: &str, default: &str| {
-            let text = lookup(name).unwrap_or_else(|| default.to_owned());
-            let url = Url::parse(&text).ok().filter(|url| {
+        let fit = |text: &str| {
+            Url::parse(text).ok().filter(|url| {
                 let here = url.host_str().is_some_and(|host| {
                     host == "localhost"
                         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
@@ -107,16 +116,25 @@ impl Delivery {
                 (url.scheme() == "https" || (url.scheme() == "http" && here))
                     && url.query().is_none()
                     && url.fragment().is_none()
-            });
+            })
+        };
+        let mut base = |name: &str, text: &str, example: &str| {
+            let url = fit(text);
             if url.is_none() {
-                problems.push(format!("{name} must be an address such as {default}; http only on this machine"));
+                problems.push(format!("{name} must be an address such as {example}; http only on this machine"));
             }
             url
         };
-        let discord =
-            base("HUB_DISCORD_API_URL", "https://discord.com").map(|url| discord::below(&url, &["api", "v10"]));
-        let telegram = base("HUB_TELEGRAM_API_URL", "https://api.telegram.org");
-        let github = base("HUB_GITHUB_API_URL", "https://api.github.com");
+        let mut of = |name: &str, default: &str| base(name, lookup(name).as_deref().unwrap_or(default), default);
+        let discord = of("HUB_DISCORD_API_URL", "https://discord.com").map(|url| discord::below(&url, &["api", "v10"]));
+        let telegram = of("HUB_TELEGRAM_API_URL", "https://api.telegram.org");
+        let github = of("HUB_GITHUB_API_URL", "https://api.github.com");
+        let answers = match (lookup("HUB_ANSWER_URL"), lookup("SUPABASE_URL")) {
+            (Some(text), _) => base("HUB_ANSWER_URL", &text, "https://abc.supabase.co/functions/v1/answer"),
+            // Given for other things, too: one that no phone may be sent to is no mistake.
+            (None, Some(text)) => fit(&text).map(|url| discord::below(&url, &["functions", "v1", "answer"])),
+            (None, None) => None,
+        };
         let allow_private = match lookup("HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES").as_deref() {
             None | Some("0" | "false") => false,
             Some("1" | "true") => true,
@@ -127,7 +145,7 @@ impl Delivery {
         };
         match (discord, telegram, github) {
             (Some(discord), Some(telegram), Some(github)) if problems.is_empty() => {
-                Ok(Self { discord, telegram, github, allow_private, secrets: hub::config::environment })
+                Ok(Self { discord, telegram, github, answers, allow_private, secrets: hub::config::environment })
             }
             _ => Err(Error::Config(problems.join("\n"))),
         }
@@ -204,6 +222,12 @@ struct Chat {
     content_type: Option<String>,
     #[serde(default)]
     embed: Value,
+    /// It is edited later, and so one message, however long.
+    #[serde(default)]
+    in_place: bool,
+    /// What it asks, if it asks something.
+    #[serde(default)]
+    ask: Option<ask::Ask>,
 }
 
 impl Chat {
@@ -285,6 +309,14 @@ impl Carrier {
 
     /// Sends it. `parts` are the ids of a split text's messages, those of earlier attempts among them.
     async fn deliver(&self, row: &Outgoing, parts: &mut Vec<String>, until: Instant) -> Result<Arrived, Failure> {
+        if row.provider == "ntfy" {
+            let secret = match self.settings.secret(row) {
+                // Topics are open to who knows their names, unless their server says otherwise.
+                Err(failure) if !failure.permanent && row.secret_name == NTFY_TOKEN => None,
+                secret => Some(secret?),
+            };
+            return ntfy::deliver(self, row, secret.as_ref(), until).await;
+        }
         let secret = self.settings.secret(row)?;
         match row.provider.as_str() {
             "discord" => discord::deliver(self, row, &secret, parts, until).await,

@@ -8,12 +8,15 @@ use tokio::time::Instant;
 
 use super::{
     Arrived, Carrier, Chat, Failure, Target,
+    ask::Ask,
     discord::below,
     http::{self, Answer, Limit},
     is_number, text,
 };
 
 const MESSAGE: usize = 4096;
+/// What is said before a text whose topic is gone, at most.
+const GONE: usize = 60;
 const ANSWER_BYTES: usize = 256 * 1024;
 
 #[derive(Deserialize)]
@@ -58,12 +61,18 @@ pub(super) async fn deliver(
         let request = || carrier.trusted.post(url.clone()).json(body);
         http::call(&carrier.holds, [&keys[0], &keys[1]], until, ANSWER_BYTES, limit, request).await
     };
-    let said = match chat.speaker() {
-        Some(name) => format!("{}: {}", name.replace(char::is_control, " "), chat.text),
-        None => chat.text.clone(),
+    let said = match (&chat.ask, chat.speaker()) {
+        (Some(ask), _) => ask.said(&chat.text, false),
+        (None, Some(name)) => format!("{}: {}", name.replace(char::is_control, " "), chat.text),
+        (None, None) => chat.text.clone(),
     };
     let mut said = text::unmentioned(&said, false);
     let mut note = None;
+    // A keyboard under all that it is about, or none: of two messages one could be read alone.
+    let keyboard = chat.ask.as_ref().and_then(Ask::telegram).filter(|_| text::units(&said) <= MESSAGE - GONE);
+    if let Some(ask) = chat.ask.as_ref().filter(|_| keyboard.is_none()) {
+        said.push_str(&ask.by_hand());
+    }
 
     let short = text::one(&said, MESSAGE, false);
     if let Some(message) = row.edit_of.as_deref().filter(|id| row.kind == "edit" && is_number(id)) {
@@ -71,6 +80,10 @@ pub(super) async fn deliver(
         body.remove("message_thread_id");
         body.insert("message_id".into(), number(message));
         body.insert("text".into(), short.clone().into());
+        if chat.ask.is_some() {
+            let keyboard = keyboard.clone().unwrap_or_else(|| json!([]));
+            body.insert("reply_markup".into(), json!({"inline_keyboard": keyboard}));
+        }
         let answer = ask(&edit, &body).await?;
         let reply = reply(&answer);
         let says = |words: &str| reply.description.contains(words);
@@ -80,11 +93,14 @@ pub(super) async fn deliver(
         if !(says("message to edit not found") || says("message can't be edited") || says("MESSAGE_ID_INVALID")) {
             return Err(refused(&answer, &reply, name));
         }
-        // Somebody deleted it. What comes later edits the new one.
+        // Somebody deleted it: it needs no more. Of progress, what comes later edits the new one.
+        if !row.is_progress {
+            return Ok(Arrived::as_id(message.to_owned()));
+        }
     }
 
     let cut = |said: &str| match text::split(said, MESSAGE, false) {
-        _ if row.is_progress => vec![text::one(said, MESSAGE, false)],
+        _ if row.is_progress || chat.in_place => vec![text::one(said, MESSAGE, false)],
         split if split.is_empty() => vec!["—".to_owned()],
         split => split,
     };
@@ -93,6 +109,9 @@ pub(super) async fn deliver(
     while let Some(part) = split.get(n) {
         let mut body = place.clone();
         body.insert("text".into(), part.as_str().into());
+        if let Some(keyboard) = keyboard.as_ref().filter(|_| split.len() == 1) {
+            body.insert("reply_markup".into(), json!({"inline_keyboard": keyboard}));
+        }
         if let Some(asked) = row.reply_to.as_deref().filter(|id| n == 0 && is_number(id)) {
             let reference = json!({"message_id": number(asked), "allow_sending_without_reply": true});
             body.insert("reply_parameters".into(), reference);

@@ -18,6 +18,13 @@ fn settings_are_read_and_all_problems_reported() {
     assert_eq!(plain.discord.as_str(), "https://discord.com/api/v10");
     assert!(!plain.allow_private);
     assert!(read(&[("HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES", "1")]).unwrap().allow_private);
+    assert_eq!(plain.answers, None);
+    let of = |values: &[(&str, &str)]| read(values).unwrap().answers.unwrap().to_string();
+    assert_eq!(of(&[("SUPABASE_URL", "https://abc.supabase.co/")]), "https://abc.supabase.co/functions/v1/answer");
+    assert_eq!(
+        of(&[("SUPABASE_URL", "https://abc.supabase.co"), ("HUB_ANSWER_URL", "https://hub.example/answer")]),
+        "https://hub.example/answer"
+    );
     for here in ["http://localhost:1/x", "http://127.0.0.1:1", "http://[::1]:1/", "https://ghe.example/api/v3"] {
         assert!(read(&[("HUB_GITHUB_API_URL", here)]).is_ok(), "{here}");
     }
@@ -25,12 +32,17 @@ fn settings_are_read_and_all_problems_reported() {
         ("HUB_DISCORD_API_URL", "http://discord.com/api"),
         ("HUB_TELEGRAM_API_URL", "telegram"),
         ("HUB_GITHUB_API_URL", "https://x.example/?a=b"),
+        ("HUB_ANSWER_URL", "hub.example/answer"),
         ("HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES", "yes"),
     ]);
     let wrong = wrong.unwrap_err().to_string();
-    for name in
-        ["HUB_DISCORD_API_URL", "HUB_TELEGRAM_API_URL", "HUB_GITHUB_API_URL", "HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES"]
-    {
+    for name in [
+        "HUB_DISCORD_API_URL",
+        "HUB_TELEGRAM_API_URL",
+        "HUB_GITHUB_API_URL",
+        "HUB_ANSWER_URL",
+        "HUB_OUTBOX_ALLOW_PRIVATE_ADDRESSES",
+    ] {
         assert!(wrong.contains(name), "{wrong}");
     }
 }

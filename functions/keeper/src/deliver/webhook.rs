@@ -43,7 +43,7 @@ pub(super) async fn deliver(carrier: &Carrier, row: &Outgoing, secret: &SecretSt
 }
 
 /// What its text tells; what the name means is looked at by the resolver.
-fn checked(target: &str, allow_private: bool) -> Result<Url, Failure> {
+pub(super) fn checked(target: &str, allow_private: bool) -> Result<Url, Failure> {
     let url = Url::parse(target).map_err(|_| Failure::for_good("the target is no URL"))?;
     let secure = url.scheme() == "https" || (allow_private && url.scheme() == "http");
     if !secure || !url.username().is_empty() || url.password().is_some() {

@@ -1,7 +1,7 @@
 //! Users as an operator with the service key sees them.
 
 use super::{
-    Auth, Body,
+    Auth, Body, PerhapsBody,
     refusal::{Answer, Refusal},
     session,
     users::{self, NewUser, Update, User},
@@ -239,7 +239,7 @@ pub async fn delete(
     State(auth): State<Auth>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Body(how): Body<Deletion>,
+    PerhapsBody(how): PerhapsBody<Deletion>,
 ) -> Answer {
     auth.only_service(&headers)?;
     let user = auth.one(&id).await?;

@@ -16,8 +16,9 @@ use crate::{
 };
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::{DefaultBodyLimit, FromRequest, Query, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     middleware,
     response::IntoResponse,
     routing::{any, get, post},
@@ -30,7 +31,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-const MAX_BODY_BYTES: usize = 256 * 1024;
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// What Supabase Auth uses; about 50 ms.
 const BCRYPT_COST: u32 = 10;
 /// Longer ones bcrypt would cut.
@@ -158,34 +159,22 @@ impl Auth {
     }
 
     async fn hashed(&self, password: &str) -> Result<String, Refusal> {
-        if password.chars().count() < MIN_PASSWORD_CHARACTERS {
-            return Err(Refusal::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "weak_password",
-                format!("Password should be at least {MIN_PASSWORD_CHARACTERS} characters."),
-            )
-            .with("weak_password", json!({"reasons": ["length"]})));
-        }
-        if password.len() > MAX_PASSWORD_BYTES {
-            return Err(Refusal::bad(format!("Password cannot be longer than {MAX_PASSWORD_BYTES} characters")));
-        }
-        if password.contains('\0') {
-            return Err(Refusal::bad("Password cannot contain a null character"));
-        }
+        strong(password)?;
         let _turn = self.inner.hashing.acquire().await.map_err(Refusal::internal)?;
         hash(password.to_owned()).await.map_err(|()| Refusal::internal("bcrypt"))
     }
 
     fn claims(&self, headers: &HeaderMap) -> Result<Claims, Refusal> {
-        let token =
-            headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer).ok_or_else(
-                || Refusal::new(StatusCode::UNAUTHORIZED, "no_authorization", "This endpoint requires a Bearer token"),
-            )?;
-        self.inner.keys.verify(token).map_err(|bad| {
+        let token = bearer(headers).filter(|token| !token.is_empty()).ok_or_else(|| {
+            Refusal::new(StatusCode::UNAUTHORIZED, "no_authorization", "This endpoint requires a valid Bearer token")
+        })?;
+        self.inner.keys.verify(token).and_then(at_once).map_err(|bad| {
             let why = match bad {
                 BadToken::Expired => "token has invalid claims: token is expired",
                 BadToken::Early => "token has invalid claims: token is not valid yet",
-                BadToken::Signature | BadToken::Incomplete | BadToken::Invalid => "token signature is invalid",
+                BadToken::Incomplete => "token has invalid claims: exp claim is required",
+                BadToken::Signature => "token signature is invalid: signature is invalid",
+                BadToken::Invalid => "token is malformed: token contains an invalid number of segments",
             };
             Refusal::new(
                 StatusCode::FORBIDDEN,
@@ -204,7 +193,8 @@ impl Auth {
             .and_then(Value::as_str)
             .filter(|sub| !sub.is_empty())
             .ok_or_else(|| missing("missing sub claim"))?;
-        let id = Uuid::parse_str(subject).map_err(|_| missing("sub claim must be a UUID"))?;
+        let id = Uuid::parse_str(subject)
+            .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "bad_jwt", "invalid claim: sub claim must be a UUID"))?;
         let user = users::by_id(&self.inner.pool, id).await?.ok_or_else(|| {
             Refusal::new(StatusCode::FORBIDDEN, "user_not_found", "User from sub claim in JWT does not exist")
         })?;
@@ -222,40 +212,91 @@ impl Auth {
             }
             None => None,
         };
+        // Of before the ban.
+        if user.is_banned() {
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "user_banned", "User is banned"));
+        }
         Ok((user, session))
     }
+}
+
+fn strong(password: &str) -> Result<(), Refusal> {
+    if password.chars().count() < MIN_PASSWORD_CHARACTERS {
+        return Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "weak_password",
+            format!("Password should be at least {MIN_PASSWORD_CHARACTERS} characters."),
+        )
+        .with("weak_password", json!({"reasons": ["length"]})));
+    }
+    if password.len() > MAX_PASSWORD_BYTES {
+        return Err(Refusal::bad(format!("Password cannot be longer than {MAX_PASSWORD_BYTES} characters")));
+    }
+    if password.contains('\0') {
+        return Err(Refusal::bad("Password cannot contain a null character"));
+    }
+    Ok(())
 }
 
 async fn hash(password: String) -> Result<String, ()> {
     tokio::task::spawn_blocking(move || bcrypt::hash(password, BCRYPT_COST)).await.map_err(|_| ())?.map_err(|_| ())
 }
 
-/// A JSON body; none at all counts as `{}`, as with Supabase Auth.
+/// A JSON body.
 struct Body<T>(T);
+
+/// A JSON body, or none, which counts as `{}`.
+struct PerhapsBody<T>(T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The request's body is too large")
-            } else {
-                Refusal::bad("Could not read the request's body")
-            }
-        })?;
-        let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
-        serde_json::from_slice(text).map(Self).map_err(|error| {
-            // The parser's own words may quote the input; where it stopped is enough.
-            let place = format!("line {} column {}", error.line(), error.column());
-            let code = if error.is_data() { "validation_failed" } else { "bad_json" };
-            Refusal::new(
-                StatusCode::BAD_REQUEST,
-                code,
-                format!("Could not parse request body as JSON: unexpected value at {place}"),
-            )
-        })
+        read(&body_of(request, state).await?).map(Self)
     }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for PerhapsBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = body_of(request, state).await?;
+        read(if bytes.is_empty() { b"{}" } else { &bytes }).map(Self)
+    }
+}
+
+async fn body_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Refusal> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "request_entity_too_large",
+                format!("Request body too large (max {MAX_BODY_BYTES} bytes)"),
+            )
+        } else {
+            Refusal::bad("Could not read the request's body")
+        }
+    })
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        // The parser's own words may quote the input; where it stopped is enough.
+        let why = match error.is_eof() {
+            true => "unexpected end of JSON input".to_owned(),
+            false => format!("unexpected value at line {} column {}", error.line(), error.column()),
+        };
+        Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("Could not parse request body as JSON: {why}"))
+    })
+}
+
+/// Supabase Auth allows nobody's clock to be ahead, the rest of the stack a few seconds.
+fn at_once(claims: Claims) -> Result<Claims, BadToken> {
+    let now = chrono::Utc::now().timestamp_micros();
+    // Seconds since 1970 have fifteen digits and more left.
+    #[allow(clippy::cast_precision_loss, reason = "microseconds of these centuries are exact")]
+    let early = claims.get("nbf").and_then(Value::as_f64).is_some_and(|nbf| nbf * 1e6 > now as f64);
+    if early { Err(BadToken::Early) } else { Ok(claims) }
 }
 
 async fn health() -> Json<Value> {
@@ -303,20 +344,17 @@ struct SignUp {
 
 async fn signup(State(auth): State<Auth>, headers: HeaderMap, Body(ask): Body<SignUp>) -> Answer {
     let inner = &auth.inner;
-    let closed =
-        || Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "signup_disabled", "Signups not allowed for this instance");
-    if !inner.options.signup {
-        return Err(closed());
-    }
-    let email = ask.email.as_deref().unwrap_or("").trim();
-    if email.is_empty() && ask.phone.as_deref().is_some_and(|phone| !phone.is_empty()) {
-        return Err(Refusal::new(
+    let open = || match inner.options.signup {
+        true => Ok(()),
+        false => Err(Refusal::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "phone_provider_disabled",
-            "Phone signups are disabled",
-        ));
-    }
-    if email.is_empty() && ask.password.as_deref().unwrap_or("").is_empty() {
+            "signup_disabled",
+            "Signups not allowed for this instance",
+        )),
+    };
+    let given = |field: &Option<String>| field.as_deref().unwrap_or("").trim().to_owned();
+    let (email, phone) = (given(&ask.email), given(&ask.phone));
+    if email.is_empty() && phone.is_empty() {
         if !inner.options.anonymous {
             return Err(Refusal::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -324,15 +362,24 @@ async fn signup(State(auth): State<Auth>, headers: HeaderMap, Body(ask): Body<Si
                 "Anonymous sign-ins are disabled",
             ));
         }
+        open()?;
         let mut transaction = inner.pool.begin().await?;
         let user = users::insert_anonymous(&mut transaction, ask.data.unwrap_or_default()).await?;
         let session = session::open(&mut transaction, &inner.keys, &user, "anonymous", &headers).await?;
         transaction.commit().await?;
         return Ok(session.into_response());
     }
+    open()?;
     let password = ask.password.as_deref().filter(|password| !password.is_empty());
     let password = password.ok_or_else(|| Refusal::bad("Signup requires a valid password"))?;
-    let email = users::address(email)?;
+    strong(password)?;
+    if !email.is_empty() && !phone.is_empty() {
+        return Err(Refusal::bad("Only an email address or phone number should be provided on signup."));
+    }
+    if email.is_empty() {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "phone_provider_disabled", "Phone signups are disabled"));
+    }
+    let email = users::address(&email)?;
     let password = auth.hashed(password).await?;
     let mut wanted = NewUser::new(&email);
     wanted.user_metadata = ask.data.unwrap_or_default();
@@ -358,6 +405,8 @@ struct Credentials {
     #[serde(default)]
     email: Option<String>,
     #[serde(default)]
+    phone: Option<String>,
+    #[serde(default)]
     password: Option<String>,
     #[serde(default)]
     refresh_token: Option<String>,
@@ -372,9 +421,21 @@ async fn token(
     let session = match grant.grant_type.as_str() {
         "password" => {
             let email = given.email.as_deref().unwrap_or("").trim().to_lowercase();
+            let phone = given.phone.as_deref().is_some_and(|phone| !phone.is_empty());
+            // None at all is a wrong one.
             let password = given.password.unwrap_or_default();
-            if email.is_empty() || password.is_empty() {
-                return Err(Refusal::bad("missing email or password"));
+            if !email.is_empty() && phone {
+                return Err(Refusal::bad("Only an email address or phone number should be provided on login."));
+            }
+            if phone {
+                return Err(Refusal::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "phone_provider_disabled",
+                    "Phone logins are disabled",
+                ));
+            }
+            if email.is_empty() {
+                return Err(Refusal::bad("missing email or phone"));
             }
             // Of an account that is not there, too: that one waits tells nothing.
             if let Some(wait) = auth.inner.tries.wait(&email) {
@@ -403,7 +464,7 @@ async fn token(
             }
             session::refresh(&auth.inner.pool, &auth.inner.keys, &token).await?
         }
-        _ => return Err(Refusal::new(StatusCode::BAD_REQUEST, "validation_failed", "unsupported_grant_type")),
+        _ => return Err(Refusal::new(StatusCode::BAD_REQUEST, "invalid_credentials", "unsupported_grant_type")),
     };
     Ok(session.into_response())
 }
@@ -483,6 +544,8 @@ async fn put_user(State(auth): State<Auth>, headers: HeaderMap, Body(change): Bo
         email: email.as_deref(),
         password: password.as_deref(),
         user_metadata: change.data.as_ref(),
+        // No mail is sent here: a changed address counts as confirmed.
+        confirm: email.is_some(),
         ..Default::default()
     };
     let user = users::update(&mut transaction, user.id, &update).await.map_err(|error| {

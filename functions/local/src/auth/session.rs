@@ -31,7 +31,7 @@ impl IntoResponse for Session {
     fn into_response(self) -> Response {
         Json(json!({
             "access_token": self.access_token, "token_type": "bearer", "expires_in": TOKEN_SECONDS, "expires_at": self.expires_at,
-            "refresh_token": self.refresh_token, "user": self.user, "weak_password": null,
+            "refresh_token": self.refresh_token, "user": self.user,
         }))
         .into_response()
     }

@@ -63,7 +63,7 @@ pub struct NewUser {
     pub user_metadata: Map<String, Value>,
     /// The database role of the tokens.
     pub role: String,
-    /// Whether the person did it; then `user_metadata` repeats the address, as with Supabase Auth.
+    /// Whether the person did it; then `user_metadata` repeats what the identity claims, as with Supabase Auth.
     pub signed_up: bool,
     /// Until when the user may not sign in.
     pub banned_until: Option<DateTime<Utc>>,
@@ -97,6 +97,7 @@ pub struct Update<'a> {
     /// Merged; a null removes a key.
     pub app_metadata: Option<&'a Map<String, Value>>,
     pub role: Option<&'a str>,
+    /// The address, the one there is or the new one, counts as confirmed.
     pub confirm: bool,
     /// `Some(None)` lifts a ban.
     pub banned_until: Option<Option<DateTime<Utc>>>,
@@ -119,8 +120,12 @@ pub fn address(email: &str) -> Result<String, Refusal> {
     if valid { Ok(email) } else { Err(Refusal::bad("Unable to validate email address: invalid format")) }
 }
 
+/// As Go writes a time: its fraction ends with its last digit that counts, and there is none where it is zero.
 fn time(at: Option<DateTime<Utc>>) -> Value {
-    at.map_or(Value::Null, |at| Value::String(at.to_rfc3339_opts(SecondsFormat::Micros, true)))
+    at.map_or(Value::Null, |at| {
+        let text = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        format!("{}Z", text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.')).into()
+    })
 }
 
 impl User {
@@ -189,11 +194,19 @@ impl User {
 
 impl Identity {
     fn json(&self) -> Value {
-        json!({
+        let mut shown = json!({
             "identity_id": self.id, "id": self.provider_id, "user_id": self.user_id, "identity_data": self.identity_data.0,
-            "provider": self.provider, "last_sign_in_at": time(self.last_sign_in_at), "created_at": time(self.created_at),
-            "updated_at": time(self.updated_at), "email": self.email,
-        })
+            "provider": self.provider, "created_at": time(self.created_at), "updated_at": time(self.updated_at),
+        });
+        if let Some(shown) = shown.as_object_mut() {
+            if self.last_sign_in_at.is_some() {
+                shown.insert("last_sign_in_at".into(), time(self.last_sign_in_at));
+            }
+            if let Some(email) = self.email.as_deref().filter(|email| !email.is_empty()) {
+                shown.insert("email".into(), email.into());
+            }
+        }
+        shown
     }
 }
 
@@ -233,15 +246,29 @@ pub async fn identities(database: impl PgExecutor<'_>, users: &[Uuid]) -> sqlx::
 pub async fn insert(database: &mut PgConnection, wanted: &NewUser, password_hash: Option<&str>) -> sqlx::Result<User> {
     let id = wanted.id.unwrap_or_else(Uuid::new_v4);
     let mut app = Map::from_iter([("provider".to_owned(), json!("email")), ("providers".to_owned(), json!(["email"]))]);
-    app.extend(wanted.app_metadata.clone());
+    for (name, value) in &wanted.app_metadata {
+        match value {
+            Value::Null => drop(app.remove(name)),
+            value => drop(app.insert(name.clone(), value.clone())),
+        }
+    }
+    // What the provider claims. Here that is the person: nothing of it is verified, and what they said when they signed up is part of it.
+    let mut identity = Map::from_iter([
+        ("sub".to_owned(), json!(id)),
+        ("email".to_owned(), json!(wanted.email)),
+        ("email_verified".to_owned(), json!(false)),
+        ("phone_verified".to_owned(), json!(false)),
+    ]);
     let mut data = wanted.user_metadata.clone();
-    data.insert("email_verified".into(), json!(wanted.confirmed));
     if wanted.signed_up {
-        data.extend([
-            ("email".to_owned(), json!(wanted.email)),
-            ("phone_verified".to_owned(), json!(false)),
-            ("sub".to_owned(), json!(id)),
-        ]);
+        for (name, value) in data {
+            identity.entry(name).or_insert(value);
+        }
+        data = identity.clone();
+        data.retain(|_, value| !value.is_null());
+    }
+    if wanted.confirmed {
+        data.insert("email_verified".into(), json!(true));
     }
     let user: User = sqlx::query_as(
         "insert into auth.users (instance_id, id, aud, role, email, encrypted_password, email_confirmed_at, last_sign_in_at,
@@ -268,7 +295,7 @@ pub async fn insert(database: &mut PgConnection, wanted: &NewUser, password_hash
          values ($1::text, $1, $2, 'email', now(), now(), now())",
     )
     .bind(id)
-    .bind(Json(json!({"sub": id, "email": wanted.email, "email_verified": wanted.confirmed, "phone_verified": false})))
+    .bind(Json(identity))
     .execute(database)
     .await?;
     Ok(user)
@@ -325,8 +352,11 @@ pub async fn update(database: &mut PgConnection, id: Uuid, change: &Update<'_>) 
         "update auth.users u
             set email = coalesce($2, u.email),
                 encrypted_password = coalesce($3, u.encrypted_password),
-                raw_user_meta_data = jsonb_strip_nulls(coalesce(u.raw_user_meta_data, '{}') || coalesce($4, '{}')),
-                raw_app_meta_data = jsonb_strip_nulls(coalesce(u.raw_app_meta_data, '{}') || coalesce($5, '{}')),
+                raw_user_meta_data = (coalesce(u.raw_user_meta_data, '{}') || case when $7 then '{\"email_verified\": true}' else '{}' end::jsonb
+                                      || coalesce($4, '{}'))
+                                     - array(select e.key from jsonb_each($4) e where e.value = 'null'),
+                raw_app_meta_data = (coalesce(u.raw_app_meta_data, '{}') || coalesce($5, '{}'))
+                                    - array(select e.key from jsonb_each($5) e where e.value = 'null'),
                 role = coalesce($6, u.role),
                 email_confirmed_at = case when $7 then coalesce(u.email_confirmed_at, now()) else u.email_confirmed_at end,
                 banned_until = case when $8 then $9 else u.banned_until end,
@@ -341,8 +371,7 @@ pub async fn update(database: &mut PgConnection, id: Uuid, change: &Update<'_>) 
     .bind(change.user_metadata.map(Json))
     .bind(change.app_metadata.map(Json))
     .bind(change.role)
-    // No mail is sent here: a changed address counts as confirmed.
-    .bind(change.confirm || change.email.is_some())
+    .bind(change.confirm)
     .bind(change.banned_until.is_some())
     .bind(change.banned_until.flatten())
     .fetch_one(&mut *database)
@@ -350,13 +379,15 @@ pub async fn update(database: &mut PgConnection, id: Uuid, change: &Update<'_>) 
     if let Some(email) = change.email {
         sqlx::query(
             "insert into auth.identities (provider_id, user_id, identity_data, provider, created_at, updated_at)
-             values ($1::text, $1, jsonb_build_object('sub', $1::text, 'email', $2::text, 'email_verified', true, 'phone_verified', false),
+             values ($1::text, $1, jsonb_build_object('sub', $1::text, 'email', $2::text, 'email_verified', $3::boolean, 'phone_verified', false),
                      'email', now(), now())
              on conflict (provider_id, provider) do update
-                set identity_data = auth.identities.identity_data || jsonb_build_object('email', $2::text), updated_at = now()",
+                set identity_data = auth.identities.identity_data || jsonb_build_object('email', $2::text, 'email_verified', $3::boolean),
+                    updated_at = now()",
         )
         .bind(id)
         .bind(email)
+        .bind(change.confirm)
         .execute(database)
         .await?;
     }
@@ -403,5 +434,14 @@ mod tests {
         ] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn times_are_written_as_go_does() {
+        let shown = |text: &str| time(Some(text.parse().unwrap()));
+        assert_eq!(shown("2026-11-29T10:00:00Z"), "2026-11-29T10:00:00Z");
+        assert_eq!(shown("2026-11-29T10:00:00.120300Z"), "2026-11-29T10:00:00.1203Z");
+        assert_eq!(shown("2026-11-29T10:00:00.000001Z"), "2026-11-29T10:00:00.000001Z");
+        assert_eq!(time(None), Value::Null);
     }
 }

@@ -93,11 +93,14 @@ pub fn reset(path: &Path) -> Result<()> {
     for name in ["secrets.json", "postgres.log", "postgres.log.1"] {
         files::remove(&path.join(name))?;
     }
-    // The journal of attempts at tasks that are gone with the database.
-    match fs::remove_dir_all(path.join("worker")) {
+    // The journal of attempts at tasks that are gone with the database. Not the worktrees beside it: people's work may be in them.
+    match fs::remove_dir_all(path.join("worker/attempts")) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed.attempt(|| "remove the worker's journal".into()),
-    }
+    }?;
+    // What is not empty stays.
+    fs::remove_dir(path.join("worker")).ok();
+    Ok(())
 }
 
 #[cfg(test)]
@@ -151,5 +154,9 @@ mod tests {
         let mut left: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["hub-dev.lock", "mine.txt", "projects"]);
+        fs::create_dir_all(data.join("worker/attempts")).unwrap();
+        fs::create_dir_all(data.join("worker/workspaces/app/a1b2c3d4")).unwrap();
+        reset(held.path()).unwrap();
+        assert!(data.join("worker/workspaces/app/a1b2c3d4").exists() && !data.join("worker/attempts").exists());
     }
 }

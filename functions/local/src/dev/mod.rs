@@ -5,12 +5,14 @@ mod env_file;
 mod people;
 mod projects;
 mod ready;
+mod refill;
 mod worker;
 
 pub use ready::Ready;
 
 use crate::{
     auth::{Auth, AuthOptions},
+    bounds::Turns,
     error::{Error, Result},
     gateway::{self, Gateway},
     keys::{Keys, Secrets},
@@ -191,6 +193,8 @@ impl Stack {
             self.worker = Some(step(out, "starting the worker", starting).await?);
         }
 
+        let emptied = refill::Emptied::follow(&database).await?;
+
         let file = dir.join("dev.env");
         env_file::write(&file, &api_url, &keys, &database, &people)?;
         out(DevEvent::Ready(Box::new(Ready {
@@ -205,7 +209,10 @@ impl Stack {
             postgres_major: database.binaries.major,
             took: began.elapsed(),
         })));
-        self.watch(&database, out).await
+        let with_sample = options.projects_root.is_none();
+        let refill =
+            refill::Refill { database: &database, people, agents: &options.agents, projects_root, with_sample };
+        self.watch(&database, &refill, emptied, out).await
     }
 
     async fn start_postgres(&mut self, options: &DevOptions, dir: &Path, out: Out<'_>) -> Result<Database> {
@@ -257,6 +264,7 @@ impl Stack {
             data_dir: dir.to_path_buf(),
             port: if options.db_port == 0 { free_port()? } else { options.db_port },
             log: dir.join("postgres.log"),
+            statistics: true,
         };
         if wanted.is_none() {
             let text = format!("making a database with Postgres {} ({})", binaries.major, binaries.bin.display());
@@ -288,18 +296,31 @@ impl Stack {
             .await
             .map_err(|error| Error::Schema(error.to_string()))?;
         let functions = Api::new(db, keys.verifier(), hub_api::secrets(&hub::config::environment));
-        let gateway =
-            Gateway { keys: keys.clone(), rest, auth: auth.clone(), functions, realtime, bodies: Default::default() };
+        let gateway = Gateway {
+            keys: keys.clone(),
+            rest,
+            auth: auth.clone(),
+            functions,
+            realtime,
+            bodies: Turns::of(16),
+            running: Turns::of(6),
+        };
         self.gateway = Some(tokio::spawn(gateway.serve(listener, self.stop.clone())));
-        let people = people::prepare(&auth, database, &options.agents).await?;
+        let people = people::prepare(&auth, database, &options.agents, None).await?;
         projects::prepare(database, projects_root, options.projects_root.is_none()).await?;
         Ok(people)
     }
 
-    /// Starts Postgres again when it ends, keeps the partitions of today there, and tells when the worker ends.
-    async fn watch(&mut self, database: &Database, out: Out<'_>) -> Result<()> {
-        let Self { cluster, worker, .. } = self;
-        let Some(cluster) = cluster.as_mut() else { return Ok(()) };
+    /// Starts Postgres again when it ends, keeps the partitions of today and the stack's people there, and tells when the worker ends.
+    async fn watch(
+        &mut self,
+        database: &Database,
+        refill: &refill::Refill<'_>,
+        mut emptied: refill::Emptied<'_>,
+        out: Out<'_>,
+    ) -> Result<()> {
+        let Self { cluster, worker, auth, .. } = self;
+        let (Some(cluster), Some(auth)) = (cluster.as_mut(), auth.as_ref()) else { return Ok(()) };
         let mut partitions = time::interval(PARTITIONS_EVERY);
         partitions.tick().await;
         loop {
@@ -312,6 +333,13 @@ impl Stack {
                 _ = partitions.tick() => {
                     if let Err(error) = keep_partitions(database).await {
                         out(DevEvent::Warning(format!("the partitions of realtime.messages could not be made: {error}")));
+                    }
+                }
+                () = emptied.next() => {
+                    if let Err(error) = refill.run(auth).await
+                        && !emptied.again()
+                    {
+                        out(DevEvent::Warning(format!("the database was emptied, and its people could not be made again: {error}")));
                     }
                 }
                 why = worker::ended(worker) => {
@@ -404,31 +432,10 @@ async fn prepare(database: &Database, say: &(dyn Fn(&str) + Send + Sync)) -> Res
     };
     passwords.set(database.options.port).await?;
     hub_migrate::platform(&database.admin_url(), &say).await.map_err(failed)?;
-    if let Err(error) = offer_lint(database).await {
-        tracing::debug!(error = %error, "plpgsql_check can not be used here");
-    }
     // And those that it made.
     passwords.set(database.options.port).await?;
     hub_migrate::migrate(&database.owner_url(), &say).await.map_err(failed)?;
     hub_migrate::seed(&database.owner_url(), &say).await.map_err(failed)
-}
-
-/// `supabase db lint` asks the extension plpgsql_check, and wants to make it as `postgres`, which only a superuser may here. A machine
-/// without it misses nothing else.
-async fn offer_lint(database: &Database) -> Result<()> {
-    let mut connection =
-        connect_options(database.options.port, "supabase_admin", &database.secrets.admin_password).connect().await?;
-    let available: bool =
-        sqlx::query_scalar("select exists (select from pg_available_extensions where name = 'plpgsql_check')")
-            .fetch_one(&mut connection)
-            .await?;
-    if available {
-        sqlx::query("create extension if not exists plpgsql_check with schema extensions")
-            .execute(&mut connection)
-            .await?;
-    }
-    connection.close().await?;
-    Ok(())
 }
 
 async fn keep_partitions(database: &Database) -> Result<()> {

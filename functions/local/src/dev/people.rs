@@ -18,17 +18,27 @@ pub struct People {
     pub device: User,
 }
 
-/// Makes them, with their rights: the operator operates and the viewer reads every server; the outsider is a member of nothing.
+/// Makes them, with their rights: the operator operates and the viewer reads every server; the outsider is a member of nothing. Whoever was
+/// there `before` has the same id again, so that the tokens of `dev.env` stay good.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn prepare(auth: &Auth, database: &Database, agents: &[AgentConfig]) -> Result<People> {
+pub async fn prepare(
+    auth: &Auth,
+    database: &Database,
+    agents: &[AgentConfig],
+    before: Option<&People>,
+) -> Result<People> {
     let secrets = &database.secrets;
+    let wanted = |mut user: NewUser, before: Option<&User>| {
+        user.id = before.map(|before| before.id);
+        auth.ensure_user(user)
+    };
     let (operator, viewer, outsider, device) = tokio::try_join!(
-        auth.ensure_user(person("operator@hub.local", "Operator", &secrets.operator_password)),
-        auth.ensure_user(person("viewer@hub.local", "Viewer", &secrets.viewer_password)),
-        auth.ensure_user(person("outsider@hub.local", "Outsider", &secrets.outsider_password)),
-        auth.ensure_user(device_user(&secrets.device_password)),
+        wanted(person("operator@hub.local", "Operator", &secrets.operator_password), before.map(|b| &b.operator)),
+        wanted(person("viewer@hub.local", "Viewer", &secrets.viewer_password), before.map(|b| &b.viewer)),
+        wanted(person("outsider@hub.local", "Outsider", &secrets.outsider_password), before.map(|b| &b.outsider)),
+        wanted(device_user(&secrets.device_password), before.map(|b| &b.device)),
     )?;
 
     let mut connection = owner(database).connect().await?;

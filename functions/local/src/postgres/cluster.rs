@@ -33,6 +33,8 @@ const QUIT: Duration = Duration::from_millis(500);
 const READY: Duration = Duration::from_secs(60);
 /// Backends of a postmaster that was killed hold its shared memory until they notice.
 const PREDECESSOR: Duration = Duration::from_secs(10);
+/// What `supabase inspect db` asks.
+const STATISTICS: &str = "pg_stat_statements";
 const LOG_KEPT: u64 = 16 * 1024 * 1024;
 
 /// What a cluster is run with.
@@ -44,6 +46,8 @@ pub struct ClusterOptions {
     pub port: u16,
     /// Where Postgres' own log goes.
     pub log: PathBuf,
+    /// Whether it counts what is asked of it, as on Supabase (`pg_stat_statements`). A Postgres without that library is run without.
+    pub statistics: bool,
 }
 
 /// Passwords that a cluster's roles get, each its own: `postgres` may start programs, so none of them is one that everybody knows.
@@ -234,6 +238,7 @@ impl Cluster {
             ("log_min_error_statement", "panic"),
             ("log_error_verbosity", "terse"),
             ("password_encryption", "scram-sha-256"),
+            ("shared_preload_libraries", if options.statistics { STATISTICS } else { "" }),
         ] {
             command.arg("-c").arg(format!("{name}={value}"));
         }
@@ -289,9 +294,14 @@ impl Cluster {
         options: &ClusterOptions,
     ) -> Result<()> {
         let deadline = Instant::now() + PREDECESSOR;
+        let mut options = options.clone();
         loop {
-            let cluster = slot.insert(Self::spawn(place, binaries, options)?);
+            let cluster = slot.insert(Self::spawn(place, binaries, &options)?);
             match cluster.ready().await {
+                // Each build lacks it in its own way: no file, no symbol.
+                Err(Error::Postgres(said)) if options.statistics && said.contains(STATISTICS) => {
+                    options.statistics = false;
+                }
                 Err(Error::Postgres(said))
                     if said.contains("pre-existing shared memory") && Instant::now() < deadline =>
                 {
@@ -412,7 +422,8 @@ impl Passwords<'_> {
     }
 
     fn admin_options(&self, port: u16) -> PgConnectOptions {
-        connect_options(port, "supabase_admin", self.admin)
+        // Or the passwords would stand among the statements that it counted, for `postgres` to read.
+        connect_options(port, "supabase_admin", self.admin).options([("pg_stat_statements.track_utility", "off")])
     }
 }
 
@@ -462,7 +473,7 @@ async fn remove_while_written(path: &Path) -> Result<()> {
 /// How to connect to a cluster of ours as a role. Statements are not logged: they may hold what is private.
 #[must_use]
 pub fn connect_options(port: u16, role: &str, password: &SecretString) -> PgConnectOptions {
-    PgConnectOptions::new_without_pgpass()
+    let options = PgConnectOptions::new_without_pgpass()
         .host("127.0.0.1")
         .port(port)
         .username(role)
@@ -477,7 +488,9 @@ pub fn connect_options(port: u16, role: &str, password: &SecretString) -> PgConn
             ("standard_conforming_strings", "on"),
             ("idle_in_transaction_session_timeout", "60s"),
         ])
-        .disable_statement_logging()
+        .disable_statement_logging();
+    // `postgres` makes functions and types in public and pg_temp. A name that a superuser looked up there would run as a superuser.
+    if role == "supabase_admin" { options.options([("search_path", "pg_catalog, pg_temp")]) } else { options }
 }
 
 /// What a program of Postgres needs of our environment. All else would be read by whoever may run a program in there (COPY FROM

@@ -64,16 +64,37 @@ impl Authoriser {
             .bind(Json(claims))
             .fetch_one(&self.pool)
             .await?;
-        if let Some(fault) = fault {
-            tracing::warn!(
-                realtime.topic = topic,
-                policy.fault = %fault,
-                "a policy on realtime.messages failed; it grants nothing"
-            );
-        }
+        tell(topic, fault.as_deref());
         Ok(Rights {
             hears: Hears { broadcast: hears_broadcast, presence: hears_presence },
             says: Hears { broadcast: says_broadcast, presence: says_presence },
         })
+    }
+
+    /// Whether what the bearer says is kept, if they ask for that.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn may_persist(&self, topic: &str, claims: &Claims) -> sqlx::Result<bool> {
+        // Never closed.
+        let _turn = self.turns.acquire().await.ok();
+        let (allowed, fault): (bool, Option<String>) =
+            sqlx::query_as("select m.* from realtime.hub_may_persist($1, $2) m")
+                .bind(topic)
+                .bind(Json(claims))
+                .fetch_one(&self.pool)
+                .await?;
+        tell(topic, fault.as_deref());
+        Ok(allowed)
+    }
+}
+
+fn tell(topic: &str, fault: Option<&str>) {
+    if let Some(fault) = fault {
+        tracing::warn!(
+            realtime.topic = topic,
+            policy.fault = %fault,
+            "a policy on realtime.messages failed; it grants nothing"
+        );
     }
 }

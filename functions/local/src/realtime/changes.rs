@@ -94,6 +94,26 @@ struct Inner {
     unused: mpsc::UnboundedSender<Uuid>,
 }
 
+/// Why nobody listens, in words for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unheard {
+    /// What was asked for can not be had.
+    Refused(String),
+    /// The database does not answer.
+    Away(&'static str),
+}
+
+impl Unheard {
+    /// The words.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Refused(why) => why,
+            Self::Away(why) => why,
+        }
+    }
+}
+
 /// Listens until dropped.
 pub struct Subscription {
     changes: Changes,
@@ -137,13 +157,13 @@ impl Changes {
     /// Listens to all of `wanted`, or to nothing. Once this returns, what is committed is heard.
     ///
     /// # Errors
-    /// A sentence for the client.
+    /// [`Unheard`].
     pub async fn subscribe(
         &self,
         listener: &Listener,
         wanted: &[(i64, Wanted)],
         claims: &Claims,
-    ) -> Result<Subscription, String> {
+    ) -> Result<Subscription, Unheard> {
         let text: Arc<str> = Value::Object(claims.clone()).to_string().into();
         let mut subscription = Subscription { changes: self.clone(), member: listener.member, groups: Vec::new() };
         let _one = self.inner.making.lock().await;
@@ -173,15 +193,7 @@ impl Changes {
         Ok(subscription)
     }
 
-    async fn make(&self, wanted: &Wanted, claims: &Claims) -> Result<Group, String> {
-        let shown = || {
-            let Wanted { event, schema, table, filters, .. } = wanted;
-            let filters: Vec<String> = filters
-                .iter()
-                .map(|f| format!("{}={}{}.{}", f.column, if f.negate { "not." } else { "" }, f.operator, f.value))
-                .collect();
-            format!("[event: {event}, schema: {schema}, table: {table}, filter: {}]", filters.join(","))
-        };
+    async fn make(&self, wanted: &Wanted, claims: &Claims) -> Result<Group, Unheard> {
         let id = Uuid::new_v4();
         let columns: Vec<&str> = wanted.filters.iter().map(|filter| filter.column.as_str()).collect();
         let operators: Vec<&str> = wanted.filters.iter().map(|filter| filter.operator).collect();
@@ -213,19 +225,19 @@ impl Changes {
         .fetch_all(&self.inner.pool)
         .await
         .map_err(|error| match error.as_database_error() {
-            Some(error) => format!(
+            Some(error) => Unheard::Refused(format!(
                 "Unable to subscribe to changes with given parameters. An exception happened so please check your connect parameters: {}. \
                  Exception: {}",
-                shown(),
-                error.message()
-            ),
-            None => "Realtime was unable to connect to the project database".to_owned(),
+                wanted.shown(),
+                exception(error)
+            )),
+            None => Unheard::Away("Realtime was unable to connect to the project database"),
         })?;
         if tables.is_empty() {
-            return Err(format!(
+            return Err(Unheard::Refused(format!(
                 "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given connect parameters: {}",
-                shown()
-            ));
+                wanted.shown()
+            )));
         }
         let tables = tables.into_iter().filter_map(|oid| u32::try_from(oid).ok()).collect();
         Ok(Group { id, tables, listeners: HashMap::new() })
@@ -332,6 +344,25 @@ impl Changes {
             outbox.push(packet.clone());
         }
     }
+}
+
+/// As Realtime's driver writes what Postgres said: with the name of its code.
+fn exception(error: &dyn sqlx::error::DatabaseError) -> String {
+    let code = error.code().unwrap_or_default();
+    let name = match &*code {
+        "P0001" => "raise_exception",
+        "22P02" => "invalid_text_representation",
+        "22003" => "numeric_value_out_of_range",
+        "22007" => "invalid_datetime_format",
+        "22008" => "datetime_field_overflow",
+        "2201B" => "invalid_regular_expression",
+        "42501" => "insufficient_privilege",
+        "42704" => "undefined_object",
+        "42804" => "datatype_mismatch",
+        "42883" => "undefined_function",
+        _ => return format!("ERROR {code} {}", error.message()),
+    };
+    format!("ERROR {code} ({name}) {}", error.message())
 }
 
 impl Listener {

@@ -77,6 +77,30 @@ pub struct Config {
     /// Rows to listen to.
     #[serde(deserialize_with = "lenient")]
     pub postgres_changes: Vec<Value>,
+    /// How to begin with them.
+    #[serde(deserialize_with = "lenient")]
+    pub postgres_changes_options: ChangesOptions,
+}
+
+/// `config.postgres_changes_options`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ChangesOptions {
+    #[serde(deserialize_with = "flag")]
+    wait: bool,
+    #[serde(deserialize_with = "lenient")]
+    timeout: Option<i64>,
+}
+
+impl ChangesOptions {
+    /// How long the answer to the join waits until changes flow, if it does.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        const USUAL: u64 = 15_000;
+        const MOST: u64 = 20_000;
+        let asked = self.timeout.and_then(|timeout| u64::try_from(timeout).ok()).filter(|timeout| *timeout > 0);
+        self.wait.then(|| Duration::from_millis(asked.unwrap_or(USUAL).min(MOST)))
+    }
 }
 
 /// `config.broadcast`.
@@ -202,6 +226,8 @@ pub struct Channel {
     pub confirm_at: Instant,
     /// What it may do.
     pub rights: Rights,
+    /// Whether what it says may be kept; asked when it first wants that.
+    pub may_persist: Option<bool>,
     /// Answer own broadcasts.
     pub ack: bool,
     /// Hear own broadcasts.
@@ -246,6 +272,17 @@ mod tests {
         ] {
             let join: Join = serde_json::from_value(odd).unwrap();
             assert!(!join.config.private && join.token().is_none() && join.config.postgres_changes.is_empty());
+        }
+        let waits = |options: Value| {
+            let join: Join = serde_json::from_value(json!({"config": {"postgres_changes_options": options}})).unwrap();
+            join.config.postgres_changes_options.patience().map(|patience| patience.as_millis())
+        };
+        assert_eq!(waits(json!({"wait": true})), Some(15_000));
+        assert_eq!(waits(json!({"wait": "true", "timeout": 100})), Some(100));
+        assert_eq!(waits(json!({"wait": true, "timeout": 60_000})), Some(20_000), "no longer than the server wants to");
+        assert_eq!(waits(json!({"wait": true, "timeout": -1})), Some(15_000));
+        for not in [json!(null), json!({}), json!({"wait": false, "timeout": 5}), json!("wait")] {
+            assert_eq!(waits(not), None);
         }
         let key: Join = serde_json::from_value(json!({"access_token": "sb_publishable_x"})).unwrap();
         assert_eq!(key.token(), None);

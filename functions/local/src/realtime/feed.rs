@@ -261,8 +261,8 @@ impl Feed {
         let config = ReplicationConfig::new(host, user, password.expose_secret(), database, &slot, found)
             .with_port(*port)
             .with_application_name("hub realtime")
-            // One form for values, whatever the database's settings are.
-            .with_options("-c datestyle=ISO,MDY -c timezone=UTC -c bytea_output=hex -c intervalstyle=postgres -c extra_float_digits=1")
+            // One form for values, whatever the database's settings are, and names that apply_rls finds again: it looks nowhere else.
+            .with_options("-c search_path=pg_catalog,pg_temp -c datestyle=ISO,MDY -c timezone=UTC -c bytea_output=hex -c intervalstyle=postgres -c extra_float_digits=1")
             .with_start_lsn(Lsn::ZERO);
         let mut client = ReplicationClient::connect_gated(config).await?;
         let create = format!("CREATE_REPLICATION_SLOT \"{slot}\" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT");

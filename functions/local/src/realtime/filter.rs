@@ -48,7 +48,40 @@ struct Entry {
     select: Option<Value>,
 }
 
+/// A text in quotes, as Elixir writes one.
+fn inspected(text: &str) -> String {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace("#{", "\\#{")
+        .replace('\n', "\\n")
+        .replace('\t', "\\t")
+        .replace('\r', "\\r");
+    format!("\"{escaped}\"")
+}
+
 impl Wanted {
+    /// As Realtime's messages repeat it: in Elixir's notation.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let Self { event, schema, table, filters, select } = self;
+        let filters: Vec<String> = filters
+            .iter()
+            .map(|f| format!("{{{}, \"{}\", {}, {}}}", inspected(&f.column), f.operator, inspected(&f.value), f.negate))
+            .collect();
+        let select = match select {
+            Some(columns) => {
+                let columns: Vec<String> = columns.iter().map(|column| inspected(column)).collect();
+                format!("[{}]", columns.join(", "))
+            }
+            None => "nil".into(),
+        };
+        format!(
+            "[event: {event}, schema: {schema}, table: {table}, filters: [{}], select: {select}]",
+            filters.join(", ")
+        )
+    }
+
     /// Reads an entry.
     ///
     /// # Errors
@@ -215,6 +248,19 @@ mod tests {
             assert!(filters(bad).is_err(), "{bad}");
         }
         assert!(filters(&"a=eq.1,".repeat(30)).is_err());
+    }
+
+    #[test]
+    fn a_question_is_repeated_as_realtime_does() {
+        let shown = |entry: Value| Wanted::read(&entry).unwrap().shown();
+        assert_eq!(
+            shown(json!({"event": "insert", "schema": "public"})),
+            "[event: INSERT, schema: public, table: *, filters: [], select: nil]"
+        );
+        assert_eq!(
+            shown(json!({"table": "t", "filter": r##"id=eq."say \"#{hey}\"",n=not.in.(1,2)"##, "select": ["id", "n"]})),
+            r##"[event: *, schema: public, table: t, filters: [{"id", "eq", "say \"\#{hey}\"", false}, {"n", "in", "{1,2}", true}], select: ["id", "n"]]"##
+        );
     }
 
     #[test]

@@ -40,7 +40,8 @@ impl Stored {
             }
         };
         let text = |name: &str| cell(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        if text("extension")? != "broadcast" {
+        // What was heard when it was said is only kept.
+        if text("extension")? != "broadcast" || text("skip_broadcast").as_deref() == Some("t") {
             return None;
         }
         let inserted_at = NaiveDateTime::parse_from_str(&text("inserted_at")?, "%Y-%m-%d %H:%M:%S%.f").ok()?;
@@ -106,6 +107,7 @@ pub async fn replay(pool: &PgPool, topic: &str, since: i64, limit: i64) -> sqlx:
                   where m.topic = $1 and m.private and m.extension = 'broadcast' and m.event is not null
                     and m.inserted_at >= to_timestamp($2::double precision / 1000) at time zone 'utc'
                     and m.inserted_at < (now() at time zone 'utc') + interval '1 minute'
+                    and (m.expires_at is null or m.expires_at > now() at time zone 'utc')
                   order by m.inserted_at desc, m.tableoid desc, m.ctid desc
                   limit $3 + $4) m
           order by m.n",
@@ -132,6 +134,7 @@ pub async fn since(pool: &PgPool, topics: &[String], since: NaiveDateTime, limit
         "select {COLUMNS}
            from realtime.messages m
           where m.topic = any ($1) and m.extension = 'broadcast' and m.inserted_at >= $2 and m.event is not null
+            and not m.skip_broadcast
           order by m.inserted_at, m.tableoid, m.ctid
           limit $3"
     )))

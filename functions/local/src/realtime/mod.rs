@@ -6,9 +6,9 @@
 //!            policies ◀── authorise ◀───────────────┴──────────┘
 //! ```
 //!
-//! [`pgoutput`], [`filter`], [`presence`], [`channel`] read; [`rooms`] and [`outbox`] hand out; [`authorise`], [`messages`] and
-//! [`changes`] ask the database; [`feed`] hears it; [`socket`] and [`rest`] are the doors. What the hub means by a topic is in
-//! SQL: nothing here knows.
+//! [`pgoutput`], [`filter`], [`presence`], [`channel`] read; [`rooms`] and [`outbox`] hand out; [`authorise`], [`messages`],
+//! [`persist`] and [`changes`] ask the database; [`feed`] hears it; [`socket`] and [`rest`] are the doors. What the hub means by a
+//! topic is in SQL: nothing here knows.
 
 pub mod authorise;
 pub mod changes;
@@ -17,6 +17,7 @@ pub mod feed;
 pub mod filter;
 pub mod messages;
 pub mod outbox;
+pub mod persist;
 pub mod pgoutput;
 pub mod presence;
 mod rest;
@@ -60,6 +61,7 @@ const CONNECTIONS: u32 = 5;
 const STREAM_WITHIN: Duration = Duration::from_secs(3);
 const SOCKETS: usize = 20_000;
 const MAX_FRAME: usize = 5 * 1024 * 1024;
+const PAYLOAD: usize = 3 * 1024 * 1024;
 /// What a socket reads at once: the memory it costs while nothing happens.
 const READ_BUFFER: usize = 2048;
 /// Frames that wait together are written together, up to this; a socket that was ever sent a burst keeps as much.
@@ -192,6 +194,10 @@ impl Realtime {
         let mut streaming = self.inner.streaming.clone();
         streaming.mark_unchanged();
         streaming
+    }
+
+    async fn stopped(&self) {
+        self.inner.stop.cancelled().await;
     }
 
     fn rooms(&self) -> &Rooms {

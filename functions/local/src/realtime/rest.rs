@@ -1,8 +1,9 @@
 //! Broadcasts over HTTP: for programs that have no socket.
 
 use super::{
-    BadBearer, Realtime,
+    BadBearer, PAYLOAD, Realtime,
     channel::Bearer,
+    persist::Persist,
     rooms::{RoomKey, Said},
 };
 use axum::{
@@ -18,7 +19,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 use std::collections::HashMap;
 
-const PAYLOAD: usize = 3 * 1024 * 1024;
 const MESSAGES: usize = 1000;
 
 /// A message that was checked.
@@ -28,12 +28,8 @@ struct Ready {
 }
 
 fn bearer(realtime: &Realtime, headers: &HeaderMap) -> Result<Bearer, BadBearer> {
-    let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
-    let token = text(header::AUTHORIZATION)
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
-        .or_else(|| text(header::HeaderName::from_static("apikey")));
+    let key = || headers.get("apikey").and_then(|value| value.to_str().ok());
+    let token = crate::rest::bearer(headers).or_else(key);
     token.ok_or(BadBearer::Malformed).and_then(|token| realtime.bearer(&SecretString::from(token)))
 }
 
@@ -119,7 +115,7 @@ fn ready(message: Map<String, Value>) -> Result<Ready, Value> {
     Ok(Ready { room: RoomKey { private, topic: topic.into() }, said: Said::Text(said) })
 }
 
-/// `POST /api/broadcast/:topic/events/:event?private=true`: the body is the payload, JSON or bytes.
+/// `POST /api/broadcast/:topic/events/:event?private=true&persist=true`: the body is the payload, JSON or bytes.
 pub async fn single(
     State(realtime): State<Realtime>,
     method: Method,
@@ -154,18 +150,31 @@ pub async fn single(
         return unprocessable(&json!({"payload": ["Payload size exceeds tenant limit"]}));
     }
     let private = query.get("private").is_some_and(|private| private == "true");
+    let persist = match Persist::in_query(&query) {
+        Ok(Some(_)) if !private => return unprocessable(&json!({"persist": ["can only be used on private channels"]})),
+        Ok(persist) => persist,
+        Err(bad) => return unprocessable(&json!({"persist": [bad.to_string()]})),
+    };
     let room = RoomKey { private, topic: topic.into() };
     if private {
         match realtime.authoriser().ask(&room.topic, &bearer.claims).await {
             Ok(rights) if rights.says.broadcast => {}
-            Ok(_) => {
-                let message = "You do not have permissions to write to this Channel topic";
-                return (StatusCode::FORBIDDEN, Json(json!({"message": message}))).into_response();
-            }
+            Ok(_) => return (StatusCode::FORBIDDEN, Json(json!({"message": "Unauthorized"}))).into_response(),
             Err(error) => return unavailable(&error),
         }
     }
-    realtime.rooms().say(&room, &Said::Broadcast(Broadcast { event, body, meta: None }, None), None);
+    let kept = match persist {
+        Some(persist) => match realtime.authoriser().may_persist(&room.topic, &bearer.claims).await {
+            Ok(may) => may.then_some(persist),
+            Err(error) => return unavailable(&error),
+        },
+        None => None,
+    };
+    let broadcast = Broadcast { event, body, meta: None };
+    realtime.rooms().say(&room, &Said::Broadcast(broadcast.clone(), None), None);
+    if let Some(persist) = kept {
+        persist.keep(realtime.pool(), &room.topic, &broadcast).await;
+    }
     StatusCode::ACCEPTED.into_response()
 }
 

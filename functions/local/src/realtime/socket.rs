@@ -1,21 +1,23 @@
 //! One socket: frames in, frames out, and the channels it has joined.
 
+mod saying;
+
 use super::{
     Realtime,
     authorise::Rights,
-    changes::Listener,
+    changes::{Listener, Subscription, Unheard},
     channel::{Bearer, Channel, Join, Rate, replay_of},
     filter::Wanted,
     messages,
     outbox::{Outbox, Waiting, outbox},
-    rooms::{Command, Joining, RoomKey, Said},
+    rooms::{Command, Joining, Membership, RoomKey},
 };
 use axum::extract::ws::{CloseFrame, Message as WsMessage, WebSocket, close_code};
 use futures_util::{SinkExt, StreamExt, stream::SplitSink};
 use hub::realtime::frame::{self, Message, Payload, Version};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
@@ -34,7 +36,6 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const CHANNELS: usize = 100;
 const JOINS_A_SECOND: u32 = 100;
 const FRAMES_A_SECOND: u32 = 1000;
-const PAYLOAD: usize = 3 * 1024 * 1024;
 
 /// Why a socket ends.
 enum End {
@@ -305,6 +306,15 @@ impl Socket {
         };
 
         let (wanted, echoed, faults) = read_wanted(entries);
+        let listener = self.listener(&message.topic, &membership);
+        let subscription = match config.postgres_changes_options.patience().filter(|_| !echoed.is_empty()) {
+            Some(patience) => match faults.first() {
+                Some(fault) => return Err(Refused::new("RealtimeDisabledForConfiguration", fault)),
+                None => Some(self.subscribed(patience, &listener, &wanted, &bearer).await?),
+            },
+            None => None,
+        };
+        let waited = subscription.is_some();
         self.reply(message, true, &json!({"postgres_changes": echoed}));
         for stored in &replayed {
             if let Some(frame) = stored.replayed().to_client(self.version, &message.topic) {
@@ -324,35 +334,74 @@ impl Socket {
             confirm_at: bearer.confirm_at(),
             bearer,
             rights,
+            may_persist: None,
             ack: config.broadcast.ack,
             to_self: config.broadcast.to_self,
             presence_key: config.presence.key(),
             presence_calls: Rate::of_presence(),
             tell_ready: config.broadcast.replication_ready,
             wanted: if faults.is_empty() { wanted } else { Vec::new() },
-            subscription: None,
+            subscription,
         };
         self.channels.insert(message.topic.clone(), channel);
-        self.subscribe(&message.topic).await;
+        if !waited {
+            self.subscribe(&message.topic).await;
+        }
         self.announce_to(&message.topic);
         Ok(())
     }
 
+    fn listener(&self, topic: &str, membership: &Membership) -> Listener {
+        let outbox = self.outbox.clone();
+        Listener { member: membership.id(), outbox, version: self.version, topic: topic.into() }
+    }
+
+    /// Listens to rows, once they flow, within this time. The socket's other frames wait, as on Supabase: a join is answered before the
+    /// next frame is read.
+    async fn subscribed(
+        &self,
+        patience: Duration,
+        listener: &Listener,
+        wanted: &[(i64, Wanted)],
+        bearer: &Bearer,
+    ) -> Result<Subscription, Refused> {
+        let mut streaming = self.streaming.clone();
+        let flowing = async {
+            loop {
+                // Whoever tells of it is gone when the server ends.
+                if streaming.wait_for(|flows| *flows).await.is_err() {
+                    return Err(Refused::no_database());
+                }
+                match self.realtime.changes().subscribe(listener, wanted, &bearer.claims).await {
+                    Ok(subscription) => return Ok(subscription),
+                    Err(Unheard::Refused(why)) => return Err(Refused::new("RealtimeDisabledForConfiguration", why)),
+                    // The stream breaks, too, and comes back when the database does.
+                    Err(Unheard::Away(_)) => drop(streaming.changed().await),
+                }
+            }
+        };
+        let late = || {
+            let waited = patience.as_millis();
+            let why = format!("Timed out after {waited}ms waiting for the postgres_changes subscription");
+            Refused::new("PostgresChangesSubscribeTimeout", why)
+        };
+        tokio::select! {
+            subscribed = timeout(patience, flowing) => subscribed.unwrap_or_else(|_| Err(late())),
+            () = self.realtime.stopped() => Err(late()),
+        }
+    }
+
     /// Listens to the rows that a channel asked for, with its present claims.
     async fn subscribe(&mut self, topic: &str) {
-        let Some(channel) = self.channels.get_mut(topic).filter(|channel| !channel.wanted.is_empty()) else { return };
-        let listener = Listener {
-            member: channel.membership.id(),
-            outbox: self.outbox.clone(),
-            version: self.version,
-            topic: topic.into(),
-        };
+        let Some(channel) = self.channels.get(topic).filter(|channel| !channel.wanted.is_empty()) else { return };
+        let listener = self.listener(topic, &channel.membership);
+        let Some(channel) = self.channels.get_mut(topic) else { return };
         let before = channel.subscription.take();
         let outcome = self.realtime.changes().subscribe(&listener, &channel.wanted, &channel.bearer.claims).await;
         drop(before);
         match outcome {
             Ok(subscription) => channel.subscription = Some(subscription),
-            Err(why) => listener.system("error", &why),
+            Err(why) => listener.system("error", why.message()),
         }
     }
 
@@ -390,7 +439,7 @@ impl Socket {
                 self.channels.remove(&message.topic);
                 self.event(&message.topic, &join_ref, "phx_close", &json!({}));
             }
-            "broadcast" => self.broadcast(&message),
+            "broadcast" => self.broadcast(&message).await,
             "presence" => self.track(&message),
             "access_token" => {
                 let token = match &message.payload {
@@ -403,67 +452,6 @@ impl Socket {
                 }
             }
             _ => tracing::debug!("an event that nothing listens to was dropped"),
-        }
-    }
-
-    fn broadcast(&self, message: &Message) {
-        let Some(channel) = self.channels.get(&message.topic) else { return };
-        // Silent, as on Supabase.
-        if !channel.rights.says.broadcast {
-            return;
-        }
-        let (size, said) = match &message.payload {
-            Payload::Json(raw) => (raw.get().len(), Said::Text(raw.get().to_owned())),
-            Payload::Broadcast(broadcast) => {
-                let (frame::Body::Json(body) | frame::Body::Binary(body)) = &broadcast.body;
-                (body.len(), Said::Broadcast(broadcast.clone(), None))
-            }
-            Payload::Bytes(_) => return,
-        };
-        if size > PAYLOAD {
-            if channel.ack {
-                self.reply(message, false, &json!({"reason": "payload_size_exceeded"}));
-            }
-            return;
-        }
-        channel.membership.say(&said, channel.to_self);
-        if channel.ack {
-            self.reply(message, true, &json!({}));
-        }
-    }
-
-    fn track(&mut self, message: &Message) {
-        if !self.channels.get_mut(&message.topic).is_some_and(|channel| channel.presence_calls.allows()) {
-            self.shut(&message.topic, "Client presence rate limit exceeded");
-            return;
-        }
-        let Some(channel) = self.channels.get(&message.topic) else { return };
-        let payload: Map<String, Value> = match &message.payload {
-            Payload::Json(raw) if raw.get().len() <= PAYLOAD => serde_json::from_str(raw.get()).unwrap_or_default(),
-            _ => Map::new(),
-        };
-        let event = payload.get("event").and_then(Value::as_str).map(str::to_ascii_lowercase);
-        match event.as_deref() {
-            Some("track") => match payload.get("payload").cloned().unwrap_or_else(|| json!({})) {
-                _ if !channel.rights.says.presence => {
-                    self.reply(
-                        message,
-                        false,
-                        &json!({"reason": "You do not have permissions to show presence in this Channel topic"}),
-                    );
-                }
-                Value::Object(meta) => {
-                    channel.membership.track(&channel.presence_key, meta);
-                    self.reply(message, true, &json!({}));
-                }
-                _ => self.reply(message, false, &json!({"reason": "Presence track payload must be a map"})),
-            },
-            Some("untrack") => {
-                channel.membership.untrack();
-                self.reply(message, true, &json!({}));
-            }
-            Some(_) => self.reply(message, false, &json!({"reason": "the event of presence is track or untrack"})),
-            None => self.reply(message, true, &json!({})),
         }
     }
 
@@ -506,7 +494,7 @@ impl Socket {
                     let why = format!("You no longer have permission to read from this Channel topic: {name}");
                     self.shut(topic, &why);
                 } else {
-                    channel.rights = now;
+                    (channel.rights, channel.may_persist) = (now, None);
                     if !now.says.presence {
                         channel.membership.untrack();
                     }

@@ -1,8 +1,19 @@
-//! REST: the crate `postrust-server` over the `public` schema, behind a layer that mends what clients trip over.
+//! REST: what PostgREST means, over the schemas that are exposed.
 //!
-//! Faults B1 to B3 are listed in this folder's README. Beyond them: a table or function made a moment ago is there at once.
+//! A request is read ([`request`]), planned for the schema ([`plan`]), written as one statement ([`statement`]), run in one transaction
+//! ([`run`]) and answered ([`answer`]). Values are never read here: Postgres writes the body. A table or function made a moment ago is
+//! there at once.
 
-mod mend;
+mod answer;
+mod claims;
+mod openapi;
+mod plan;
+mod refusal;
+mod refuse;
+mod request;
+mod run;
+mod schema;
+mod statement;
 
 use crate::{
     error::{Error, Result},
@@ -10,32 +21,27 @@ use crate::{
     postgres::connect_options,
 };
 use axum::{
-    body::{Body, Bytes, to_bytes},
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request},
+    body::Bytes,
+    http::{HeaderMap, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use postrust_core::{AppConfig, SchemaCache, config::RoleSettings};
-use postrust_server::AppState;
-use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+pub(crate) use claims::bearer;
+use claims::{Caller, Tokens};
+use refusal::Refusal;
+use request::{Action, Request, media::Media};
+use schema::{Name, OpenApi, Schema};
 use sqlx::{
     Connection,
     postgres::{PgListener, PgPool, PgPoolOptions},
 };
 use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
+    collections::HashSet,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::Mutex, time};
 use tokio_util::sync::CancellationToken;
 
-/// As hosted: a request for everything gets a thousand rows.
-const MAX_ROWS: i64 = 1000;
-pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
-/// How deep a request may embed; clients go two or three levels down.
-const DEPTH: usize = 8;
 const POOL: u32 = 12;
 /// A connection that lay idle for longer is asked whether it still lives.
 const ASK_AFTER: Duration = Duration::from_secs(1);
@@ -50,8 +56,10 @@ pub struct Rest {
 }
 
 struct Inner {
-    app: Arc<AppState>,
     pool: PgPool,
+    tokens: Tokens,
+    timezones: HashSet<String>,
+    schema: RwLock<Arc<Schema>>,
     /// When the schema that is in use was begun to be read.
     read_at: Mutex<Instant>,
 }
@@ -62,27 +70,7 @@ impl Rest {
     /// # Errors
     /// [`Error::Rest`] when the database can not be reached or read.
     pub async fn start(port: u16, secrets: &Secrets, stop: CancellationToken) -> Result<Self> {
-        let mut config = AppConfig::default();
-        config.db_schemas = vec!["public".into()];
-        config.db_extra_search_path = vec!["public".into(), "extensions".into()];
-        config.db_anon_role = Some("anon".into());
-        config.db_max_rows = Some(MAX_ROWS);
-        config.db_pool_size = POOL;
-        config.max_body_size = MAX_BODY_BYTES;
-        config.jwt_secret = Some(secrets.jwt_secret.expose_secret().to_owned());
-        config.compat_mode = true;
-        // `authenticator` changes into these with SET ROLE, which does not apply what ALTER ROLE says of them.
-        let timeout = |milliseconds| {
-            let mut settings = RoleSettings::default();
-            settings.statement_timeout = Some(milliseconds);
-            settings
-        };
-        config.role_settings = HashMap::from([
-            ("anon".to_owned(), timeout(3000)),
-            ("authenticated".to_owned(), timeout(8000)),
-            ("service_role".to_owned(), timeout(8000)),
-        ]);
-
+        let failed = |error: sqlx::Error| Error::Rest(error.to_string());
         let pool = PgPoolOptions::new()
             .max_connections(POOL)
             // As hub::db does: to ask each connection before each request whether it lives would be an exchange more.
@@ -98,13 +86,21 @@ impl Rest {
             .acquire_timeout(Duration::from_secs(8))
             .connect_with(connect_options(port, "authenticator", &secrets.authenticator_password))
             .await
-            .map_err(|error| Error::Rest(error.to_string()))?;
+            .map_err(failed)?;
         let began = Instant::now();
-        let cache = SchemaCache::load_with_search_path(&pool, &config.db_schemas, &config.db_extra_search_path)
-            .await
-            .map_err(|error| Error::Rest(error.to_string()))?;
-        let app = AppState::new(pool.clone(), cache, config).map_err(|error| Error::Rest(error.to_string()))?;
-        let rest = Self { inner: Arc::new(Inner { app: Arc::new(app), pool, read_at: Mutex::new(began) }) };
+        let mut connection = pool.acquire().await.map_err(failed)?;
+        let schema = schema::load(&mut connection).await.map_err(failed)?;
+        let timezones = schema::timezones(&mut connection).await.map_err(failed)?;
+        drop(connection);
+        let rest = Self {
+            inner: Arc::new(Inner {
+                pool,
+                tokens: Tokens::new(&secrets.jwt_secret),
+                timezones,
+                schema: RwLock::new(Arc::new(schema)),
+                read_at: Mutex::new(began),
+            }),
+        };
         tokio::spawn(rest.clone().follow(stop));
         Ok(rest)
     }
@@ -120,83 +116,75 @@ impl Rest {
         self.inner.pool.close().await;
     }
 
-    /// Answers one request; its path is without the mount (`/messages`, `/rpc/send`).
-    pub async fn handle(&self, request: Request) -> Response {
+    /// Who asks, before anything else is looked at.
+    ///
+    /// # Errors
+    /// The answer to who shows no token of this project, or one that lasts for ever.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<Caller, Box<Response>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let caller = self.inner.tokens.caller(headers, &self.schema().settings, now).and_then(Caller::ending);
+        caller.map_err(|refusal| Box::new(refusal.into_response()))
+    }
+
+    /// Answers one request of who was admitted; its path is without the mount (`/messages`, `/rpc/send`).
+    pub async fn handle(&self, parts: &Parts, body: Bytes, caller: &Caller) -> Response {
         let arrived = Instant::now();
-        let (parts, body) = request.into_parts();
-        if let Some(why) = parts.uri.query().and_then(mend::too_much) {
-            return refuse(StatusCode::BAD_REQUEST, why);
-        }
-        let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
+        let answer = match self.ask(parts, body.clone(), caller).await {
+            // Something the schema in use does not have. That a notification about it is on its way helps nobody who asks now.
+            Err(refusal) if is_a_miss(&refusal) && self.reload(arrived).await => self.ask(parts, body, caller).await,
+            answer => answer,
         };
-        let Some(parts) = mended(parts) else {
-            return refuse(StatusCode::BAD_REQUEST, "the request's address can not be read");
-        };
-        let anonymous = is_anonymous(&parts.headers);
-        let body = match parts.uri.path().strip_prefix("/rpc/").filter(|_| parts.method == Method::POST) {
-            Some(function) => match self.arguments(function, body).await {
-                Ok(body) => body,
-                Err(refused) => return refused,
-            },
-            None => body,
-        };
-
-        let answer = self.ask(&parts, body.clone()).await;
-        let answer = match self.after_a_miss(answer, arrived).await {
-            Ok(answer) => answer,
-            Err(_) => self.ask(&parts, body).await,
-        };
-        forbidden_not_unauthorized(answer, anonymous).await
+        answer.unwrap_or_else(IntoResponse::into_response)
     }
 
-    /// Mends B6: an argument that is null would reach the function as an empty text. It is left out where its default is null, and means the same;
-    /// where the default is something else the caller would get what they did not ask for, and is told.
-    async fn arguments(&self, function: &str, body: Bytes) -> Result<Bytes, Response> {
-        let Some((named, nulls)) = mend::nulls(&body) else { return Ok(body) };
-        // Of an argument with a default other than null. The names of the arguments that have one are the last.
-        let defaults: Result<Vec<String>, _> = sqlx::query_scalar(
-            "select a.name from pg_catalog.pg_proc p
-              cross join lateral unnest(p.proargnames) with ordinality a (name, n)
-              cross join lateral pg_catalog.pg_get_function_arg_default(p.oid, a.n::int) d (said)
-              where p.pronamespace = 'public'::regnamespace and p.proname = $1 and a.name = any ($2) and d.said !~* '^null(::|$)'",
-        )
-        .bind(function)
-        .bind(&nulls)
-        .fetch_all(&self.inner.pool)
-        .await;
-        match defaults {
-            Ok(defaults) => match defaults.first() {
-                Some(name) => Err(refuse(
-                    StatusCode::BAD_REQUEST,
-                    &format!("the argument {name} is null: give a value, or leave it out"),
-                )),
-                None => Ok(named),
-            },
-            Err(_) => Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the database can not be reached")),
+    /// What a caller gets who has too much under way.
+    pub fn busy(caller: &Caller) -> Response {
+        Refusal::of_database(&sqlx::Error::PoolTimedOut, caller.known).into_response()
+    }
+
+    fn schema(&self) -> Arc<Schema> {
+        self.inner.schema.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn ask(&self, parts: &Parts, body: Bytes, caller: &Caller) -> Result<Response, Refusal> {
+        let schema = self.schema();
+        let request = Request::read(parts, body, &schema.settings, &self.inner.timezones)?;
+        match request.action {
+            Action::Root => self.root(parts, &schema, &request, caller).await,
+            Action::RootInfo => Ok(answer::root_info()),
+            Action::TableInfo => {
+                let name = Name::new(request.schema.clone(), request.target.clone());
+                schema.table(&name).map(answer::table_info).ok_or_else(|| plan::no_table(&schema, &name))
+            }
+            Action::FunctionInfo => Ok(answer::function_info(plan::find_function(&schema, &request)?)),
+            _ => {
+                let plan = plan::plan(&schema, &request)?;
+                let statement = statement::write(&schema, &request, &plan);
+                let outcome = run::run(&self.inner.pool, &schema, &request, &plan, &statement, caller).await?;
+                answer::answer(&request, &plan, outcome)
+            }
         }
     }
 
-    async fn ask(&self, parts: &request::Parts, body: Bytes) -> Response {
-        let mut request = Request::new(Body::from(body));
-        *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = parts.uri.clone();
-        *request.headers_mut() = parts.headers.clone();
-        postrust_server::handle_request(State(self.inner.app.clone()), request).await
-    }
-
-    /// Something the schema in use does not have: `Err` if it was read again meanwhile and the question is worth repeating. That
-    /// a notification about the change is on its way helps nobody who asks now.
-    async fn after_a_miss(&self, answer: Response, arrived: Instant) -> Result<Response, ()> {
-        if !matches!(answer.status(), StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) {
-            return Ok(answer);
+    /// The document at `/`.
+    async fn root(
+        &self,
+        parts: &Parts,
+        schema: &Schema,
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<Response, Refusal> {
+        if !request.accept.iter().any(|media| matches!(media, Media::Any | Media::Json | Media::OpenApi)) {
+            let names: Vec<String> = request.accept.iter().map(Media::name).collect();
+            return Err(refuse::not_acceptable(&names));
         }
-        let (answer, said) = opened(answer).await;
-        let missing = matches!(
-            said.as_ref().and_then(|said| said["code"].as_str()),
-            Some("PGRST200" | "PGRST202" | "PGRST204" | "PGRST205")
-        );
-        if missing && self.reload(arrived).await { Err(()) } else { Ok(answer) }
+        let usable = match schema.settings.openapi {
+            OpenApi::IgnorePrivileges => None,
+            _ => Some(run::usable(&self.inner.pool, schema, request, caller).await?),
+        };
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let at = openapi::Address::new(schema.settings.openapi_uri.as_deref(), host);
+        Ok(answer::root(request, &openapi::document(schema, &request.schema, usable.as_ref(), &at)))
     }
 
     /// Reads the schema, unless that has been done since `needed`. One reads, the others wait for it.
@@ -206,8 +194,10 @@ impl Rest {
             return true;
         }
         let began = Instant::now();
-        match self.inner.app.reload_schema().await {
-            Ok(()) => {
+        let loaded = async { schema::load(&mut *self.inner.pool.acquire().await?).await };
+        match loaded.await {
+            Ok(schema) => {
+                *self.inner.schema.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(schema);
                 *read_at = began;
                 true
             }
@@ -249,66 +239,6 @@ impl Rest {
     }
 }
 
-fn mended(mut parts: request::Parts) -> Option<request::Parts> {
-    if let Some(query) = parts.uri.query() {
-        let query = mend::query(query);
-        let path = parts.uri.path();
-        let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-        parts.uri = Uri::try_from(target).ok()?;
-    }
-    if parts.method == Method::HEAD {
-        // Some clients send a length with HEAD and no body.
-        parts.headers.remove(header::CONTENT_LENGTH);
-    }
-    Some(parts)
-}
-
-/// B3: who has a role and may not is forbidden; only the anonymous are asked who they are.
-async fn forbidden_not_unauthorized(answer: Response, anonymous: bool) -> Response {
-    if answer.status() != StatusCode::UNAUTHORIZED || anonymous {
-        return answer;
-    }
-    let (mut answer, said) = opened(answer).await;
-    if said.is_some_and(|said| said["code"] == "42501") {
-        *answer.status_mut() = StatusCode::FORBIDDEN;
-        answer.headers_mut().remove(header::WWW_AUTHENTICATE);
-    }
-    answer
-}
-
-/// The answer whole again, and its body as JSON if it is that.
-async fn opened(answer: Response) -> (Response, Option<Value>) {
-    let (parts, body) = answer.into_parts();
-    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let said = serde_json::from_slice(&bytes).ok();
-    (Response::from_parts(parts, Body::from(bytes)), said)
-}
-
-/// Reads the role from the token without verifying it: whoever gets as far as a refusal by the database had a valid one.
-fn is_anonymous(headers: &HeaderMap) -> bool {
-    let Some(token) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) else {
-        return true;
-    };
-    let mut validation = jsonwebtoken::Validation::default();
-    validation.insecure_disable_signature_validation();
-    validation.validate_aud = false;
-    validation.validate_exp = false;
-    validation.required_spec_claims.clear();
-    jsonwebtoken::decode::<Value>(token, &jsonwebtoken::DecodingKey::from_secret(&[]), &validation)
-        .ok()
-        .is_none_or(|data| data.claims["role"].as_str().is_none_or(|role| role == "anon"))
-}
-
-/// The token of an `Authorization` value.
-pub(crate) fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
-}
-
-fn refuse(status: StatusCode, message: &str) -> Response {
-    let mut answer =
-        axum::Json(json!({"code": "PGRST100", "details": null, "hint": null, "message": message})).into_response();
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
+fn is_a_miss(refusal: &Refusal) -> bool {
+    matches!(refusal.code(), "PGRST200" | "PGRST202" | "PGRST204" | "PGRST205")
 }

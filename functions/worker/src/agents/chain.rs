@@ -1,15 +1,12 @@
 //! Agents one after the other, at one task and in one folder: what the first did, the next looks through.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fmt::Write as _, io, path::Path, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hub::types::{EndReason, Meta};
+use hub::types::{EndReason, Meta, Resumed};
 
-use super::{Agent, Context, Outcome};
-use crate::{
-    host::{ALL_FILES, Exit},
-    redact::Redactor,
-};
+use super::{Agent, Context, Outcome, put_aside, together};
+use crate::{host::Exit, redact::Redactor};
 
 /// In a step's prompt: what the person asked for.
 const PROMPT: &str = "{prompt}";
@@ -35,12 +32,16 @@ pub(crate) struct Chain {
 
 impl Chain {
     async fn execute(&self, context: Context) -> Outcome {
-        let asked = context.task.content.clone();
+        if let Some(first) = self.links.first().filter(|_| context.further) {
+            // What there is to be done besides is for who did it.
+            return first.agent.run(context).await;
+        }
+        let asked = context.prompt.clone();
         let mut told = Vec::new();
         let mut sum = Meta::default();
         for (at, link) in self.links.iter().enumerate() {
             if at > 0 {
-                if let Err(error) = put_aside(&context.folder, at) {
+                if let Err(error) = put_aside(&context.folder, &at.to_string()) {
                     return Outcome::failed(
                         format!("the journal can not be written: {}", error.kind()),
                         true,
@@ -50,17 +51,25 @@ impl Chain {
                 context.progress.step(&format!("{} goes on, step {} of {}", link.name, at + 1, self.links.len())).await;
             }
             let mut step = context.clone();
-            step.task.content = link.prompt(at, &asked, told.last().map_or("", |(_, text): &(&str, String)| text));
+            step.prompt = link.prompt(at, &asked, told.last().map_or("", |(_, text): &(&str, String)| text));
+            if at > 0 {
+                (step.session, step.carries) = (None, Vec::new());
+            }
             match link.agent.run(step).await {
                 Outcome::Complete { result, meta } => {
                     told.push((&link.name, result));
-                    sum = together(sum, meta);
+                    sum = after(sum, meta);
                 }
                 Outcome::Failed { error, retryable, meta } => {
-                    let error = format!("{} (step {} of {}): {error}", link.name, at + 1, self.links.len());
-                    return Outcome::Failed { error, retryable, meta: together(sum, meta) };
+                    let mut error = format!("{} (step {} of {}): {error}", link.name, at + 1, self.links.len());
+                    for (step, (name, _)) in told.iter().enumerate() {
+                        write!(error, "\nDone before that: {name} (step {})", step + 1).ok();
+                    }
+                    return Outcome::Failed { error, retryable, meta: after(sum, meta) };
                 }
-                Outcome::Stopped { meta } => return Outcome::Stopped { meta: together(sum, meta) },
+                Outcome::Stopped { meta } => return Outcome::Stopped { meta: after(sum, meta) },
+                Outcome::Left { meta } => return Outcome::Left { meta: after(sum, meta) },
+                Outcome::Parked { meta } => return Outcome::Parked { meta: after(sum, meta) },
             }
         }
         let parts: Vec<String> = told.iter().map(|(name, text)| format!("**{name}**\n{text}")).collect();
@@ -90,46 +99,11 @@ impl Link {
     }
 }
 
-/// What a step that is over left in the attempt's folder, so that the next finds it empty. The lock stays.
-fn put_aside(folder: &Path, step: usize) -> io::Result<()> {
-    let place = folder.join(step.to_string());
-    fs::create_dir(&place)?;
-    for name in ALL_FILES {
-        match fs::rename(folder.join(name), place.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The record of several runs: sums, the last one's end.
-fn together(sum: Meta, last: Meta) -> Meta {
-    fn add<T: std::ops::Add<Output = T>>(one: Option<T>, other: Option<T>) -> Option<T> {
-        match (one, other) {
-            (Some(one), Some(other)) => Some(one + other),
-            (one, other) => one.or(other),
-        }
-    }
-    Meta {
-        cost_usd: add(sum.cost_usd, last.cost_usd),
-        cost_notional: match (sum.cost_notional, last.cost_notional) {
-            (Some(one), Some(other)) => Some(one || other),
-            (one, other) => one.or(other),
-        },
-        tokens_in: add(sum.tokens_in, last.tokens_in),
-        tokens_out: add(sum.tokens_out, last.tokens_out),
-        tokens_cached: add(sum.tokens_cached, last.tokens_cached),
-        turns: add(sum.turns, last.turns),
-        tool_calls: add(sum.tool_calls, last.tool_calls),
-        output_bytes: add(sum.output_bytes, last.output_bytes),
-        peak_memory_bytes: sum.peak_memory_bytes.max(last.peak_memory_bytes),
-        agent_started_at: sum.agent_started_at.or(last.agent_started_at),
-        agent_ended_at: last.agent_ended_at.map(|end| sum.agent_started_at.map_or(end, |start| end.max(start))),
-        // The next turn of a conversation is with who was asked first.
-        session_id: sum.session_id.or(last.session_id),
-        ..last
-    }
+/// The next turn of a conversation is with who was asked first.
+fn after(sum: Meta, last: Meta) -> Meta {
+    let (session_id, session_state) = (sum.session_id.clone(), sum.session_state);
+    let all = together(sum, last);
+    if session_id.is_some() { Meta { session_id, session_state, ..all } } else { all }
 }
 
 impl Agent for Chain {
@@ -137,7 +111,11 @@ impl Agent for Chain {
         self.execute(context).boxed()
     }
 
-    fn verdict(&self, _: Exit, _: &Path, _: &Arc<Redactor>) -> io::Result<Option<Outcome>> {
+    fn resumes(&self) -> bool {
+        self.links.first().is_some_and(|first| first.agent.resumes())
+    }
+
+    fn verdict(&self, _: Exit, _: &Path, _: Option<&Resumed>, _: &Arc<Redactor>) -> io::Result<Option<Outcome>> {
         // What is left tells of one step alone: the work is handed on.
         Ok(None)
     }
@@ -153,14 +131,14 @@ mod tests {
         fn run(&self, context: Context) -> BoxFuture<'_, Outcome> {
             let outcome = match &self.0 {
                 Outcome::Complete { result, meta } => {
-                    Outcome::Complete { result: format!("{result}({})", context.task.content), meta: meta.clone() }
+                    Outcome::Complete { result: format!("{result}({})", context.prompt), meta: meta.clone() }
                 }
                 other => other.clone(),
             };
             async move { outcome }.boxed()
         }
 
-        fn verdict(&self, _: Exit, _: &Path, _: &Arc<Redactor>) -> io::Result<Option<Outcome>> {
+        fn verdict(&self, _: Exit, _: &Path, _: Option<&Resumed>, _: &Arc<Redactor>) -> io::Result<Option<Outcome>> {
             Ok(None)
         }
     }
@@ -196,5 +174,16 @@ mod tests {
         let outcome = chain.execute(super::super::tests::context("x", place.path())).await;
         let Outcome::Failed { error, retryable: false, meta } = outcome else { panic!() };
         assert_eq!((error.as_str(), meta.reason), ("a (step 1 of 2): no", Some(EndReason::Denied)));
+    }
+
+    #[tokio::test]
+    async fn the_failure_of_a_later_step_tells_what_was_done_before() {
+        let place = tempfile::tempdir().unwrap();
+        let failing = Outcome::failed("no", false, EndReason::Denied);
+        let links = vec![link("a", done("A", 0.5), None), link("b", done("B", 0.5), None), link("c", failing, None)];
+        let outcome = Chain { links }.execute(super::super::tests::context("x", place.path())).await;
+        let Outcome::Failed { error, meta, .. } = outcome else { panic!() };
+        assert_eq!(error, "c (step 3 of 3): no\nDone before that: a (step 1)\nDone before that: b (step 2)");
+        assert_eq!(meta.cost_usd, Some(1.0));
     }
 }

@@ -9,12 +9,14 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hub::types::{EndReason, Meta};
+use hub::types::{EndReason, Meta, Resumed};
 use memchr::memmem;
+use tokio::time::{Instant, sleep_until};
 
 use super::{Agent, Context, ERRORS, Outcome, kept_text, meta, program};
 use crate::{
     host::{self, Event, Exit, Host, Input, Reason, Spec, Watch, write_new},
+    journal::set_waiting,
     output::{Lines, RESULT, Tail},
     redact::Redactor,
 };
@@ -56,7 +58,7 @@ impl Command {
 
     /// What a host is to run, the prompt where the agent looks for it. If that can not be: why, and whether trying again makes sense.
     fn prepare(&self, context: &Context) -> Result<Spec, (String, bool)> {
-        let prompt = &context.task.content;
+        let prompt = &context.prompt;
         let args = arguments(&self.arguments, prompt);
         if args.iter().any(|argument| argument.len() >= ARGUMENT) {
             return Err((too_long(prompt.len()), false));
@@ -92,13 +94,32 @@ impl Command {
         let (mut output, mut errors) = (Tail::new(RESULT, &context.redactor), Tail::new(ERRORS, &context.redactor));
         let mut lines = Lines::new(&context.redactor);
         let mut final_word = self.final_word.as_deref().map(FinalWord::new);
-        let mut asked = false;
+        let waits = &context.line.waits;
+        let mut waiting = waits.subscribe();
+        let (mut asked, mut parked) = (false, false);
         let exit = loop {
+            let parked_at = waits.since().and_then(|since| since.checked_add(context.line.hold));
             let event = tokio::select! {
                 biased;
                 () = context.cancel.cancelled(), if !asked => {
-                    asked = true;
+                    (asked, parked) = (true, waits.since().is_some());
+                    if parked {
+                        // Whoever waits for a person learns that it waits on, not that nobody is asked any more.
+                        waits.park();
+                    }
                     host.stop("the attempt is to stop");
+                    continue;
+                }
+                () = sleep_until(parked_at.unwrap_or_else(Instant::now)), if parked_at.is_some() && !asked => {
+                    (asked, parked) = (true, true);
+                    waits.park();
+                    host.stop("nobody has answered yet");
+                    continue;
+                }
+                Ok(()) = waiting.changed() => {
+                    let waits = !waiting.borrow_and_update().is_empty();
+                    set_waiting(&context.folder, waits);
+                    host.waiting(waits);
                     continue;
                 }
                 event = events.next() => event,
@@ -124,7 +145,13 @@ impl Command {
             context.progress.say(&line);
         }
         program::left_behind(&context, &exit);
-        self.judge(&exit, &output.text(), &errors.text())
+        match self.judge(&exit, &output.text(), &errors.text()) {
+            // It was told that its task waits. However it ended then, that is no end of the work.
+            Outcome::Stopped { meta } | Outcome::Failed { meta, .. } | Outcome::Complete { meta, .. } if parked => {
+                Outcome::Parked { meta }
+            }
+            outcome => outcome,
+        }
     }
 
     /// Well is only what says that it is: it exited by itself with 0 and, where it has a final word, said it.
@@ -173,7 +200,13 @@ impl Agent for Command {
         self.execute(context).boxed()
     }
 
-    fn verdict(&self, exit: Exit, folder: &Path, redactor: &Arc<Redactor>) -> io::Result<Option<Outcome>> {
+    fn verdict(
+        &self,
+        exit: Exit,
+        folder: &Path,
+        _: Option<&Resumed>,
+        redactor: &Arc<Redactor>,
+    ) -> io::Result<Option<Outcome>> {
         let output = kept_text(folder, host::OUTPUT, RESULT, redactor)?;
         Ok(Some(self.judge(&exit, &output, &kept_text(folder, host::ERRORS, ERRORS, redactor)?)))
     }
@@ -238,12 +271,9 @@ fn arguments(written: &[String], prompt: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{host, output::CUT, progress, redact::Redactor};
+    use crate::{host, line::Line, output::CUT, progress, redact::Redactor, spent::Spent};
     use hub::types::Task;
-    use std::{
-        sync::Arc,
-        time::{Duration, Instant},
-    };
+    use std::{sync::Arc, time::Duration};
     use tokio::time::sleep;
     use tokio_util::sync::CancellationToken;
 
@@ -280,13 +310,21 @@ mod tests {
             marks: vec![("HUB_TASK_ID".into(), task.id.to_string().into())],
             host: host::tests::program(),
             folder: folder.path().to_owned(),
+            prompt: task.content.clone(),
+            session: None,
             task,
             directory: project.path().canonicalize().unwrap(),
             root: project.path().canonicalize().unwrap(),
             progress,
+            spent: Spent::default(),
             cancel: cancel.clone(),
             grace: Duration::from_millis(500),
             redactor: redactor(),
+            line: Line::dead(),
+            carries: Vec::new(),
+            further: false,
+            limits: None,
+            leases: None,
         };
         if let Some(after) = stop_after {
             tokio::spawn(async move {
@@ -454,7 +492,7 @@ mod tests {
         ] {
             let agent = agent(&["sh", "-c", script], Watch::default(), None);
             let run = run_agent(&agent, "", None).await;
-            let judged = agent.verdict(run.exit.unwrap(), run.folder.path(), &redactor()).unwrap();
+            let judged = agent.verdict(run.exit.unwrap(), run.folder.path(), None, &redactor()).unwrap();
             assert_eq!(judged, Some(run.outcome), "{script}");
         }
     }
@@ -470,7 +508,7 @@ mod tests {
             );
             let agent = agent(&["sh", "-c", &script], Watch::default(), None);
             let run = run_agent(&agent, "", None).await;
-            let later = agent.verdict(run.exit.unwrap(), run.folder.path(), &redactor()).unwrap().unwrap();
+            let later = agent.verdict(run.exit.unwrap(), run.folder.path(), None, &redactor()).unwrap().unwrap();
             assert_eq!(later, run.outcome);
             let shown = format!("{:?}", later.shown(&redactor()));
             assert!(!(0..SECRET.len() - 6).any(|at| shown.contains(&SECRET[at..at + 6])), "{length} {exit}");

@@ -13,6 +13,8 @@ use crate::{environment, host::Watch};
 const MODELS: [&str; 4] = ["claude", "codex", "gemini", "any"];
 /// A petabyte; more the hub does not take.
 const MEMORY: u64 = 1_000_000_000_000_000;
+/// Something is left for tasks.
+const MOST_RESERVED: f64 = 0.95;
 /// What an agent gets unless its configuration says otherwise.
 const WATCH: Watch = Watch {
     first_output_seconds: Some(60.0),
@@ -30,6 +32,8 @@ pub struct AgentConfig {
     pub models: Vec<String>,
     /// Under which login it works: machines that say the same share its limits. No secret.
     pub account: Option<String>,
+    /// The share of that login, 0 to 0.95, which is left for people's own use: with more used, it gets no new task.
+    pub reserve: Option<f64>,
     /// The memory it needs.
     pub memory_bytes: Option<u64>,
     /// What it is.
@@ -88,6 +92,8 @@ pub struct Speaks {
     pub trusted: Vec<String>,
     /// What its tokens cost, where that is not what is known of its model.
     pub prices: Option<Prices>,
+    /// Whether people are asked for what its policy does not cover. Else it is refused.
+    pub ask: bool,
     /// When it is ended though nobody asked.
     pub watch: Watch,
 }
@@ -139,7 +145,11 @@ struct Written {
     #[serde(default)]
     prices: Option<Prices>,
     #[serde(default)]
+    ask: Option<bool>,
+    #[serde(default)]
     account: Option<String>,
+    #[serde(default)]
+    reserve: Option<f64>,
     #[serde(default)]
     env: Vec<String>,
     #[serde(default)]
@@ -182,7 +192,9 @@ impl Written {
             ("policy", self.policy.is_some()),
             ("trusted", self.trusted.is_some()),
             ("prices", self.prices.is_some()),
+            ("ask", self.ask.is_some()),
             ("account", self.account.is_some()),
+            ("reserve", self.reserve.is_some()),
             ("env", !self.env.is_empty()),
             ("…_seconds", times.iter().any(|limit| limit.is_some())),
         ]
@@ -196,10 +208,23 @@ impl Written {
         let (kind, takes): (&str, &[&str]) = match self.kind.as_str() {
             "survey" => ("a survey", &[]),
             "chain" => ("a chain", &["steps"]),
-            "command" => ("a command", &["argv", "final", "env", "account", "…_seconds"]),
-            name if Adapter::ALL.iter().any(|(adapter, _)| *adapter == name) => {
-                ("it", &["program", "args", "model", "policy", "trusted", "prices", "account", "env", "…_seconds"])
-            }
+            "command" => ("a command", &["argv", "final", "env", "account", "reserve", "…_seconds"]),
+            name if Adapter::ALL.iter().any(|(adapter, _)| *adapter == name) => (
+                "it",
+                &[
+                    "program",
+                    "args",
+                    "model",
+                    "policy",
+                    "trusted",
+                    "prices",
+                    "ask",
+                    "account",
+                    "reserve",
+                    "env",
+                    "…_seconds",
+                ],
+            ),
             other => {
                 let known: Vec<_> = Adapter::ALL.iter().map(|(name, _)| *name).collect();
                 return Err(format!("kind {other:?} is none of {}, command, chain, survey", known.join(", ")));
@@ -239,6 +264,7 @@ impl Written {
             policy: self.policy.unwrap_or_default(),
             trusted: self.trusted.take().unwrap_or_default(),
             prices: self.prices.take(),
+            ask: self.ask.unwrap_or(true),
             watch,
         })))
     }
@@ -252,6 +278,7 @@ impl AgentConfig {
             agent: "survey".into(),
             models: MODELS.map(String::from).to_vec(),
             account: None,
+            reserve: None,
             memory_bytes: None,
             kind: Kind::Survey,
             env: Vec::new(),
@@ -282,6 +309,7 @@ impl AgentConfig {
                     agent: written.agent,
                     models: written.models,
                     account: written.account,
+                    reserve: written.reserve,
                     memory_bytes: written.memory_bytes,
                     kind,
                     env: written.env,
@@ -306,6 +334,7 @@ impl AgentConfig {
             memory_bytes: self.memory_bytes,
             account: account.map(str::to_owned),
             program: program.map(str::to_owned),
+            reserve: self.reserve,
         }
     }
 
@@ -435,6 +464,10 @@ impl AgentConfig {
         if self.account.as_ref().is_some_and(|account| !plain(account) || account.chars().count() > 200) {
             problems.push("account is a name for its login, of 1 to 200 characters".into());
         }
+        if self.reserve.is_some_and(|share| !(0.0..=MOST_RESERVED).contains(&share)) {
+            problems
+                .push(format!("reserve is a share of its login, 0 to {MOST_RESERVED}: 0.2 leaves a fifth to people"));
+        }
         match &self.kind {
             Kind::Survey | Kind::Chain(_) => {}
             Kind::Command { argv, watch, final_word } => {
@@ -539,7 +572,7 @@ mod tests {
     fn an_offer_says_whose_login_and_which_program_it_is() {
         let agents = AgentConfig::parse(
             r#"[{"agent":"claude","models":["claude"],"kind":"claude","program":"claude"},
-                {"agent":"review","models":["claude"],"kind":"claude","program":"/bin/claude","account":"team"},
+                {"agent":"review","models":["claude"],"kind":"claude","program":"/bin/claude","account":"team","reserve":0.2},
                 {"agent":"dual","models":["claude"],"kind":"chain","steps":[{"agent":"review"},{"agent":"claude"}]},
                 {"agent":"mine","models":["any"],"kind":"command","argv":["claude"]},
                 {"agent":"survey","models":["any"],"kind":"survey"}]"#,
@@ -548,6 +581,7 @@ mod tests {
         let offer = |name: &str| agents.iter().find(|one| one.agent == name).unwrap().offer(&agents);
         let login = |name: &str| (offer(name).program.unwrap_or_default(), offer(name).account.unwrap_or_default());
         let of = |program: &str, account: &str| (program.to_owned(), account.to_owned());
+        assert_eq!((offer("claude").reserve, offer("review").reserve), (None, Some(0.2)));
         assert_eq!(login("claude"), of("claude", ""));
         assert_eq!(login("review"), of("claude", "team"));
         assert_eq!(login("dual"), of("claude", "team"));
@@ -574,6 +608,8 @@ mod tests {
             (r#","linger_seconds":-1"#, "linger_seconds is no time"),
             (r#","final":" ""#, "final is how a line begins"),
             (r#","memory_bytes":0"#, "memory_bytes is 0"),
+            (r#","reserve":0.96"#, "reserve is a share of its login"),
+            (r#","reserve":-0.1"#, "reserve is a share of its login"),
         ] {
             let error = of(wrong).unwrap_err().to_string();
             assert!(error.contains("agent a") && error.contains(key), "{error}");

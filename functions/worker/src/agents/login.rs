@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::SystemTime,
@@ -53,17 +54,20 @@ impl Logins {
 }
 
 fn files(config: &AgentConfig) -> Vec<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let known = config.program().and_then(Known::of);
-    let folder = known.and_then(|known| {
-        let (folder, variable) = known.settings;
-        absolute(variable).or_else(|| Some(absolute("HOME")?.join(folder)))
-    });
+    let folder = known.and_then(|known| settings(known, |name| std::env::var_os(name)));
     let credentials = known.into_iter().flat_map(|known| known.credentials);
     let mut files: Vec<PathBuf> =
         folder.into_iter().flat_map(|folder| credentials.clone().map(move |file| folder.join(file))).collect();
     files.extend(checked(config));
     files
+}
+
+/// The folder of a program's settings, as an environment says.
+pub(super) fn settings(known: &Known, value: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name: &str| value(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let (folder, variable) = known.settings;
+    absolute(variable).or_else(|| Some(absolute("HOME")?.join(folder)))
 }
 
 /// The file that `hub agents check` touches when an agent's program did its work: all workers of this user look at it. One program has one

@@ -4,18 +4,24 @@
 mod chain;
 pub mod command;
 mod config;
+mod home;
 pub mod installed;
+pub(crate) mod limits;
 pub mod login;
 mod program;
+pub(crate) mod refresh;
 pub mod speaking;
 pub mod survey;
+mod talk;
 
 pub(crate) use config::check;
 pub use config::{Adapter, AgentConfig, Kind, Speaks, Step};
+use limits::Limits;
+use refresh::Leases;
 
 use std::{
     ffi::OsString,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -25,7 +31,7 @@ use chrono::DateTime;
 use futures_util::future::BoxFuture;
 use hub::{
     text::clean,
-    types::{EndReason, Meta, Task},
+    types::{EndReason, Meta, Resumed, SessionState, Task},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -33,9 +39,11 @@ use uuid::Uuid;
 
 use crate::{
     host::{self, Exit},
+    line::{About, Line},
     output::{RESULT, Tail, ending},
     progress::{self, Progress},
     redact::Redactor,
+    spent::{self, Spent},
 };
 
 /// The end of standard error that tells why it failed.
@@ -48,7 +56,11 @@ const STDERR: usize = 8000;
 pub struct Context {
     /// The task, as it was claimed.
     pub task: Task,
-    /// The project's folder: canonical, and under the root.
+    /// What the agent is asked now: in a first turn what the hub says, later what is to be done besides.
+    pub prompt: String,
+    /// The session to go on with.
+    pub session: Option<Resumed>,
+    /// Where it works: canonical; the project's folder or a workspace of its own.
     pub directory: PathBuf,
     /// The canonical root of all projects.
     pub root: PathBuf,
@@ -56,6 +68,8 @@ pub struct Context {
     pub folder: PathBuf,
     /// Where to say what is being done.
     pub progress: Progress,
+    /// Where to say what is used.
+    pub(crate) spent: Spent,
     /// Cancelled when the attempt is to stop. An agent stops everything it started, then returns.
     pub cancel: CancellationToken,
     /// Environment for every process the agent starts, besides its own: which task it is for, and the marks by which they are found.
@@ -66,6 +80,31 @@ pub struct Context {
     pub grace: Duration,
     /// What people are not to read. What an agent cuts, it blacks out before.
     pub(crate) redactor: Arc<Redactor>,
+    /// What people add, and how they are asked.
+    pub(crate) line: Line,
+    /// What people added before, and is in the prompt.
+    pub(crate) carries: Vec<About>,
+    /// Whether it has had a turn in this attempt.
+    pub(crate) further: bool,
+    /// Who is told of the limits of its account. None: nobody.
+    pub(crate) limits: Option<Arc<Limits>>,
+    /// Who says whose turn it is to refresh a login. None: this machine alone.
+    pub(crate) leases: Option<Arc<dyn Leases>>,
+}
+
+/// A session after a run, or the one that the run began, with what it has used. None: it can not be gone on with.
+pub(crate) fn session_after(before: Option<&Resumed>, run: &Meta) -> Option<Resumed> {
+    let id = run.session_id.clone().filter(|_| run.session_state != Some(SessionState::Poisoned))?;
+    let before = before.filter(|before| before.id == id).cloned().unwrap_or_default();
+    let more =
+        |count: u64, run: Option<i64>| count.saturating_add(run.and_then(|run| run.try_into().ok()).unwrap_or(0));
+    Some(Resumed {
+        id,
+        tokens_in: more(before.tokens_in, run.tokens_in),
+        tokens_out: more(before.tokens_out, run.tokens_out),
+        tokens_cached: more(before.tokens_cached, run.tokens_cached),
+        cost_usd: before.cost_usd + run.cost_usd.unwrap_or_default(),
+    })
 }
 
 /// How an attempt went.
@@ -92,6 +131,16 @@ pub enum Outcome {
         /// What is known about the run.
         meta: Meta,
     },
+    /// Its worker stops while what the agent did, which is done, is proved or handed out: the next worker goes on there.
+    Left {
+        /// What is known about the run.
+        meta: Meta,
+    },
+    /// Somebody was asked and has not answered: it goes on with the answer.
+    Parked {
+        /// What is known about the run.
+        meta: Meta,
+    },
 }
 
 impl Outcome {
@@ -115,6 +164,8 @@ impl Outcome {
                 Self::Failed { error, retryable, meta: shown(meta, redactor) }
             }
             Self::Stopped { meta } => Self::Stopped { meta: shown(meta, redactor) },
+            Self::Left { meta } => Self::Left { meta: shown(meta, redactor) },
+            Self::Parked { meta } => Self::Parked { meta: shown(meta, redactor) },
         }
     }
 }
@@ -125,7 +176,6 @@ fn shown(mut meta: Meta, redactor: &Redactor) -> Meta {
         let text: String = clean(&text?).split_whitespace().collect::<Vec<_>>().join(" ");
         (!text.is_empty() && text.chars().count() <= most).then_some(text)
     };
-    let count = |number: Option<i64>| number.filter(|number| (0..1_000_000_000_000).contains(number));
     let few = |number: Option<i32>| number.filter(|number| (0..1_000_000_000).contains(number));
     // What stands for a secret may be longer than it.
     meta.stderr = meta.stderr.map(|text| ending(&redactor.text(&clean(&text)), STDERR, false).into_owned());
@@ -133,9 +183,10 @@ fn shown(mut meta: Meta, redactor: &Redactor) -> Meta {
     meta.session_id = line(meta.session_id, 500);
     meta.agent_version = line(meta.agent_version, 200);
     (meta.tokens_in, meta.tokens_out, meta.tokens_cached) =
-        (count(meta.tokens_in), count(meta.tokens_out), count(meta.tokens_cached));
+        (spent::tokens(meta.tokens_in), spent::tokens(meta.tokens_out), spent::tokens(meta.tokens_cached));
     (meta.turns, meta.tool_calls) = (few(meta.turns), few(meta.tool_calls));
-    meta.cost_usd = meta.cost_usd.filter(|cost| (0.0..=1_000_000.0).contains(cost));
+    meta.cost_usd = spent::dollars(meta.cost_usd);
+    meta.unpriced = spent::unpriced(meta.unpriced);
     if let Some(limit) = &mut meta.limit {
         limit.model = line(limit.model.take(), 200);
     }
@@ -187,12 +238,62 @@ pub trait Agent: Send + Sync {
     /// Runs one attempt to its end. When it returns, nothing it started is left.
     fn run(&self, context: Context) -> BoxFuture<'_, Outcome>;
 
-    /// What to tell of a run that another worker began and that ended so; the folder has what the agent said. None if this agent's
-    /// runs leave nothing to judge by.
+    /// Whether it changes what is in its folder, and so works in one of its own where the project can give it one.
+    fn changes(&self) -> bool {
+        true
+    }
+
+    /// Whether it can go on with a session that it had.
+    fn resumes(&self) -> bool {
+        false
+    }
+
+    /// What to tell of a run that another worker began, with this session, and that ended so; the folder has what the agent said. None
+    /// if this agent's runs leave nothing to judge by.
     ///
     /// # Errors
     /// The folder can not be read.
-    fn verdict(&self, exit: Exit, folder: &Path, redactor: &Arc<Redactor>) -> io::Result<Option<Outcome>>;
+    fn verdict(
+        &self,
+        exit: Exit,
+        folder: &Path,
+        session: Option<&Resumed>,
+        redactor: &Arc<Redactor>,
+    ) -> io::Result<Option<Outcome>>;
+}
+
+/// The record of several runs: sums, and the last one's end.
+pub(crate) fn together(sum: Meta, last: Meta) -> Meta {
+    Meta {
+        cost_usd: spent::sum(sum.cost_usd, last.cost_usd),
+        cost_notional: spent::either(sum.cost_notional, last.cost_notional),
+        unpriced: spent::by_model(sum.unpriced, last.unpriced),
+        tokens_in: spent::sum(sum.tokens_in, last.tokens_in),
+        tokens_out: spent::sum(sum.tokens_out, last.tokens_out),
+        tokens_cached: spent::sum(sum.tokens_cached, last.tokens_cached),
+        turns: spent::sum(sum.turns, last.turns),
+        tool_calls: spent::sum(sum.tool_calls, last.tool_calls),
+        output_bytes: spent::sum(sum.output_bytes, last.output_bytes),
+        peak_memory_bytes: sum.peak_memory_bytes.max(last.peak_memory_bytes),
+        agent_started_at: sum.agent_started_at.or(last.agent_started_at),
+        agent_ended_at: last.agent_ended_at.map(|end| sum.agent_started_at.map_or(end, |start| end.max(start))),
+        session_id: last.session_id.or(sum.session_id),
+        session_state: last.session_state.or(sum.session_state),
+        ..last
+    }
+}
+
+/// What a run that is over left in the attempt's folder, so that the next finds it empty. The lock stays.
+pub(crate) fn put_aside(folder: &Path, name: &str) -> io::Result<()> {
+    let place = folder.join(name);
+    fs::create_dir(&place)?;
+    for name in host::ALL_FILES {
+        match fs::rename(folder.join(name), place.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Has an agent of a list do one thing in a folder of its own, and asks no hub.
@@ -214,16 +315,24 @@ pub async fn try_out(config: &AgentConfig, list: &[AgentConfig], prompt: &str) -
     // Nobody is told of its notes.
     drop(reporter);
     let context = Context {
+        prompt: task.content.clone(),
+        session: None,
         task,
         root,
         directory,
         folder,
         progress,
+        spent: Spent::default(),
         cancel: CancellationToken::new(),
         marks: Vec::new(),
         host: host::own_program(),
         redactor: Arc::clone(&redactor),
         grace: Duration::from_secs(2),
+        line: Line::dead(),
+        carries: Vec::new(),
+        further: false,
+        limits: None,
+        leases: None,
     };
     let redactor =
         Redactor::new(std::env::vars_os(), &[]).map_err(|error| format!("the secrets of this machine: {error}"))?;
@@ -243,15 +352,23 @@ pub(crate) mod tests {
         [&directory, &folder].into_iter().try_for_each(std::fs::create_dir_all).unwrap();
         Context {
             task: serde_json::from_value(task).unwrap(),
+            prompt: prompt.to_owned(),
+            session: None,
             directory: directory.canonicalize().unwrap(),
             root: directory.canonicalize().unwrap(),
             folder,
             progress,
+            spent: Spent::default(),
             cancel: CancellationToken::new(),
             marks: Vec::new(),
             host: host::tests::program(),
             redactor: Arc::new(Redactor::new(std::iter::empty(), &[]).unwrap()),
             grace: Duration::from_millis(500),
+            line: Line::dead(),
+            carries: Vec::new(),
+            further: false,
+            limits: None,
+            leases: None,
         }
     }
 

@@ -64,25 +64,26 @@ pub(crate) fn problems(key: &str, program: &str, arguments: &[String]) -> Vec<St
     problems
 }
 
-/// What a program is to answer within, when it is asked about itself.
+/// What a program is to answer a worker within, when it is asked about itself. Nobody waits for it.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// What a program says of itself: whether it exited well, and what it printed. None if it can not be started or hangs.
+/// What a program says of itself: whether it exited well, and what it printed. `TimedOut` if it does not do so in time.
 pub(crate) async fn answer(
     program: &Path,
     arguments: &[&str],
     environment: &[(OsString, OsString)],
-) -> Option<(bool, String)> {
+    within: Duration,
+) -> io::Result<(bool, String)> {
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).env_clear().envs(environment.iter().cloned());
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(ANSWER, command.output()).await.ok()?.ok()?;
-    Some((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    let output = timeout(within, command.output()).await.map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
+    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
 /// Whether a program exits well with these arguments.
 pub(crate) async fn succeeds(program: &Path, arguments: &[&str], environment: &[(OsString, OsString)]) -> bool {
-    answer(program, arguments, environment).await.is_some_and(|(well, _)| well)
+    answer(program, arguments, environment, ANSWER).await.is_ok_and(|(well, _)| well)
 }
 
 /// What to tell where no host could be started.

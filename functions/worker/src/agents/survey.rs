@@ -16,7 +16,7 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use hub::{
     text::clean,
-    types::{EndReason, Meta},
+    types::{EndReason, Meta, Resumed},
 };
 use nix::fcntl::OFlag;
 use tokio::{task::spawn_blocking, time::timeout};
@@ -50,7 +50,11 @@ impl Agent for Survey {
         survey(context).boxed()
     }
 
-    fn verdict(&self, _: Exit, _: &Path, _: &Arc<Redactor>) -> io::Result<Option<Outcome>> {
+    fn changes(&self) -> bool {
+        false
+    }
+
+    fn verdict(&self, _: Exit, _: &Path, _: Option<&Resumed>, _: &Arc<Redactor>) -> io::Result<Option<Outcome>> {
         Ok(None)
     }
 }
@@ -645,7 +649,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress;
+    use crate::{line::Line, progress, spent::Spent};
     use std::process::Command;
 
     fn matched(line: &str, name: &str) -> bool {
@@ -698,15 +702,23 @@ mod tests {
         Survey
             .run(Context {
                 task: serde_json::from_value(task).unwrap(),
+                prompt: String::new(),
+                session: None,
                 directory: root.join(project.unwrap_or("")),
                 root,
                 progress,
+                spent: Spent::default(),
                 cancel: CancellationToken::new(),
                 marks: Vec::new(),
                 host: PathBuf::new(),
                 folder: PathBuf::new(),
                 grace: Duration::from_secs(1),
                 redactor: Arc::new(redactor),
+                line: Line::dead(),
+                carries: Vec::new(),
+                further: false,
+                limits: None,
+                leases: None,
             })
             .await
     }
@@ -805,15 +817,23 @@ mod tests {
         let (root, cancel_now) = (root.path().to_owned(), cancel.clone());
         let context = Context {
             task: serde_json::from_value(task).unwrap(),
+            prompt: String::new(),
+            session: None,
             directory: root.clone(),
             root,
             progress,
+            spent: Spent::default(),
             cancel: cancel_now,
             marks: Vec::new(),
             host: PathBuf::new(),
             folder: PathBuf::new(),
             grace: Duration::from_secs(1),
             redactor: Arc::default(),
+            line: Line::dead(),
+            carries: Vec::new(),
+            further: false,
+            limits: None,
+            leases: None,
         };
         fs::create_dir_all(&context.directory).unwrap();
         assert_eq!(Survey.run(context).await, Outcome::stopped());

@@ -107,6 +107,8 @@ struct Attempt {
     stopped_for: Option<String>,
     started: Instant,
     heard: Option<Instant>,
+    /// Since when a person is waited for.
+    waiting: Option<Instant>,
     /// It may have spoken and was not listened to, for the worker does not read.
     deaf: bool,
     said_final: Option<Instant>,
@@ -152,6 +154,7 @@ impl Attempt {
             stopped_for: None,
             started: Instant::now(),
             heard: None,
+            waiting: None,
             deaf: false,
             said_final: None,
             processes_left: 0,
@@ -224,11 +227,13 @@ impl Attempt {
                 return Ok(());
             }
             let ready = self.wait()?;
-            if ready.signals {
-                if self.signals.read().go {
-                    self.begin_to_end(Reason::HostGone, ABANDONED);
-                }
+            let told_to_go = ready.signals && self.signals.read().go;
+            // First: an agent that came to its end has its own, whatever else was told while this process could not look.
+            if ready.signals || ready.guard || ready.control || ready.worker_gone {
                 self.look_at_children();
+            }
+            if told_to_go {
+                self.begin_to_end(Reason::HostGone, ABANDONED);
             }
             if ready.guard {
                 self.guard = None;
@@ -311,6 +316,9 @@ impl Attempt {
 
     /// What an agent that still runs is ended for, and when.
     fn watches(&self) -> Vec<(Instant, Reason)> {
+        if self.waiting.is_some() {
+            return Vec::new();
+        }
         let watch = &self.spec.watch;
         let after = |from: Option<Instant>, limit: Option<f64>, reason: Reason| {
             from.zip(limit).map(|(from, limit)| (from + seconds(limit), reason))
@@ -409,9 +417,25 @@ impl Attempt {
                     self.stopped_for.get_or_insert_with(|| String::from_utf8_lossy(&content).into_owned());
                     self.begin_to_end(Reason::Stopped, self.spec.grace());
                 }
+                frame::WAITING => self.wait_for_a_person(content == [1]),
                 frame::FINAL => drop(self.said_final.get_or_insert_with(Instant::now)),
                 _ => {}
             }
+        }
+    }
+
+    fn wait_for_a_person(&mut self, waits: bool) {
+        match (waits, self.waiting) {
+            (true, None) => self.waiting = Some(Instant::now()),
+            (false, Some(since)) => {
+                // The clocks stood still meanwhile.
+                let (now, waited) = (Instant::now(), since.elapsed());
+                self.started += waited;
+                self.heard = self.heard.map(|heard| now.min(heard + waited));
+                self.said_final = self.said_final.map(|said| now.min(said + waited));
+                self.waiting = None;
+            }
+            _ => {}
         }
     }
 

@@ -12,6 +12,8 @@ pub(super) const CLOSE_INPUT: u8 = 2;
 pub(super) const STOP: u8 = 3;
 /// From the worker: the agent said its final word, so it has only to exit.
 pub(super) const FINAL: u8 = 4;
+/// From the worker: whether somebody is waited for, a byte. While it is, no time counts against the agent.
+pub(super) const WAITING: u8 = 5;
 /// From the host: the agent runs. Its process id, four bytes.
 pub(super) const STARTED: u8 = 16;
 /// From the host: what the agent wrote to standard output.

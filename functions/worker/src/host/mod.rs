@@ -42,10 +42,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStdin, ChildStdout},
     sync::mpsc,
+    time::timeout,
 };
 
 use crate::process::{self, ATTEMPT_MARK};
-pub(crate) use record::{ALL_FILES, ERRORS, OUTPUT, tail as kept_tail, write_new};
+pub(crate) use record::{ALL_FILES, ANSWERS, ERRORS, OUTPUT, tail as kept_tail, write_new};
 pub use record::{Exit, Failure, Input, Reason, Spec, Watch};
 
 /// The first argument of a program that is to be a host: `hub agent-host FOLDER`.
@@ -55,6 +56,8 @@ const INNER: &str = "--inner";
 /// What is read from a host at once; a busy one gets more.
 const READ: usize = 16 * 1024;
 const READ_AT_MOST: usize = 256 * 1024;
+/// A guard ends within moments of its host. One that takes this long is frozen.
+const GUARD_ENDS: Duration = Duration::from_secs(10);
 
 /// What `hub agent-host` does, given the arguments behind that. It starts no runtime and no threads (on Linux), and is to be called before
 /// anything heavy.
@@ -214,6 +217,11 @@ impl Host {
         self.send(frame::FINAL, &[]);
     }
 
+    /// Whether the agent waits for a person. While it does, no time counts against it.
+    pub fn waiting(&self, waits: bool) {
+        self.send(frame::WAITING, &[u8::from(waits)]);
+    }
+
     fn send(&self, kind: u8, content: &[u8]) {
         // The host is gone: its end is told as an event.
         self.control.send(frame::frame(kind, content)).ok();
@@ -253,7 +261,13 @@ impl Events {
             }
             self.read.reserve(self.size);
             let free = self.read.capacity() - self.read.len();
-            match self.stdout.read_buf(&mut self.read).await {
+            let read = self.stdout.read_buf(&mut self.read);
+            // After its end only a guard that is frozen keeps the pipe open.
+            let read = match self.exit {
+                Some(_) => timeout(GUARD_ENDS, read).await.unwrap_or(Ok(0)),
+                None => read.await,
+            };
+            match read {
                 Ok(count) if count > 0 => {
                     if count == free {
                         self.size = READ_AT_MOST;
@@ -262,18 +276,18 @@ impl Events {
                 // The host is gone. If it could not say how it went, its guard ends what is left and writes that down. If that is
                 // gone, too, nobody but this worker is left to do so.
                 Ok(_) | Err(_) => {
-                    let guarded = self.child.wait().await;
-                    let kept = || guarded.and_then(|_| Exit::read(&self.folder)).ok().flatten();
-                    let exit = match self.exit.take().or_else(kept) {
-                        Some(exit) => exit,
-                        None => {
-                            let left = match self.mark.clone() {
-                                Some(mark) => process::end_marked(mark).await,
-                                None => 0,
-                            };
-                            Exit { processes_left: left, ..Exit::of(Reason::HostGone) }
-                        }
+                    let (guarded, frozen) = match timeout(GUARD_ENDS, self.child.wait()).await {
+                        Ok(guarded) => (guarded.map(drop), false),
+                        Err(_) => (self.child.kill().await, true),
                     };
+                    let kept = || guarded.and_then(|()| Exit::read(&self.folder)).ok().flatten();
+                    let known = self.exit.take().or_else(kept);
+                    let left = match self.mark.clone() {
+                        Some(mark) if frozen || known.is_none() => process::end_marked(mark).await,
+                        _ => 0,
+                    };
+                    let exit = known.unwrap_or_else(|| Exit::of(Reason::HostGone));
+                    let exit = Exit { processes_left: exit.processes_left + left, ..exit };
                     self.over = true;
                     return Some(Event::Ended(exit));
                 }

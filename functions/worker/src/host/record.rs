@@ -18,8 +18,10 @@ const LOCK: &str = "lock";
 pub(crate) const OUTPUT: &str = "output";
 /// What it wrote to standard error.
 pub(crate) const ERRORS: &str = "errors";
+/// What it was answered, which its worker writes.
+pub(crate) const ANSWERS: &str = "answers";
 /// All that one run leaves in the folder, but for the lock. The prompt is a command's.
-pub(crate) const ALL_FILES: [&str; 7] = [SPEC, EXIT, OUTPUT, "output.1", ERRORS, "errors.1", "prompt"];
+pub(crate) const ALL_FILES: [&str; 8] = [SPEC, EXIT, OUTPUT, "output.1", ERRORS, "errors.1", ANSWERS, "prompt"];
 /// A file of what was said is put aside at this size, and the one before it goes.
 const PART: u64 = 8 * 1024 * 1024;
 

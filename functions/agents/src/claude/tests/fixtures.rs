@@ -56,7 +56,7 @@ fn case(name: &str) -> &str {
 
 #[test]
 fn every_recording_has_its_verdict() {
-    use Class::{Auth, BadConfig, ContextFull, Crashed, Denied, Limit, Overloaded, Refused, Silent};
+    use Class::{Auth, BadConfig, ContextFull, Crashed, Denied, Limit, Overloaded, Refused, SessionLost, Silent};
     // The class, whether trying again makes sense, and whether the session can be gone on with.
     let table: &[(&str, Option<Class>, bool, bool)] = &[
         ("agent", None, false, true),
@@ -106,7 +106,7 @@ fn every_recording_has_its_verdict() {
         ("read_refused", Some(Denied), false, true),
         ("refusal", Some(Refused), false, true),
         ("resume", None, false, true),
-        ("resume_missing", Some(BadConfig), true, false),
+        ("resume_missing", Some(SessionLost), true, false),
         ("session_reused", Some(BadConfig), false, false),
         ("sigint", Some(Silent), false, true),
         ("sigkill", Some(Crashed), true, true),
@@ -123,6 +123,9 @@ fn every_recording_has_its_verdict() {
         ("unauthorized", Some(Auth), false, true),
         ("unauthorized_login", Some(Auth), false, true),
         ("unauthorized_retries", Some(Auth), false, true),
+        ("way_back", None, false, true),
+        ("way_back_asked", None, false, true),
+        ("way_back_reading", None, false, true),
         ("web", None, false, true),
     ];
     let (mut wrong, mut seen) = (Vec::new(), 0);

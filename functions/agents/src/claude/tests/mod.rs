@@ -16,6 +16,7 @@ pub(super) fn job() -> Job {
         policy: Policy::Edit,
         resume: None,
         used: (Tokens::default(), 0.0),
+        hub: None,
         now: "2026-11-29T08:00:00Z".parse().unwrap(),
     }
 }

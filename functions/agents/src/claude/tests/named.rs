@@ -74,7 +74,7 @@ fn multica_1284_a_dead_session_is_not_resumed_again() {
     ] {
         let (_, verdict) = run(dead.clone(), &[output.as_bytes()], &How { end: End::Exit(1), errors });
         assert_eq!((verdict.resumable, verdict.retry, verdict.figures.session), (false, true, None), "{output}");
-        assert_eq!(verdict.class, Some(Class::BadConfig));
+        assert_eq!(verdict.class, Some(Class::SessionLost));
     }
 }
 
@@ -107,6 +107,39 @@ fn multica_5568_two_turns_of_one_process_are_counted_once() {
     assert_eq!(verdict.figures.tokens, Tokens { input: 150, output: 10, cached: 10 });
     assert!((verdict.figures.cost_usd.unwrap() - 0.3).abs() < 1e-9);
     assert_eq!(verdict.figures.turns, 1);
+}
+
+#[test]
+fn pr2006_what_was_used_is_told_before_its_cost_is_and_helpers_are_told_apart() {
+    let message = |id: &str, model: &str, parent: &str, input: u32| {
+        format!(
+            r#"{{"type":"assistant"{parent},"message":{{"id":"{id}","model":"{model}","content":[],"usage":{{"input_tokens":{input},"output_tokens":1}}}}}}"#
+        ) + "\n"
+    };
+    let helper = r#","parent_tool_use_id":"t""#;
+    let (mut claude, mut turn) = (Claude::new(job()), Turn::default());
+    let said = [
+        message("m1", "opus", "", 100),
+        message("m1", "opus", "", 100),
+        message("h1", "haiku", helper, 10),
+        message("m2", "opus", "", 50),
+        message("s1", "<synthetic>", "", 7),
+    ];
+    claude.feed(said.concat().as_bytes(), &mut turn);
+    let tokens = |input, output| Tokens { input, output, cached: 0 };
+    let figures = claude.figures();
+    assert_eq!((figures.tokens, figures.cost_usd), (tokens(160, 3), None));
+    assert_eq!(figures.untold, [("opus".to_owned(), tokens(150, 2)), ("haiku".to_owned(), tokens(10, 1))]);
+
+    let told = result(r#","result":"a","usage":{"input_tokens":160,"output_tokens":9},"total_cost_usd":0.1"#);
+    claude.feed((told + "\n").as_bytes(), &mut turn);
+    let figures = claude.figures();
+    assert_eq!((figures.tokens, figures.cost_usd), (tokens(160, 9), Some(0.1)));
+    assert!(figures.untold.is_empty());
+    // A turn after that.
+    claude.feed(message("m3", "opus", "", 5).as_bytes(), &mut turn);
+    assert_eq!(claude.figures().untold, [("opus".to_owned(), tokens(5, 1))]);
+    assert_eq!(claude.figures().cost_usd, Some(0.1));
 }
 
 #[test]

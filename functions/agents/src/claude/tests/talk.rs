@@ -104,6 +104,46 @@ fn a_no_is_no_success_and_advice_is() {
 }
 
 #[test]
+fn kirocrew_10231_a_persons_no_is_no_failure_and_nobodys_silence_no_refusal() {
+    for decision in [Decision::Decline("not this".to_owned()), Decision::Unanswered("nobody answered".to_owned())] {
+        let mut claude = Claude::new(job());
+        feed(&mut claude, PERMISSION);
+        let (_, turn) = answer(&mut claude, decision.clone());
+        let (Decision::Decline(words) | Decision::Unanswered(words)) = decision else { panic!() };
+        assert_eq!(written(&turn)[0]["response"]["response"], json!({ "behavior": "deny", "message": words }));
+        let list = r#""permission_denials":[{"tool_name":"Bash","tool_use_id":"t"}]"#;
+        feed(&mut claude, &DONE.replace(r#""result":"#, &format!(r#"{list},"result":"#)));
+        assert_eq!(claude.verdict(&EXITED).class, None);
+    }
+}
+
+#[test]
+fn what_is_open_when_it_is_interrupted_is_not_decided() {
+    let mut claude = Claude::new(job());
+    feed(&mut claude, PERMISSION);
+    let (_, turn) = tell(&mut claude, Command::Interrupt);
+    let [open, interrupt] = written(&turn).try_into().unwrap();
+    assert!(open["response"]["response"]["message"].as_str().unwrap().contains("no refusal"), "{open}");
+    assert_eq!(interrupt["request"]["subtype"], "interrupt");
+    assert!(!answer(&mut claude, Decision::Allow(None)).0);
+}
+
+#[test]
+fn what_its_model_has_not_read_is_known() {
+    let mut claude = Claude::new(job());
+    tell(&mut claude, Command::Steer("one".to_owned()));
+    tell(&mut claude, Command::Steer("two".to_owned()));
+    assert_eq!(claude.untaken(), ["one", "two"]);
+    feed(&mut claude, r#"{"type":"user","isReplay":true,"message":{"role":"user","content":"one"}}"#);
+    assert_eq!(claude.untaken(), ["two"]);
+    // A failure comes first.
+    let failed = r#"{"type":"result","subtype":"error_during_execution","is_error":true,"errors":["x"]}"#;
+    feed(&mut claude, failed);
+    feed(&mut claude, failed);
+    assert_eq!(claude.untaken(), ["two"]);
+}
+
+#[test]
 fn a_question_is_answered_in_words() {
     let question = |text: &str| json!({ "question": text, "options": [{ "label": "Red", "description": "warm" }, { "label": "Blue" }] });
     let line = |questions: &[Value]| {
@@ -153,7 +193,8 @@ fn a_plan_is_shown_with_the_question_about_it() {
 fn what_is_taken_back_or_not_known_waits_for_nobody() {
     let mut claude = Claude::new(job());
     feed(&mut claude, PERMISSION);
-    feed(&mut claude, r#"{"type":"control_cancel_request","request_id":"r"}"#);
+    let turn = feed(&mut claude, r#"{"type":"control_cancel_request","request_id":"r"}"#);
+    assert_eq!(turn.events, [Event::Withdrawn("r".to_owned())]);
     assert!(!answer(&mut claude, Decision::Allow(None)).0);
     let turn = feed(&mut claude, r#"{"type":"control_request","request_id":"q","request":{"subtype":"mcp_message"}}"#);
     assert_eq!((written(&turn)[0]["response"]["subtype"].as_str(), turn.events.len()), (Some("error"), 0));

@@ -1,0 +1,3 @@
+import { handle } from "../_shared/hub.ts";
+
+Deno.serve((request) => handle("answer", request));

@@ -1,0 +1,1 @@
+../../migrations/V20261120090117__model_fallbacks.sql

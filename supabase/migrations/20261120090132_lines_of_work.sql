@@ -1,0 +1,1 @@
+../../migrations/V20261120090132__lines_of_work.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090134__needs_and_teams.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090237__met_budgets.sql

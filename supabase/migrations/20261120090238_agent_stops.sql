@@ -1,0 +1,1 @@
+../../migrations/V20261120090238__agent_stops.sql

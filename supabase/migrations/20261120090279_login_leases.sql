@@ -1,0 +1,1 @@
+../../migrations/V20261120090279__login_leases.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090284__sessions.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090288__workspaces.sql

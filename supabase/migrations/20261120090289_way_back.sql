@@ -1,0 +1,1 @@
+../../migrations/V20261120090289__way_back.sql

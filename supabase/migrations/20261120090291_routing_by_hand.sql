@@ -1,0 +1,1 @@
+../../migrations/V20261120090291__routing_by_hand.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090294__showing_asks.sql

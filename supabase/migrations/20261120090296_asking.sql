@@ -1,0 +1,1 @@
+../../migrations/V20261120090296__asking.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090298__answers_otherwise.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090305__budgets.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090307__meeting_budgets.sql

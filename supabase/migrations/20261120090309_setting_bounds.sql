@@ -1,0 +1,1 @@
+../../migrations/V20261120090309__setting_bounds.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090345__reading_requests.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090465__ask_keys.sql

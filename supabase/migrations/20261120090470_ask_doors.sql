@@ -1,0 +1,1 @@
+../../migrations/V20261120090470__ask_doors.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090475__ask_presses.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090615__routing_weights.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090910__api_work.sql

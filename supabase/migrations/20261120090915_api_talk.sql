@@ -1,0 +1,1 @@
+../../migrations/V20261120090915__api_talk.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090917__api_limits.sql

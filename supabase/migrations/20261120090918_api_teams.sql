@@ -1,0 +1,1 @@
+../../migrations/V20261120090918__api_teams.sql

@@ -1,0 +1,1 @@
+../../migrations/V20261120090919__api_costs.sql

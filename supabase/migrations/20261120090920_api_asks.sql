@@ -1,0 +1,1 @@
+../../migrations/V20261120090920__api_asks.sql
