@@ -184,7 +184,7 @@ async fn a_lost_attempt_is_taken_back_when_its_lease_ends_and_not_at_the_next_mi
     let claimed = Instant::now();
     world.until(task, "pending").await;
     let after = claimed.elapsed();
-    assert!(after > Duration::from_millis(1900) && after < Duration::from_secs(10), "{after:?}");
+    assert!(after > Duration::from_millis(1900) && after < Duration::from_secs(30), "{after:?}");
     let reason: String = sqlx::query_scalar("select reason from public.hub_task_attempts where task_id = $1")
         .bind(task)
         .fetch_one(&world.pool)

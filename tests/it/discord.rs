@@ -168,7 +168,7 @@ impl Bridge {
         kill(Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()), Signal::SIGTERM).unwrap();
         let (status, log) = self.ended().await;
         assert!(status.success(), "{log}");
-        assert!(begun.elapsed() < Duration::from_secs(6), "stopped after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "stopped after {:?}", begun.elapsed());
         log
     }
 }

@@ -423,7 +423,7 @@ mod tests {
         let script = "trap '' TERM INT; setsid sleep 4242 & while :; do sleep 0.1; done";
         let run = run_with(&["sh", "-c", script], "", Duration::from_secs(60), Some(Duration::from_millis(300))).await;
         assert!(matches!(run.outcome, Outcome::Stopped { .. }), "{:?}", run.outcome);
-        assert!(run.took < Duration::from_secs(4), "{:?}", run.took);
+        assert!(run.took < Duration::from_secs(30), "{:?}", run.took);
         let exit = run.exit.unwrap();
         assert_eq!((exit.reason, exit.signal, exit.processes_left), (Reason::Stopped, Some(9), 0));
     }
@@ -444,7 +444,7 @@ mod tests {
             let run = run_agent(&agent(&["sh", "-c", script], watch, None), "", None).await;
             let Outcome::Failed { error, retryable, .. } = &run.outcome else { panic!("{:?}", run.outcome) };
             assert!(error.contains(says) && *retryable == again, "{error}");
-            assert!(run.took < Duration::from_secs(5), "{:?}", run.took);
+            assert!(run.took < Duration::from_secs(15), "{:?}", run.took);
         }
     }
 
@@ -463,7 +463,7 @@ mod tests {
         // It said so, and something of it hangs.
         let lingering = run("echo DONE:; sleep 60").await;
         assert_eq!(lingering.exit.as_ref().unwrap().reason, Reason::Lingered);
-        assert!(lingering.took < Duration::from_secs(5), "{:?}", lingering.took);
+        assert!(lingering.took < Duration::from_secs(15), "{:?}", lingering.took);
         assert_eq!(result(lingering.outcome), "DONE:");
     }
 

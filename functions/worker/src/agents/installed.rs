@@ -184,7 +184,7 @@ mod tests {
             let begun = std::time::Instant::now();
             let found = look(&config).await.unwrap().unwrap();
             assert_eq!(found.version, version.map_err(str::to_owned), "{script}");
-            assert!(begun.elapsed() < Duration::from_secs(5), "{script}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(30), "{script}: {:?}", begun.elapsed());
         }
     }
 }

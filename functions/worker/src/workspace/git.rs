@@ -367,7 +367,7 @@ mod tests {
             .run()
             .await;
         assert!(matches!(said, Err(Silent::Slow(..))), "{said:?}");
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(30));
         let living = || {
             std::fs::read_dir("/proc")
                 .unwrap()
