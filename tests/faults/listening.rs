@@ -97,3 +97,23 @@ async fn a_keeper_that_falls_silent_loses_its_lock_to_another() {
     assert!(next.try_lock().await.unwrap());
     assert!(frozen.recover(10).await.is_err());
 }
+
+#[tokio::test]
+async fn a_keeper_whose_tables_are_made_anew_keeps_time_again() {
+    let world = World::new().await;
+    let worker = world.worker("keeper", &[agent("other", "true")]).await;
+    worker.until_said("keeping time for the hub").await;
+    // As `supabase db reset` does, which takes what is there away before it makes it anew.
+    world.sql("alter schema hub_internal rename to elsewhere; select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'hub keeper'").await;
+    worker.until_said("time can not be kept now").await;
+    world.sql("alter schema elsewhere rename to hub_internal").await;
+    world
+        .sql(
+            "select public.hub_register_device('dies', 'linux', '[{\"agent\":\"claude\",\"models\":[\"claude\"]}]', 9)",
+        )
+        .await;
+    let task = world.send_with("work", "model_preference = 'claude', requested_agent = 'claude'").await;
+    world.sql("select from public.hub_claim_tasks('dies', 1, '1 second')").await;
+    world.until(task, "pending").await;
+    worker.stop().await;
+}

@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::{
     Keeper,
-    errand::{Ends, Errand, whenever_told},
+    errand::{Ends, Errand, MENDED, whenever_told},
 };
 
 /// What a claim asks for; longer than any search may take.
@@ -127,9 +127,16 @@ impl Errand for Sweeper {
             told,
             ends,
             async move || self.sweep_all().await,
-            |error| {
-                tracing::error!(error = %error, "this worker can not carry out sweeps");
-                None
+            |error| match error {
+                Error::Forbidden(_) => {
+                    tracing::error!(error = %error, "this worker may not carry out sweeps");
+                    None
+                }
+                // Whatever it is, it may be mended while we run.
+                error => {
+                    tracing::error!(error = %error, "sweeps can not be carried out now");
+                    Some(MENDED)
+                }
             },
         ))
     }

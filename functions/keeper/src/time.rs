@@ -21,7 +21,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(15);
 const BATCH: i32 = 1000;
 const BATCH_WITHIN: Duration = Duration::from_secs(120);
 
-/// Keeps time until `end`. A hub that is away is waited for; who may not keep time stops with a log line.
+/// Keeps time until `end`. A hub that is away, or is being made anew, is waited for; who may not keep time stops with a log line.
 pub(crate) async fn keep(hub: Hub, told: Errands, end: CancellationToken) {
     tokio::select! {
         () = end.cancelled() => {}
@@ -45,9 +45,15 @@ async fn go_on(hub: &Hub, told: &Errands) {
                 faults = 0;
                 sleep(ASK_AGAIN).await;
             }
-            Err(error @ (Error::Forbidden(_) | Error::Schema(_) | Error::Unauthorized(_))) => {
-                tracing::error!(error = %error, "this worker can not keep time for the hub");
+            Err(error @ Error::Forbidden(_)) => {
+                tracing::error!(error = %error, "this worker may not keep time for the hub");
                 return;
+            }
+            // Tables that are being made anew, a password that is being changed: it may be mended while we run.
+            Err(error @ (Error::Schema(_) | Error::Unauthorized(_))) => {
+                faults = 0;
+                tracing::error!(error = %error, "time can not be kept now; trying again every 15 s");
+                sleep(ASK_AGAIN).await;
             }
             Err(error) => {
                 faults += 1;

@@ -246,7 +246,7 @@ async fn keeping_time(db: &Db, report: &mut Report) {
     let overdue = ask(
         db,
         sqlx::query_scalar(
-            "select ((select count(*) from public.mac_tasks where status = 'running' and lease_expires_at < now() - interval '3 minutes')
+            "select ((select count(*) from public.mac_tasks where status = 'running' and lease_expires_at < now() - interval '75 seconds')
               + (select count(*) from public.hub_task_threads where decay_at < now() - interval '10 minutes' and status = 'decaying'))::text",
         ),
     )
