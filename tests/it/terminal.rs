@@ -102,8 +102,8 @@ async fn output_that_nobody_reads_is_no_panic() {
 
 #[tokio::test]
 async fn usage_does_not_demand_what_the_environment_says() {
-    let said = hub(&["threads"], &[("HUB_DEV_DATA_DIR", "/somewhere")]).await.refused();
-    assert!(said.contains("Usage: hub threads") && !said.contains("--data-dir"), "{said}");
+    let said = hub(&["tail"], &[("HUB_DEV_DATA_DIR", "/somewhere")]).await.refused();
+    assert!(said.contains("Usage: hub tail") && !said.contains("--data-dir"), "{said}");
 }
 
 #[tokio::test]
@@ -248,6 +248,13 @@ async fn beside_a_hub_dev_in_another_folder() {
     // Options behind a command of Koji's are options.
     let stats = here(&["koji", "!stats", "--json"], &[]).await.fine();
     assert!(serde_json::from_str::<Value>(&stats).unwrap()["text"].is_string(), "{stats}");
+
+    // Threads, of one channel or of all.
+    here(&["send", "cloud-hub/dispatch", "a thread of its own"], &[]).await.fine();
+    for threads in [&["threads", "--json"][..], &["threads", "cloud-hub/dispatch", "--json"]] {
+        let said = here(threads, &[]).await.fine();
+        assert!(said.contains("a thread of its own"), "{said}");
+    }
 
     // A token that is none.
     let said = here(&["threads", "cloud-hub/dispatch"], &[("HUB_TOKEN", "nonsense")]).await.refused();

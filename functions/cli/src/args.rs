@@ -207,8 +207,8 @@ pub enum Command {
     /// The threads of a channel
     #[command(after_help = "Example:\n  hub threads cloud-hub/dispatch --status active")]
     Threads {
-        /// SERVER/CHANNEL
-        channel: String,
+        /// SERVER/CHANNEL; without it those of all channels
+        channel: Option<String>,
         /// Only these
         #[arg(long)]
         status: Option<ThreadStatus>,

@@ -264,10 +264,12 @@ pub async fn task(target: &Target, command: Task, out: Output) -> Result<ExitCod
             let task = hub.task(&id).await?;
             let reasons = hub.explain(task.id).await?;
             out.show(&reasons, |reasons| {
+                let now = chrono::Utc::now();
                 let line = |r: &hub::types::Explanation| {
+                    let word = |at| if at > now { "until" } else { "since" };
                     let until = r
                         .until
-                        .map(|at| format!(" (until {})", at.format("%Y-%m-%d %H:%M:%S UTC")))
+                        .map(|at| format!(" ({} {})", word(at), at.format("%Y-%m-%d %H:%M:%S UTC")))
                         .unwrap_or_default();
                     let detail =
                         r.detail.as_deref().filter(|d| !d.is_empty()).map(|d| format!("\n  {d}")).unwrap_or_default();
@@ -361,10 +363,18 @@ pub async fn devices(target: &Target, out: Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn threads(target: &Target, channel: &str, status: Option<ThreadStatus>, out: Output) -> Result<ExitCode> {
+pub async fn threads(
+    target: &Target,
+    channel: Option<&str>,
+    status: Option<ThreadStatus>,
+    out: Output,
+) -> Result<ExitCode> {
     let hub = target.connect(As::Person).await?;
-    let (_, channel) = hub.channel_named(channel).await?;
-    let mut threads = hub.threads(Some(channel.id), true, 100).await?;
+    let channel = match channel {
+        Some(name) => Some(hub.channel_named(name).await?.1.id),
+        None => None,
+    };
+    let mut threads = hub.threads(channel, true, 100).await?;
     let status = status.map(args::name);
     threads.retain(|thread| status.as_ref().is_none_or(|status| thread.status == *status));
     let row = |t: &hub::types::Thread| {

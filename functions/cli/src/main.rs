@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         other => other,
     };
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    if matches!(cli.command, Command::Serve(_)) {
+    if matches!(cli.command, Command::Serve(_) | Command::Dev(_)) {
         give_memory_back();
     }
     if let Err(why) = shielded {
@@ -137,7 +137,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Budgets { command } => budgets::budgets(&target, command, out).await,
         Command::Shares { command } => shares::shares(&target, command, out).await,
         Command::Fallbacks { command } => shares::fallbacks(&target, command, out).await,
-        Command::Threads { channel, status } => commands::threads(&target, &channel, status, out).await,
+        Command::Threads { channel, status } => commands::threads(&target, channel.as_deref(), status, out).await,
         Command::Device { command } => commands::device(&target, command, out).await,
         Command::Link { command } => commands::link(&target, command, out).await,
         Command::Member { command } => commands::member(&target, command, out).await,

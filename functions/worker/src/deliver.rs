@@ -144,8 +144,8 @@ async fn tell(shared: &Shared, key: hub::types::Running, stop: &Stop, mut report
                 };
                 continue;
             }
-            // The hub is away. The lease may run out meanwhile, but only the hub knows whether another took the task: as
-            // long as none did, the result is taken late as well.
+            // The hub is away. The lease may run out meanwhile, but only the hub knows whether it was taken back: as long as
+            // it was not, the result is taken late as well.
             Err(error) if error.is_transient() => {
                 unsure = true;
                 tracing::warn!(task.id = %key.task, error = %error, "the end of an attempt can not be delivered yet");
