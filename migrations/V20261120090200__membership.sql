@@ -365,3 +365,25 @@ begin
   end if;
 end;
 $$;
+
+-- An account that is deleted belongs to nothing any more, as little as whoever holds its last token. (People of a
+-- third-party sign-in have no row in auth.users.) A server may lose its last owner so: service_role names another.
+create function hub_internal.person_gone()
+  returns trigger
+  language plpgsql
+  security definer                                -- who deletes accounts holds no grant on these tables
+  set search_path = ''
+as $$
+begin
+  delete from public.hub_members m where m.user_id = old.id;
+  delete from public.hub_invitations i where i.user_id = old.id;
+  return null;
+end;
+$$;
+
+create or replace trigger hub_person_gone
+  after delete on auth.users
+  for each row execute function hub_internal.person_gone();
+create or replace trigger hub_person_gone_softly
+  after update of deleted_at on auth.users
+  for each row when (new.deleted_at is not null) execute function hub_internal.person_gone();

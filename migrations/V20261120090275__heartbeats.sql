@@ -47,8 +47,11 @@ as $$
 declare
   v_bad text;
 begin
-  if jsonb_typeof(p_running) <> 'array'
-     or exists (select from jsonb_array_elements(p_running) e (o)
+  if jsonb_typeof(p_running) <> 'array' then
+    v_bad := 'p_running';
+  elsif jsonb_array_length(p_running) > 1000 then  -- no device has a greater capacity
+    v_bad := 'p_running names more than 1000 attempts';
+  elsif exists (select from jsonb_array_elements(p_running) e (o)
                  where jsonb_typeof(o) <> 'object'
                     or hub_internal.uuid_of(o ->> 'task') is null
                     or coalesce(o ->> 'attempt', '') !~ '^[0-9]{1,9}$') then

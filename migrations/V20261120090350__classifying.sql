@@ -355,6 +355,9 @@ create function hub_internal.classify_readable(p_content text, p_channel_id uuid
   set search_path = ''
 as $$
 begin
+  if char_length(p_content) > 100000 then
+    perform hub_internal.refuse('UH001', 'bad input', 'p_content', 'A text has at most 100,000 characters.');
+  end if;
   if p_channel_id is not null then
     perform hub_internal.readable_channel(p_channel_id);
   end if;

@@ -68,7 +68,7 @@ create function public.hub_classify(p_content text, p_channel_id uuid default nu
 as $$ begin return query select * from hub_internal.classify_readable(p_content, p_channel_id); end $$;
 comment on function public.hub_classify is
   'What kind of work a text is, for which model and platform, how sure (0 to 1), and why: one row. Errors: '
-  'UH004.';
+  'UH001 over 100,000 characters, UH004.';
 revoke all on function public.hub_classify from public, anon, authenticated, service_role;
 grant execute on function public.hub_classify, hub_internal.classify_readable to authenticated, service_role;
 

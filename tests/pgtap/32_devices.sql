@@ -523,5 +523,7 @@ update public.mac_tasks set lease_expires_at = now() + interval '5 seconds' from
 select is(pg_temp.rounds(1, 17, 46, 47), '0 0 0 1', 'a round is due when the next lease ends');
 select is((select count(*)::int from hub_internal.rounds), 1, 'one row');
 
+select throws_ok($$ select public.hub_heartbeat('one', (select jsonb_agg(jsonb_build_object('task', gen_random_uuid(), 'attempt', 1)) from generate_series(1, 1001))) $$, 'UH001', 'bad input', 'no device runs more than a thousand');
+
 select * from finish();
 rollback;

@@ -122,5 +122,6 @@ update hub_internal.quotas set amount = 2 where name = 'server_routing_examples'
 select hub_internal.keep_example(tap.server('buf-barista'), w, 'docs', null) from unnest(array['first thing', 'second thing', 'third thing']) w;
 select bag_eq($$ select content from public.hub_routing_examples where server_id = tap.server('buf-barista') $$, $$ values ('second thing'), ('third thing') $$, 'of more than the quota the oldest go');
 
+select throws_ok(format('select from public.hub_classify(%L)', repeat('x', 100001)), 'UH001', 'bad input', 'a text has a size');
 select * from finish();
 rollback;

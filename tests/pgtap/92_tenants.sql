@@ -347,5 +347,18 @@ create temp table orphan as select (public.hub_send(room, 'orphan') #>> '{task,i
 delete from public.hub_servers where name = 'tenant';
 select is((select status from orphan, public.mac_tasks t where t.id = orphan.id), 'cancelled', 'deleting a server cancels its tasks');
 
+-- An account that is deleted, whichever way, belongs to nothing
+insert into auth.users (id, email) select tap.id(n), n || '@gone.example' from unnest(array['viewer', 'outsider']) n;
+insert into public.hub_members (server_id, user_id, role) select tap.server('aura-labs'), tap.id(n), 'owner' from unnest(array['viewer', 'outsider']) n on conflict do nothing;
+insert into public.hub_invitations (server_id, user_id, role, server_name, server_display_name) select tap.server('buf-barista'), tap.id('outsider'), 'operator', 'x', 'x' on conflict do nothing;
+create function pg_temp.bonds(p_name text) returns int language sql as $$
+  select (select count(*)::int from public.hub_members where user_id = tap.id(p_name)) + (select count(*)::int from public.hub_invitations where user_id = tap.id(p_name)) $$;
+update auth.users set email = 'elsewhere@gone.example' where id = tap.id('viewer');
+select cmp_ok(pg_temp.bonds('viewer'), '>', 0, 'whoever changes an account stays a member');
+delete from auth.users where id = tap.id('outsider');
+select is(pg_temp.bonds('outsider'), 0, 'a deleted account is no member and no guest');
+update auth.users set deleted_at = now() where id = tap.id('viewer');
+select is(pg_temp.bonds('viewer'), 0, 'nor is one that is only marked so');
+
 select * from finish();
 rollback;
