@@ -41,6 +41,9 @@ begin
         ('supabase_auth_admin',     'nosuperuser login noinherit createrole'),
         ('supabase_storage_admin',  'nosuperuser login noinherit createrole'),
         ('supabase_realtime_admin', 'nosuperuser nologin noinherit'),
+        -- As which the Realtime server of a local stack signs in, where hosted's is supabase_admin. It takes callers' roles and runs their
+        -- policies, which are `postgres`' to write: a superuser there would be postgres' way to all of the machine.
+        ('hub_realtime',            'nosuperuser login inherit bypassrls replication'),
         ('dashboard_user',          'nosuperuser nologin createdb createrole replication')
       ) as wanted (name, attributes)
   loop
@@ -60,6 +63,7 @@ grant anon, authenticated, service_role to authenticator;
 grant anon, authenticated, service_role, authenticator to postgres with admin option;
 grant supabase_realtime_admin to postgres;      -- owns realtime.messages: how postgres may make policies there
 grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres;
+grant authenticator, pg_read_all_data to hub_realtime;
 grant anon, authenticated, service_role to supabase_storage_admin;
 
 alter role anon set statement_timeout = '3s';

@@ -133,4 +133,9 @@ comment on function realtime.hub_decide(jsonb[], integer) is
   'Which subscriptions may see which of these changes, and what they are sent. Only in a local stack.';
 revoke all on function realtime.hub_decide(jsonb[], integer) from public;
 
+grant usage on schema realtime to hub_realtime;
+grant select, insert, update, delete on realtime.subscription, realtime.messages to hub_realtime;
+grant execute on function realtime.apply_rls(jsonb, integer), realtime.hub_become(text, jsonb),
+  realtime.hub_authorise(text, jsonb), realtime.hub_may_persist(text, jsonb), realtime.hub_decide(jsonb[], integer) to hub_realtime;
+
 commit;

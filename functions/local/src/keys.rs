@@ -35,6 +35,8 @@ pub struct Secrets {
     pub authenticator_password: SecretString,
     /// Password of `supabase_auth_admin`, as which sign-in reads and writes `auth`.
     pub auth_password: SecretString,
+    /// Password of `hub_realtime`, as which Realtime follows the log and asks policies.
+    pub realtime_password: SecretString,
     /// Password of operator@hub.local.
     pub operator_password: SecretString,
     /// Password of viewer@hub.local.
@@ -54,6 +56,8 @@ struct Stored {
     postgres_password: String,
     authenticator_password: String,
     auth_password: String,
+    #[serde(default = "random_password")]
+    realtime_password: String,
     operator_password: String,
     viewer_password: String,
     outsider_password: String,
@@ -74,6 +78,7 @@ impl Secrets {
             postgres_password: random_password(),
             authenticator_password: random_text(32),
             auth_password: random_text(32),
+            realtime_password: random_text(32),
             operator_password: random_text(20),
             viewer_password: random_text(20),
             outsider_password: random_text(20),
@@ -94,7 +99,7 @@ impl Secrets {
         match serde_json::from_str::<Stored>(&text) {
             Ok(stored) => {
                 let secrets = Self::from(stored);
-                if !text.contains("\"postgres_password\"") {
+                if !["\"postgres_password\"", "\"realtime_password\""].iter().all(|name| text.contains(name)) {
                     secrets.store(path)?;
                 }
                 Ok(Some(secrets))
@@ -119,6 +124,7 @@ impl Secrets {
             postgres_password: text(&self.postgres_password),
             authenticator_password: text(&self.authenticator_password),
             auth_password: text(&self.auth_password),
+            realtime_password: text(&self.realtime_password),
             operator_password: text(&self.operator_password),
             viewer_password: text(&self.viewer_password),
             outsider_password: text(&self.outsider_password),
@@ -138,6 +144,7 @@ impl From<Stored> for Secrets {
             postgres_password: stored.postgres_password.into(),
             authenticator_password: stored.authenticator_password.into(),
             auth_password: stored.auth_password.into(),
+            realtime_password: stored.realtime_password.into(),
             operator_password: stored.operator_password.into(),
             viewer_password: stored.viewer_password.into(),
             outsider_password: stored.outsider_password.into(),

@@ -60,6 +60,8 @@ pub struct Passwords<'a> {
     pub authenticator: &'a SecretString,
     /// Of the role sign-in uses.
     pub auth: &'a SecretString,
+    /// Of the role Realtime uses.
+    pub realtime: &'a SecretString,
 }
 
 /// A running Postgres.
@@ -407,6 +409,7 @@ impl Passwords<'_> {
             ("postgres", self.postgres.expose_secret()),
             ("authenticator", self.authenticator.expose_secret()),
             ("supabase_auth_admin", self.auth.expose_secret()),
+            ("hub_realtime", self.realtime.expose_secret()),
         ] {
             if !there.iter().any(|name| name == role) {
                 continue;

@@ -133,12 +133,17 @@ impl Realtime {
     /// # Errors
     /// When the database does not answer.
     pub async fn start(port: u16, secrets: &Secrets, keys: Keys, stop: CancellationToken) -> Result<Self> {
-        let role = "supabase_admin";
-        let password = &secrets.admin_password;
+        let role = "hub_realtime";
+        let password = &secrets.realtime_password;
         let connect = connect_options(port, role, password)
             .application_name("hub realtime")
             // Nothing that is written here outlives the process: subscriptions, and rows to ask policies with that are rolled back.
-            .options([("timezone", "UTC"), ("statement_timeout", "8s"), ("synchronous_commit", "off")]);
+            .options([
+                ("search_path", "pg_catalog, pg_temp"),
+                ("timezone", "UTC"),
+                ("statement_timeout", "8s"),
+                ("synchronous_commit", "off"),
+            ]);
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_secs(8))
