@@ -2,7 +2,7 @@
 
 use crate::{
     auth::Auth,
-    bounds::Turns,
+    bounds::{Kept, Turns},
     drain,
     error::{Error, Result},
     keys::{Claims, Keys},
@@ -12,7 +12,7 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    body::to_bytes,
+    body::{Body, HttpBody, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
@@ -28,6 +28,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,8 @@ const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// As long as REST waits for a connection.
 const RUNS_WITHIN: Duration = Duration::from_secs(8);
+/// An answer of so many bytes goes on its way at once, read or not.
+const SMALL: u64 = 1024 * 1024;
 
 /// Lets request targets be as REST clients write them.
 struct Door(TcpListener);
@@ -205,10 +208,7 @@ async fn rest(State(gateway): State<Gateway>, mut request: Request) -> Response 
     let Ok(turn) = timeout(RUNS_WITHIN, gateway.running.turn(caller.name())).await else {
         return Rest::busy(&caller);
     };
-    let run = tokio::spawn(async move {
-        let _turn = turn;
-        gateway.rest.handle(&parts, body, &caller).await
-    });
+    let run = tokio::spawn(async move { kept(gateway.rest.handle(&parts, body, &caller).await, turn) });
     match run.await {
         Ok(answer) => answer,
         Err(ended) => match ended.try_into_panic() {
@@ -216,6 +216,14 @@ async fn rest(State(gateway): State<Gateway>, mut request: Request) -> Response 
             Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "it is stopping"),
         },
     }
+}
+
+/// A large answer keeps its caller's turn until it is read: who asks and does not read would fill the memory.
+fn kept(answer: Response, turn: Option<OwnedSemaphorePermit>) -> Response {
+    if answer.body().size_hint().lower() <= SMALL {
+        return answer;
+    }
+    answer.map(|body| Body::new(Kept { body, _turn: turn }))
 }
 
 /// A fault of ours, or of a crate behind us, is an answer and no closed connection; the log has its id.

@@ -280,6 +280,13 @@ async fn body_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, R
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    if has_nul(bytes) {
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "validation_failed",
+            "A text has the character NUL, which can not be kept",
+        ));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         // The parser's own words may quote the input; where it stopped is enough.
         let why = match error.is_eof() {
@@ -287,6 +294,16 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
             false => format!("unexpected value at line {} column {}", error.line(), error.column()),
         };
         Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("Could not parse request body as JSON: {why}"))
+    })
+}
+
+/// Whether a text in this JSON has the character that Postgres has in no text.
+fn has_nul(json: &[u8]) -> bool {
+    let mut escaped = false;
+    json.iter().enumerate().any(|(at, byte)| {
+        let begins = escaped && json[at..].starts_with(b"u0000");
+        escaped = *byte == b'\\' && !escaped;
+        begins
     })
 }
 

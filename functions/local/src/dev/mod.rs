@@ -419,8 +419,10 @@ async fn prepare(database: &Database, say: &(dyn Fn(&str) + Send + Sync)) -> Res
         let text = error.to_string();
         Error::Schema(if text.contains("--reset") {
             text
+        } else if error.is_transient() {
+            format!("{text}\nNothing is lost: start it again when that is mended")
         } else {
-            format!("{text}\n`hub dev --reset` starts with a new database")
+            format!("{text}\n`hub dev --reset` deletes all that is in it and starts with a new database")
         })
     };
     let secrets = &database.secrets;
@@ -429,6 +431,7 @@ async fn prepare(database: &Database, say: &(dyn Fn(&str) + Send + Sync)) -> Res
         postgres: &secrets.postgres_password,
         authenticator: &secrets.authenticator_password,
         auth: &secrets.auth_password,
+        realtime: &secrets.realtime_password,
     };
     passwords.set(database.options.port).await?;
     hub_migrate::platform(&database.admin_url(), &say).await.map_err(failed)?;

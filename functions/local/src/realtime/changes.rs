@@ -31,6 +31,8 @@ const BATCH: usize = 100;
 /// A record above is sent without its long values.
 const MAX_RECORD: i32 = 1024 * 1024;
 const RETRY: Duration = Duration::from_secs(1);
+/// Each is asked at every change of its table.
+const OF_A_PERSON: usize = 200;
 
 /// A change on its way to be decided.
 #[derive(Debug)]
@@ -64,6 +66,7 @@ struct GroupKey {
 
 struct Group {
     id: Uuid,
+    person: String,
     tables: Vec<u32>,
     listeners: HashMap<MemberId, (Listener, Vec<i64>)>,
 }
@@ -74,8 +77,27 @@ struct State {
     groups: HashMap<Uuid, (GroupKey, Group)>,
     /// How many groups ask for a table, by its oid.
     tables: HashMap<u32, usize>,
+    /// How many groups there are of a person's claims.
+    people: HashMap<String, usize>,
     /// Changes were dropped since those who listen were last told.
     lost: bool,
+}
+
+impl State {
+    fn of_person(&self, claims: &Claims) -> usize {
+        self.people.get(&person(claims)).copied().unwrap_or_default()
+    }
+}
+
+/// Whose claims these are: a person's, whichever token it is; without one a role's.
+fn person(claims: &Claims) -> String {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    text("sub").or_else(|| text("role")).unwrap_or_default().to_owned()
+}
+
+/// Whoever has the service key runs the project.
+fn may_ask_for_more(claims: &Claims) -> bool {
+    claims.get("role").and_then(Value::as_str) == Some("service_role")
 }
 
 /// All who listen to changes. Cheap to clone.
@@ -172,6 +194,11 @@ impl Changes {
             let known = self.state().keys.get(&key).copied();
             let group = match known {
                 Some(group) => group,
+                None if !may_ask_for_more(claims) && self.state().of_person(claims) >= OF_A_PERSON => {
+                    return Err(Unheard::Refused(format!(
+                        "Too many different subscriptions to changes: one person has at most {OF_A_PERSON}"
+                    )));
+                }
                 None => {
                     let group = self.make(&key.wanted, claims).await?;
                     let id = group.id;
@@ -179,6 +206,7 @@ impl Changes {
                     for table in &group.tables {
                         *state.tables.entry(*table).or_default() += 1;
                     }
+                    *state.people.entry(person(claims)).or_default() += 1;
                     state.keys.insert(key.clone(), id);
                     state.groups.insert(id, (key, group));
                     id
@@ -240,7 +268,7 @@ impl Changes {
             )));
         }
         let tables = tables.into_iter().filter_map(|oid| u32::try_from(oid).ok()).collect();
-        Ok(Group { id, tables, listeners: HashMap::new() })
+        Ok(Group { id, person: person(claims), tables, listeners: HashMap::new() })
     }
 
     /// Tells all who listen that changes may be missing.
@@ -385,6 +413,12 @@ impl Drop for Subscription {
             });
             if empty && let Some((key, group)) = state.groups.remove(id) {
                 state.keys.remove(&key);
+                if let Some(count) = state.people.get_mut(&group.person) {
+                    *count -= 1;
+                    if *count == 0 {
+                        state.people.remove(&group.person);
+                    }
+                }
                 for table in group.tables {
                     if let Some(count) = state.tables.get_mut(&table) {
                         *count -= 1;

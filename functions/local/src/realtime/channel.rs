@@ -236,6 +236,8 @@ pub struct Channel {
     pub presence_key: String,
     /// How often it changed what it shows.
     pub presence_calls: Rate,
+    /// How much it shows by presence, in bytes of JSON.
+    pub shown: usize,
     /// To be told once that broadcasts of the database flow.
     pub tell_ready: bool,
     /// What it asked to hear of rows.

@@ -76,6 +76,8 @@ pub struct Feed {
     known: Known,
     /// Since when broadcasts may have been missed.
     missed_since: NaiveDateTime,
+    /// What was sent before this process began was for another's listeners.
+    began: NaiveDateTime,
 }
 
 /// What one moment's sessions see.
@@ -156,7 +158,8 @@ impl Feed {
     #[must_use]
     pub fn new(options: FeedOptions, pool: PgPool, rooms: Rooms, changes: Changes) -> Self {
         let (streaming, _) = watch::channel(false);
-        Self { options, pool, rooms, changes, streaming, known: Known::default(), missed_since: Utc::now().naive_utc() }
+        let began = Utc::now().naive_utc();
+        Self { options, pool, rooms, changes, streaming, known: Known::default(), missed_since: began, began }
     }
 
     /// Whether the stream flows.
@@ -179,7 +182,7 @@ impl Feed {
             failures += 1;
             if self.streaming.send_replace(false) {
                 failures = 0;
-                self.missed_since = Utc::now().naive_utc() - MARGIN;
+                self.missed_since = (Utc::now().naive_utc() - MARGIN).max(self.began);
                 self.changes.tell_interrupted();
                 tracing::warn!(%why, "the replication stream broke; Realtime goes on when it is there again");
                 pause = PAUSE;

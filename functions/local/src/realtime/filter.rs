@@ -1,7 +1,7 @@
 //! What a client asks of Postgres Changes: `{event, schema, table, filter, select}`, read into parameters of a statement. A filter is
 //! data wherever it goes; what columns and values mean is decided in the database.
 
-use crate::bounds::is_costly_pattern;
+use crate::bounds::{COSTLY, is_costly_pattern};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -196,7 +196,7 @@ fn filter(text: &str) -> Result<Filter, String> {
         unquoted(value)
     };
     if matches!(operator, "match" | "imatch") && is_costly_pattern(&value) {
-        return Err(format!("the pattern of `{operator}` has a back-reference, or is longer than 500 bytes"));
+        return Err(format!("the pattern of `{operator}` {COSTLY}"));
     }
     Ok(Filter { column: column.to_owned(), operator, value, negate })
 }

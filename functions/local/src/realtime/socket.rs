@@ -339,6 +339,7 @@ impl Socket {
             to_self: config.broadcast.to_self,
             presence_key: config.presence.key(),
             presence_calls: Rate::of_presence(),
+            shown: 0,
             tell_ready: config.broadcast.replication_ready,
             wanted: if faults.is_empty() { wanted } else { Vec::new() },
             subscription,

@@ -133,6 +133,7 @@ async fn a_person_signs_up_and_changes_their_account() {
         (json!({"phone": "+15550100"}), 400, "validation_failed"),
         (json!({"phone": "+15550100", "password": "long enough"}), 400, "phone_provider_disabled"),
         (json!({"email": 5, "password": "long enough"}), 400, "bad_json"),
+        (json!({"email": "n@example.org", "password": "long enough", "data": {"a": "\0"}}), 400, "validation_failed"),
     ] {
         let (got, error) = answer(signup(body.clone())).await;
         assert_eq!((got, error["error_code"].as_str()), (status, Some(code)), "{body} {error}");

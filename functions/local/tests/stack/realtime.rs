@@ -423,6 +423,7 @@ async fn equal_subscriptions_are_one_row_and_invalid_ones_get_an_error() {
         "nonsense=eq.1",
         "id=foo.1",
         "content=match.(",
+        "content=match.((.?){255}){3}b0",
         "id=eq.not-a-uuid",
         "id=in.(1",
         "\u{0}",
@@ -459,6 +460,38 @@ async fn equal_subscriptions_are_one_row_and_invalid_ones_get_an_error() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("subscriptions of sockets that are gone are still there");
+}
+
+/// One key, that everybody has, fills neither the memory nor the time that each change takes.
+#[tokio::test]
+async fn what_one_caller_keeps_here_is_bounded() {
+    let stack = Stack::start().await;
+    let mut socket = Socket::open(&stack, Version::V2).await;
+    let key = stack.var("SUPABASE_ANON_KEY");
+    let shows = |size: usize| json!({"type": "presence", "event": "track", "payload": {"at": "x".repeat(size)}});
+    for (topic, size, shown) in
+        [("a", 700_000, "ok"), ("b", 700_000, "error"), ("a", 200_000, "ok"), ("b", 700_000, "ok")]
+    {
+        if size == 700_000 && shown != "ok" || topic == "a" && size == 700_000 {
+            socket.joined(topic, key, json!({"presence": {"key": topic, "enabled": true}})).await;
+        }
+        let reference = socket.send(&format!("realtime:{topic}"), "presence", shows(size)).await;
+        let (status, response) = socket.answer(&reference).await;
+        assert_eq!(status, shown, "{topic} {size}: {response}");
+    }
+
+    let token = stack.var("HUB_VIEWER_JWT");
+    let changes = |from: usize| {
+        let one = |n| json!({"event": "INSERT", "schema": "public", "table": "hub_channel_messages", "filter": format!("seq=gt.{n}")});
+        json!({"postgres_changes": (from..from + 100).map(one).collect::<Vec<_>>()})
+    };
+    for (topic, from, status) in [("c", 0, "ok"), ("d", 100, "ok"), ("e", 200, "error"), ("f", 0, "ok")] {
+        socket.joined(topic, token, changes(from)).await;
+        let topic = format!("realtime:{topic}");
+        let told = socket.until(|message| message.event == "system" && message.topic == topic).await;
+        assert_eq!(json(&told)["status"], status, "{topic}: {}", json(&told));
+    }
+    stack.stop().await;
 }
 
 /// `postgres_changes_options: {wait: true}`: the answer to the join says that changes flow, or why they do not.

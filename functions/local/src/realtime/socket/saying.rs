@@ -7,6 +7,9 @@ use super::{
 use hub::realtime::frame::{Body, Broadcast, Message, Payload};
 use serde_json::{Map, Value, json};
 
+/// What a socket shows of itself by presence, in all of its channels together, in bytes of JSON.
+const SHOWN: usize = 1024 * 1024;
+
 /// Why a broadcast was not sent.
 struct Unsaid(&'static str);
 
@@ -83,6 +86,12 @@ impl Socket {
         Ok(may)
     }
 
+    fn show(&mut self, topic: &str, size: usize) {
+        if let Some(channel) = self.channels.get_mut(topic) {
+            channel.shown = size;
+        }
+    }
+
     pub(super) fn track(&mut self, message: &Message) {
         if !self.channels.get_mut(&message.topic).is_some_and(|channel| channel.presence_calls.allows()) {
             self.shut(&message.topic, "Client presence rate limit exceeded");
@@ -94,8 +103,19 @@ impl Socket {
             _ => Map::new(),
         };
         let event = payload.get("event").and_then(Value::as_str).map(str::to_ascii_lowercase);
+        let size = match &message.payload {
+            Payload::Json(raw) => raw.get().len(),
+            _ => 0,
+        };
+        // It is kept for as long as the socket is there, and by those who have shown no more than a key.
+        let elsewhere: usize =
+            self.channels.iter().filter(|(topic, _)| **topic != message.topic).map(|(_, channel)| channel.shown).sum();
         match event.as_deref() {
             Some("track") => match payload.get("payload").cloned().unwrap_or_else(|| json!({})) {
+                _ if elsewhere + size > SHOWN => {
+                    let reason = format!("A socket shows at most {} KB of presence", SHOWN / 1024);
+                    self.reply(message, false, &json!({"reason": reason}));
+                }
                 _ if !channel.rights.says.presence => {
                     self.reply(
                         message,
@@ -105,12 +125,14 @@ impl Socket {
                 }
                 Value::Object(meta) => {
                     channel.membership.track(&channel.presence_key, meta);
+                    self.show(&message.topic, size);
                     self.reply(message, true, &json!({}));
                 }
                 _ => self.reply(message, false, &json!({"reason": "Presence track payload must be a map"})),
             },
             Some("untrack") => {
                 channel.membership.untrack();
+                self.show(&message.topic, 0);
                 self.reply(message, true, &json!({}));
             }
             Some(_) => self.reply(message, false, &json!({"reason": "the event of presence is track or untrack"})),

@@ -5,7 +5,7 @@ use super::{
     grammar::{self, Within},
     tree::{Filter, Item, Logic, Operator, Order, Quantifier, Range, Right, Test},
 };
-use crate::bounds::{depth, is_costly_pattern};
+use crate::bounds::{COSTLY, depth, is_costly_pattern};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How deep a request may embed; clients go two or three levels down.
@@ -164,7 +164,7 @@ fn bounded(test: &Test) -> Result<(), Unreadable> {
         // In an array each backslash is written twice.
         let once = quantifier.map(|_: Quantifier| pattern.replace("\\\\", "\\"));
         if is_costly_pattern(pattern) || once.is_some_and(|pattern| is_costly_pattern(&pattern)) {
-            return Err(refused("a pattern of match or imatch has a back-reference, or is longer than 500 bytes"));
+            return Err(refused(&format!("a pattern of match or imatch {COSTLY}")));
         }
     }
     Ok(())
