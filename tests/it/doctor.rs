@@ -118,6 +118,14 @@ async fn each_database_fault_changes_its_own_line_only() {
     world.sql("select public.hub_post_feeds()").await;
     let kept = look().await;
     assert!(kept.of("note").is_empty(), "{}", kept.said);
+    // One machine of two that says nothing any more, and was not put away.
+    world
+        .sql("select public.hub_register_device('mac2', 'macos', '[]', 1); update public.mesh_devices set last_heartbeat_at = now() - interval '2 minutes' where name = 'mac2'")
+        .await;
+    let silent = look().await;
+    silent.says("silent devices", "mac2");
+    silent.says("devices", "online: mac1");
+    world.sql("delete from public.mesh_devices where name = 'mac2'").await;
     kept.says("keeping time", "without a session");
     world.sql("delete from hub_internal.kept_time").await;
     assert_eq!(healthy.of("not_checked").len(), 10, "the project's lines: {}", healthy.said);

@@ -122,6 +122,9 @@ fn open_files(report: &mut Report) {
     }
 }
 
+/// A device that has been silent for a day is nobody's surprise any more.
+const LOST_SECONDS: i64 = 24 * 3600;
+
 /// Who makes work, and what carries it out.
 async fn people(hub: &Hub, report: &mut Report) {
     const MIGRATE: &str = "run `hub migrate` or `supabase db push`";
@@ -140,16 +143,18 @@ async fn people(hub: &Hub, report: &mut Report) {
             Vec::new()
         }
     };
-    let mut ownerless = Vec::new();
+    let (mut ownerless, mut unasked) = (Vec::new(), Vec::new());
     for server in &servers {
         match hub.members(server.id).await {
             Ok(members) if members.iter().any(|m| m.role == "owner" || m.role == "operator") => {}
             Ok(_) => ownerless.push(server.name.clone()),
-            Err(error) => ownerless.push(format!("{} ({error})", server.name)),
+            Err(error) => unasked.push(format!("{} ({error})", server.name)),
         }
     }
     if servers.is_empty() {
         report.not_checked("people", "there are no servers yet");
+    } else if ownerless.is_empty() && !unasked.is_empty() {
+        report.not_checked("people", format!("could not be asked of {}", unasked.join(", ")));
     } else if ownerless.is_empty() {
         report.ok("people", "every server has an owner or operator");
     } else {
@@ -161,15 +166,20 @@ async fn people(hub: &Hub, report: &mut Report) {
         Ok(devices) => {
             machine::look(&devices, report);
             let now = chrono::Utc::now();
-            let online = devices.iter().filter(|d| {
-                d.revoked_at.is_none()
-                    && d.signed_off_at.is_none()
-                    && d.stopping_at.is_none()
-                    && d.last_heartbeat_at.is_some_and(|at| (now - at).num_seconds() < 90)
-            });
-            let names: Vec<&str> = online.map(|d| d.name.as_str()).collect();
-            if !names.is_empty() {
-                report.ok("devices", format!("online: {}", names.join(", ")));
+            let expected = devices
+                .iter()
+                .filter(|d| d.revoked_at.is_none() && d.signed_off_at.is_none() && d.stopping_at.is_none())
+                .filter_map(|d| Some((d.name.as_str(), (now - d.last_heartbeat_at?).num_seconds())));
+            let (online, silent): (Vec<_>, Vec<_>) = expected.partition(|(_, seconds)| *seconds < 90);
+            let list = |devices: &[(&str, i64)]| devices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            // One that said nothing for longer was put away by somebody.
+            let silent: Vec<_> = silent.into_iter().filter(|(_, seconds)| *seconds < LOST_SECONDS).collect();
+            if !online.is_empty() {
+                report.ok("devices", format!("online: {}", list(&online)));
+                if !silent.is_empty() {
+                    let detail = format!("silent, and not signed off: {}", list(&silent));
+                    report.note("silent devices", detail, "look whether `hub worker` runs there, and into its log");
+                }
             } else if devices.is_empty() {
                 report.wrong(
                     "devices",

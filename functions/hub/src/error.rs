@@ -114,7 +114,10 @@ impl Error {
             "UH006" => Self::TooMany(refusal),
             "42501" => Self::Forbidden(refusal),
             "40001" | "40P01" | "55P03" | "57014" => Self::Busy(refusal),
-            "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" | "25P03" => Self::Unreachable(format!(
+            "25006" => Self::Unreachable(format!(
+                "Postgres takes no writes now ({refusal}); it may be a standby, or set read-only because its disk is full"
+            )),
+            "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03" => Self::Unreachable(format!(
                 "Postgres takes no connection now ({refusal}); it may be starting, stopping or full"
             )),
             "28000" | "28P01" => Self::Unauthorized(format!("{refusal}; check user and password in the database URL")),
@@ -249,6 +252,7 @@ mod tests {
         assert!(matches!(of("42501"), Error::Forbidden(_)));
         assert!(matches!(of("40001"), Error::Busy(_)));
         assert!(matches!(of("57P01"), Error::Unreachable(_)));
+        assert!(matches!(of("25006"), Error::Unreachable(why) if why.contains("takes no writes")));
         assert!(matches!(of("08006"), Error::Unreachable(_)));
         assert!(matches!(of("22P02"), Error::BadInput(_)));
         assert!(matches!(of("23514"), Error::BadInput(_)));

@@ -114,6 +114,9 @@ async fn keys(target: &Target, client: &Client, url: &str, report: &mut Report) 
                     StatusCode::NOT_FOUND => {
                         format!("{name}: REST knows no hub_servers ({said}); migrated, and is `public` exposed?")
                     }
+                    status if status.is_server_error() => {
+                        format!("{name} can not be checked, the project does not answer: {said} ({})", status.as_u16())
+                    }
                     _ => format!("{name} is refused: {said} ({})", status.as_u16()),
                 });
             }

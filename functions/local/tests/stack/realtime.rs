@@ -1,6 +1,6 @@
 //! The Realtime endpoint by bare sockets: what no client library would do, and what happens when something breaks.
 
-use crate::common::{Stack, answer};
+use crate::common::{Stack, answer, home, options};
 use futures_util::{SinkExt, StreamExt};
 use hub::realtime::frame::{self, Body, Broadcast, Frame, Message, Payload, Version};
 use hub_local::keys::{Keys, Secrets};
@@ -491,6 +491,27 @@ async fn what_one_caller_keeps_here_is_bounded() {
         let told = socket.until(|message| message.event == "system" && message.topic == topic).await;
         assert_eq!(json(&told)["status"], status, "{topic}: {}", json(&told));
     }
+    stack.stop().await;
+}
+
+/// Whoever joins after a start hears nothing that was sent before it, though the stream breaks while it could be remembered.
+#[tokio::test]
+async fn what_was_sent_before_a_start_is_not_sent_again_when_the_stream_breaks() {
+    let home = home();
+    let dir = home.path().join("hub");
+    let send = |what: &str| format!("select realtime.send('{{\"n\": \"{what}\"}}', 'e', 'test:again', true)");
+    let stack = Stack::start_with(options(&dir)).await;
+    stack.sql(OPEN).await;
+    stack.sql(&send("before")).await;
+    stack.stop().await;
+    let stack = Stack::start_with(options(&dir)).await;
+    let mut socket = Socket::open(&stack, Version::V2).await;
+    socket.joined("test:again", stack.var("HUB_OPERATOR_JWT"), json!({"private": true})).await;
+    stack.sql(&send("first")).await;
+    assert_eq!(socket.broadcast().await.1["n"], "first");
+    stack.sql("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walsender'").await;
+    stack.sql(&send("second")).await;
+    assert_eq!(socket.broadcast().await.1["n"], "second");
     stack.stop().await;
 }
 
