@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{TimeDelta, Utc};
-use hub_tests::{World, program, wait};
+use hub_tests::{World, program, wait, write_program};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -110,11 +110,9 @@ echo '{"type":"result","subtype":"success","is_error":false,"result":"done","ses
 
 #[tokio::test]
 async fn what_is_kept_of_an_account_for_people_is_kept_while_an_attempt_still_runs() {
-    use std::os::unix::fs::PermissionsExt;
     let world = World::new().await;
     let nearly_dry = world.root().join("nearly-dry");
-    std::fs::write(&nearly_dry, NEARLY_DRY.replace("GATE", &world.root().join("gate").display().to_string())).unwrap();
-    std::fs::set_permissions(&nearly_dry, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&nearly_dry, &NEARLY_DRY.replace("GATE", &world.root().join("gate").display().to_string()));
     let agent = json!({"agent": "dry", "models": ["any"], "kind": "claude", "program": nearly_dry, "account": "team", "reserve": 0.2});
     let worker = world.worker("w1", &[agent]).await;
     let first = world.send("work").await;

@@ -12,7 +12,7 @@ mod worker;
 pub use cluster::Cluster;
 pub use dev::Dev;
 pub use pooler::Pooler;
-pub use processes::{Part, Process, of_attempts};
+pub use processes::{Part, Process, of_attempts, write_program};
 pub use proxy::{Expiring, Line, Proxy};
 pub use worker::Worker;
 

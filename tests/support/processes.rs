@@ -57,6 +57,16 @@ impl Process {
     }
 }
 
+/// A program at `path`. Another process writes it: while a file is open for writing nobody can run it, and a child that a test beside this
+/// one starts in that moment has it open, too.
+pub fn write_program(path: &std::path::Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let written = path.with_extension("written");
+    std::fs::write(&written, text).unwrap();
+    let made = std::process::Command::new("install").args(["-m", "755"]).args([&written, path]).status().unwrap();
+    assert!(made.success());
+}
+
 /// The processes of the attempts whose journal is below `state` and whose agents have `marker` in their arguments, with what they are.
 pub async fn of_attempts(state: &str, marker: &str) -> Vec<(Process, Part)> {
     let all = processes().await;

@@ -396,9 +396,19 @@ fn fnv(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::{os::unix::process::CommandExt, process::Command};
+
+    /// A program at `path`. Another process writes it: while a file is open for writing nobody can run it, and a child that a test beside
+    /// this one starts in that moment has it open, too.
+    pub(crate) fn write_program(path: &Path, text: &str) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let written = path.with_extension("written");
+        std::fs::write(&written, text).unwrap();
+        let made = std::process::Command::new("install").args(["-m", "755"]).args([&written, path]).status().unwrap();
+        assert!(made.success());
+    }
 
     #[test]
     fn own_process_is_listed_and_a_mark_is_read() {

@@ -141,14 +141,15 @@ fn parse_major(said: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn pretend(dir: &Path, version: &str) {
         fs::create_dir_all(dir).unwrap();
         for name in ["postgres", "initdb"] {
-            let path = dir.join(name);
-            fs::write(&path, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            // Another process writes what is run: a child that a test beside this one starts meanwhile would have it open for writing.
+            let written = dir.join("written");
+            fs::write(&written, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")).unwrap();
+            let made = Command::new("install").args(["-m", "755"]).args([&written, &dir.join(name)]).status();
+            assert!(made.unwrap().success());
         }
     }
 

@@ -167,7 +167,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_does_not_tell_its_version_is_told_apart_in_time() {
-        use std::os::unix::fs::PermissionsExt;
         for (script, version) in [
             ("echo '2.1.332 (Claude Code)'", Ok([2, 1, 332])),
             ("echo broken; exit 1", Err("prints no version, but: broken")),
@@ -176,8 +175,7 @@ mod tests {
         ] {
             let place = tempfile::tempdir().unwrap();
             let program = place.path().join("claude");
-            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            crate::process::tests::write_program(&program, &format!("#!/bin/sh\n{script}\n"));
             let list =
                 serde_json::json!([{"agent": "claude", "models": ["claude"], "kind": "claude", "program": program}]);
             let config = AgentConfig::parse(&list.to_string()).unwrap().pop().unwrap();

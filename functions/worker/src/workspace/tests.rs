@@ -374,9 +374,7 @@ async fn hooks_of_the_repository_run_for_the_checkout_and_not_for_what_is_kept()
         ("pre-commit", "exit 1"),
         ("commit-msg", "exit 1"),
     ] {
-        let path = app.join(".git/hooks").join(hook);
-        write(&app, &format!(".git/hooks/{hook}"), &format!("#!/bin/sh\n{body}\n"));
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        crate::process::tests::write_program(&app.join(".git/hooks").join(hook), &format!("#!/bin/sh\n{body}\n"));
     }
     let place = machine.open("a1b2c3d4").await;
     assert!(at(&place).join("checked-out").exists());
