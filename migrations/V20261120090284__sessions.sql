@@ -211,11 +211,11 @@ begin
 end;
 $$;
 
-create function hub_internal.set_when_limited(p_channel_id uuid, p_when_limited text)
+-- A channel, for who owns its server, or 42501.
+create function hub_internal.owned_channel(p_channel_id uuid)
   returns public.hub_channels
   language plpgsql
-  volatile
-  security definer                                -- owners hold no write grant on channels
+  stable
   set search_path = ''
 as $$
 declare
@@ -225,6 +225,20 @@ begin
     perform hub_internal.refuse('42501', 'permission denied', 'channels of this server',
       'An owner of the server may do this.');
   end if;
+  return v_channel;
+end;
+$$;
+
+create function hub_internal.set_when_limited(p_channel_id uuid, p_when_limited text)
+  returns public.hub_channels
+  language plpgsql
+  volatile
+  security definer                                -- owners hold no write grant on channels
+  set search_path = ''
+as $$
+declare
+  v_channel public.hub_channels := hub_internal.owned_channel(p_channel_id);
+begin
   if (p_when_limited in ('wait', 'brief')) is not true then
     perform hub_internal.refuse('UH001', 'bad input', 'p_when_limited', 'wait or brief.');
   end if;

@@ -181,12 +181,8 @@ create function hub_internal.set_thread_replies(p_channel_id uuid, p_replies tex
   set search_path = ''
 as $$
 declare
-  v_channel public.hub_channels := hub_internal.readable_channel(p_channel_id);
+  v_channel public.hub_channels := hub_internal.owned_channel(p_channel_id);
 begin
-  if not hub_internal.may_own(v_channel.server_id) then
-    perform hub_internal.refuse('42501', 'permission denied', 'channels of this server',
-      'An owner of the server may do this.');
-  end if;
   if (p_replies in ('queue', 'steer')) is not true then
     perform hub_internal.refuse('UH001', 'bad input', 'p_replies', 'queue or steer.');
   end if;
